@@ -1,0 +1,19 @@
+/* What the processor has. Compiled without any level's flags; the built-in also asks whether the system saves the registers. */
+#include "simd/level.h"
+
+bool fkv_has_reference(void) { return true; }
+
+bool fkv_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+}
+
+bool fkv_has_avx512(void)
+{
+    return fkv_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
+}
+
+bool fkv_has_avx512vnni(void) { return fkv_has_avx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi"); }
+
+bool fkv_has_avx512bf16(void) { return fkv_has_avx512vnni() && __builtin_cpu_supports("avx512bf16"); }

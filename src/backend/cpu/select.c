@@ -1,0 +1,1 @@
+typedef int fkv_nothing_yet;

@@ -1,0 +1,3 @@
+#include "fastkv.h"
+
+const char *fkv_version(void) { return FKV_VERSION; }

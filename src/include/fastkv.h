@@ -1,0 +1,252 @@
+/* fastkv.h: the FastKV inference engine. This header is the whole public interface of libfastkv.
+
+   FastKV (arXiv 2502.01068) makes long prompts cheap without retraining: the prompt runs in full up to a
+   token-selective-propagation (TSP) layer, only the most attended tokens go on to later layers, and every layer keeps,
+   independently, a small share of its key and value (KV) entries for decoding.
+
+       struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+       fkv_engine *e;
+       char why[FKV_ERROR_BYTES];
+       if (fkv_engine_open(&e, "model.gguf", &ep, why) != FKV_OK) { puts(why); return 1; }
+       struct fkv_session_params sp = FKV_SESSION_PARAMS_INIT;
+       fkv_session *s;
+       if (fkv_session_open(&s, e, &sp, why) != FKV_OK) ...
+       fkv_session_sync(s, ids, n_ids);            prefill: the session now holds exactly these ids
+       id = fkv_sample(sampler, fkv_session_logits(s), n_vocab);
+       fkv_session_append(s, id);                  decode one token, and so on
+
+   Threads. An engine is read-only and may be shared by sessions on different threads, which take turns. One session is
+   used by one thread at a time, but for fkv_session_cancel(), which any thread and any signal handler may call.
+   Errors. What can fail returns a status; the message stands in the object (fkv_session_error) or, while there is no
+   object yet, in the caller's buffer of FKV_ERROR_BYTES. Outputs are set only on success. The library never prints and
+   never exits. Structures passed in start with their size, so that later versions can add members.
+   Strings are UTF-8. Token ids are int32_t. Sizes are in bytes unless the name says otherwise. */
+#ifndef FASTKV_H
+#define FASTKV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define FKV_API __attribute__((visibility("default")))
+#else
+#define FKV_API
+#endif
+
+enum { FKV_ERROR_BYTES = 512 };
+
+typedef enum fkv_status {
+    FKV_OK = 0,
+    FKV_ERROR_ARGUMENT,    /* a value the caller passed is out of its range */
+    FKV_ERROR_IO,          /* a file could not be opened or read */
+    FKV_ERROR_FORMAT,      /* a file, template or text breaks the rules of its format */
+    FKV_ERROR_UNSUPPORTED, /* well formed, but nothing here can run it */
+    FKV_ERROR_MEMORY,      /* an allocation failed, or the machine lacks what the plan needs */
+    FKV_ERROR_CONTEXT,     /* more tokens than the context holds */
+    FKV_ERROR_NUMBER,      /* a NaN or infinity where a number was due */
+    FKV_ERROR_CANCELLED,   /* fkv_session_cancel() was called */
+} fkv_status;
+
+/* "ok", "invalid argument", ...: never NULL. */
+FKV_API const char *fkv_status_text(fkv_status status);
+/* "0.1.0" */
+FKV_API const char *fkv_version(void);
+
+/* ---- engine: one model, read-only ------------------------------------------------------------------------------ */
+
+typedef struct fkv_engine fkv_engine;
+
+struct fkv_engine_params {
+    size_t size;         /* sizeof this structure */
+    int n_threads;       /* 0: one per physical core */
+    bool exact;          /* the fp32 check path: activations and K and V are never rounded; slow */
+    bool vocab_only;     /* load the tokenizer and the metadata, not the weights */
+    const char *isa;     /* force a lower ISA level; NULL: the best there is */
+    const char *device;  /* "cpu", "vulkan[:N]", "auto"; NULL: "cpu" */
+};
+#define FKV_ENGINE_PARAMS_INIT { sizeof(struct fkv_engine_params), 0, false, false, NULL, NULL }
+
+struct fkv_model_info {
+    const char *arch, *name;         /* general.architecture, general.name ("" when the file has none) */
+    const char *quantisation;        /* the type that holds most weights: "Q4_K" */
+    int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
+    int n_vocab, n_ctx_train;
+    uint64_t n_params, weight_bytes; /* weight_bytes: of all tensors, as stored */
+    const char *isa, *device;        /* what runs it */
+    int n_threads;
+};
+
+/* Opens a GGUF file (of a split model, its first part). err: FKV_ERROR_BYTES or NULL. */
+FKV_API fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct fkv_engine_params *params, char *err);
+/* Frees the engine, after its sessions. NULL is allowed. */
+FKV_API void fkv_engine_close(fkv_engine *engine);
+/* Valid as long as the engine. */
+FKV_API const struct fkv_model_info *fkv_engine_info(const fkv_engine *engine);
+
+/* ---- text and tokens -------------------------------------------------------------------------------------------- */
+
+enum fkv_tokenize_flags {
+    FKV_TOKENIZE_ADD_SPECIAL = 1,   /* BOS and EOS as the model's metadata asks */
+    FKV_TOKENIZE_PARSE_SPECIAL = 2, /* "<|im_end|>" in the text is the special token, not its letters */
+};
+/* text: n_bytes of any bytes, NUL and invalid UTF-8 included. *ids: malloc'ed array of *n_ids, freed with fkv_free(). */
+FKV_API fkv_status fkv_tokenize(const fkv_engine *engine, const char *text, size_t n_bytes, unsigned flags, int32_t **ids,
+                                size_t *n_ids, char *err);
+/* The bytes a token stands for (not always whole UTF-8), valid as long as the engine. Special tokens are spelled out when
+   `special`, else empty. Returns the number of bytes; 0 for an id outside the vocabulary. */
+FKV_API size_t fkv_token_bytes(const fkv_engine *engine, int32_t id, bool special, const char **bytes);
+/* Does this token end a turn (EOS, end of turn, end of message)? */
+FKV_API bool fkv_token_is_end(const fkv_engine *engine, int32_t id);
+FKV_API void fkv_free(void *memory);
+
+struct fkv_message {
+    const char *role;    /* "system", "user", "assistant", "tool" */
+    const char *content;
+};
+/* Renders messages by the model's own chat template, or by `chat_template` (Jinja source) when that is not NULL.
+   *text: malloc'ed, NUL-terminated, freed with fkv_free(); tokenise it with FKV_TOKENIZE_PARSE_SPECIAL. */
+FKV_API fkv_status fkv_chat_format(const fkv_engine *engine, const char *chat_template, const struct fkv_message *messages,
+                                   size_t n_messages, bool add_generation_prompt, char **text, size_t *n_bytes, char *err);
+/* The model's own template, or NULL. */
+FKV_API const char *fkv_chat_template(const fkv_engine *engine);
+
+/* ---- retention: what FastKV and its relatives keep -------------------------------------------------------------- */
+
+/* Options of all policies; a policy reads those its table in fkv_policy_list() names. Rates are shares in (0, 1]. */
+struct fkv_kv_params {
+    const char *policy;  /* "full", "fastkv", "snapkv", "streamingllm" */
+    int tsp_layer;       /* the token-selective-propagation layer; -1: n_layer / 2 - 1 */
+    double tsp_rate;     /* share of the prompt that is carried past it */
+    double kv_retain;    /* share of the prompt kept in each layer's KV cache */
+    int window;          /* observation window: the last tokens, whose attention scores the others */
+    bool pool_avg;       /* average pooling in place of maximum */
+    int pool_kernel;     /* odd, stride 1 */
+    int sinks;           /* first positions, always kept and propagated; they take scored places */
+    int kv_floor;        /* least entries kept per head */
+    int tsp_floor;       /* least rows propagated */
+    int kv_budget;       /* entries kept per head in place of kv_retain; 0: by rate */
+    int tsp_budget;      /* rows propagated in place of tsp_rate; 0: by rate */
+};
+#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0 }
+
+/* The i-th policy's name and one line about it; false past the last. */
+FKV_API bool fkv_policy_list(int i, const char **name, const char **about);
+
+/* ---- session: one timeline of tokens ---------------------------------------------------------------------------- */
+
+typedef struct fkv_session fkv_session;
+
+/* Types of the KV cache. AUTO: bf16 where the CPU multiplies it, else f16; f32 on the check path. */
+enum fkv_kv_type { FKV_KV_AUTO, FKV_KV_F32, FKV_KV_F16, FKV_KV_BF16, FKV_KV_Q8_0 };
+
+/* Called from the calling thread during a prefill: rows of layers done and in all; return false to cancel. `done` and
+   `all` count layer-rows weighted by nothing: their ratio is the share of the prefill that is over. */
+typedef bool (*fkv_progress)(void *user, uint64_t done, uint64_t all);
+
+struct fkv_session_params {
+    size_t size;
+    int n_ctx;                    /* most tokens the session can see, prompt and answer; 0: what the model was trained for */
+    enum fkv_kv_type k_type, v_type;
+    struct fkv_kv_params kv;
+    fkv_progress progress;        /* NULL: none */
+    void *progress_user;
+};
+#define FKV_SESSION_PARAMS_INIT { sizeof(struct fkv_session_params), 0, FKV_KV_AUTO, FKV_KV_AUTO, FKV_KV_PARAMS_INIT, NULL, NULL }
+
+/* What a prompt of n_prompt tokens and n_predict decoded ones will need, before anything is allocated. */
+struct fkv_memory_plan {
+    uint64_t weights;        /* mapped from the file */
+    uint64_t kv;             /* cache after the prefill and n_predict tokens, with this policy */
+    uint64_t kv_full;        /* the same with full attention */
+    uint64_t kv_prefill;     /* one layer's full K and V while it is prefilled */
+    uint64_t scratch;        /* activations, residual stream, tables */
+    uint64_t available;      /* memory the machine has free now; 0: unknown */
+};
+FKV_API fkv_status fkv_plan_memory(const fkv_engine *engine, const struct fkv_session_params *params, int n_prompt, int n_predict,
+                                   struct fkv_memory_plan *plan, char *err);
+
+FKV_API fkv_status fkv_session_open(fkv_session **session, fkv_engine *engine, const struct fkv_session_params *params, char *err);
+FKV_API void fkv_session_close(fkv_session *session);
+/* The last error's message, "" when there was none. */
+FKV_API const char *fkv_session_error(const fkv_session *session);
+
+/* How fkv_session_sync() met the request. */
+enum fkv_sync { FKV_SYNC_EXTENDED, FKV_SYNC_CUT_BACK, FKV_SYNC_REBUILT };
+
+/* States what the session should hold: exactly ids[0 .. n). The longest prefix that can be kept is kept, the rest is
+   prefilled under the session's policy as one turn, and the logits of the last id are ready. A cache that a policy pruned can be
+   extended but not cut back below the prompt it was pruned for: then it is rebuilt. An empty list empties the session. */
+FKV_API fkv_status fkv_session_sync(fkv_session *session, const int32_t *ids, size_t n);
+/* How the last sync went; *reused: ids that were not computed again. */
+FKV_API enum fkv_sync fkv_session_sync_kind(const fkv_session *session, size_t *reused);
+/* Decodes one token: its K and V are appended in every head, its logits are ready. Nothing is allocated. */
+FKV_API fkv_status fkv_session_append(fkv_session *session, int32_t id);
+/* [n_vocab] fp32 of the last token, valid until the next sync or append; NULL before the first. */
+FKV_API const float *fkv_session_logits(const fkv_session *session);
+/* Ids seen so far: the next position. */
+FKV_API size_t fkv_session_n_seen(const fkv_session *session);
+/* Makes a running sync or append return FKV_ERROR_CANCELLED soon. Async-signal-safe. */
+FKV_API void fkv_session_cancel(fkv_session *session);
+
+/* What the cache holds: *positions: [count] ascending absolute positions of one layer and KV head, valid until the next call
+   that changes the session. Returns the count, or -1 for a layer or head there is none of. */
+FKV_API int fkv_session_kept(const fkv_session *session, int layer, int kv_head, const int32_t **positions);
+/* Rows that went past the TSP layer in the last prefill: *positions as above. Returns the count, -1 when all went on. */
+FKV_API int fkv_session_propagated(const fkv_session *session, int *layer, const int32_t **positions);
+
+struct fkv_session_stats {
+    uint64_t kv_bytes;        /* of the entries held now */
+    uint64_t kv_full_bytes;   /* what full attention would hold for the same tokens */
+    uint64_t kv_peak_bytes;   /* most KV bytes held at once so far: retained entries and the layer being prefilled */
+    double prefill_s, decode_s;
+    uint64_t prefill_tokens, decode_tokens; /* computed so far */
+    /* where the last prefill's time went, seconds of one thread's wall time: see fkv_stage_name() */
+    double stage_s[16];
+};
+FKV_API void fkv_session_get_stats(const fkv_session *session, struct fkv_session_stats *stats);
+/* Name of stage i of stage_s ("product", "attention", ...); NULL past the last. */
+FKV_API const char *fkv_stage_name(int i);
+/* The options in force, with -1 and AUTO resolved. */
+FKV_API void fkv_session_get_params(const fkv_session *session, struct fkv_session_params *params);
+
+/* ---- sampling ---------------------------------------------------------------------------------------------------- */
+
+typedef struct fkv_sampler fkv_sampler;
+
+struct fkv_sampler_params {
+    size_t size;
+    float temperature;    /* 0: the best id, the lowest on a tie */
+    int top_k;            /* 0: all */
+    float top_p, min_p;   /* 1 and 0: off */
+    float repeat_penalty; /* 1: off */
+    int repeat_last_n;    /* ids the penalty looks back on */
+    uint64_t seed;        /* xoshiro256** seeded by splitmix64: same seed, same text */
+};
+#define FKV_SAMPLER_PARAMS_INIT { sizeof(struct fkv_sampler_params), 0.8f, 40, 0.95f, 0.05f, 1.0f, 64, 0 }
+
+/* n_vocab: size of the logits it will be given; all memory is allocated here. */
+FKV_API fkv_status fkv_sampler_open(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab, char *err);
+FKV_API void fkv_sampler_close(fkv_sampler *sampler);
+/* Chooses an id from logits[n_vocab] (not changed) and remembers it for the repeat penalty. -1 when a logit is NaN. */
+FKV_API int32_t fkv_sample(fkv_sampler *sampler, const float *logits);
+/* Makes the penalty look back on ids that were not sampled, such as the prompt's. */
+FKV_API void fkv_sampler_accept(fkv_sampler *sampler, int32_t id);
+
+/* ---- devices ------------------------------------------------------------------------------------------------------ */
+
+struct fkv_isa_level {
+    const char *name;
+    bool available, in_use; /* in_use: what isa = NULL would choose now (FASTKV_ISA respected) */
+};
+/* Number of levels this build has; fills at most n of them, lowest first. */
+FKV_API int fkv_isa_list(struct fkv_isa_level *levels, int n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
