@@ -1,1 +1,14 @@
-typedef int fkv_nothing_yet;
+/* Q4_0: 32 values d (q - 8), q of four bits; byte j holds values j and j + 16. */
+#include "quant/dequantize.h"
+
+void fkv_dequantize_q4_0(const void *src, float *dst, size_t k)
+{
+    const struct fkv_block_q4_0 *b = src;
+    for (size_t i = 0; i < k; i += 32, b++) {
+        const float d = fkv_f32_from_f16(b->d);
+        for (int j = 0; j < 16; j++) {
+            dst[i + j] = d * (float)((b->qs[j] & 15) - 8);
+            dst[i + j + 16] = d * (float)((b->qs[j] >> 4) - 8);
+        }
+    }
+}
