@@ -1,6 +1,11 @@
 #include "simd/level.h"
+#include "simd/reference/reference.h"
 
 void fkv_fill_reference(struct fkv_kernels *k)
 {
-    (void)k;
+#define KERNEL(result, name, args) k->name = fkv_##name##_reference;
+#include "simd/kernels.def"
+#undef KERNEL
+    k->kv_elem = FKV_ELEM_F16;
+    k->batch_invariant = true;
 }
