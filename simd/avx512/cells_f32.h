@@ -1,0 +1,90 @@
+/* cells_f32.h: cache tiles of any type as cells of floats (tile.h), for the kernels that compute in fp32. */
+#ifndef FKV_AVX512_CELLS_F32_H
+#define FKV_AVX512_CELLS_F32_H
+
+#include <immintrin.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "simd/simd.h"
+
+enum { STEP_VALUES = 1 };
+
+static inline __m512 multiply_add(__m512 sum, __m512i cell, __m512i row)
+{
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(cell), _mm512_castsi512_ps(row), sum);
+}
+
+/* Splits 32 pairs: even[2] and odd[2] get 16 floats each. */
+static inline void split_f32(const float *pairs, __m512 even[2], __m512 odd[2])
+{
+    const __m512i first = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(1));
+    for (int h = 0; h < 2; h++) {
+        const __m512 a = _mm512_load_ps(pairs + 32 * h), b = _mm512_load_ps(pairs + 32 * h + 16);
+        even[h] = _mm512_permutex2var_ps(a, first, b);
+        odd[h] = _mm512_permutex2var_ps(a, second, b);
+    }
+}
+
+static inline void split_bf16(const fkv_bf16 *pairs, __m512 even[2], __m512 odd[2])
+{
+    for (int h = 0; h < 2; h++) {
+        const __m512i x = _mm512_load_si512(pairs + 32 * h);
+        even[h] = _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
+        odd[h] = _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32((int)0xffff0000u)));
+    }
+}
+
+static inline void split_f16(const fkv_f16 *pairs, __m512 even[2], __m512 odd[2])
+{
+    for (int h = 0; h < 2; h++) {
+        const __m512i x = _mm512_load_si512(pairs + 32 * h);
+        even[h] = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x));
+        odd[h] = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(x, 16)));
+    }
+}
+
+static inline void split_int8(const int8_t *pairs, __m512 even[2], __m512 odd[2])
+{
+    const __m512i x = _mm512_load_si512(pairs), odds = _mm512_srai_epi16(x, 8), evens = _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 8);
+    even[0] = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(evens)));
+    even[1] = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(evens, 1)));
+    odd[0] = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(odds)));
+    odd[1] = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(odds, 1)));
+}
+
+/* Cell c of a tile of K (is_k) or V into [32 steps][32 lanes]. A q8_0 scale belongs to an entry: a lane of K, a step of V. */
+static void expand_cell(int type, const char *tile, int c, int d, bool is_k, char *cell)
+{
+    const fkv_f16 *halves = (const fkv_f16 *)tile;
+    const int8_t *bytes = (const int8_t *)tile + 2 * fkv_padded_head(d) + 1024 * c;
+    const __m512 scale0 = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(halves + 32 * c)));
+    const __m512 scale1 = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(halves + 32 * c + 16)));
+    float scales[32] __attribute__((aligned(64)));
+    _mm512_store_ps(scales, scale0);
+    _mm512_store_ps(scales + 16, scale1);
+
+    for (int i = 0; i < 16; i++, cell += 256) {
+        __m512 even[2], odd[2];
+        switch (type) {
+        case FKV_ELEM_F32: split_f32((const float *)tile + 1024 * c + 64 * i, even, odd); break;
+        case FKV_ELEM_F16: split_f16(halves + 1024 * c + 64 * i, even, odd); break;
+        case FKV_ELEM_BF16: split_bf16(halves + 1024 * c + 64 * i, even, odd); break;
+        default: {
+            const __m512 even_scale = _mm512_set1_ps(scales[2 * i]), odd_scale = _mm512_set1_ps(scales[2 * i + 1]);
+            split_int8(bytes + 64 * i, even, odd);
+            even[0] = _mm512_mul_ps(even[0], is_k ? scale0 : even_scale);
+            even[1] = _mm512_mul_ps(even[1], is_k ? scale1 : even_scale);
+            odd[0] = _mm512_mul_ps(odd[0], is_k ? scale0 : odd_scale);
+            odd[1] = _mm512_mul_ps(odd[1], is_k ? scale1 : odd_scale);
+        }
+        }
+        _mm512_store_ps(cell, even[0]);
+        _mm512_store_ps(cell + 64, even[1]);
+        _mm512_store_ps(cell + 128, odd[0]);
+        _mm512_store_ps(cell + 192, odd[1]);
+    }
+}
+
+#endif
