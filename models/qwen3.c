@@ -1,1 +1,25 @@
-typedef int fkv_nothing_yet;
+/* qwen3: Qwen3, dense (arXiv 2505.09388). As qwen2, but q and k are normalised per head in place of having biases. */
+#include "model/model.h"
+
+static const struct fkv_weight_name weights[] = {
+    FKV_DECODER_WEIGHTS,
+    FKV_LAYER_VECTOR("attn_q_norm.weight", q_norm, FKV_DIM_HEAD, false),
+    FKV_LAYER_VECTOR("attn_k_norm.weight", k_norm, FKV_DIM_HEAD, false),
+    {0},
+};
+
+static fkv_status hparams(struct fkv_hparams *h, const struct fkv_gguf *g, struct fkv_error *e)
+{
+    (void)g, (void)e;
+    h->rope_pairs = false;
+    return FKV_OK;
+}
+
+static void attn_in(struct fkv_block *b, const struct fkv_layer *w, unsigned want)
+{
+    fkv_project_qkv(b, w, want);
+    fkv_norm_heads(b, w, want);
+    fkv_rotate(b, want);
+}
+
+const struct fkv_arch fkv_arch_qwen3 = {"qwen3", weights, hparams, attn_in, fkv_output_and_mlp};

@@ -1,1 +1,194 @@
-typedef int fkv_nothing_yet;
+/* The engine: a model file opened, its tokenizer, its weights and the back end that multiplies them. */
+#define _GNU_SOURCE
+#include "engine/engine.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/quant.h"
+#include "tokenizer/chat_template.h"
+
+/* A copy of a string key, "" (or NULL when `absent_is_null`) for a missing one. */
+static fkv_status copy_key(char **copy, const struct fkv_gguf *g, const char *key, bool absent_is_null, struct fkv_error *e)
+{
+    struct fkv_str s = {NULL, 0};
+    const fkv_status status = fkv_gguf_str(g, key, &s, e);
+    if (status != FKV_OK || (!s.data && absent_is_null)) return status;
+    *copy = strndup(s.data ? s.data : "", s.n);
+    return *copy ? FKV_OK : fkv_fail(e, FKV_ERROR_MEMORY, "no memory for %s", key);
+}
+
+/* The type that most of the weights have. */
+static const char *main_type(const struct fkv_gguf *g)
+{
+    uint64_t bytes[FKV_TYPE_LIMIT] = {0};
+    uint32_t best = FKV_TYPE_F32;
+    for (size_t i = 0; i < fkv_gguf_n_tensors(g); i++) {
+        const struct fkv_gguf_tensor *t = fkv_gguf_tensor(g, i);
+        bytes[t->type] += t->bytes;
+        if (bytes[t->type] > bytes[best]) best = t->type;
+    }
+    return fkv_quant_find(best)->name;
+}
+
+static void fill_info(fkv_engine *e)
+{
+    struct fkv_model_info *info = &e->info;
+    *info = (struct fkv_model_info){.arch = e->arch, .name = e->name, .quantisation = main_type(e->gguf), .isa = "", .device = "",
+                                    .n_vocab = fkv_tokenizer_n_vocab(e->tokenizer)};
+    for (size_t i = 0; i < fkv_gguf_n_tensors(e->gguf); i++) {
+        const struct fkv_gguf_tensor *t = fkv_gguf_tensor(e->gguf, i);
+        info->n_params += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+        info->weight_bytes += t->bytes;
+    }
+    if (!e->model) return;
+    const struct fkv_hparams *h = &e->model->h;
+    info->n_layer = h->n_layer;
+    info->n_head = h->n_head;
+    info->n_kv_head = h->n_kv_head;
+    info->d_head = h->d_head;
+    info->d_model = h->d_model;
+    info->d_ff = h->d_ff;
+    info->n_vocab = h->n_vocab;
+    info->n_ctx_train = h->n_ctx_train;
+    info->isa = e->backend->isa;
+    info->device = e->backend->ops->name;
+    info->n_threads = fkv_team_size(e->backend->team);
+}
+
+static fkv_status choose_device(const char *device, struct fkv_error *e)
+{
+    if (!device || strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0) return FKV_OK;
+    if (strncmp(device, "vulkan", 6) == 0 && (device[6] == 0 || device[6] == ':'))
+        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "device %s: this version has no Vulkan back end (there is: cpu)", device);
+    return fkv_fail(e, FKV_ERROR_ARGUMENT, "device %s: expected cpu, vulkan[:N] or auto", device);
+}
+
+static fkv_status open_weights(fkv_engine *e, const struct fkv_engine_params *p, struct fkv_error *error)
+{
+    fkv_status status = choose_device(p->device, error);
+    if (status == FKV_OK) status = fkv_model_load(&e->model, e->gguf, error);
+    if (status == FKV_OK)
+        status = fkv_cpu_backend_create(&e->backend, p->n_threads, p->isa, p->exact, fkv_model_max_cols(&e->model->h), error);
+    if (status == FKV_OK && fkv_block_buffers_create(&e->block, &e->model->h) != FKV_OK)
+        status = fkv_fail(error, FKV_ERROR_MEMORY, "no memory for the activations");
+    return status;
+}
+
+fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct fkv_engine_params *params, char *err)
+{
+    struct fkv_error error = {""};
+    const struct fkv_engine_params defaults = FKV_ENGINE_PARAMS_INIT;
+    const struct fkv_engine_params *p = params ? params : &defaults;
+    fkv_engine *e = calloc(1, sizeof *e);
+    fkv_status status = e ? FKV_OK : fkv_fail(&error, FKV_ERROR_MEMORY, "no memory for an engine");
+    if (status == FKV_OK && p->size != sizeof *p)
+        status = fkv_fail(&error, FKV_ERROR_ARGUMENT, "engine parameters: expected size %zu, found %zu", sizeof *p, p->size);
+    if (status == FKV_OK) status = fkv_gguf_open(&e->gguf, path, &error);
+    if (status == FKV_OK) status = copy_key(&e->arch, e->gguf, "general.architecture", false, &error);
+    if (status == FKV_OK) status = copy_key(&e->name, e->gguf, "general.name", false, &error);
+    if (status == FKV_OK) status = copy_key(&e->chat_template, e->gguf, "tokenizer.chat_template", true, &error);
+    if (status == FKV_OK) status = fkv_tokenizer_create(&e->tokenizer, e->gguf, &error);
+    if (status == FKV_OK && !p->vocab_only) status = open_weights(e, p, &error);
+    if (status == FKV_OK) {
+        fill_info(e);
+        *engine = e;
+    } else {
+        fkv_engine_close(e);
+        if (err) memcpy(err, error.text, sizeof error.text);
+    }
+    return status;
+}
+
+void fkv_engine_close(fkv_engine *e)
+{
+    if (!e) return;
+    fkv_block_buffers_destroy(&e->block);
+    if (e->backend) e->backend->ops->destroy(e->backend);
+    fkv_model_free(e->model);
+    fkv_tokenizer_destroy(e->tokenizer);
+    fkv_gguf_close(e->gguf);
+    free(e->arch);
+    free(e->name);
+    free(e->chat_template);
+    free(e);
+}
+
+const struct fkv_model_info *fkv_engine_info(const fkv_engine *e) { return &e->info; }
+
+void fkv_free(void *memory) { free(memory); }
+
+/* ---- text ---------------------------------------------------------------------------------------------------------------------- */
+
+fkv_status fkv_tokenize(const fkv_engine *e, const char *text, size_t n_bytes, unsigned flags, int32_t **ids, size_t *n_ids, char *err)
+{
+    struct fkv_error error = {""};
+    const fkv_status status = fkv_tokenizer_encode(e->tokenizer, text, n_bytes, flags, ids, n_ids, &error);
+    if (status != FKV_OK && err) memcpy(err, error.text, sizeof error.text);
+    return status;
+}
+
+size_t fkv_token_bytes(const fkv_engine *e, int32_t id, bool special, const char **bytes)
+{
+    return fkv_tokenizer_bytes(e->tokenizer, id, special, bytes);
+}
+
+bool fkv_token_is_end(const fkv_engine *e, int32_t id) { return fkv_tokenizer_is_end(e->tokenizer, id); }
+
+const char *fkv_chat_template(const fkv_engine *e) { return e->chat_template; }
+
+static bool add_token(json_t *context, const char *key, const fkv_engine *e, int32_t id)
+{
+    const char *bytes = "";
+    const size_t n = id >= 0 ? fkv_token_bytes(e, id, true, &bytes) : 0;
+    json_t *text = json_stringn(bytes, n);
+    return json_object_set_new(context, key, text ? text : json_string("")) == 0;
+}
+
+/* What a template sees; NULL when memory runs out or a text is not UTF-8. */
+static json_t *chat_context(const fkv_engine *e, const struct fkv_message *messages, size_t n, bool add_generation_prompt)
+{
+    json_t *context = json_object(), *list = json_array();
+    bool ok = context && list;
+    for (size_t i = 0; ok && i < n; i++) {
+        json_t *message = json_pack("{s:s, s:s}", "role", messages[i].role, "content", messages[i].content);
+        ok = message && json_array_append_new(list, message) == 0;
+    }
+    ok = ok && json_object_set(context, "messages", list) == 0;
+    ok = ok && json_object_set_new(context, "add_generation_prompt", json_boolean(add_generation_prompt)) == 0;
+    ok = ok && add_token(context, "bos_token", e, fkv_tokenizer_bos(e->tokenizer)) && add_token(context, "eos_token", e, fkv_tokenizer_eos(e->tokenizer));
+    json_decref(list);
+    if (ok) return context;
+    json_decref(context);
+    return NULL;
+}
+
+fkv_status fkv_chat_format(const fkv_engine *e, const char *chat_template, const struct fkv_message *messages, size_t n_messages, bool add_generation_prompt,
+                           char **text, size_t *n_bytes, char *err)
+{
+    struct fkv_error error = {""};
+    const char *source = chat_template ? chat_template : e->chat_template;
+    json_t *context = chat_context(e, messages, n_messages, add_generation_prompt);
+    fkv_status status;
+    if (!source)
+        status = fkv_fail(&error, FKV_ERROR_UNSUPPORTED, "the model has no chat template: pass one, or use the text as it stands");
+    else if (!context)
+        status = fkv_fail(&error, FKV_ERROR_FORMAT, "a chat message is not valid UTF-8");
+    else
+        status = fkv_chat_render(source, strlen(source), context, text, n_bytes, &error);
+    json_decref(context);
+    if (status != FKV_OK && err) memcpy(err, error.text, sizeof error.text);
+    return status;
+}
+
+/* ---- devices --------------------------------------------------------------------------------------------------------------------- */
+
+int fkv_isa_list(struct fkv_isa_level *levels, int n)
+{
+    int chosen = -1;
+    if (fkv_cpu_level(&chosen, NULL, NULL) != FKV_OK) chosen = -1;
+    for (int i = 0; i < fkv_simd_n_levels() && i < n; i++)
+        levels[i] = (struct fkv_isa_level){fkv_simd_level_name(i), fkv_simd_level_available(i), i == chosen};
+    return fkv_simd_n_levels();
+}

@@ -1,1 +1,309 @@
-typedef int fkv_nothing_yet;
+/* A session: one timeline of tokens, its cache, and the memory a forward pass needs for it. */
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "engine/engine.h"
+
+struct fkv_session {
+    fkv_engine *e;
+    struct fkv_session_shape shape;
+    struct fkv_forward f;
+    int32_t *ids;              /* [n_ctx] seen so far: [n_seen] */
+    size_t n_seen;
+    size_t pruned_until;       /* positions below were pruned by a policy: no cutting back into them */
+    size_t angles;             /* positions the rotary table holds */
+    bool have_logits;
+    enum fkv_sync sync_kind;
+    size_t reused;
+    struct fkv_session_stats stats;
+    atomic_bool cancel;
+    struct fkv_error error;
+    void *memory;              /* one reservation for all arrays */
+    size_t bytes;
+};
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------------------------------- */
+
+struct carver {
+    char *base;      /* NULL: only measures */
+    size_t offset;
+};
+
+static void *carve(struct carver *c, size_t bytes)
+{
+    void *p = c->base ? c->base + c->offset : NULL;
+    c->offset += (bytes + 4095) & ~(size_t)4095;
+    return p;
+}
+
+/* Lays the arrays out over `memory`; returns their size. */
+static size_t lay_out(fkv_session *s, void *memory)
+{
+    const struct fkv_hparams *h = &s->e->model->h;
+    const size_t n = (size_t)s->shape.params.n_ctx, heads = (size_t)h->n_kv_head;
+    struct fkv_forward *f = &s->f;
+    struct carver c = {memory, 0};
+    f->x = carve(&c, n * (size_t)h->d_model * sizeof(float));
+    f->q_window = carve(&c, FKV_MAX_WINDOW * (size_t)(h->n_head * h->d_head) * sizeof(float));
+    f->scores = carve(&c, heads * n * sizeof(float));
+    f->kept = carve(&c, heads * n * sizeof(int32_t));
+    f->pos = carve(&c, n * sizeof(int32_t));
+    f->seen = carve(&c, n * sizeof(int32_t));
+    f->chosen = carve(&c, n * sizeof(int32_t));
+    f->chosen_seen = carve(&c, n * sizeof(int32_t));
+    f->propagated = carve(&c, n * sizeof(int32_t));
+    f->logits = carve(&c, (size_t)h->n_vocab * sizeof(float));
+    f->rope.cos_sin = carve(&c, n * (size_t)h->n_rot * sizeof(float));
+    s->ids = carve(&c, n * sizeof(int32_t));
+    return c.offset;
+}
+
+static fkv_status allocate(fkv_session *s)
+{
+    struct fkv_forward *f = &s->f;
+    const struct fkv_hparams *h = &s->e->model->h;
+    const int n_ctx = s->shape.params.n_ctx;
+    s->bytes = lay_out(s, NULL);
+    s->memory = fkv_reserve(s->bytes);
+    if (!s->memory) return FKV_ERROR_MEMORY;
+    lay_out(s, s->memory);
+    const fkv_status status = s->e->backend->ops->prepare(s->e->backend, n_ctx, h->n_head, s->shape.params.kv.window);
+    if (status != FKV_OK) return status;
+    return fkv_kv_cache_create(&f->cache, s->e->backend, h->n_layer, h->n_kv_head, h->d_head, s->shape.k_type, s->shape.v_type, n_ctx);
+}
+
+static void set_up(fkv_session *s)
+{
+    struct fkv_forward *f = &s->f;
+    const struct fkv_hparams *h = &s->e->model->h;
+    f->model = s->e->model;
+    f->b = s->e->backend;
+    f->block = &s->e->block;
+    f->kv = &s->shape.params.kv;
+    f->policy = fkv_policy_find(f->kv->policy);
+    f->k_type = s->shape.k_work;
+    f->v_type = s->shape.v_work;
+    f->rope = (struct fkv_rope){h->rope_pairs, h->n_rot, h->d_head, NULL};
+    f->tsp_layer = f->n_propagated = -1;
+    f->progress = s->shape.params.progress;
+    f->progress_user = s->shape.params.progress_user;
+    f->cancel = &s->cancel;
+}
+
+fkv_status fkv_session_open(fkv_session **session, fkv_engine *engine, const struct fkv_session_params *params, char *err)
+{
+    struct fkv_error error = {""};
+    fkv_session *s = calloc(1, sizeof *s);
+    fkv_status status = s ? FKV_OK : fkv_fail(&error, FKV_ERROR_MEMORY, "no memory for a session");
+    if (status == FKV_OK) {
+        s->e = engine;
+        status = fkv_session_shape(&s->shape, engine, params, &error);
+    }
+    if (status == FKV_OK) {
+        set_up(s);
+        status = allocate(s);
+        if (status != FKV_OK) fkv_fail(&error, status, "no memory for a session of %d tokens", s->shape.params.n_ctx);
+    }
+    if (status == FKV_OK) {
+        *session = s;
+    } else {
+        fkv_session_close(s);
+        if (err) memcpy(err, error.text, sizeof error.text);
+    }
+    return status;
+}
+
+void fkv_session_close(fkv_session *s)
+{
+    if (!s) return;
+    fkv_kv_cache_destroy(s->f.cache);
+    fkv_unreserve(s->memory, s->bytes);
+    free(s);
+}
+
+/* ---- the rotary table --------------------------------------------------------------------------------------------------------------- */
+
+/* Angles of the positions up to n, in double, as everything later rests on them. */
+static void extend_angles(fkv_session *s, size_t n)
+{
+    const struct fkv_hparams *h = &s->e->model->h;
+    const float *divisors = s->e->model->rope_freqs;
+    float *table = (float *)(uintptr_t)s->f.rope.cos_sin;
+    double frequency[FKV_MAX_HEAD / 2];
+    for (int i = 0; i < h->n_rot / 2; i++)
+        frequency[i] = pow((double)h->rope_base, -2.0 * i / h->n_rot) / (double)h->rope_scale / (divisors ? (double)divisors[i] : 1.0);
+    for (; s->angles < n; s->angles++)
+        for (int i = 0; i < h->n_rot / 2; i++) {
+            const double angle = (double)s->angles * frequency[i];
+            float *pair = table + s->angles * (size_t)h->n_rot + 2 * (size_t)i;
+            pair[0] = (float)cos(angle);
+            pair[1] = (float)sin(angle);
+        }
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------------------------------------- */
+
+static fkv_status failed(fkv_session *s, fkv_status status)
+{
+    if (status == FKV_OK || status == FKV_ERROR_CONTEXT || status == FKV_ERROR_ARGUMENT) return status; /* those said more already */
+    const char *text = status == FKV_ERROR_NUMBER ? "the model computed a value that is not a number: its weights are damaged, or too large for their type"
+                                                  : fkv_status_text(status);
+    return fkv_fail(&s->error, status, "%s", text);
+}
+
+static fkv_status check_ids(fkv_session *s, const int32_t *ids, size_t n, size_t first)
+{
+    const struct fkv_hparams *h = &s->e->model->h;
+    if (first + n > (size_t)s->shape.params.n_ctx)
+        return fkv_fail(&s->error, FKV_ERROR_CONTEXT, "context_length_exceeded: %zu tokens do not fit the context of %d", first + n, s->shape.params.n_ctx);
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= h->n_vocab)
+            return fkv_fail(&s->error, FKV_ERROR_ARGUMENT, "token %zu: expected an id below %d, found %d", first + i, h->n_vocab, ids[i]);
+    return FKV_OK;
+}
+
+static void cut_to(fkv_session *s, size_t n)
+{
+    fkv_kv_cache_cut(s->f.cache, (int32_t)n);
+    s->n_seen = n;
+    s->have_logits = false;
+    if (n == 0) s->pruned_until = 0;
+}
+
+static fkv_status decode(fkv_session *s, int32_t id)
+{
+    const double t0 = now_s();
+    extend_angles(s, s->n_seen + 1);
+    s->have_logits = false;
+    s->ids[s->n_seen] = id;
+    const fkv_status status = fkv_decode(&s->f, id, (int)s->n_seen);
+    if (status != FKV_OK) {
+        cut_to(s, s->n_seen);
+        return failed(s, status);
+    }
+    s->n_seen++;
+    s->have_logits = true;
+    s->stats.decode_s += now_s() - t0;
+    s->stats.decode_tokens++;
+    return FKV_OK;
+}
+
+static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
+{
+    const double t0 = now_s();
+    const size_t first = s->n_seen;
+    extend_angles(s, first + n);
+    s->have_logits = false;
+    memcpy(s->ids + first, ids, n * sizeof *ids);
+    memset(s->e->backend->stage_s, 0, sizeof s->e->backend->stage_s);
+    const fkv_status status = fkv_prefill(&s->f, ids, (int)n, (int)first);
+    if (status != FKV_OK) {
+        cut_to(s, first);
+        return failed(s, status);
+    }
+    s->n_seen = first + n;
+    if (s->f.pruned) s->pruned_until = s->n_seen;
+    s->have_logits = true;
+    s->stats.prefill_s += now_s() - t0;
+    s->stats.prefill_tokens += n;
+    for (int i = 0; i < FKV_N_STAGES; i++) s->stats.stage_s[i] = s->e->backend->stage_s[i];
+    return FKV_OK;
+}
+
+/* How far the wanted ids agree with what was seen. */
+static size_t common_prefix(const fkv_session *s, const int32_t *ids, size_t n)
+{
+    size_t i = 0;
+    while (i < n && i < s->n_seen && ids[i] == s->ids[i]) i++;
+    return i;
+}
+
+fkv_status fkv_session_sync(fkv_session *s, const int32_t *ids, size_t n)
+{
+    atomic_store(&s->cancel, false);
+    fkv_status status = check_ids(s, ids, n, 0);
+    if (status != FKV_OK) return status;
+    size_t keep = common_prefix(s, ids, n);
+    s->sync_kind = FKV_SYNC_EXTENDED;
+    if (keep == n && n == s->n_seen && (s->have_logits || n == 0)) {
+        s->reused = keep;
+        return FKV_OK;
+    }
+    if (keep == n && n > 0) keep--; /* the last id is computed again, for its logits */
+    if (keep < s->n_seen) {
+        s->sync_kind = keep >= s->pruned_until && keep > 0 ? FKV_SYNC_CUT_BACK : FKV_SYNC_REBUILT;
+        if (s->sync_kind == FKV_SYNC_REBUILT) keep = 0;
+        cut_to(s, keep);
+    }
+    s->reused = keep;
+    if (n == keep) return FKV_OK;
+    return n - keep == 1 ? decode(s, ids[keep]) : prefill(s, ids + keep, n - keep);
+}
+
+enum fkv_sync fkv_session_sync_kind(const fkv_session *s, size_t *reused)
+{
+    if (reused) *reused = s->reused;
+    return s->sync_kind;
+}
+
+fkv_status fkv_session_append(fkv_session *s, int32_t id)
+{
+    const fkv_status status = check_ids(s, &id, 1, s->n_seen);
+    if (status != FKV_OK) return status;
+    if (atomic_load(&s->cancel)) return failed(s, FKV_ERROR_CANCELLED);
+    return decode(s, id);
+}
+
+void fkv_session_cancel(fkv_session *s) { atomic_store(&s->cancel, true); }
+
+/* ---- looking in -------------------------------------------------------------------------------------------------------------------------- */
+
+const char *fkv_session_error(const fkv_session *s) { return s->error.text; }
+
+const float *fkv_session_logits(const fkv_session *s) { return s->have_logits ? s->f.logits : NULL; }
+
+size_t fkv_session_n_seen(const fkv_session *s) { return s->n_seen; }
+
+int fkv_session_kept(const fkv_session *s, int layer, int kv_head, const int32_t **positions)
+{
+    const struct fkv_hparams *h = &s->e->model->h;
+    if (layer < 0 || layer >= h->n_layer || kv_head < 0 || kv_head >= h->n_kv_head) return -1;
+    *positions = fkv_kv_cache_positions(s->f.cache, layer, kv_head);
+    return fkv_kv_cache_count(s->f.cache, layer, kv_head);
+}
+
+int fkv_session_propagated(const fkv_session *s, int *layer, const int32_t **positions)
+{
+    *layer = s->f.tsp_layer;
+    *positions = s->f.propagated;
+    return s->f.n_propagated;
+}
+
+void fkv_session_get_stats(const fkv_session *s, struct fkv_session_stats *stats)
+{
+    const struct fkv_hparams *h = &s->e->model->h;
+    const uint64_t tiles = (s->n_seen + FKV_TILE - 1) / FKV_TILE;
+    *stats = s->stats;
+    stats->kv_bytes = fkv_kv_cache_bytes(s->f.cache);
+    stats->kv_full_bytes = tiles * (uint64_t)(h->n_layer * h->n_kv_head) * (fkv_tile_bytes(s->shape.k_type, h->d_head) + fkv_tile_bytes(s->shape.v_type, h->d_head));
+    stats->kv_peak_bytes = s->f.kv_peak_bytes > stats->kv_bytes ? s->f.kv_peak_bytes : stats->kv_bytes;
+}
+
+const char *fkv_stage_name(int i)
+{
+    static const char *const names[FKV_N_STAGES] = {"products", "attention", "norms, rope, cache", "scores, selection, retention"};
+    return i >= 0 && i < FKV_N_STAGES ? names[i] : NULL;
+}
+
+void fkv_session_get_params(const fkv_session *s, struct fkv_session_params *params) { *params = s->shape.params; }

@@ -1,1 +1,343 @@
-typedef int fkv_nothing_yet;
+#include "model/layer_loop.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+/* ---- the activations of a block -------------------------------------------------------------------------------------------- */
+
+static size_t q_width(const struct fkv_hparams *h) { return (size_t)h->n_head * (size_t)h->d_head; }
+static size_t kv_width(const struct fkv_hparams *h) { return (size_t)h->n_kv_head * (size_t)h->d_head; }
+
+uint64_t fkv_block_buffers_bytes(const struct fkv_hparams *h)
+{
+    return FKV_BLOCK_ROWS * sizeof(float) * (2 * q_width(h) + 2 * kv_width(h) + (size_t)h->d_ff);
+}
+
+fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, const struct fkv_hparams *h)
+{
+    b->bytes = fkv_block_buffers_bytes(h);
+    b->memory = fkv_reserve(b->bytes);
+    if (!b->memory) return FKV_ERROR_MEMORY;
+    fkv_prefer_huge_pages(b->memory, b->bytes);
+    b->q = b->memory;
+    b->att = b->q + FKV_BLOCK_ROWS * q_width(h);
+    b->k = b->att + FKV_BLOCK_ROWS * q_width(h);
+    b->v = b->k + FKV_BLOCK_ROWS * kv_width(h);
+    b->ff = b->v + FKV_BLOCK_ROWS * kv_width(h);
+    return FKV_OK;
+}
+
+void fkv_block_buffers_destroy(struct fkv_block_buffers *b)
+{
+    fkv_unreserve(b->memory, b->bytes);
+    *b = (struct fkv_block_buffers){0};
+}
+
+/* ---- a prefill under way ----------------------------------------------------------------------------------------------------- */
+
+/* Which rows of a layer go through its second half. */
+enum going_on { ALL_ROWS, CHOSEN_ROWS, LAST_ROW };
+
+struct prefill {
+    struct fkv_forward *f;
+    const int32_t *ids;
+    int n_prompt, n;              /* rows at the start, rows alive */
+    int sinks;                    /* of the rows alive, how many of the first are sinks */
+    int layer;
+    const struct fkv_layer *w;
+    struct fkv_layer_plan plan;
+    enum going_on going_on;
+    struct fkv_kv_store *work;    /* the layer's full K and V */
+    int row, rows;                /* the block that runs */
+    bool have_kv;                 /* it only lacks the second half */
+    const int32_t *seen;
+    uint64_t done, all;           /* progress, in multiply-adds */
+};
+
+static struct fkv_block block_of(struct prefill *p, int thread)
+{
+    const struct fkv_forward *f = p->f;
+    const struct fkv_block_buffers *b = f->block;
+    return (struct fkv_block){{f->b, thread}, &f->model->h, &f->rope, f->x + (size_t)p->row * (size_t)f->model->h.d_model, f->pos + p->row, p->rows,
+                              b->q, b->k, b->v, b->att, b->ff};
+}
+
+static float attention_scale(const struct fkv_hparams *h) { return 1.0f / sqrtf((float)h->d_head); }
+
+/* ---- regions: what all threads do together --------------------------------------------------------------------------------------- */
+
+static void embed_region(void *arg, int thread)
+{
+    struct prefill *p = arg;
+    struct fkv_run r = {p->f->b, thread};
+    r.b->ops->embed(&r, &p->f->model->token_embd, p->ids, p->n, p->f->x);
+}
+
+/* Queries of the last rows, which score the others. */
+static void window_region(void *arg, int thread)
+{
+    struct prefill *p = arg;
+    struct fkv_block b = block_of(p, thread);
+    b.q = p->f->q_window;
+    p->f->model->arch->attn_in(&b, p->w, FKV_WANT_Q);
+}
+
+static void kv_region(void *arg, int thread)
+{
+    struct prefill *p = arg;
+    struct fkv_block b = block_of(p, thread);
+    p->f->model->arch->attn_in(&b, p->w, FKV_WANT_KV);
+    b.run.b->ops->kv_append(&b.run, p->work, b.k, b.v, kv_width(b.h), b.n);
+}
+
+static void rows_region(void *arg, int thread)
+{
+    struct prefill *p = arg;
+    const struct fkv_arch *arch = p->f->model->arch;
+    struct fkv_block b = block_of(p, thread);
+    const struct fkv_ops *ops = b.run.b->ops;
+    arch->attn_in(&b, p->w, p->have_kv ? FKV_WANT_Q : FKV_WANT_Q | FKV_WANT_KV);
+    if (p->have_kv)
+        fkv_team_barrier(b.run.b->team); /* attention reads what other threads rotated */
+    else
+        ops->kv_append(&b.run, p->work, b.k, b.v, kv_width(b.h), b.n);
+    ops->attend(&b.run, p->work, b.h->n_head, attention_scale(b.h), b.q, q_width(b.h), b.n, p->seen + p->row, b.att);
+    arch->attn_out_ffn(&b, p->w);
+}
+
+/* Scores, choices and retention of the layer; ranking by recency needs no scores. */
+static void select_region(void *arg, int thread)
+{
+    struct prefill *p = arg;
+    struct fkv_forward *f = p->f;
+    const struct fkv_hparams *h = &f->model->h;
+    const struct fkv_ops *ops = f->b->ops;
+    const struct fkv_layer_plan *plan = &p->plan;
+    struct fkv_run r = {f->b, thread};
+    const int window = f->kv->window;
+    if (plan->ranking == FKV_RANK_WINDOW && (plan->keep < p->n || p->going_on == CHOSEN_ROWS)) {
+        const struct fkv_scoring how = {window, f->kv->pool_avg, f->kv->pool_kernel, attention_scale(h)};
+        ops->score(&r, p->work, &how, h->n_head, f->q_window, q_width(h), p->n, f->scores);
+        if (plan->keep < p->n) ops->select(&r, f->scores, h->n_kv_head, p->n, window, p->sinks, plan->keep, f->kept);
+        if (p->going_on == CHOSEN_ROWS) ops->select_common(&r, f->scores, h->n_kv_head, p->n, window, p->sinks, plan->propagate, f->chosen);
+    }
+    fkv_kv_cache_retain(&r, f->cache, p->layer, p->work, plan->keep < p->n ? f->kept : NULL, plan->keep, f->pos);
+}
+
+static void gather_region(void *arg, int thread)
+{
+    struct prefill *p = arg;
+    struct fkv_run r = {p->f->b, thread};
+    r.b->ops->gather(&r, p->f->x, (size_t)p->f->model->h.d_model, p->f->chosen, p->rows);
+}
+
+static void head(struct fkv_run *r, const struct fkv_forward *f, const float *x)
+{
+    const struct fkv_hparams *h = &f->model->h;
+    const struct fkv_input last = {x, (size_t)h->d_model, 1, f->model->output_norm, h->norm_eps};
+    r->b->ops->product(r, &last, &(struct fkv_output){&f->model->output, NULL, f->logits, (size_t)h->n_vocab, false}, 1);
+}
+
+static void head_region(void *arg, int thread)
+{
+    struct prefill *p = arg;
+    struct fkv_run r = {p->f->b, thread};
+    head(&r, p->f, p->f->x + (size_t)(p->n - 1) * (size_t)p->f->model->h.d_model);
+}
+
+/* ---- progress ------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t kv_cost(const struct fkv_hparams *h) { return 2 * (uint64_t)kv_width(h) * (uint64_t)h->d_model; }
+
+/* Multiply-adds of one row's second half, queries included, which sees `keys` entries. */
+static uint64_t row_cost(const struct fkv_hparams *h, uint64_t keys)
+{
+    return 2 * (uint64_t)q_width(h) * (uint64_t)h->d_model + 3 * (uint64_t)h->d_ff * (uint64_t)h->d_model + 2 * (uint64_t)q_width(h) * keys;
+}
+
+static enum going_on who_goes_on(const struct fkv_layer_plan *plan, int n, int layer, int n_layer)
+{
+    if (layer == n_layer - 1) return LAST_ROW;
+    return plan->propagate < n ? CHOSEN_ROWS : ALL_ROWS;
+}
+
+static struct fkv_layer_state layer_state(const struct prefill *p, int layer, int n)
+{
+    return (struct fkv_layer_state){layer, p->f->model->h.n_layer, p->n_prompt, n, p->sinks};
+}
+
+/* The whole prefill, by the policy's plans. */
+static uint64_t total_cost(const struct prefill *p)
+{
+    const struct fkv_hparams *h = &p->f->model->h;
+    uint64_t all = 0;
+    for (int l = 0, n = p->n; l < h->n_layer; l++) {
+        const struct fkv_layer_state state = layer_state(p, l, n);
+        const struct fkv_layer_plan plan = fkv_policy_plan(p->f->policy, p->f->kv, &state);
+        const enum going_on on = who_goes_on(&plan, n, l, h->n_layer);
+        const int next = on == ALL_ROWS ? n : on == LAST_ROW ? 1 : plan.propagate;
+        all += (uint64_t)n * kv_cost(h) + (uint64_t)next * row_cost(h, (uint64_t)n / 2);
+        n = next;
+    }
+    return all;
+}
+
+/* Runs a region over a block, and reports; stops between blocks when asked to. */
+static fkv_status run_block(struct prefill *p, fkv_team_fn region, uint64_t cost)
+{
+    const struct fkv_forward *f = p->f;
+    fkv_team_run(f->b->team, region, p);
+    p->done += cost * (uint64_t)p->rows;
+    if (f->progress && !f->progress(f->progress_user, p->done < p->all ? p->done : p->all, p->all)) return FKV_ERROR_CANCELLED;
+    return atomic_load_explicit(f->cancel, memory_order_relaxed) ? FKV_ERROR_CANCELLED : FKV_OK;
+}
+
+static fkv_status run_blocks(struct prefill *p, fkv_team_fn region, int n, uint64_t cost)
+{
+    fkv_status status = FKV_OK;
+    for (p->row = 0; p->row < n && status == FKV_OK; p->row += FKV_BLOCK_ROWS) {
+        p->rows = n - p->row < FKV_BLOCK_ROWS ? n - p->row : FKV_BLOCK_ROWS;
+        status = run_block(p, region, cost);
+    }
+    return status;
+}
+
+/* ---- a layer ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Sinks and the latest rows, the same in every head. */
+static void rank_by_recency(struct fkv_forward *f, int heads, int n, int sinks, int keep)
+{
+    for (int h = 0; h < heads; h++)
+        for (int i = 0; i < keep; i++) f->kept[h * keep + i] = i < sinks ? i : n - keep + i;
+}
+
+static void note_propagated(struct prefill *p)
+{
+    struct fkv_forward *f = p->f;
+    for (int i = 0; i < p->n; i++) f->propagated[i] = f->pos[i];
+    f->n_propagated = p->n;
+    f->tsp_layer = p->layer;
+    f->pruned = true;
+}
+
+/* The rows that go on move to the front, with their positions; what each saw stays in chosen_seen. */
+static void shrink(struct prefill *p)
+{
+    struct fkv_forward *f = p->f;
+    p->rows = p->going_on == LAST_ROW ? 1 : p->plan.propagate;
+    if (p->going_on == LAST_ROW) f->chosen[0] = p->n - 1;
+    fkv_team_run(f->b->team, gather_region, p);
+    for (int i = 0; i < p->rows; i++) {
+        f->pos[i] = f->pos[f->chosen[i]];
+        f->chosen_seen[i] = f->chosen[i] + 1;
+    }
+    p->n = p->rows;
+    if (p->going_on == CHOSEN_ROWS) note_propagated(p);
+}
+
+static void note_peak(struct prefill *p)
+{
+    const uint64_t now = fkv_kv_cache_bytes(p->f->cache) + p->f->b->ops->kv_bytes(p->work);
+    if (now > p->f->kv_peak_bytes) p->f->kv_peak_bytes = now;
+}
+
+static fkv_status prefill_layer(struct prefill *p)
+{
+    struct fkv_forward *f = p->f;
+    const struct fkv_hparams *h = &f->model->h;
+    const struct fkv_layer_state state = layer_state(p, p->layer, p->n);
+    const int n = p->n;
+    fkv_status status;
+    p->plan = fkv_policy_plan(f->policy, f->kv, &state);
+    p->going_on = who_goes_on(&p->plan, n, p->layer, h->n_layer);
+    p->w = &f->model->layer[p->layer];
+    f->b->ops->kv_assign(p->work, fkv_kv_cache_store(f->cache, p->layer));
+
+    if (p->plan.ranking == FKV_RANK_WINDOW && (p->plan.keep < n || p->going_on == CHOSEN_ROWS)) {
+        p->rows = f->kv->window;
+        p->row = n - p->rows;
+        fkv_team_run(f->b->team, window_region, p);
+    }
+    p->have_kv = p->going_on != ALL_ROWS;
+    p->seen = f->seen;
+    if (p->have_kv)
+        status = run_blocks(p, kv_region, n, kv_cost(h));
+    else
+        status = run_blocks(p, rows_region, n, kv_cost(h) + row_cost(h, (uint64_t)n / 2));
+    if (status != FKV_OK) return status;
+
+    if (p->plan.ranking == FKV_RANK_RECENCY && p->plan.keep < n) rank_by_recency(f, h->n_kv_head, n, p->sinks, p->plan.keep);
+    if (p->plan.keep < n) f->pruned = true;
+    fkv_team_run(f->b->team, select_region, p);
+    note_peak(p);
+    if (p->going_on == ALL_ROWS) return FKV_OK;
+    shrink(p);
+    p->seen = f->chosen_seen;
+    return run_blocks(p, rows_region, p->n, row_cost(h, (uint64_t)n / 2));
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------------------------------ */
+
+static fkv_status check_logits(const struct fkv_forward *f)
+{
+    for (int i = 0; i < f->model->h.n_vocab; i++)
+        if (!isfinite(f->logits[i])) return FKV_ERROR_NUMBER;
+    return FKV_OK;
+}
+
+fkv_status fkv_prefill(struct fkv_forward *f, const int32_t *ids, int n, int first)
+{
+    const struct fkv_hparams *h = &f->model->h;
+    struct prefill p = {.f = f, .ids = ids, .n_prompt = n, .n = n, .sinks = f->kv->sinks > first ? f->kv->sinks - first : 0};
+    if (p.sinks > n) p.sinks = n;
+    f->tsp_layer = f->n_propagated = -1;
+    f->pruned = false;
+    p.all = total_cost(&p);
+    fkv_status status = f->b->ops->kv_create(f->b, &p.work, h->n_kv_head, h->d_head, f->k_type, f->v_type, fkv_kv_cache_longest(f->cache) + n);
+    if (status != FKV_OK) return status;
+    for (int i = 0; i < n; i++) {
+        f->pos[i] = first + i;
+        f->seen[i] = i + 1;
+    }
+    fkv_team_run(f->b->team, embed_region, &p);
+    for (p.layer = 0; p.layer < h->n_layer && status == FKV_OK; p.layer++) status = prefill_layer(&p);
+    if (status == FKV_OK) {
+        fkv_team_run(f->b->team, head_region, &p);
+        status = check_logits(f);
+    }
+    f->b->ops->kv_destroy(p.work);
+    fkv_release_pages(f->x, f->x + (size_t)n * (size_t)h->d_model);
+    return status;
+}
+
+struct decode {
+    struct fkv_forward *f;
+    int32_t id, pos;
+};
+
+static void decode_region(void *arg, int thread)
+{
+    struct decode *d = arg;
+    struct fkv_forward *f = d->f;
+    const struct fkv_model *m = f->model;
+    const struct fkv_block_buffers *buffers = f->block;
+    struct fkv_block b = {{f->b, thread}, &m->h, &f->rope, f->x, &d->pos, 1, buffers->q, buffers->k, buffers->v, buffers->att, buffers->ff};
+    const struct fkv_ops *ops = f->b->ops;
+    ops->embed(&b.run, &m->token_embd, &d->id, 1, f->x);
+    for (int l = 0; l < m->h.n_layer; l++) {
+        m->arch->attn_in(&b, &m->layer[l], FKV_WANT_Q | FKV_WANT_KV);
+        fkv_kv_cache_append(&b.run, f->cache, l, b.k, b.v, d->pos);
+        ops->attend(&b.run, fkv_kv_cache_store(f->cache, l), m->h.n_head, attention_scale(&m->h), b.q, q_width(&m->h), 1, NULL, b.att);
+        m->arch->attn_out_ffn(&b, &m->layer[l]);
+    }
+    head(&b.run, f, f->x);
+}
+
+fkv_status fkv_decode(struct fkv_forward *f, int32_t id, int pos)
+{
+    struct decode d = {f, id, pos};
+    fkv_team_run(f->b->team, decode_region, &d);
+    return check_logits(f);
+}

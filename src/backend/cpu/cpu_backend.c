@@ -1,1 +1,194 @@
-typedef int fkv_nothing_yet;
+/* The CPU back end: its memory, its choice of ISA level, its table of operations. */
+#define _GNU_SOURCE
+#include "backend/cpu/cpu_backend.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "backend/cpu/blas.h"
+#include "base/memory.h"
+
+double cpu_clock(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void cpu_stage(struct fkv_run *r, enum fkv_stage stage, double t0)
+{
+    if (r->thread == 0) r->b->stage_s[stage] += cpu_clock() - t0;
+}
+
+/* ---- ISA level ------------------------------------------------------------------------------------------------------------ */
+
+fkv_status fkv_cpu_level(int *level, const char *isa, struct fkv_error *e)
+{
+    const char *name = isa ? isa : getenv("FASTKV_ISA");
+    if (name && !*name) name = NULL;
+    const int found = fkv_simd_find_level(name);
+    if (found >= 0 && fkv_simd_level_available(found)) {
+        *level = found;
+        return FKV_OK;
+    }
+    char have[256] = "";
+    for (int i = 0; i < fkv_simd_n_levels(); i++)
+        if (fkv_simd_level_available(i)) {
+            if (*have) strncat(have, ", ", sizeof have - strlen(have) - 1);
+            strncat(have, fkv_simd_level_name(i), sizeof have - strlen(have) - 1);
+        }
+    return fkv_fail(e, FKV_ERROR_ARGUMENT, "ISA level %s: expected one that this machine has (%s)%s", name, have, found < 0 ? "" : "; it lacks that one");
+}
+
+/* ---- memory --------------------------------------------------------------------------------------------------------------- */
+
+/* Takes the next `bytes` of a reservation, 64-byte aligned. */
+static void *carve(char **at, size_t bytes)
+{
+    void *p = *at;
+    *at += (bytes + 63) & ~(size_t)63;
+    return p;
+}
+
+static bool scratch_create(struct cpu_scratch *s, const struct cpu_backend *b)
+{
+    const size_t cols = (size_t)b->max_cols, tile = FKV_BLOCK_ROWS * CPU_FLOAT_ROWS * sizeof(float), vector = b->k->v8_bytes(b->max_cols);
+    s->bytes = FKV_PANEL_SCRATCH + 2 * tile + (CPU_FLOAT_ROWS + 1) * cols * sizeof(float) + vector + FKV_ATTEND_SCRATCH + 8 * 64;
+    s->memory = fkv_reserve(s->bytes);
+    if (!s->memory) return false;
+    fkv_prefer_huge_pages(s->memory, s->bytes);
+    char *at = s->memory;
+    s->panel = carve(&at, FKV_PANEL_SCRATCH);
+    s->attend = carve(&at, FKV_ATTEND_SCRATCH);
+    s->tile[0] = carve(&at, tile);
+    s->tile[1] = carve(&at, tile);
+    s->rows = carve(&at, cols * sizeof(float));
+    s->vector = carve(&at, vector);
+    s->floats = carve(&at, CPU_FLOAT_ROWS * cols * sizeof(float));
+    return true;
+}
+
+static bool scratch_lengthen(struct cpu_scratch *s, size_t n, int window)
+{
+    fkv_unreserve(s->long_memory, s->long_bytes);
+    s->long_bytes = n * (size_t)(window + 4) * sizeof(float) + 5 * 64;
+    s->long_memory = fkv_reserve(s->long_bytes);
+    if (!s->long_memory) return false;
+    char *at = s->long_memory;
+    s->logits = carve(&at, n * (size_t)window * sizeof(float));
+    s->sums = carve(&at, n * sizeof(float));
+    s->pooled = carve(&at, n * sizeof(float));
+    s->copy = carve(&at, n * sizeof(float));
+    s->keys = carve(&at, n * sizeof(uint32_t));
+    return true;
+}
+
+struct preparation {
+    struct cpu_backend *b;
+    size_t n;
+    int n_head, window;
+    bool ok;
+};
+
+static void prepare_region(void *arg, int thread)
+{
+    struct preparation *p = arg;
+    struct cpu_backend *b = p->b;
+    if (thread != 0 || (p->n <= b->n_entries && p->window <= b->window)) return;
+    for (int i = 0; p->ok && i < fkv_team_size(b->base.team); i++) p->ok = scratch_lengthen(&b->scratch[i], p->n, p->window);
+    fkv_unreserve(b->part, b->part_bytes);
+    b->part_bytes = (p->n / CPU_CHUNK + 1) * (size_t)p->n_head * (FKV_MAX_HEAD + 2) * sizeof(float);
+    b->part = fkv_reserve(b->part_bytes);
+    p->ok = p->ok && b->part;
+    b->n_entries = p->ok ? p->n : 0;
+    b->window = p->window;
+}
+
+/* In a region of its own: another session's region may be using the scratch. */
+static fkv_status cpu_prepare(struct fkv_backend *base, int n_entries, int n_head, int window)
+{
+    struct preparation p = {(struct cpu_backend *)base, (size_t)n_entries, n_head, window, true};
+    fkv_team_run(base->team, prepare_region, &p);
+    return p.ok ? FKV_OK : FKV_ERROR_MEMORY;
+}
+
+static void cpu_destroy(struct fkv_backend *base)
+{
+    struct cpu_backend *b = (struct cpu_backend *)base;
+    if (!b) return;
+    for (int i = 0; b->scratch && i < fkv_team_size(base->team); i++) {
+        fkv_unreserve(b->scratch[i].memory, b->scratch[i].bytes);
+        fkv_unreserve(b->scratch[i].long_memory, b->scratch[i].long_bytes);
+    }
+    free(b->scratch);
+    fkv_unreserve(b->packed, b->packed_bytes);
+    fkv_unreserve(b->part, b->part_bytes);
+    fkv_team_destroy(base->team);
+    free(b);
+}
+
+/* ---- the table -------------------------------------------------------------------------------------------------------------- */
+
+static const struct fkv_ops cpu_ops = {
+    .name = "cpu",
+    .embed = cpu_embed,
+    .product = cpu_product,
+    .gated = cpu_gated,
+    .head_norm = cpu_head_norm,
+    .rope = cpu_rope,
+    .kv_append = cpu_kv_append,
+    .attend = cpu_attend,
+    .score = cpu_score,
+    .select = cpu_select,
+    .select_common = cpu_select_common,
+    .gather = cpu_gather,
+    .retain = cpu_retain,
+    .kv_create = cpu_kv_create,
+    .kv_destroy = cpu_kv_destroy,
+    .kv_assign = cpu_kv_assign,
+    .kv_cut = cpu_kv_cut,
+    .kv_count = cpu_kv_count,
+    .kv_bytes = cpu_kv_bytes,
+    .prepare = cpu_prepare,
+    .destroy = cpu_destroy,
+};
+
+/* All forms of one block of rows: floats, x8 and x16. */
+static size_t packed_bytes(const struct cpu_backend *b)
+{
+    return (size_t)FKV_BLOCK_ROWS * (size_t)b->max_cols * sizeof(float) + b->k->x8_bytes(FKV_BLOCK_ROWS, b->max_cols) + b->k->x16_bytes(FKV_BLOCK_ROWS, b->max_cols);
+}
+
+fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, const char *isa, bool exact, int max_cols, struct fkv_error *e)
+{
+    int level;
+    fkv_status status = fkv_cpu_level(&level, isa, e);
+    if (status != FKV_OK) return status;
+    struct cpu_backend *b = calloc(1, sizeof *b);
+    if (!b) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the CPU back end");
+    b->base.ops = &cpu_ops;
+    b->base.exact = exact;
+    b->max_cols = (max_cols + 255) & ~255;
+    b->k = fkv_simd_kernels(level);
+    b->base.isa = b->k->isa;
+    b->base.work_type = exact ? FKV_ELEM_F32 : b->k->kv_elem;
+    status = fkv_team_create(&b->base.team, n_threads, e);
+    if (status != FKV_OK) {
+        free(b);
+        return status;
+    }
+    const int threads = fkv_team_size(b->base.team);
+    b->packed_bytes = packed_bytes(b);
+    b->packed = fkv_reserve(b->packed_bytes);
+    b->scratch = calloc((size_t)threads, sizeof *b->scratch);
+    bool ok = b->packed && b->scratch;
+    for (int i = 0; ok && i < threads; i++) ok = scratch_create(&b->scratch[i], b);
+    if (!ok) {
+        cpu_destroy(&b->base);
+        return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the scratch of %d threads", threads);
+    }
+    fkv_blas_init();
+    *backend = &b->base;
+    return FKV_OK;
+}

@@ -1,1 +1,38 @@
-typedef int fkv_nothing_yet;
+/* Operations on rows: heads normalised and rotated, rows gathered. */
+#include <string.h>
+
+#include "backend/cpu/cpu_backend.h"
+
+void cpu_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps)
+{
+    const double t0 = cpu_clock();
+    int lo, hi;
+    fkv_team_share(r->b->team, r->thread, n, 1, &lo, &hi);
+    for (int i = lo; i < hi; i++)
+        for (int h = 0; h < heads; h++) {
+            float *head = x + (size_t)i * ld + (size_t)h * (size_t)d;
+            cpu_of(r)->k->rms_norm(head, norm, d, eps, head);
+        }
+    cpu_stage(r, FKV_STAGE_ROWS, t0);
+}
+
+void cpu_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads, const int32_t *pos)
+{
+    const double t0 = cpu_clock();
+    const struct fkv_kernels *k = cpu_of(r)->k;
+    int lo, hi;
+    fkv_team_share(r->b->team, r->thread, n, 1, &lo, &hi);
+    for (int i = lo; i < hi; i++)
+        (rope->pairs ? k->rope_pair : k->rope_half)(x + (size_t)i * ld, heads, rope->d, rope->n_rot, rope->cos_sin + (size_t)pos[i] * (size_t)rope->n_rot);
+    cpu_stage(r, FKV_STAGE_ROWS, t0);
+}
+
+/* By columns, so that threads need not wait for each other: within a column rows only move towards the front. */
+void cpu_gather(struct fkv_run *r, float *x, size_t d, const int32_t *rows, int n)
+{
+    int lo, hi;
+    fkv_team_share(r->b->team, r->thread, (int)d, 16, &lo, &hi);
+    for (int i = 0; i < n; i++)
+        if (rows[i] != i) memcpy(x + (size_t)i * d + lo, x + (size_t)rows[i] * d + lo, (size_t)(hi - lo) * sizeof *x);
+    fkv_team_barrier(r->b->team);
+}

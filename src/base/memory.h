@@ -1,0 +1,20 @@
+/* memory.h: large memory straight from the system, and what the machine has. */
+#ifndef FKV_BASE_MEMORY_H
+#define FKV_BASE_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Zeroed, page-aligned address space whose pages cost nothing until they are first written, by the thread that writes them.
+   NULL when there is none. bytes 0 is allowed. */
+void *fkv_reserve(size_t bytes);
+void fkv_unreserve(void *memory, size_t bytes);
+/* For memory that will be used from end to end: fewer address translations, but whole huge pages are taken at a touch. */
+void fkv_prefer_huge_pages(void *memory, size_t bytes);
+/* Gives the whole pages within [begin, end) of a reservation back: they read as zero again. */
+void fkv_release_pages(void *begin, void *end);
+
+/* Memory that can be had without swapping, the limits of the control group respected; 0 when unknown. */
+uint64_t fkv_memory_available(void);
+
+#endif
