@@ -1,1 +1,162 @@
-typedef int fkv_nothing_yet;
+#include "tokenizer/pretokenize.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "tokenizer/utf8.h"
+
+enum kind { LETTER, NUMBER, SPACE, OTHER, END };
+
+static enum kind kind_of(uint32_t code)
+{
+    if (code < 0x80) {
+        if ((code | 0x20) - 'a' < 26) return LETTER;
+        if (code - '0' < 10) return NUMBER;
+        return code == ' ' || code - '\t' < 5 ? SPACE : OTHER;
+    }
+    switch (utf8proc_category((utf8proc_int32_t)code)) {
+    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM: case UTF8PROC_CATEGORY_LO:
+        return LETTER;
+    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_NO:
+        return NUMBER;
+    case UTF8PROC_CATEGORY_ZS: case UTF8PROC_CATEGORY_ZL: case UTF8PROC_CATEGORY_ZP:
+        return SPACE;
+    default:
+        return code == 0x85 ? SPACE : OTHER; /* next line: the one control character above ASCII that is White_Space */
+    }
+}
+
+/* The kind of the character at i and its length; END at the end of the text. */
+static enum kind peek(const char *text, size_t n, size_t i, size_t *len)
+{
+    uint32_t code = FKV_UTF8_REPLACEMENT;
+    *len = 0;
+    if (i >= n) return END;
+    *len = fkv_utf8_get(text + i, n - i, &code);
+    if (*len == 0) *len = 1;
+    return kind_of(code);
+}
+
+/* Where the run of characters of this kind that starts at i ends; at most `limit` characters. *last: where the last of them starts. */
+static size_t run(const char *text, size_t n, size_t i, enum kind kind, size_t limit, size_t *last)
+{
+    size_t len;
+    for (; limit > 0 && peek(text, n, i, &len) == kind; i += len, limit--) *last = i;
+    return i;
+}
+
+static size_t end_of(const char *text, size_t n, size_t i, enum kind kind)
+{
+    size_t last;
+    return run(text, n, i, kind, SIZE_MAX, &last);
+}
+
+/* 's|'t|'re|'ve|'m|'ll|'d at the start of the text: its length, or 0. */
+static size_t contraction(const char *text, size_t n, bool any_case)
+{
+    if (n < 2 || text[0] != '\'') return 0;
+    const int fold = any_case ? 0x20 : 0; /* sets an ASCII letter in lower case, and makes no letter of anything else */
+    const int a = text[1] | fold, b = n > 2 ? text[2] | fold : 0;
+    if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
+    return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
+}
+
+/* \s+(?!\S)|\s+ at a space: the run, but its last character is left for the word that follows. cut: what follows starts a text of its own. */
+static size_t spaces(const char *text, size_t n, bool cut)
+{
+    size_t last = 0;
+    const size_t end = run(text, n, 0, SPACE, SIZE_MAX, &last);
+    return end == n || cut || last == 0 ? end : last;
+}
+
+/* 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+   lone_digits: the text is first cut at every \p{N}, which is a piece for itself. */
+static size_t split_gpt2_like(const char *text, size_t n, bool lone_digits)
+{
+    size_t len;
+    const size_t short_form = contraction(text, n, false);
+    if (short_form) return short_form;
+    const size_t start = text[0] == ' ';
+    const enum kind kind = peek(text, n, start, &len);
+    if (lone_digits && kind == NUMBER) return start ? start : len;
+    if (kind != SPACE && kind != END) return end_of(text, n, start, kind);
+    return spaces(text, n, lone_digits && peek(text, n, end_of(text, n, 0, SPACE), &len) == NUMBER);
+}
+
+static size_t split_gpt2(const char *text, size_t n) { return split_gpt2_like(text, n, false); }
+static size_t split_smollm(const char *text, size_t n) { return split_gpt2_like(text, n, true); }
+
+static bool is_newline(char c) { return c == '\n' || c == '\r'; }
+
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max_digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+static size_t split_llama3_like(const char *text, size_t n, size_t max_digits)
+{
+    size_t len, last;
+    const size_t short_form = contraction(text, n, true);
+    if (short_form) return short_form;
+    const enum kind kind = peek(text, n, 0, &len);
+    if (kind == LETTER) return end_of(text, n, len, LETTER);
+    if (kind == NUMBER) return run(text, n, 0, NUMBER, max_digits, &last);
+    size_t end = is_newline(text[0]) ? len : end_of(text, n, len, LETTER);
+    if (end > len) return end;
+    const size_t start = text[0] == ' ';
+    end = end_of(text, n, start, OTHER);
+    if (end > start) {
+        while (end < n && is_newline(text[end])) end++;
+        return end;
+    }
+    for (end = end_of(text, n, 0, SPACE); end > 0; end--)
+        if (is_newline(text[end - 1])) return end;
+    return spaces(text, n, false);
+}
+
+static size_t split_qwen2(const char *text, size_t n) { return split_llama3_like(text, n, 1); }
+static size_t split_llama3(const char *text, size_t n) { return split_llama3_like(text, n, 3); }
+
+/* Names that share a rule exactly. A name that is missing here, such as deepseek-llm or tekken, has a rule of its own. */
+static const struct fkv_pretokenizer pretokenizers[] = {
+    {"default", split_gpt2, false, false},
+    {"gpt-2", split_gpt2, false, false},
+    {"phi-2", split_gpt2, false, false},
+    {"mpt", split_gpt2, false, false},
+    {"olmo", split_gpt2, false, false},
+    {"jais", split_gpt2, false, false},
+    {"gigachat", split_gpt2, false, false},
+    {"roberta-bpe", split_gpt2, false, false},
+    {"smollm", split_smollm, false, false},
+    {"starcoder", split_smollm, false, false},
+    {"refact", split_smollm, false, false},
+    {"command-r", split_smollm, false, false},
+    {"codeshell", split_smollm, false, false},
+    {"exaone", split_smollm, false, false},
+    {"minerva-7b", split_smollm, false, false},
+    {"qwen2", split_qwen2, false, false},
+    {"deepseek-r1-qwen", split_qwen2, false, false},
+    {"megrez", split_qwen2, false, false},
+    {"stablelm2", split_qwen2, false, false},
+    {"llama-bpe", split_llama3, true, true},
+    {"llama3", split_llama3, true, true},
+    {"llama-v3", split_llama3, true, true},
+    {"falcon3", split_llama3, true, true},
+    {"falcon-h1", split_llama3, true, true},
+    {"pixtral", split_llama3, true, true},
+    {"lfm2", split_llama3, true, true},
+    {"dbrx", split_llama3, false, false},
+    {"smaug-bpe", split_llama3, false, false},
+};
+enum { n_pretokenizers = sizeof pretokenizers / sizeof *pretokenizers };
+
+const struct fkv_pretokenizer *fkv_pretokenizer_find(struct fkv_str name)
+{
+    for (int i = 0; i < n_pretokenizers; i++)
+        if (strlen(pretokenizers[i].name) == name.n && memcmp(pretokenizers[i].name, name.data, name.n) == 0) return &pretokenizers[i];
+    return NULL;
+}
+
+void fkv_pretokenizer_names(char *text, size_t bytes)
+{
+    size_t used = 0;
+    for (int i = 0; i < n_pretokenizers && used < bytes; i++)
+        used += (size_t)snprintf(text + used, bytes - used, i ? ", %s" : "%s", pretokenizers[i].name);
+}

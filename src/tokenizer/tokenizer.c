@@ -1,1 +1,209 @@
-typedef int fkv_nothing_yet;
+#include "tokenizer/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tokenizer/bpe.h"
+#include "tokenizer/special.h"
+#include "tokenizer/spm.h"
+
+/* Every byte may become a U+2581, and symbols are counted in 31 bits. */
+enum { TEXT_BYTES = 1 << 29 };
+
+struct fkv_tokenizer {
+    struct fkv_vocab vocab;
+    struct fkv_strings bytes;      /* what each token stands for */
+    struct fkv_specials specials;
+    bool is_spm;
+    struct fkv_bpe bpe;            /* when not is_spm */
+    struct fkv_spm spm;            /* when is_spm */
+    int32_t bos, eos;              /* -1: none */
+    bool add_bos, add_eos, space_prefix;
+    bool *ends_turn;               /* [vocab.n] */
+};
+
+/* Names by which models end a turn. Whatever type the file gives them, text does not mean them unless special tokens are parsed.
+   Files often fail to name all of them as eos, eot or eom, so most end a turn by name. "</s>" does not: Gemma has it as an HTML tag. */
+static const struct end_name { const char *text; bool ends_turn; } end_names[] = {
+    {"<|im_end|>", true}, {"<|eot_id|>", true}, {"<|eom_id|>", true}, {"<|end|>", true}, {"<end_of_turn>", true}, {"<|endoftext|>", true},
+    {"<|end_of_text|>", true}, {"<end_of_utterance>", true}, {"<EOT>", true}, {"_<EOT>", true}, {"</s>", false},
+};
+
+static fkv_status read_id(const struct fkv_tokenizer *t, const struct fkv_gguf *gguf, const char *key, int32_t *id, struct fkv_error *e)
+{
+    uint32_t value = *id < 0 ? UINT32_MAX : (uint32_t)*id;
+    const fkv_status status = fkv_gguf_u32(gguf, key, &value, e);
+    if (status) return status;
+    if (value == UINT32_MAX) return FKV_OK; /* missing, or -1 as some writers say "none" */
+    if (value >= (uint32_t)t->vocab.n) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: token %u, the vocabulary has %d", key, value, t->vocab.n);
+    *id = (int32_t)value;
+    return FKV_OK;
+}
+
+/* The end tokens of the metadata and the well-known names; sets eos. */
+static fkv_status find_ends(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, struct fkv_error *e)
+{
+    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+    t->ends_turn = calloc(t->vocab.n, sizeof *t->ends_turn);
+    if (!t->ends_turn) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a vocabulary of %d tokens", t->vocab.n);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        int32_t id = i == 0 ? t->eos : -1;
+        const fkv_status status = read_id(t, gguf, keys[i], &id, e);
+        if (status) return status;
+        if (i == 0) t->eos = id;
+        if (id >= 0) t->ends_turn[id] = true;
+    }
+    for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++) {
+        const int32_t id = fkv_vocab_find(&t->vocab, end_names[i].text, strlen(end_names[i].text));
+        if (id < 0) continue;
+        t->vocab.type[id] = FKV_TOKEN_CONTROL;
+        t->ends_turn[id] |= end_names[i].ends_turn;
+    }
+    return FKV_OK;
+}
+
+static fkv_status decode_tokens(struct fkv_tokenizer *t, struct fkv_error *e)
+{
+    const int n = t->vocab.n;
+    t->bytes.data = malloc(t->vocab.texts.begin[n] + 1);
+    t->bytes.begin = malloc(((size_t)n + 1) * sizeof *t->bytes.begin);
+    if (!t->bytes.data || !t->bytes.begin) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a vocabulary of %d tokens", n);
+    size_t used = 0;
+    for (int32_t id = 0; id < n; id++) {
+        const struct fkv_str text = fkv_vocab_text(&t->vocab, id);
+        const enum fkv_token_type type = t->vocab.type[id];
+        char *to = t->bytes.data + used;
+        t->bytes.begin[id] = used;
+        if (t->is_spm) {
+            used += fkv_spm_decode(text, type, to);
+        } else if (type == FKV_TOKEN_NORMAL || type == FKV_TOKEN_UNUSED || type == FKV_TOKEN_BYTE) {
+            used += fkv_bpe_decode(text, to);
+        } else { /* special tokens stand outside the byte alphabet */
+            memcpy(to, text.data, text.n);
+            used += text.n;
+        }
+    }
+    t->bytes.begin[n] = used;
+    return FKV_OK;
+}
+
+/* Finds out which of the two kinds this is, and loads it. *add_bos: the kind's default. */
+static fkv_status load_model(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool *add_bos, struct fkv_error *e)
+{
+    static const char key[] = "tokenizer.ggml.model";
+    struct fkv_str model = {NULL, 0};
+    fkv_status status = fkv_gguf_str(gguf, key, &model, e);
+    if (status) return status;
+    if (!model.data) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: missing", key);
+    t->is_spm = model.n == 5 && memcmp(model.data, "llama", 5) == 0;
+    if (!t->is_spm && !(model.n == 4 && memcmp(model.data, "gpt2", 4) == 0))
+        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: gpt2, llama)", key, model.n < 40 ? (int)model.n : 40, model.data);
+    if ((status = fkv_vocab_load(&t->vocab, gguf, e))) return status;
+
+    int32_t unknown = -1;
+    t->bos = t->eos = -1;
+    if (t->is_spm && t->vocab.n > 2) unknown = 0, t->bos = 1, t->eos = 2; /* SentencePiece's own numbering */
+    if ((status = read_id(t, gguf, "tokenizer.ggml.unknown_token_id", &unknown, e))) return status;
+    if ((status = read_id(t, gguf, "tokenizer.ggml.bos_token_id", &t->bos, e))) return status;
+    status = t->is_spm ? fkv_spm_load(&t->spm, &t->vocab, gguf, unknown, e) : fkv_bpe_load(&t->bpe, &t->vocab, gguf, e);
+    if (!status) *add_bos = t->is_spm || t->bpe.pre->add_bos;
+    return status;
+}
+
+static fkv_status load_flags(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool add_bos, struct fkv_error *e)
+{
+    fkv_status status;
+    t->add_bos = add_bos && t->bos >= 0;
+    t->space_prefix = t->is_spm;
+    if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", &t->add_bos, e))) return status;
+    if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", &t->add_eos, e))) return status;
+    if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &t->space_prefix, e))) return status;
+    if (t->add_bos && t->bos < 0) return fkv_fail(e, FKV_ERROR_FORMAT, "tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing");
+    if (t->add_eos && t->eos < 0) return fkv_fail(e, FKV_ERROR_FORMAT, "tokenizer.ggml.add_eos_token is true, but tokenizer.ggml.eos_token_id is missing");
+    return FKV_OK;
+}
+
+fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct fkv_gguf *gguf, struct fkv_error *e)
+{
+    bool add_bos = false;
+    struct fkv_tokenizer *t = calloc(1, sizeof *t);
+    if (!t) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a tokenizer");
+    fkv_status status = load_model(t, gguf, &add_bos, e);
+    if (!status) status = find_ends(t, gguf, e);
+    if (!status) status = load_flags(t, gguf, add_bos, e);
+    if (!status) status = decode_tokens(t, e);
+    if (!status) status = fkv_specials_build(&t->specials, &t->vocab, e);
+    if (status) fkv_tokenizer_destroy(t);
+    else *tokenizer = t;
+    return status;
+}
+
+void fkv_tokenizer_destroy(struct fkv_tokenizer *t)
+{
+    if (!t) return;
+    fkv_vocab_free(&t->vocab);
+    fkv_specials_free(&t->specials);
+    fkv_bpe_free(&t->bpe);
+    fkv_spm_free(&t->spm);
+    free(t->bytes.data);
+    free(t->bytes.begin);
+    free(t->ends_turn);
+    free(t);
+}
+
+int fkv_tokenizer_n_vocab(const struct fkv_tokenizer *t) { return t->vocab.n; }
+int32_t fkv_tokenizer_bos(const struct fkv_tokenizer *t) { return t->bos; }
+int32_t fkv_tokenizer_eos(const struct fkv_tokenizer *t) { return t->eos; }
+bool fkv_tokenizer_is_end(const struct fkv_tokenizer *t, int32_t id) { return id >= 0 && id < t->vocab.n && t->ends_turn[id]; }
+
+size_t fkv_tokenizer_bytes(const struct fkv_tokenizer *t, int32_t id, bool special, const char **bytes)
+{
+    *bytes = "";
+    if (id < 0 || id >= t->vocab.n) return 0;
+    if (!special && (t->vocab.type[id] == FKV_TOKEN_CONTROL || t->vocab.type[id] == FKV_TOKEN_UNKNOWN)) return 0;
+    const struct fkv_str text = fkv_strings_get(&t->bytes, id);
+    *bytes = text.data;
+    return text.n;
+}
+
+/* The text between special tokens, and the specials themselves. */
+static fkv_status encode_text(const struct fkv_tokenizer *t, const char *text, size_t n, bool control, struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e)
+{
+    fkv_status status = FKV_OK;
+    size_t start = 0, len = 1;
+    for (size_t i = 0; i <= n && !status; i += len) {
+        const int32_t id = i < n ? fkv_specials_match(&t->specials, &t->vocab, text + i, n - i, control, &len) : -1;
+        if (id < 0) len = 1;
+        if (id < 0 && i < n) continue;
+        if (i > start) {
+            status = t->is_spm ? fkv_spm_encode(&t->spm, text + start, i - start, t->space_prefix, merger, ids, e)
+                               : fkv_bpe_encode(&t->bpe, text + start, i - start, merger, ids, e);
+        }
+        if (id >= 0 && !status) status = fkv_ids_push(ids, id, e);
+        start = i + len;
+    }
+    return status;
+}
+
+fkv_status fkv_tokenizer_encode(const struct fkv_tokenizer *t, const char *text, size_t n, unsigned flags, int32_t **ids_out,
+                                size_t *n_ids, struct fkv_error *e)
+{
+    struct fkv_ids ids = {0};
+    struct fkv_merger merger = {0};
+    fkv_status status = FKV_OK;
+    if (n > TEXT_BYTES) return fkv_fail(e, FKV_ERROR_ARGUMENT, "a text of %zu bytes, at most %d can be tokenised at once", n, TEXT_BYTES);
+    const bool add_special = flags & FKV_TOKENIZE_ADD_SPECIAL, parse_special = flags & FKV_TOKENIZE_PARSE_SPECIAL;
+    if (add_special && t->add_bos) status = fkv_ids_push(&ids, t->bos, e);
+    if (!status) status = encode_text(t, text, n, parse_special, &merger, &ids, e);
+    if (!status && add_special && t->add_eos) status = fkv_ids_push(&ids, t->eos, e);
+    fkv_merger_free(&merger);
+    if (!status && !ids.id) ids.id = malloc(sizeof *ids.id); /* an empty result is an array as well */
+    if (!status && !ids.id) status = fkv_fail(e, FKV_ERROR_MEMORY, "no memory for token ids");
+    if (status) {
+        free(ids.id);
+        return status;
+    }
+    *ids_out = ids.id;
+    *n_ids = ids.n;
+    return FKV_OK;
+}

@@ -1,7 +1,12 @@
 /* tokenizer.h: text to token ids and back, from the vocabulary in a model's metadata.
 
    Byte-level BPE (tokenizer.ggml.model = "gpt2") with hand-written linear-time pre-tokenisers (tokenizer.ggml.pre), and
-   SentencePiece-style merging by score (tokenizer.ggml.model = "llama"). Merges go through a heap: time is O(n log n) for any text. */
+   SentencePiece-style merging by score (tokenizer.ggml.model = "llama"). Merges go through a heap: time is O(n log n) for any text.
+
+   Decisions. Of special tokens that start at one place the longest counts, and the search goes on behind it. Invalid UTF-8 gives
+   the ids that llama.cpp gives: byte-level BPE sees U+FFFD for each bad byte, and takes overlong forms for what they spell (c0 af
+   is "/") and surrogates as they are; SentencePiece falls back to byte tokens. f4 90 80 80 and the like, above U+10FFFF, are bad
+   bytes. "default", or no pre-tokeniser at all, is GPT-2's. */
 #ifndef FKV_TOKENIZER_TOKENIZER_H
 #define FKV_TOKENIZER_TOKENIZER_H
 
