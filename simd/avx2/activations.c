@@ -1,0 +1,174 @@
+/* Packing of X: q = round(x / scale), scale = largest magnitude of the block / 127 (or 32767).
+
+   The largest magnitude is found on the bits as integers, where a NaN is larger than all numbers: it becomes the scale and so
+   reaches the result. Blocks below 2^-100 become zero: the reciprocal of their scale would overflow. */
+#include "simd/avx2/activations.h"
+
+INLINE __m256i magnitude_bits(__m256 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)); }
+
+INLINE void load_32(const float *x, __m256 v[4])
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) v[i] = _mm256_loadu_ps(x + 8 * i);
+}
+
+/* The largest magnitude in each half's four lanes, as bits. */
+INLINE __m128i largest_of_32(const __m256 v[4])
+{
+    const __m256i m = _mm256_max_epi32(_mm256_max_epi32(magnitude_bits(v[0]), magnitude_bits(v[1])), _mm256_max_epi32(magnitude_bits(v[2]), magnitude_bits(v[3])));
+    return _mm_max_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
+}
+
+/* scale = largest / range and its reciprocal, or both zero. */
+INLINE void scale_of(__m128 largest, float range, __m128 *scale, __m128 *inverse)
+{
+    const __m128 tiny = _mm_cmplt_ps(largest, _mm_set1_ps(0x1p-100f));
+    *scale = _mm_andnot_ps(tiny, _mm_mul_ps(largest, _mm_set1_ps(1.0f / range)));
+    *inverse = _mm_andnot_ps(tiny, _mm_div_ps(_mm_set1_ps(range), largest));
+}
+
+INLINE void round_32(const __m256 v[4], float inverse, __m256i out[4])
+{
+    const __m256 by = _mm256_set1_ps(inverse);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) out[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], by));
+}
+
+/* 2 x 8 int32 to 16 int16, 4 x 8 to 32 int8, in order. */
+INLINE __m256i narrow_to_16(__m256i a, __m256i b) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8); }
+INLINE __m256i narrow_to_8(const __m256i v[4])
+{
+    const __m256i mixed = _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+    return _mm256_permutevar8x32_epi32(mixed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/* Four rows of 8 dwords to 8 steps of 4 dwords, two steps per vector. */
+INLINE void interleave_rows(const __m256i row[4], __m256i out[4])
+{
+    const __m256i a = _mm256_unpacklo_epi32(row[0], row[1]), b = _mm256_unpacklo_epi32(row[2], row[3]);
+    const __m256i c = _mm256_unpackhi_epi32(row[0], row[1]), d = _mm256_unpackhi_epi32(row[2], row[3]);
+    const __m256i s04 = _mm256_unpacklo_epi64(a, b), s15 = _mm256_unpackhi_epi64(a, b);
+    const __m256i s26 = _mm256_unpacklo_epi64(c, d), s37 = _mm256_unpackhi_epi64(c, d);
+    out[0] = _mm256_permute2x128_si256(s04, s15, 0x20);
+    out[1] = _mm256_permute2x128_si256(s26, s37, 0x20);
+    out[2] = _mm256_permute2x128_si256(s04, s15, 0x31);
+    out[3] = _mm256_permute2x128_si256(s26, s37, 0x31);
+}
+
+/* Sums of neighbouring bytes over the four steps in a and b: 4 rows x 2. */
+INLINE __m128i sums_of_pairs(__m256i a, __m256i b)
+{
+    const __m256i ones = _mm256_set1_epi8(1);
+    const __m256i s = _mm256_add_epi16(_mm256_maddubs_epi16(ones, a), _mm256_maddubs_epi16(ones, b));
+    return _mm_add_epi16(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+}
+
+INLINE void store_block8(const __m256i q[4], __m128 scale, struct x_block8 *o)
+{
+    __m256i steps[4];
+    interleave_rows(q, steps);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) _mm256_storeu_si256((__m256i *)o->q[2 * i], steps[i]);
+    const __m128i first = sums_of_pairs(steps[0], steps[1]), second = sums_of_pairs(steps[2], steps[3]), both = _mm_add_epi16(first, second);
+    _mm_storeu_si128((__m128i *)o->start, _mm_mullo_epi16(both, _mm_set1_epi16(-8)));
+    _mm_storeu_si128((__m128i *)o->start_16[0], _mm_mullo_epi16(first, _mm_set1_epi16(-32)));
+    _mm_storeu_si128((__m128i *)o->start_16[1], _mm_mullo_epi16(second, _mm_set1_epi16(-32)));
+    _mm_storeu_ps(o->scale, scale);
+    _mm_storeu_ps(o->scaled_sum, _mm_mul_ps(scale, _mm_cvtepi32_ps(_mm_madd_epi16(both, _mm_set1_epi16(1)))));
+}
+
+/* One block of 4 rows; rows from `rows` on are zero. x points to the first row's block. */
+static void pack_block(const float *x, size_t ldx, int rows, struct x_block8 *o8, struct x_block16 *o16)
+{
+    __m256 v[X_ROWS][4];
+    __m128 largest[X_ROWS], scale, inverse;
+    for (int r = 0; r < X_ROWS; r++) {
+        if (r < rows) load_32(x + (size_t)r * ldx, v[r]);
+        else v[r][0] = v[r][1] = v[r][2] = v[r][3] = _mm256_setzero_ps();
+        largest[r] = _mm_castsi128_ps(largest_of_32(v[r]));
+    }
+    _MM_TRANSPOSE4_PS(largest[0], largest[1], largest[2], largest[3]);
+    const __m128i m01 = _mm_max_epi32(_mm_castps_si128(largest[0]), _mm_castps_si128(largest[1]));
+    const __m128i m23 = _mm_max_epi32(_mm_castps_si128(largest[2]), _mm_castps_si128(largest[3]));
+    const __m128 top = _mm_castsi128_ps(_mm_max_epi32(m01, m23));
+
+    float by[X_ROWS];
+    __m256i narrow[2][X_ROWS], wide[4], steps[4];
+    scale_of(top, 127.0f, &scale, &inverse);
+    _mm_storeu_ps(by, inverse);
+    for (int r = 0; r < X_ROWS; r++) {
+        round_32(v[r], by[r], wide);
+        narrow[0][r] = narrow_to_8(wide);
+    }
+    store_block8(narrow[0], scale, o8);
+
+    scale_of(top, 32767.0f, &scale, &inverse);
+    _mm_storeu_ps(by, inverse);
+    for (int r = 0; r < X_ROWS; r++) {
+        round_32(v[r], by[r], wide);
+        narrow[0][r] = narrow_to_16(wide[0], wide[1]);
+        narrow[1][r] = narrow_to_16(wide[2], wide[3]);
+    }
+    for (int h = 0; h < 2; h++) {
+        interleave_rows(narrow[h], steps);
+        for (int i = 0; i < 4; i++) _mm256_storeu_si256((__m256i *)o16->q[8 * h + 2 * i], steps[i]);
+    }
+    _mm_storeu_ps(o16->scale, scale);
+}
+
+size_t fkv_x8_bytes_avx2(int m, int k)
+{
+    return (x8_first_plane_bytes(m, k) + (size_t)x8_groups(m) * (size_t)(k / 32) * sizeof(struct x_block16) + 63) & ~(size_t)63;
+}
+
+void fkv_x8_pack_avx2(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed)
+{
+    const int blocks = k / 32;
+    struct x_block8 *plane8 = packed;
+    struct x_block16 *plane16 = (struct x_block16 *)((char *)packed + x8_first_plane_bytes(m, k));
+    for (int row = row0; row < row1; row += X_ROWS) {
+        const size_t group = (size_t)(row / X_ROWS) * (size_t)blocks;
+        const int rows = row1 - row < X_ROWS ? row1 - row : X_ROWS;
+        for (int b = 0; b < blocks; b++)
+            pack_block(x + (size_t)row * ldx + 32 * (size_t)b, ldx, rows, &plane8[group + (size_t)b], &plane16[group + (size_t)b]);
+    }
+}
+
+size_t fkv_x16_bytes_avx2(int m, int k) { return ((size_t)m * x16_stride(k) * 4 + 63) & ~(size_t)63; }
+
+void fkv_x16_pack_avx2(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed)
+{
+    (void)m;
+    for (int row = row0; row < row1; row++) memcpy((float *)packed + (size_t)row * x16_stride(k), x + (size_t)row * ldx, (size_t)k * 4);
+}
+
+size_t fkv_v8_bytes_avx2(int k) { return ((size_t)k + (size_t)(k / 32) * 5 * 4 + 63) & ~(size_t)63; }
+
+void fkv_v8_pack_avx2(const float *x, int k, void *packed)
+{
+    int8_t *q = packed;
+    float *scales = (float *)(q + k), *scaled_sums = scales + k / 32, *sums_16 = scales + k / 32 * 2;
+    int32_t *minus_sums = (int32_t *)(scales + k / 32 * 4);
+    for (int b = 0; b < k / 32; b++) {
+        __m256 v[4];
+        __m256i wide[4];
+        __m128 scale, inverse;
+        load_32(x + 32 * b, v);
+        __m128i top = largest_of_32(v);
+        top = _mm_max_epi32(top, _mm_shuffle_epi32(top, 0x4e));
+        scale_of(_mm_castsi128_ps(_mm_max_epi32(top, _mm_shuffle_epi32(top, 0xb1))), 127.0f, &scale, &inverse);
+        round_32(v, _mm_cvtss_f32(inverse), wide);
+        const __m256i bytes = narrow_to_8(wide);
+        _mm256_storeu_si256((__m256i *)(q + 32 * b), bytes);
+
+        const __m256i pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes), _mm256_set1_epi16(1));
+        const __m256i fours = _mm256_add_epi32(pairs, _mm256_shuffle_epi32(pairs, 0x4e)), sixteens = _mm256_add_epi32(fours, _mm256_shuffle_epi32(fours, 0xb1));
+        const int first = _mm256_cvtsi256_si32(sixteens), second = _mm256_extract_epi32(sixteens, 4);
+        const float s = _mm_cvtss_f32(scale);
+        scales[b] = s;
+        scaled_sums[b] = s * (float)(first + second);
+        sums_16[2 * b] = s * (float)first;
+        sums_16[2 * b + 1] = s * (float)second;
+        minus_sums[b] = -(first + second);
+    }
+}
