@@ -1,1 +1,70 @@
-typedef int fkv_nothing_yet;
+#include <stdlib.h>
+
+#include "cli/commands.h"
+#include "cli/console.h"
+#include "cli/machine.h"
+#include "cli/prompt.h"
+#include "cli/report.h"
+#include "cli/trace.h"
+
+static int check(const struct settings *s) {
+    bool text = s->prompt || s->prompt_file;
+    if (s->prompt_ids && text) return console_error("--prompt-ids: expected no -p and no -f beside it");
+    if (!s->prompt_ids && !text) return console_error("a prompt is needed: -p TEXT, -f FILE or --prompt-ids FILE");
+    if ((s->raw || s->prompt_ids) && (s->system || s->system_file || s->chat_template))
+        return console_error("%s: expected no system message and no chat template beside it", s->raw ? "--raw" : "--prompt-ids");
+    return EXIT_SUCCESS;
+}
+
+/* The prompt is in the session. */
+static int answer(struct generator *g, FILE *trace, const int32_t *ids, size_t n) {
+    struct generated generated = {.answer = {.out = stdout, .stops = &g->settings->stops}};
+    struct kept kept;
+    generator_kept(g, &kept);
+    trace_prefill(trace, g, ids, n);
+    int status = generator_answer(g, &generated);
+    if (generated.answer.n) putchar('\n');
+    fflush(stdout);
+    if (status != EXIT_FAILURE) {
+        fputc('\n', stderr);
+        report_run(stderr, g, &kept, &generated);
+        trace_answer(trace, g, &kept, &generated);
+    }
+    generated_free(&generated);
+    return status;
+}
+
+static int run(struct generator *g, FILE *trace) {
+    const struct settings *s = g->settings;
+    int32_t *ids = NULL;
+    size_t n = 0;
+    struct memory_need need;
+    int status = prompt_ids(s, g->engine, &ids, &n) ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (status == EXIT_SUCCESS && !n) status = console_error("the prompt is empty");
+    if (status == EXIT_SUCCESS) report_model(stderr, fkv_engine_info(g->engine));
+    if (status == EXIT_SUCCESS) status = generator_plan(g, &s->session, n, s->n_predict, &need);
+    if (status == EXIT_SUCCESS) report_need(stderr, &need, s->session.kv.policy);
+    if (status == EXIT_SUCCESS) status = generator_check_memory(&need.plan);
+    if (status == EXIT_SUCCESS) status = generator_start(g, &s->session);
+    if (status == EXIT_SUCCESS) status = generator_prefill(g, ids, n);
+    if (status == EXIT_SUCCESS) {
+        for (size_t i = 0; i < n; i++) fkv_sampler_accept(g->sampler, ids[i]);
+        status = answer(g, trace, ids, n);
+    }
+    if (status == EXIT_INTERRUPTED) fputs("interrupted\n", stderr);
+    fkv_free(ids);
+    return status;
+}
+
+int cmd_run(struct settings *settings) {
+    struct generator g = {0};
+    FILE *trace = NULL;
+    int status = check(settings);
+    if (settings->seed < 0) settings->seed = machine_random_seed();
+    if (status == EXIT_SUCCESS && !trace_open(&trace, settings->trace)) status = EXIT_FAILURE;
+    if (status == EXIT_SUCCESS) status = generator_open(&g, settings);
+    if (status == EXIT_SUCCESS) status = run(&g, trace);
+    generator_close(&g);
+    if (!trace_close(trace, settings->trace) && status == EXIT_SUCCESS) status = EXIT_FAILURE;
+    return status;
+}

@@ -1,0 +1,161 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/console.h"
+#include "cli/generate.h"
+#include "cli/interrupt.h"
+#include "cli/machine.h"
+#include "cli/report.h"
+
+enum { ORDINARY_ANSWER = 1024 }; /* tokens planned for when no number is given */
+
+int generator_open(struct generator *g, const struct settings *settings) {
+    char err[FKV_ERROR_BYTES];
+    double start = machine_clock_s();
+    *g = (struct generator){.settings = settings};
+    progress_open(&g->progress, !settings->no_progress);
+    if (fkv_engine_open(&g->engine, settings->model, &settings->engine, err) != FKV_OK) return console_error("%s", err);
+    g->load_s = machine_clock_s() - start;
+    int trained = fkv_engine_info(g->engine)->n_ctx_train;
+    g->n_ctx = settings->session.n_ctx ? settings->session.n_ctx : trained;
+    return EXIT_SUCCESS;
+}
+
+static void stop_session(struct generator *g) {
+    interrupt_unwatch();
+    fkv_sampler_close(g->sampler);
+    fkv_session_close(g->session);
+    g->sampler = NULL;
+    g->session = NULL;
+}
+
+void generator_close(struct generator *g) {
+    stop_session(g);
+    fkv_engine_close(g->engine);
+}
+
+int generator_plan(const struct generator *g, const struct fkv_session_params *params, size_t n_prompt, int n_predict,
+                   struct memory_need *need) {
+    char err[FKV_ERROR_BYTES];
+    size_t n_ctx = (size_t)g->n_ctx;
+    if (n_prompt > n_ctx)
+        return console_error("the prompt has %s tokens, the %scontext is %s", COUNT(n_prompt), g->settings->session.n_ctx ? "" : "model's ",
+                             COUNT(n_ctx));
+    size_t room = n_ctx - n_prompt, answer = n_predict < 0 ? ORDINARY_ANSWER : (size_t)n_predict;
+    need->n_prompt = n_prompt;
+    need->n_answer = answer < room ? answer : room;
+    if (fkv_plan_memory(g->engine, params, (int)n_prompt, (int)need->n_answer, &need->plan, err) != FKV_OK) return console_error("%s", err);
+    return EXIT_SUCCESS;
+}
+
+uint64_t memory_need_bytes(const struct fkv_memory_plan *plan) { return plan->weights + plan->kv + plan->kv_prefill + plan->scratch; }
+
+int generator_check_memory(const struct fkv_memory_plan *plan) {
+    uint64_t need = memory_need_bytes(plan);
+    if (!plan->available || need <= plan->available) return EXIT_SUCCESS;
+    return console_error("not enough memory: %s needed (weights %s, KV cache %s, prefill %s, scratch %s), %s available", SIZE(need),
+                         SIZE(plan->weights), SIZE(plan->kv), SIZE(plan->kv_prefill), SIZE(plan->scratch), SIZE(plan->available));
+}
+
+int generator_start(struct generator *g, const struct fkv_session_params *params) {
+    char err[FKV_ERROR_BYTES];
+    struct fkv_session_params session = *params;
+    struct fkv_sampler_params sampler = g->settings->sampler;
+    stop_session(g);
+    session.progress = progress_step;
+    session.progress_user = &g->progress;
+    if (g->settings->seed >= 0) sampler.seed = (uint64_t)g->settings->seed;
+    if (fkv_sampler_open(&g->sampler, &sampler, fkv_engine_info(g->engine)->n_vocab, err) != FKV_OK) return console_error("%s", err);
+    if (fkv_session_open(&g->session, g->engine, &session, err) != FKV_OK) return console_error("%s", err);
+    interrupt_watch(g->session);
+    return EXIT_SUCCESS;
+}
+
+/* The exit status of a session's, its message printed. */
+static int exit_status(const struct generator *g, fkv_status status) {
+    if (status == FKV_OK) return EXIT_SUCCESS;
+    if (status == FKV_ERROR_CANCELLED) return EXIT_INTERRUPTED;
+    return console_error("%s", fkv_session_error(g->session));
+}
+
+int generator_prefill(struct generator *g, const int32_t *ids, size_t n) {
+    size_t seen = fkv_session_n_seen(g->session);
+    progress_start(&g->progress, n > seen ? n - seen : n);
+    fkv_status status = fkv_session_sync(g->session, ids, n);
+    progress_end(&g->progress);
+    return exit_status(g, status);
+}
+
+int generator_append(struct generator *g, int32_t id) {
+    if (id < 0) return console_error("the model's logits are not numbers (after %s tokens)", COUNT(fkv_session_n_seen(g->session)));
+    return exit_status(g, fkv_session_append(g->session, id));
+}
+
+void generator_kept(const struct generator *g, struct kept *kept) {
+    const struct fkv_model_info *info = fkv_engine_info(g->engine);
+    struct fkv_session_stats stats;
+    const int32_t *positions;
+    fkv_session_get_stats(g->session, &stats);
+    *kept = (struct kept){.n_prompt = fkv_session_n_seen(g->session), .n_min = UINT64_MAX, .bytes = stats.kv_bytes,
+                          .full_bytes = stats.kv_full_bytes, .tsp_layer = -1};
+    for (int layer = 0; layer < info->n_layer; layer++) {
+        for (int head = 0; head < info->n_kv_head; head++) {
+            int n = fkv_session_kept(g->session, layer, head, &positions);
+            if (n < 0) continue;
+            if ((uint64_t)n < kept->n_min) kept->n_min = (uint64_t)n;
+            if ((uint64_t)n > kept->n_max) kept->n_max = (uint64_t)n;
+        }
+    }
+    int layer, n = fkv_session_propagated(g->session, &layer, &positions);
+    if (n < 0) return;
+    kept->tsp_layer = layer;
+    kept->n_propagated = (uint64_t)n;
+}
+
+const char *stop_name(enum stop stop) {
+    static const char *const names[] = {"eos", "length", "stop", "interrupt"};
+    return names[stop];
+}
+
+/* What a sampled id means for the answer: true when it ends it. */
+static bool take_id(const struct generator *g, struct generated *out, int32_t id, size_t most) {
+    const char *bytes;
+    out->ids[out->n++] = id;
+    if (!g->settings->ignore_eos && fkv_token_is_end(g->engine, id)) {
+        out->stop = STOP_EOS;
+        return true;
+    }
+    size_t n = fkv_token_bytes(g->engine, id, false, &bytes);
+    if (n && answer_add(&out->answer, bytes, n)) {
+        out->stop = STOP_STRING;
+        return true;
+    }
+    if (out->n == 1) out->first_s = machine_clock_s();
+    out->stop = STOP_LENGTH;
+    return out->n == most;
+}
+
+int generator_answer(struct generator *g, struct generated *out) {
+    size_t room = (size_t)g->n_ctx - fkv_session_n_seen(g->session), most = room;
+    int status = EXIT_SUCCESS;
+    bool ended = false;
+    if (g->settings->n_predict >= 0 && (size_t)g->settings->n_predict < room) most = (size_t)g->settings->n_predict;
+    out->stop = STOP_LENGTH;
+    out->ids = malloc((most + 1) * sizeof *out->ids);
+    if (!out->ids) return console_error("out of memory for an answer of %s tokens", COUNT(most));
+    while (!ended && out->n < most && status == EXIT_SUCCESS) {
+        int32_t id = fkv_sample(g->sampler, fkv_session_logits(g->session));
+        ended = id >= 0 && take_id(g, out, id, most);
+        if (!ended) status = interrupted() ? EXIT_INTERRUPTED : generator_append(g, id);
+    }
+    answer_end(&out->answer);
+    if (out->answer.failed) status = console_error("out of memory for the answer");
+    if (status == EXIT_INTERRUPTED) out->stop = STOP_INTERRUPT;
+    return status;
+}
+
+void generated_free(struct generated *out) {
+    answer_free(&out->answer);
+    free(out->ids);
+    out->ids = NULL;
+}

@@ -1,0 +1,121 @@
+/* The options, in the order in which --help shows them. A new one is a row here and a member of struct settings. */
+#include <math.h>
+
+#include "cli/options.h"
+
+#define AT(member) offsetof(struct settings, member)
+/* what a number is, its range, whether the low end is outside */
+#define FROM(what, low) what, low, INFINITY, false
+#define ABOVE(what, low) what, low, INFINITY, true
+#define RANGE(what, low, high) what, low, high, false
+#define SHARE "a share", 0, 1, true
+#define WORDS(words) words, 0, 0, false
+#define PLAIN NULL, 0, 0, false
+
+enum {
+    GENERATE = COMMAND_RUN | COMMAND_CHAT,
+    SESSION = GENERATE | COMMAND_BENCH,
+    PLAN = SESSION | COMMAND_INFO,
+    MODEL = PLAN | COMMAND_TOKENIZE,
+    EVERY = MODEL | COMMAND_DEVICES,
+};
+
+static const char kv_types[] = "auto|f32|f16|bf16|q8_0"; /* in the order of enum fkv_kv_type */
+
+const struct option cli_options[] = {
+    {MODEL, GROUP_MODEL, "-m, --model", "FILE", NULL, OPTION_TEXT, AT(model), "the GGUF file; of a split model, its first part", PLAIN},
+    {PLAN, GROUP_MODEL, "-t, --threads", "N", "0", OPTION_INT, AT(engine.n_threads), "threads; 0: one per physical core",
+     RANGE("a number of threads", 0, 1024)},
+    {PLAN, GROUP_MODEL, "-c, --ctx-size", "N", "0", OPTION_INT, AT(session.n_ctx),
+     "most tokens in the context, prompt and answer; 0: what the model was trained for", FROM("a number of tokens", 0)},
+    {PLAN, GROUP_MODEL, "--device", "NAME", "cpu", OPTION_TEXT, AT(engine.device), "cpu, vulkan[:N] or auto", PLAIN},
+    {PLAN, GROUP_MODEL, "--exact", NULL, NULL, OPTION_FLAG, AT(engine.exact), "fp32 throughout, nothing rounded: slow, for checking",
+     PLAIN},
+
+    {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "-p, --prompt", "TEXT", NULL, OPTION_TEXT, AT(prompt),
+     "the text, or the question about the document given by -f", PLAIN},
+    {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "-f, --file", "FILE", NULL, OPTION_TEXT, AT(prompt_file),
+     "a file with the document, which comes before the text of -p; - is standard input", PLAIN},
+    {COMMAND_TOKENIZE, GROUP_PROMPT, "--stdin", NULL, NULL, OPTION_FLAG, AT(from_stdin), "the text comes from standard input", PLAIN},
+    {COMMAND_RUN, GROUP_PROMPT, "--prompt-ids", "FILE", NULL, OPTION_TEXT, AT(prompt_ids), "a JSON array of token ids in place of text",
+     PLAIN},
+    {GENERATE, GROUP_PROMPT, "-sys, --system-prompt", "TEXT", NULL, OPTION_TEXT, AT(system), "the system message", PLAIN},
+    {GENERATE, GROUP_PROMPT, "-sysf, --system-prompt-file", "FILE", NULL, OPTION_TEXT, AT(system_file), "a file with the system message",
+     PLAIN},
+    {COMMAND_RUN, GROUP_PROMPT, "--raw", NULL, NULL, OPTION_FLAG, AT(raw), "no chat template: the text is tokenised as it stands", PLAIN},
+    {GENERATE, GROUP_PROMPT, "--chat-template", "NAME|FILE", NULL, OPTION_TEXT, AT(chat_template),
+     "chatml, gemma, llama3, mistral, or a file with a Jinja template, in place of the model's own", PLAIN},
+    {COMMAND_TOKENIZE, GROUP_PROMPT, "--no-bos", NULL, NULL, OPTION_FLAG, AT(no_bos),
+     "do not add the begin and end tokens that the model asks for", PLAIN},
+    {COMMAND_TOKENIZE, GROUP_PROMPT, "--no-parse-special", NULL, NULL, OPTION_FLAG, AT(no_parse_special),
+     "read special tokens in the text (<|im_end|>) as plain text", PLAIN},
+
+    {GENERATE, GROUP_ANSWER, "-n, --predict, --n-predict", "N", "-1", OPTION_INT, AT(n_predict),
+     "most tokens of an answer; -1: until the context is full", FROM("a number of tokens", -1)},
+    {GENERATE, GROUP_ANSWER, "-r, --reverse-prompt", "TEXT", NULL, OPTION_TEXTS, AT(stops),
+     "stop before this text; may be given several times", PLAIN},
+    {GENERATE, GROUP_ANSWER, "--ignore-eos", NULL, NULL, OPTION_FLAG, AT(ignore_eos), "go on after an end token", PLAIN},
+
+    {PLAN, GROUP_RETENTION, "--kv-policy", "NAME", "fastkv", OPTION_POLICY, AT(session.kv.policy),
+     "which key and value (KV) entries a prompt leaves in the cache", PLAIN},
+    {PLAN, GROUP_RETENTION, "--kv-retain", "R", "0.1", OPTION_DOUBLE, AT(session.kv.kv_retain),
+     "share of the prompt kept in each layer's KV cache", SHARE},
+    {PLAN, GROUP_RETENTION, "--kv-floor", "N", "1024", OPTION_INT, AT(session.kv.kv_floor), "least entries kept per head",
+     FROM("a number of entries", 0)},
+    {PLAN, GROUP_RETENTION, "--kv-budget", "N", "0", OPTION_INT, AT(session.kv.kv_budget),
+     "entries kept per head in place of --kv-retain; 0: by share", FROM("a number of entries", 0)},
+    {PLAN, GROUP_RETENTION, "--tsp-layer", "N", "-1", OPTION_INT, AT(session.kv.tsp_layer),
+     "layer after which only the most attended tokens go on (token-selective propagation, TSP); -1: half of the layers, less one",
+     FROM("a layer", -1)},
+    {PLAN, GROUP_RETENTION, "--tsp-rate", "R", "0.2", OPTION_DOUBLE, AT(session.kv.tsp_rate), "share of the prompt that goes on", SHARE},
+    {PLAN, GROUP_RETENTION, "--tsp-floor", "N", "2048", OPTION_INT, AT(session.kv.tsp_floor), "least tokens that go on",
+     FROM("a number of tokens", 0)},
+    {PLAN, GROUP_RETENTION, "--tsp-budget", "N", "0", OPTION_INT, AT(session.kv.tsp_budget),
+     "tokens that go on in place of --tsp-rate; 0: by share", FROM("a number of tokens", 0)},
+    {PLAN, GROUP_RETENTION, "--kv-window", "N", "8", OPTION_INT, AT(session.kv.window),
+     "last tokens, always kept, whose attention scores the others", FROM("a number of tokens", 1)},
+    {PLAN, GROUP_RETENTION, "--kv-sinks", "N", "1", OPTION_INT, AT(session.kv.sinks), "first tokens, always kept and propagated",
+     FROM("a number of tokens", 0)},
+    {PLAN, GROUP_RETENTION, "--kv-pool", "max|avg", "max", OPTION_CHOICE, AT(kv_pool), "how scores of neighbours are pooled",
+     WORDS("max|avg")},
+    {PLAN, GROUP_RETENTION, "--kv-pool-kernel", "N", "7", OPTION_INT, AT(session.kv.pool_kernel), "tokens pooled, an odd number",
+     FROM("an odd number of tokens", 1)},
+    {PLAN, GROUP_RETENTION, "-ctk, --cache-type-k", "TYPE", "auto", OPTION_CHOICE, AT(session.k_type),
+     "type of cached keys: auto (bf16 where the CPU multiplies it, else f16), f32, f16, bf16, q8_0", WORDS(kv_types)},
+    {PLAN, GROUP_RETENTION, "-ctv, --cache-type-v", "TYPE", "auto", OPTION_CHOICE, AT(session.v_type), "type of cached values, likewise",
+     WORDS(kv_types)},
+
+    {GENERATE, GROUP_SAMPLING, "--temp", "T", "0.8", OPTION_FLOAT, AT(sampler.temperature), "temperature; 0: always the likeliest token",
+     FROM("a temperature", 0)},
+    {GENERATE, GROUP_SAMPLING, "--top-k", "N", "40", OPTION_INT, AT(sampler.top_k), "choose among the N likeliest tokens; 0: all",
+     FROM("a number of tokens", 0)},
+    {GENERATE, GROUP_SAMPLING, "--top-p", "P", "0.95", OPTION_FLOAT, AT(sampler.top_p),
+     "choose among the likeliest that together reach this share; 1: all", SHARE},
+    {GENERATE, GROUP_SAMPLING, "--min-p", "P", "0.05", OPTION_FLOAT, AT(sampler.min_p),
+     "drop tokens less likely than this share of the likeliest; 0: none", RANGE("a share", 0, 1)},
+    {GENERATE, GROUP_SAMPLING, "--repeat-penalty", "X", "1", OPTION_FLOAT, AT(sampler.repeat_penalty),
+     "make tokens seen lately less likely; 1: off", ABOVE("a factor", 0)},
+    {GENERATE, GROUP_SAMPLING, "--repeat-last-n", "N", "64", OPTION_INT, AT(sampler.repeat_last_n), "tokens that the penalty looks back on",
+     RANGE("a number of tokens", 0, 1 << 20)},
+    {GENERATE, GROUP_SAMPLING, "-s, --seed", "N", "-1", OPTION_INT64, AT(seed), "same seed, same text; -1: a random one, which is printed",
+     FROM("a whole number", -1)},
+
+    {COMMAND_BENCH, GROUP_BENCH, "--lengths", "N,N,...", "512,2048,8192", OPTION_INTS, AT(lengths), "prompt lengths in tokens",
+     FROM("numbers of tokens", 1)},
+    {COMMAND_BENCH, GROUP_BENCH, "--policies", "NAME,...", "full,fastkv", OPTION_POLICIES, AT(policies), "KV policies to compare", PLAIN},
+    {COMMAND_BENCH, GROUP_BENCH, "-n, --predict", "N", "64", OPTION_INT, AT(n_predict), "tokens decoded after each prompt",
+     FROM("a number of tokens", 1)},
+    {COMMAND_BENCH, GROUP_BENCH, "-r, --repetitions", "N", "3", OPTION_INT, AT(repetitions), "repetitions, of which the median is shown",
+     RANGE("a number of repetitions", 1, 99)},
+    {COMMAND_BENCH, GROUP_BENCH, "--stages", NULL, NULL, OPTION_FLAG, AT(stages), "also the seconds of each stage of the prefill", PLAIN},
+    {COMMAND_BENCH, GROUP_OUTPUT, "-o, --output", "md|csv|json", "md", OPTION_CHOICE, AT(output), "format; csv and json are in plain units",
+     WORDS("md|csv|json")},
+
+    {COMMAND_TOKENIZE, GROUP_OUTPUT, "--ids", NULL, NULL, OPTION_FLAG, AT(ids_only), "print one JSON array of ids", PLAIN},
+    {COMMAND_RUN, GROUP_OUTPUT, "--trace", "FILE", NULL, OPTION_TEXT, AT(trace),
+     "write what was kept, logits, ids and times as JSON, to check a run from outside", PLAIN},
+    {SESSION, GROUP_OUTPUT, "--no-progress", NULL, NULL, OPTION_FLAG, AT(no_progress), "no progress bar (there is none off a terminal)",
+     PLAIN},
+    {EVERY, GROUP_OUTPUT, "-h, --help", NULL, NULL, OPTION_FLAG, AT(help), "show this", PLAIN},
+    {0, 0, NULL, NULL, NULL, 0, 0, NULL, PLAIN},
+};

@@ -1,0 +1,47 @@
+/* settings.h: what the command line says, in the types the library takes. Filled by options.c only. */
+#ifndef FKV_CLI_SETTINGS_H
+#define FKV_CLI_SETTINGS_H
+
+#include "fastkv.h"
+
+enum { OPTION_LIST_MAX = 32 };
+
+struct option_texts {
+    int n;
+    const char *items[OPTION_LIST_MAX];
+};
+
+struct option_ints {
+    int n;
+    int items[OPTION_LIST_MAX];
+};
+
+enum output_format { OUTPUT_MD, OUTPUT_CSV, OUTPUT_JSON };
+
+/* Texts point into argv or are constants. */
+struct settings {
+    bool help;
+    /* what is asked of the library */
+    struct fkv_engine_params engine;
+    struct fkv_session_params session;
+    struct fkv_sampler_params sampler;
+    int64_t seed; /* -1: a random one; settings_finish() puts it into `sampler` */
+    int kv_pool;  /* 0 max, 1 avg; goes into `session` likewise */
+    /* model and prompt */
+    const char *model, *prompt, *prompt_file, *prompt_ids, *system, *system_file, *chat_template;
+    bool raw;
+    /* answer */
+    int n_predict; /* -1: until the context is full */
+    struct option_texts stops;
+    bool ignore_eos, no_progress;
+    const char *trace;
+    /* tokenize */
+    bool ids_only, no_bos, no_parse_special, from_stdin;
+    /* bench */
+    struct option_ints lengths;
+    struct option_texts policies;
+    int repetitions, output;
+    bool stages;
+};
+
+#endif
