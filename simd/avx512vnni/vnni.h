@@ -1,0 +1,114 @@
+/* vnni.h: products of block-quantised weights by int8 dot products (vpdpbusd: unsigned by signed bytes, fours summed to int32).
+
+   Weights become unsigned bytes w + 128 with one scale per row and 32 k; X becomes signed bytes with one scale per row and 32 k.
+   sum(w x) = sum((w + 128) x) - 128 sum(x): the last term depends on X alone, so accumulators start from it and it costs nothing.
+
+   The scale of X must not cost a multiplication, since vpdpbusd needs the same ports. It is row_scale 2^(t/4), t integer: the panel
+   holds its weight scales four times, times 2^0, 2^(1/4), 2^(1/2), 2^(3/4); t mod 4 picks one of them by address, the rest of t is
+   added to its exponent as an integer. At most 16 % of a byte's range is lost by it. */
+#ifndef FKV_AVX512VNNI_VNNI_H
+#define FKV_AVX512VNNI_VNNI_H
+
+#include "simd/avx512/panel.h"
+
+enum { X8_GROUP = 6, X8_CHUNK = 512 };
+
+/* 32 k of 6 rows of X. */
+struct x8_block {
+    int8_t x[8][X8_GROUP][4];    /* step of 4 k, row, k */
+    int32_t start[X8_GROUP];     /* -128 sum(x) */
+    int32_t exponent[X8_GROUP];  /* floor(t / 4), in place to be added to a float's bits */
+    int32_t copy[X8_GROUP];      /* t mod 4, as an index of floats into panel8.scale of the block */
+};
+
+/* Packed X: [chunk of 512 k][group][block of the chunk], so that a panel reads it front to back; then row_scale[groups * 6]. */
+INLINE size_t x8_block_index(int groups, int k, int group, int block)
+{
+    const int chunk_blocks = X8_CHUNK / 32, chunk = block / chunk_blocks;
+    const int here = k / 32 - chunk * chunk_blocks < chunk_blocks ? k / 32 - chunk * chunk_blocks : chunk_blocks;
+    return (size_t)(chunk * chunk_blocks) * groups + (size_t)group * here + block % chunk_blocks;
+}
+INLINE int x8_groups(int m) { return (m + X8_GROUP - 1) / X8_GROUP; }
+INLINE float *x8_row_scales(const void *packed, int m, int k)
+{
+    return (float *)((struct x8_block *)(uintptr_t)packed + (size_t)x8_groups(m) * (k / 32));
+}
+
+/* An unpacked chunk of 32 weight rows. */
+struct panel8 {
+    uint8_t w[X8_CHUNK / 4][2][64];          /* step of 4 k, half of the rows, [16 rows][4 k] */
+    float scale[X8_CHUNK / 32][4][32];       /* block, times 2^(copy / 4), row */
+};
+
+void fkv_x8_tile_avx512vnni(const struct panel_tile *t);
+
+/* gcc 12 may copy the accumulators of the intrinsic and spill them; a read-write asm operand it leaves alone. */
+INLINE __m512i dpbusd(__m512i acc, __m512i u, __m512i s)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
+    return acc;
+}
+
+/* One vector as matvec reads it, k128 = k rounded up to 128, all zero past k. Kernels load weights whole and want the matching order of 128 values,
+   that is of four blocks of 32:
+       q        in order
+       halves   the first 16 values of each block, then the second 16 of each (Q4_0, Q4_1, Q5_0)
+       pairs    blocks 0 and 2, then 1 and 3 (Q4_K, Q5_K)
+   scale per 32; sum = scale x sum(q) per 32; sum16 the same per 16. */
+struct v8 {
+    int8_t *q, *halves, *pairs; /* [k128] each */
+    float *scale, *sum, *sum16; /* [k128 / 32], [k128 / 32], [k128 / 16] */
+};
+INLINE int v8_padded(int k) { return (k + 127) & ~127; }
+INLINE struct v8 v8_view(const void *packed, int k)
+{
+    const int padded = v8_padded(k), blocks = padded / 32;
+    int8_t *q = (int8_t *)(uintptr_t)packed;
+    float *scale = (float *)(q + 3 * padded);
+    return (struct v8){q, q + padded, q + 2 * padded, scale, scale + blocks, scale + 2 * blocks};
+}
+
+INLINE fkv_f16 load_f16(const void *p)
+{
+    fkv_f16 h;
+    memcpy(&h, p, sizeof h);
+    return h;
+}
+
+/* mask ? a : b, bit by bit */
+INLINE __m512i select_bits(__m512i mask, __m512i a, __m512i b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
+
+/* Q4_K and Q5_K: the 6-bit scales and minima times d and dmin: d sc[8], then dmin m[8]. b: the block; its first 16 bytes are
+   d, dmin and 12 bytes s: sc[j] = s[j] & 63 and m[j] = s[j + 4] & 63 for j < 4; after that the low four bits are halves of s[j + 4],
+   the upper two the top bits of s[j - 4] and s[j]. */
+INLINE __m512 k_scales(const uint8_t *b)
+{
+    const __m128i head = _mm_loadu_si128((const __m128i *)b);
+    const __m128i s = _mm_shuffle_epi32(head, _MM_SHUFFLE(3, 2, 3, 1)); /* s[0..3] s[8..11], s[4..7] s[8..11] */
+    const __m128i low = _mm_multishift_epi64_epi8(_mm_setr_epi8(0, 8, 16, 24, 32, 40, 48, 56, 0, 8, 16, 24, 36, 44, 52, 60), s);
+    const __m128i top = _mm_multishift_epi64_epi8(_mm_setr_epi8(0, 0, 0, 0, 2, 10, 18, 26, 0, 0, 0, 0, 2, 10, 18, 26), s);
+    const __m128i mask = _mm_set1_epi64x(0x0f0f0f0f3f3f3f3f);
+    const __m128i bytes = _mm_and_si128(_mm_ternarylogic_epi32(mask, low, top, 0xca), _mm_set1_epi8(63));
+    const __m512i which = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    const __m512 d = _mm512_permutexvar_ps(which, _mm512_castps128_ps512(_mm_cvtph_ps(head)));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), d);
+}
+
+size_t fkv_x8_bytes_avx512vnni(int m, int k);
+void fkv_x8_pack_avx512vnni(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed);
+size_t fkv_v8_bytes_avx512vnni(int k);
+void fkv_v8_pack_avx512vnni(const float *x, int k, void *packed);
+
+#define PRODUCTS(type) \
+    void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p); \
+    void fkv_matvec_##type##_avx512vnni(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
+PRODUCTS(q8_0)
+PRODUCTS(q4_0)
+PRODUCTS(q4_1)
+PRODUCTS(q5_0)
+PRODUCTS(q4_k)
+PRODUCTS(q5_k)
+PRODUCTS(q6_k)
+#undef PRODUCTS
+
+#endif
