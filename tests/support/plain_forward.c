@@ -1,0 +1,337 @@
+#include "support/plain_forward.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "quant/quant.h"
+
+struct model {
+    const struct fkv_gguf *g;
+    char arch[16];
+    int n_layer, n_head, n_kv, d, d_model, d_ff;
+    double base, eps;
+};
+
+struct state {
+    struct model m;
+    int capacity;
+    double *k, *v;       /* [layer][kv head][capacity][d] kept entries, k rotated */
+    int *count;          /* [layer][kv head] */
+};
+
+static double *doubles(size_t n) { return calloc(n, sizeof(double)); }
+
+static int read_int(const struct model *m, const char *suffix)
+{
+    char key[96];
+    uint32_t x = 0;
+    snprintf(key, sizeof key, "%s.%s", m->arch, suffix);
+    if (fkv_gguf_u32(m->g, key, &x, NULL) != FKV_OK) abort();
+    return (int)x;
+}
+
+static struct model read_model(const struct fkv_gguf *g)
+{
+    struct model m = {.g = g};
+    struct fkv_str arch = {"", 0};
+    float base = 0, eps = 0;
+    char key[96];
+    fkv_gguf_str(g, "general.architecture", &arch, NULL);
+    snprintf(m.arch, sizeof m.arch, "%.*s", (int)arch.n, arch.data);
+    m.n_layer = read_int(&m, "block_count");
+    m.n_head = read_int(&m, "attention.head_count");
+    m.n_kv = read_int(&m, "attention.head_count_kv");
+    m.d = read_int(&m, "attention.key_length");
+    m.d_model = read_int(&m, "embedding_length");
+    m.d_ff = read_int(&m, "feed_forward_length");
+    snprintf(key, sizeof key, "%s.rope.freq_base", m.arch);
+    fkv_gguf_f32(g, key, &base, NULL);
+    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", m.arch);
+    fkv_gguf_f32(g, key, &eps, NULL);
+    m.base = (double)base;
+    m.eps = (double)eps;
+    return m;
+}
+
+/* A tensor as floats, or NULL. layer -1: not of a layer. */
+static float *tensor(const struct model *m, int layer, const char *name)
+{
+    char full[96];
+    if (layer < 0)
+        snprintf(full, sizeof full, "%s", name);
+    else
+        snprintf(full, sizeof full, "blk.%d.%s", layer, name);
+    const struct fkv_gguf_tensor *t = fkv_gguf_find_tensor(m->g, full);
+    if (!t) return NULL;
+    const size_t n = (size_t)(t->dims[0] * t->dims[1]);
+    float *x = malloc(n * sizeof *x);
+    fkv_quant_find(t->type)->dequantize(t->data, x, n);
+    return x;
+}
+
+/* y[n][rows] = x[n][cols] W^T + bias. */
+static void multiply(const struct model *m, int layer, const char *name, const char *bias_name, const double *x, int n, int rows, int cols, double *y)
+{
+    float *w = tensor(m, layer, name), *bias = bias_name ? tensor(m, layer, bias_name) : NULL;
+    for (int i = 0; i < n; i++)
+        for (int r = 0; r < rows; r++) {
+            double sum = bias ? (double)bias[r] : 0;
+            for (int c = 0; c < cols; c++) sum += x[i * cols + c] * (double)w[r * cols + c];
+            y[i * rows + r] = sum;
+        }
+    free(w);
+    free(bias);
+}
+
+/* Rows of d values each, normalised. */
+static void norm(const struct model *m, int layer, const char *name, const double *x, int n, int d, double *y)
+{
+    float *w = tensor(m, layer, name);
+    for (int i = 0; w && i < n; i++) {
+        double sum = 0;
+        for (int c = 0; c < d; c++) sum += x[i * d + c] * x[i * d + c];
+        const double scale = 1 / sqrt(sum / d + m->eps);
+        for (int c = 0; c < d; c++) y[i * d + c] = x[i * d + c] * scale * (double)w[c];
+    }
+    free(w);
+}
+
+static void rotate(const struct model *m, double *x, int n, int heads, const int32_t *pos)
+{
+    float *freqs = tensor(m, -1, "rope_freqs.weight");
+    const int half = m->d / 2, pairs = m->arch[0] == 'l';
+    for (int i = 0; i < n; i++)
+        for (int h = 0; h < heads; h++)
+            for (int j = 0; j < half; j++) {
+                double *head = x + (i * heads + h) * m->d, *a = head + (pairs ? 2 * j : j), *b = head + (pairs ? 2 * j + 1 : j + half);
+                const double angle = pos[i] * pow(m->base, -2.0 * j / m->d) / (freqs ? (double)freqs[j] : 1), x0 = *a, x1 = *b;
+                *a = x0 * cos(angle) - x1 * sin(angle);
+                *b = x1 * cos(angle) + x0 * sin(angle);
+            }
+    free(freqs);
+}
+
+static double *kept_row(const struct state *s, double *base, int layer, int head, int entry)
+{
+    return base + (((size_t)layer * (size_t)s->m.n_kv + (size_t)head) * (size_t)s->capacity + (size_t)entry) * (size_t)s->m.d;
+}
+
+/* p[keys] = softmax of one query over the first `keys` rows at k, `stride` apart. */
+static void probabilities(const struct model *m, const double *q, const double *k, int stride, int keys, double *p)
+{
+    double top = -INFINITY, sum = 0;
+    for (int j = 0; j < keys; j++) {
+        p[j] = 0;
+        for (int c = 0; c < m->d; c++) p[j] += q[c] * k[j * stride + c] / sqrt(m->d);
+        top = fmax(top, p[j]);
+    }
+    for (int j = 0; j < keys; j++) sum += p[j] = exp(p[j] - top);
+    for (int j = 0; j < keys; j++) p[j] /= sum;
+}
+
+static void weigh(const struct model *m, const double *p, const double *v, int stride, int keys, double *out)
+{
+    for (int c = 0; c < m->d; c++) {
+        out[c] = 0;
+        for (int j = 0; j < keys; j++) out[c] += p[j] * v[j * stride + c];
+    }
+}
+
+/* x += attention output projected; then the MLP. */
+static void second_half(const struct model *m, int layer, double *x, int n, const double *att)
+{
+    const int q = m->n_head * m->d;
+    double *y = doubles((size_t)(n * m->d_model)), *gate = doubles((size_t)(n * m->d_ff)), *up = doubles((size_t)(n * m->d_ff));
+    multiply(m, layer, "attn_output.weight", NULL, att, n, m->d_model, q, y);
+    for (int i = 0; i < n * m->d_model; i++) x[i] += y[i];
+    norm(m, layer, "ffn_norm.weight", x, n, m->d_model, y);
+    multiply(m, layer, "ffn_gate.weight", NULL, y, n, m->d_ff, m->d_model, gate);
+    multiply(m, layer, "ffn_up.weight", NULL, y, n, m->d_ff, m->d_model, up);
+    for (int i = 0; i < n * m->d_ff; i++) gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
+    multiply(m, layer, "ffn_down.weight", NULL, gate, n, m->d_model, m->d_ff, y);
+    for (int i = 0; i < n * m->d_model; i++) x[i] += y[i];
+    free(y), free(gate), free(up);
+}
+
+static void first_half(const struct model *m, int layer, const double *x, int n, const int32_t *pos, double *q, double *k, double *v)
+{
+    double *y = doubles((size_t)(n * m->d_model));
+    norm(m, layer, "attn_norm.weight", x, n, m->d_model, y);
+    multiply(m, layer, "attn_q.weight", "attn_q.bias", y, n, m->n_head * m->d, m->d_model, q);
+    multiply(m, layer, "attn_k.weight", "attn_k.bias", y, n, m->n_kv * m->d, m->d_model, k);
+    multiply(m, layer, "attn_v.weight", "attn_v.bias", y, n, m->n_kv * m->d, m->d_model, v);
+    norm(m, layer, "attn_q_norm.weight", q, n * m->n_head, m->d, q);
+    norm(m, layer, "attn_k_norm.weight", k, n * m->n_kv, m->d, k);
+    rotate(m, q, n, m->n_head, pos);
+    rotate(m, k, n, m->n_kv, pos);
+    free(y);
+}
+
+/* g[n_kv][n - w]: fastkv paper, section 3.2, with max pooling. */
+static double *window_scores(const struct model *m, const double *q, const double *k, int n, int w, int kernel)
+{
+    double *g = doubles((size_t)(m->n_kv * n)), *p = doubles((size_t)n), *sum = doubles((size_t)n);
+    for (int h = 0; h < m->n_head; h++) {
+        const int kv = h / (m->n_head / m->n_kv);
+        for (int j = 0; j < n; j++) sum[j] = 0;
+        for (int i = n - w; i < n; i++) {
+            probabilities(m, q + (i * m->n_head + h) * m->d, k + kv * m->d, m->n_kv * m->d, i + 1, p);
+            for (int j = 0; j < n - w; j++) sum[j] += p[j];
+        }
+        for (int j = 0; j < n - w; j++) {
+            double best = -INFINITY;
+            for (int t = j - kernel / 2; t <= j + kernel / 2; t++)
+                if (t >= 0 && t < n - w) best = fmax(best, sum[t]);
+            g[kv * (n - w) + j] += best;
+        }
+    }
+    free(p), free(sum);
+    return g;
+}
+
+/* rows[cap]: the cap - w best of score[n - w] and the window, ascending; by repeated search for the best. */
+static void choose(const double *score, int n, int w, int cap, int sinks, int32_t *rows)
+{
+    char *taken = calloc((size_t)n, 1);
+    for (int i = n - w; i < n; i++) taken[i] = 1;
+    for (int c = 0; c < cap - w; c++) {
+        int best = -1;
+        for (int i = 0; i < n - w; i++)
+            if (!taken[i] && (best < 0 || (i >= sinks && best >= sinks && (float)score[i] > (float)score[best]))) best = i;
+        taken[best] = 1;
+    }
+    for (int i = 0, r = 0; i < n; i++)
+        if (taken[i]) rows[r++] = i;
+    free(taken);
+}
+
+static int budget(int n, double rate, int w, int sinks)
+{
+    const int count = (int)trunc(n * rate);
+    return count < w + sinks ? w + sinks : count;
+}
+
+/* Retention of one layer: what is kept goes to the state and the result. */
+static void retain(struct state *s, struct plain_result *r, int layer, const double *k, const double *v, const int32_t *pos, int n, const double *g,
+                   const struct plain_policy *p)
+{
+    const struct model *m = &s->m;
+    const int cap = budget(n, layer <= p->tsp_layer ? p->kv_rate : p->kv_rate / p->tsp_rate, p->window, p->sinks), kept = cap < n ? cap : n;
+    int32_t *rows = malloc((size_t)n * sizeof *rows);
+    for (int h = 0; h < m->n_kv; h++) {
+        for (int i = 0; i < n; i++) rows[i] = i;
+        if (cap < n) choose(g + h * (n - p->window), n, p->window, cap, p->sinks, rows);
+        for (int i = 0; i < kept; i++) {
+            memcpy(kept_row(s, s->k, layer, h, i), k + (rows[i] * m->n_kv + h) * m->d, (size_t)m->d * sizeof *k);
+            memcpy(kept_row(s, s->v, layer, h, i), v + (rows[i] * m->n_kv + h) * m->d, (size_t)m->d * sizeof *v);
+            r->kept[(layer * m->n_kv + h) * r->n + i] = pos[rows[i]];
+        }
+        s->count[layer * m->n_kv + h] = kept;
+    }
+    r->n_kept[layer] = kept;
+    free(rows);
+}
+
+/* Rows that go past the TSP layer, moved to the front; returns their number. */
+static int propagate(const struct model *m, struct plain_result *r, double *x, int32_t *pos, int n, const double *g, const struct plain_policy *p)
+{
+    const int cap = budget(n, p->tsp_rate, p->window, p->sinks), scored = n - p->window;
+    if (cap >= n) return n;
+    double *sum = doubles((size_t)scored);
+    for (int h = 0; h < m->n_kv; h++)
+        for (int i = 0; i < scored; i++) sum[i] += g[h * scored + i];
+    choose(sum, n, p->window, cap, p->sinks, r->propagated);
+    for (int i = 0; i < cap; i++) {
+        const int row = r->propagated[i];
+        memmove(x + i * m->d_model, x + row * m->d_model, (size_t)m->d_model * sizeof *x);
+        pos[i] = pos[row];
+        r->propagated[i] = pos[i];
+    }
+    r->n_propagated = cap;
+    free(sum);
+    return cap;
+}
+
+static int prefill_layer(struct state *s, struct plain_result *r, int layer, double *x, int32_t *pos, int n, const struct plain_policy *p)
+{
+    const struct model *m = &s->m;
+    const int kv_stride = m->n_kv * m->d;
+    double *q = doubles((size_t)(n * m->n_head * m->d)), *k = doubles((size_t)(n * kv_stride)), *v = doubles((size_t)(n * kv_stride));
+    double *att = doubles((size_t)(n * m->n_head * m->d)), *prob = doubles((size_t)n);
+    first_half(m, layer, x, n, pos, q, k, v);
+    for (int i = 0; i < n; i++)
+        for (int h = 0; h < m->n_head; h++) {
+            const int kv = h / (m->n_head / m->n_kv);
+            probabilities(m, q + (i * m->n_head + h) * m->d, k + kv * m->d, kv_stride, i + 1, prob);
+            weigh(m, prob, v + kv * m->d, kv_stride, i + 1, att + (i * m->n_head + h) * m->d);
+        }
+    double *g = n > p->window ? window_scores(m, q, k, n, p->window, p->kernel) : NULL;
+    retain(s, r, layer, k, v, pos, n, g, p);
+    second_half(m, layer, x, n, att);
+    if (layer == p->tsp_layer && g) n = propagate(m, r, x, pos, n, g, p);
+    free(q), free(k), free(v), free(att), free(prob), free(g);
+    return n;
+}
+
+static void decode_layer(struct state *s, int layer, double *x, int32_t pos)
+{
+    const struct model *m = &s->m;
+    double *q = doubles((size_t)(m->n_head * m->d)), *k = doubles((size_t)(m->n_kv * m->d)), *v = doubles((size_t)(m->n_kv * m->d));
+    double *att = doubles((size_t)(m->n_head * m->d)), *prob = doubles((size_t)s->capacity);
+    first_half(m, layer, x, 1, &pos, q, k, v);
+    for (int h = 0; h < m->n_kv; h++) {
+        const int i = s->count[layer * m->n_kv + h]++;
+        memcpy(kept_row(s, s->k, layer, h, i), k + h * m->d, (size_t)m->d * sizeof *k);
+        memcpy(kept_row(s, s->v, layer, h, i), v + h * m->d, (size_t)m->d * sizeof *v);
+    }
+    for (int h = 0; h < m->n_head; h++) {
+        const int kv = h / (m->n_head / m->n_kv), count = s->count[layer * m->n_kv + kv];
+        probabilities(m, q + h * m->d, kept_row(s, s->k, layer, kv, 0), m->d, count, prob);
+        weigh(m, prob, kept_row(s, s->v, layer, kv, 0), m->d, count, att + h * m->d);
+    }
+    second_half(m, layer, x, 1, att);
+    free(q), free(k), free(v), free(att), free(prob);
+}
+
+static void embed(const struct model *m, const int32_t *ids, int n, double *x)
+{
+    float *table = tensor(m, -1, "token_embd.weight");
+    for (int i = 0; i < n; i++)
+        for (int c = 0; c < m->d_model; c++) x[i * m->d_model + c] = (double)table[ids[i] * m->d_model + c];
+    free(table);
+}
+
+struct plain_result *plain_forward(const struct fkv_gguf *g, const int32_t *ids, int n, int n_more, const struct plain_policy *p)
+{
+    struct state s = {.m = read_model(g), .capacity = n + n_more};
+    const struct model *m = &s.m;
+    const size_t entries = (size_t)(m->n_layer * m->n_kv) * (size_t)s.capacity * (size_t)m->d;
+    struct plain_result *r = calloc(1, sizeof *r);
+    double *x = doubles((size_t)(n * m->d_model)), *y = doubles((size_t)m->d_model);
+    int32_t *pos = malloc((size_t)n * sizeof *pos);
+    const int n_vocab = (int)fkv_gguf_find_tensor(g, "token_embd.weight")->dims[1];
+    s.k = doubles(entries), s.v = doubles(entries);
+    s.count = calloc((size_t)(m->n_layer * m->n_kv), sizeof(int));
+    *r = (struct plain_result){doubles((size_t)n_vocab), -1, calloc((size_t)n, sizeof(int32_t)), calloc((size_t)(m->n_layer * m->n_kv * n), sizeof(int32_t)),
+                               calloc((size_t)m->n_layer, sizeof(int)), n};
+    for (int i = 0; i < n; i++) pos[i] = i;
+    embed(m, ids, n, x);
+    int alive = n;
+    for (int l = 0; l < m->n_layer; l++) alive = prefill_layer(&s, r, l, x, pos, alive, p);
+    double *last = x + (alive - 1) * m->d_model;
+    for (int i = 0; i < n_more; i++) {
+        last = x;
+        embed(m, ids + n + i, 1, x);
+        for (int l = 0; l < m->n_layer; l++) decode_layer(&s, l, x, n + i);
+    }
+    norm(m, -1, "output_norm.weight", last, 1, m->d_model, y);
+    multiply(m, -1, fkv_gguf_find_tensor(g, "output.weight") ? "output.weight" : "token_embd.weight", NULL, y, 1, n_vocab, m->d_model, r->logits);
+    free(x), free(y), free(pos), free(s.k), free(s.v), free(s.count);
+    return r;
+}
+
+void plain_free(struct plain_result *r)
+{
+    free(r->logits), free(r->propagated), free(r->kept), free(r->n_kept), free(r);
+}

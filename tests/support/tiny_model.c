@@ -1,0 +1,172 @@
+#define _GNU_SOURCE
+#include "support/tiny_model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "quant/quant.h"
+#include "support/gguf_writer.h"
+
+static uint32_t next_random(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+/* Uniform in (-1, 1). */
+static float next_float(uint32_t *state) { return (float)next_random(state) / 8388608.0f - 1.0f; }
+
+/* `blocks` blocks of a type with random contents: every field is random but the f16 scales, which are kept small. */
+static void random_blocks(uint32_t *state, uint32_t type, uint8_t *out, size_t blocks, size_t block_bytes, float scale)
+{
+    /* where the scales of a block stand, -1: there is none */
+    static const struct { uint32_t type; int scale[2]; float divisor; } scales[] = {
+        {FKV_TYPE_Q8_0, {0, -1}, 90}, {FKV_TYPE_Q4_0, {0, -1}, 6}, {FKV_TYPE_Q5_0, {0, -1}, 12}, {FKV_TYPE_Q4_K, {0, 2}, 150}, {FKV_TYPE_Q6_K, {208, -1}, 2000}};
+    for (size_t i = 0; i < blocks * block_bytes; i++) out[i] = (uint8_t)next_random(state);
+    for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
+        for (size_t b = 0; scales[s].type == type && b < blocks; b++)
+            for (int f = 0; f < 2 && scales[s].scale[f] >= 0; f++) {
+                const fkv_f16 d = fkv_f16_from_f32(scale / scales[s].divisor * (1.5f + next_float(state)));
+                memcpy(out + b * block_bytes + scales[s].scale[f], &d, sizeof d);
+            }
+}
+
+struct maker {
+    struct gguf_writer *w;
+    uint32_t state;
+};
+
+static void put_matrix(struct maker *m, const char *name, uint32_t type, int rows, int cols)
+{
+    const struct fkv_quant_type *q = fkv_quant_find(type);
+    const size_t n = (size_t)rows * (size_t)cols, bytes = n / q->block_elements * q->block_bytes;
+    const float scale = 1.2f / sqrtf((float)cols);
+    uint8_t *data = malloc(bytes);
+    if (q->block_elements > 1) {
+        random_blocks(&m->state, type, data, n / q->block_elements, q->block_bytes, scale);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            const float x = scale * next_float(&m->state) * 1.7f;
+            const uint16_t half = type == FKV_TYPE_BF16 ? fkv_bf16_from_f32(x) : fkv_f16_from_f32(x);
+            if (type == FKV_TYPE_F32)
+                memcpy(data + 4 * i, &x, 4);
+            else
+                memcpy(data + 2 * i, &half, 2);
+        }
+    }
+    gguf_put_tensor(m->w, name, type, 2, (const uint64_t[]){(uint64_t)cols, (uint64_t)rows}, data, bytes);
+    free(data);
+}
+
+/* A vector around `middle`. */
+static void put_vector(struct maker *m, const char *name, int n, float middle, float spread)
+{
+    float *x = malloc((size_t)n * sizeof *x);
+    for (int i = 0; i < n; i++) x[i] = middle + spread * next_float(&m->state);
+    gguf_put_tensor(m->w, name, FKV_TYPE_F32, 1, (const uint64_t[]){(uint64_t)n}, x, (size_t)n * sizeof *x);
+    free(x);
+}
+
+static void put_layer(struct maker *m, const struct tiny_model *t, int l)
+{
+    const int q = t->n_head * t->d_head, kv = t->n_kv_head * t->d_head;
+    char name[64];
+#define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
+    put_vector(m, NAME("attn_norm.weight"), t->d_model, 1, 0.1f);
+    put_matrix(m, NAME("attn_q.weight"), t->type, q, t->d_model);
+    put_matrix(m, NAME("attn_k.weight"), t->type, kv, t->d_model);
+    put_matrix(m, NAME("attn_v.weight"), t->type, kv, t->d_model);
+    if (strcmp(t->arch, "qwen2") == 0) {
+        put_vector(m, NAME("attn_q.bias"), q, 0, 0.5f);
+        put_vector(m, NAME("attn_k.bias"), kv, 0, 0.5f);
+        put_vector(m, NAME("attn_v.bias"), kv, 0, 0.5f);
+    }
+    if (strcmp(t->arch, "qwen3") == 0) {
+        put_vector(m, NAME("attn_q_norm.weight"), t->d_head, 1.5f, 0.3f);
+        put_vector(m, NAME("attn_k_norm.weight"), t->d_head, 1.5f, 0.3f);
+    }
+    put_matrix(m, NAME("attn_output.weight"), t->type, t->d_model, q);
+    put_vector(m, NAME("ffn_norm.weight"), t->d_model, 1, 0.1f);
+    put_matrix(m, NAME("ffn_gate.weight"), t->type, t->d_ff, t->d_model);
+    put_matrix(m, NAME("ffn_up.weight"), t->type, t->d_ff, t->d_model);
+    put_matrix(m, NAME("ffn_down.weight"), t->type, t->d_model, t->d_ff);
+#undef NAME
+}
+
+/* Byte tokens and letters: enough for any text. */
+static void put_vocabulary(struct gguf_writer *w)
+{
+    static char text[TINY_VOCAB][8];
+    const char *tokens[TINY_VOCAB];
+    float scores[TINY_VOCAB];
+    int32_t types[TINY_VOCAB];
+    for (int i = 0; i < TINY_VOCAB; i++) {
+        static const char *const control[] = {"<unk>", "<s>", "</s>"};
+        if (i < 3)
+            snprintf(text[i], sizeof text[i], "%s", control[i]);
+        else if (i < 259)
+            snprintf(text[i], sizeof text[i], "<0x%02X>", i - 3);
+        else
+            snprintf(text[i], sizeof text[i], "%c%s", 'a' + (i - 259) % 26, i < 285 ? "" : i < 311 ? "a" : "b");
+        tokens[i] = text[i];
+        scores[i] = -(float)i;
+        types[i] = i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1;
+    }
+    gguf_put_str(w, "tokenizer.ggml.model", "llama");
+    gguf_put_array_str(w, "tokenizer.ggml.tokens", tokens, TINY_VOCAB);
+    gguf_put_array(w, "tokenizer.ggml.scores", FKV_GGUF_F32, scores, TINY_VOCAB);
+    gguf_put_array(w, "tokenizer.ggml.token_type", FKV_GGUF_I32, types, TINY_VOCAB);
+    gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 1);
+    gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 2);
+    gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", 0);
+}
+
+static void put_hparams(struct gguf_writer *w, const struct tiny_model *t)
+{
+    char key[64];
+#define KEY(suffix) (snprintf(key, sizeof key, "%s." suffix, t->arch), key)
+    gguf_put_str(w, "general.architecture", t->arch);
+    gguf_put_str(w, "general.name", "tiny");
+    gguf_put_u32(w, KEY("block_count"), (uint32_t)t->n_layer);
+    gguf_put_u32(w, KEY("context_length"), TINY_CONTEXT);
+    gguf_put_u32(w, KEY("embedding_length"), (uint32_t)t->d_model);
+    gguf_put_u32(w, KEY("feed_forward_length"), (uint32_t)t->d_ff);
+    gguf_put_u32(w, KEY("attention.head_count"), (uint32_t)t->n_head);
+    gguf_put_u32(w, KEY("attention.head_count_kv"), (uint32_t)t->n_kv_head);
+    gguf_put_u32(w, KEY("attention.key_length"), (uint32_t)t->d_head);
+    gguf_put_u32(w, KEY("attention.value_length"), (uint32_t)t->d_head);
+    gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
+    gguf_put_f32(w, KEY("rope.freq_base"), 10000);
+#undef KEY
+}
+
+static struct gguf_writer *start(const struct tiny_model *t)
+{
+    struct maker m = {gguf_writer_new(3, 0), t->seed};
+    put_hparams(m.w, t);
+    put_vocabulary(m.w);
+    put_matrix(&m, "token_embd.weight", t->type, TINY_VOCAB, t->d_model);
+    put_vector(&m, "output_norm.weight", t->d_model, 1, 0.1f);
+    if (t->own_output) put_matrix(&m, "output.weight", t->type, TINY_VOCAB, t->d_model);
+    if (t->rope_freqs) put_vector(&m, "rope_freqs.weight", t->d_head / 2, 4, 3);
+    for (int l = 0; l < t->n_layer; l++) put_layer(&m, t, l);
+    return m.w;
+}
+
+uint8_t *tiny_model_make(const struct tiny_model *t, size_t *bytes) { return gguf_writer_finish(start(t), bytes); }
+
+void tiny_model_write(const struct tiny_model *t, char path[64])
+{
+    snprintf(path, 64, "/tmp/fastkv-tiny-XXXXXX");
+    const int fd = mkstemp(path);
+    if (fd < 0) abort();
+    close(fd);
+    gguf_writer_finish_to_file(start(t), path);
+}
+
+void tiny_model_prompt(uint32_t seed, int32_t *ids, int n)
+{
+    for (int i = 0; i < n; i++) ids[i] = 3 + (int32_t)(next_random(&seed) % (TINY_VOCAB - 3));
+}

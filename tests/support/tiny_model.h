@@ -1,0 +1,25 @@
+/* tiny_model.h: small random models of each architecture, as GGUF files, for tests that must not wait for a real one. */
+#ifndef FKV_TESTS_TINY_MODEL_H
+#define FKV_TESTS_TINY_MODEL_H
+
+#include "gguf/gguf.h"
+
+struct tiny_model {
+    const char *arch;         /* "llama", "qwen2", "qwen3" */
+    int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
+    uint32_t type;            /* of the matrices: F32, F16, BF16 or one of blocks */
+    bool rope_freqs, own_output; /* optional tensors */
+    uint32_t seed;
+};
+#define TINY_MODEL_INIT { "llama", 4, 4, 2, 32, 64, 96, FKV_TYPE_F32, false, false, 1 }
+
+enum { TINY_VOCAB = 320, TINY_CONTEXT = 1024 };
+
+/* The file, malloc'ed. The same parameters make the same file. */
+uint8_t *tiny_model_make(const struct tiny_model *m, size_t *bytes);
+/* The same in a file of a temporary name, which goes to path[64]; the caller removes it. */
+void tiny_model_write(const struct tiny_model *m, char path[64]);
+/* ids[n] of the vocabulary, the same for the same seed. */
+void tiny_model_prompt(uint32_t seed, int32_t *ids, int n);
+
+#endif

@@ -1,0 +1,182 @@
+/* Tiny random models of every architecture through the engine, against a plain forward pass that shares none of its code; with FastKV in the
+   paper's order there, so that the engine's exact savings are shown to be exact. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/plain_forward.h"
+#include "support/tiny_session.h"
+
+enum { N = 61, MORE = 5 };
+
+static const struct plain_policy full = {1, 8, 7, 0, 1, 1};
+
+/* Largest difference, and the relative RMS. */
+struct difference { double max, rms; };
+
+static struct difference difference(const double *want, const float *got)
+{
+    struct difference d = {0, 0};
+    double square = 0, all = 0;
+    for (int i = 0; i < TINY_VOCAB; i++) {
+        const double x = fabs(want[i] - (double)got[i]);
+        d.max = fmax(d.max, x);
+        square += x * x;
+        all += want[i] * want[i];
+    }
+    d.rms = sqrt(square / all);
+    return d;
+}
+
+static struct plain_result *plain(const struct tiny_model *m, const int32_t *ids, int n, int more, const struct plain_policy *p)
+{
+    size_t bytes;
+    uint8_t *file = tiny_model_make(m, &bytes);
+    struct fkv_gguf *g;
+    struct fkv_error e = {""};
+    if (fkv_gguf_open_memory(&g, file, bytes, &e) != FKV_OK) fail_msg("%s", e.text);
+    struct plain_result *r = plain_forward(g, ids, n, more, p);
+    fkv_gguf_close(g);
+    free(file);
+    return r;
+}
+
+/* Prefill of N and decoding of MORE, against the plain pass. exact: to fp32 rounding; else to what 8-bit activations cost. */
+static void check_model(const struct tiny_model *m, bool exact, double most_rms)
+{
+    int32_t ids[N + MORE];
+    tiny_model_prompt(m->seed, ids, N + MORE);
+    struct plain_result *want = plain(m, ids, N, MORE, &full), *want_prompt = plain(m, ids, N, 0, &full);
+    struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+    ep.exact = exact;
+    fkv_engine *e = tiny_engine(m, &ep);
+    const struct fkv_session_params sp = policy_params("full");
+    fkv_session *s = tiny_session(e, &sp);
+    sync_or_fail(s, ids, N);
+    const struct difference prompt = difference(want_prompt->logits, fkv_session_logits(s));
+    for (int i = 0; i < MORE; i++) append_or_fail(s, ids[N + i]);
+    const struct difference decoded = difference(want->logits, fkv_session_logits(s));
+    printf("%s type %u d %d %s: relative RMS %.2g after the prompt, %.2g after decoding\n", m->arch, m->type, m->d_head, exact ? "exact" : "rounded", prompt.rms, decoded.rms);
+    assert_true(prompt.rms <= most_rms && decoded.rms <= most_rms);
+    fkv_session_close(s);
+    fkv_engine_close(e);
+    plain_free(want);
+    plain_free(want_prompt);
+}
+
+static void test_architectures_exactly(void **state)
+{
+    (void)state;
+    static const char *const archs[] = {"llama", "qwen2", "qwen3"};
+    for (int a = 0; a < 3; a++) {
+        struct tiny_model m = TINY_MODEL_INIT;
+        m.arch = archs[a];
+        check_model(&m, true, 1e-5);
+        m.rope_freqs = m.own_output = true;
+        m.seed = 2;
+        check_model(&m, true, 1e-5);
+    }
+}
+
+static void test_head_sizes(void **state)
+{
+    (void)state;
+    static const int sizes[][3] = {{64, 6, 2}, {80, 2, 1}, {96, 3, 3}, {128, 4, 1}, {256, 1, 1}}; /* d, heads, KV heads */
+    for (int i = 0; i < 5; i++) {
+        struct tiny_model m = TINY_MODEL_INIT;
+        m.d_head = sizes[i][0];
+        m.n_head = sizes[i][1];
+        m.n_kv_head = sizes[i][2];
+        m.arch = "qwen3";
+        if (m.n_head * m.d_head % 32) continue;
+        check_model(&m, true, 1e-5);
+        check_model(&m, false, 0.02);
+    }
+}
+
+/* Random weights amplify what 8-bit activations cost: the plain-C level, whose rounding is the least there can be, shows up to 0.063 here. */
+enum { MOST_RMS_PERCENT = 12 };
+
+static void test_types(void **state)
+{
+    (void)state;
+    const double rounded = MOST_RMS_PERCENT / 100.0;
+    static const uint32_t types[] = {FKV_TYPE_F32, FKV_TYPE_F16, FKV_TYPE_BF16, FKV_TYPE_Q8_0, FKV_TYPE_Q4_0, FKV_TYPE_Q5_0};
+    for (int i = 0; i < 6; i++) {
+        struct tiny_model m = TINY_MODEL_INIT;
+        m.type = types[i];
+        check_model(&m, true, 1e-5);
+        check_model(&m, false, rounded);
+    }
+    static const uint32_t k_types[] = {FKV_TYPE_Q4_K, FKV_TYPE_Q6_K};
+    for (int i = 0; i < 2; i++) {
+        struct tiny_model m = TINY_MODEL_INIT;
+        m.type = k_types[i];
+        m.d_model = 256;
+        m.d_head = 64;
+        m.d_ff = 256;
+        check_model(&m, true, 1e-5);
+        check_model(&m, false, rounded);
+    }
+}
+
+/* FastKV's choices and logits on the fp32 path equal those of the paper's order. */
+static void check_fastkv(const char *arch, double tsp_rate, double kv_rate, int sinks)
+{
+    struct tiny_model m = TINY_MODEL_INIT;
+    m.arch = arch;
+    m.n_layer = 6;
+    enum { LONG = 180 };
+    int32_t ids[LONG + MORE];
+    tiny_model_prompt(7, ids, LONG + MORE);
+    const struct plain_policy p = {2, 8, 7, sinks, tsp_rate, kv_rate};
+    struct plain_result *want = plain(&m, ids, LONG, 0, &p), *want_more = plain(&m, ids, LONG, MORE, &p);
+    struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+    ep.exact = true;
+    fkv_engine *e = tiny_engine(&m, &ep);
+    const struct fkv_session_params sp = paper_params(tsp_rate, kv_rate, sinks);
+    fkv_session *s = tiny_session(e, &sp);
+    sync_or_fail(s, ids, LONG);
+
+    const int32_t *pos;
+    int layer;
+    assert_int_equal(fkv_session_propagated(s, &layer, &pos), want->n_propagated);
+    if (want->n_propagated >= 0) assert_memory_equal(pos, want->propagated, (size_t)want->n_propagated * sizeof *pos);
+    for (int l = 0; l < m.n_layer; l++)
+        for (int h = 0; h < m.n_kv_head; h++) {
+            assert_int_equal(fkv_session_kept(s, l, h, &pos), want->n_kept[l]);
+            assert_memory_equal(pos, want->kept + (l * m.n_kv_head + h) * LONG, (size_t)want->n_kept[l] * sizeof *pos);
+        }
+    const struct difference prompt = difference(want->logits, fkv_session_logits(s));
+    for (int i = 0; i < MORE; i++) append_or_fail(s, ids[LONG + i]);
+    const struct difference decoded = difference(want_more->logits, fkv_session_logits(s));
+    printf("%s FastKV %g %g, %d sinks: relative RMS %.2g after the prompt, %.2g after decoding\n", arch, tsp_rate, kv_rate, sinks, prompt.rms, decoded.rms);
+    assert_true(prompt.rms <= 1e-5 && decoded.rms <= 1e-5);
+    fkv_session_close(s);
+    fkv_engine_close(e);
+    plain_free(want);
+    plain_free(want_more);
+}
+
+static void test_fastkv_equals_the_papers_order(void **state)
+{
+    (void)state;
+    check_fastkv("llama", 0.2, 0.1, 0);
+    check_fastkv("llama", 0.3, 0.2, 1);
+    check_fastkv("qwen2", 0.5, 0.1, 4);
+    check_fastkv("qwen3", 0.2, 0.4, 0); /* later layers keep all they are given */
+    check_fastkv("qwen3", 1, 0.3, 1);
+    check_fastkv("qwen2", 0.25, 1, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_architectures_exactly),
+        cmocka_unit_test(test_head_sizes),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_fastkv_equals_the_papers_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,299 @@
+/* The properties every policy and back end must show (FastKV's numbers 1, 2, 4, 5 and 6; number 3, equal choices from equal scores, is checked
+   on the kernels and in test_selection). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/tiny_session.h"
+
+enum { N = 300, LAYERS = 6 };
+
+static int32_t ids[N + 16];
+static fkv_engine *engine;
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct tiny_model m = TINY_MODEL_INIT;
+    const struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    m.n_layer = LAYERS;
+    tiny_model_prompt(3, ids, N + 16);
+    engine = tiny_engine(&m, &p);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fkv_engine_close(engine);
+    return 0;
+}
+
+static fkv_session *prefilled(const struct fkv_session_params *p, int n)
+{
+    fkv_session *s = tiny_session(engine, p);
+    sync_or_fail(s, ids, n);
+    return s;
+}
+
+static void assert_same_logits(const fkv_session *a, const fkv_session *b)
+{
+    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
+}
+
+/* Entries of a head ascend, hold the window and the sinks, and number exactly `count`. */
+static void check_head(const fkv_session *s, int layer, int head, int n, int window, int sinks, int count)
+{
+    const int32_t *pos;
+    assert_int_equal(fkv_session_kept(s, layer, head, &pos), count);
+    for (int i = 1; i < count; i++) assert_true(pos[i - 1] < pos[i]);
+    for (int i = 0; i < window; i++) assert_int_equal(pos[count - window + i], n - window + i);
+    for (int i = 0; i < sinks; i++) assert_int_equal(pos[i], i);
+}
+
+static void test_rates_of_one_are_full_attention(void **state)
+{
+    (void)state;
+    const struct fkv_session_params full = policy_params("full");
+    fkv_session *a = prefilled(&full, N);
+    for (int sinks = 0; sinks < 2; sinks++) {
+        const struct fkv_session_params one = paper_params(1, 1, sinks);
+        fkv_session *b = prefilled(&one, N);
+        assert_same_logits(a, b);
+        fkv_session_close(b);
+    }
+    /* the floors keep short prompts whole */
+    const struct fkv_session_params floors = policy_params("fastkv");
+    fkv_session *b = prefilled(&floors, N);
+    assert_same_logits(a, b);
+    append_or_fail(a, 5);
+    append_or_fail(b, 5);
+    assert_same_logits(a, b);
+    fkv_session_close(a);
+    fkv_session_close(b);
+}
+
+static void test_early_layers_do_not_depend_on_tsp_rate(void **state)
+{
+    (void)state;
+    const struct fkv_session_params p = paper_params(0.2, 0.1, 1), q = paper_params(0.6, 0.1, 1);
+    fkv_session *a = prefilled(&p, N), *b = prefilled(&q, N);
+    for (int l = 0; l <= LAYERS / 2 - 1; l++)
+        for (int h = 0; h < 2; h++) {
+            const int32_t *x, *y;
+            const int n = fkv_session_kept(a, l, h, &x);
+            assert_int_equal(fkv_session_kept(b, l, h, &y), n);
+            assert_memory_equal(x, y, (size_t)n * sizeof *x);
+        }
+    fkv_session_close(a);
+    fkv_session_close(b);
+}
+
+static void test_logits_do_not_depend_on_kv_rate(void **state)
+{
+    (void)state;
+    const struct fkv_session_params p = paper_params(0.2, 0.1, 1), q = paper_params(0.2, 0.7, 1);
+    fkv_session *a = prefilled(&p, N), *b = prefilled(&q, N);
+    assert_same_logits(a, b);
+    fkv_session_close(a);
+    fkv_session_close(b);
+}
+
+static void test_budgets(void **state)
+{
+    (void)state;
+    const struct fkv_session_params p = paper_params(0.2, 0.1, 2);
+    fkv_session *s = prefilled(&p, N);
+    for (int l = 0; l < LAYERS; l++)
+        for (int h = 0; h < 2; h++) check_head(s, l, h, N, 8, 2, 30);
+    const int32_t *pos;
+    int layer;
+    const int n = fkv_session_propagated(s, &layer, &pos);
+    assert_int_equal(n, 60);
+    assert_int_equal(layer, LAYERS / 2 - 1);
+    for (int i = 1; i < n; i++) assert_true(pos[i - 1] < pos[i]);
+    assert_int_equal(pos[0], 0);
+    assert_int_equal(pos[n - 8], N - 8);
+    fkv_session_close(s);
+}
+
+static void test_absolute_budgets_and_floors(void **state)
+{
+    (void)state;
+    struct fkv_session_params p = paper_params(0.2, 0.1, 1);
+    p.kv.kv_budget = 40;
+    p.kv.tsp_budget = 100;
+    fkv_session *s = prefilled(&p, N);
+    for (int l = 0; l < LAYERS; l++) check_head(s, l, 0, N, 8, 1, 40);
+    const int32_t *pos;
+    int layer;
+    assert_int_equal(fkv_session_propagated(s, &layer, &pos), 100);
+    fkv_session_close(s);
+
+    p = paper_params(0.2, 0.1, 1);
+    p.kv.kv_floor = 50;
+    p.kv.tsp_floor = 90;
+    s = prefilled(&p, N);
+    for (int l = 0; l < LAYERS; l++) check_head(s, l, 0, N, 8, 1, 50);
+    assert_int_equal(fkv_session_propagated(s, &layer, &pos), 90);
+    fkv_session_close(s);
+
+    p = paper_params(0.001, 0.001, 3); /* never less than the window and the sinks */
+    s = prefilled(&p, N);
+    for (int l = 0; l < LAYERS; l++) check_head(s, l, 0, N, 8, 3, 11);
+    fkv_session_close(s);
+}
+
+static void test_short_prompts(void **state)
+{
+    (void)state;
+    const struct fkv_session_params p = paper_params(0.2, 0.1, 1);
+    for (int n = 1; n < 24; n++) {
+        fkv_session *s = prefilled(&p, n);
+        const int32_t *pos;
+        for (int l = 0; l < LAYERS; l++) assert_int_equal(fkv_session_kept(s, l, 0, &pos), n < 9 ? n : 9);
+        append_or_fail(s, 7);
+        fkv_session_close(s);
+    }
+}
+
+static void test_decoding_positions(void **state)
+{
+    (void)state;
+    const struct fkv_session_params p = paper_params(0.2, 0.1, 1);
+    fkv_session *s = prefilled(&p, N);
+    for (int i = 0; i < 3; i++) append_or_fail(s, ids[N + i]);
+    const int32_t *pos;
+    for (int l = 0; l < LAYERS; l++) {
+        const int n = fkv_session_kept(s, l, 1, &pos);
+        assert_int_equal(n, 33);
+        for (int i = 0; i < 3; i++) assert_int_equal(pos[n - 3 + i], N + i);
+    }
+    assert_int_equal(fkv_session_n_seen(s), N + 3);
+    fkv_session_close(s);
+}
+
+static void test_policies(void **state)
+{
+    (void)state;
+    const char *name, *about;
+    for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
+        struct fkv_session_params p = paper_params(0.2, 0.1, 2);
+        p.kv.policy = name;
+        fkv_session *s = prefilled(&p, N);
+        const bool full = strcmp(name, "full") == 0;
+        for (int l = 0; l < LAYERS; l++) check_head(s, l, 0, N, 8, 2, full ? N : 30);
+        append_or_fail(s, 9);
+        fkv_session_close(s);
+        /* a full budget is the full cache */
+        p = paper_params(1, 1, 2);
+        p.kv.policy = name;
+        const struct fkv_session_params f = policy_params("full");
+        fkv_session *a = prefilled(&p, N), *b = prefilled(&f, N);
+        append_or_fail(a, 9);
+        append_or_fail(b, 9);
+        assert_same_logits(a, b);
+        fkv_session_close(a);
+        fkv_session_close(b);
+    }
+}
+
+static void test_streamingllm_keeps_sinks_and_the_latest(void **state)
+{
+    (void)state;
+    struct fkv_session_params p = paper_params(1, 0.1, 4);
+    p.kv.policy = "streamingllm";
+    fkv_session *s = prefilled(&p, N);
+    const int32_t *pos;
+    assert_int_equal(fkv_session_kept(s, 3, 1, &pos), 30);
+    for (int i = 0; i < 30; i++) assert_int_equal(pos[i], i < 4 ? i : N - 30 + i);
+    fkv_session_close(s);
+}
+
+static void test_later_turns_keep_what_earlier_ones_kept(void **state)
+{
+    (void)state;
+    const struct fkv_session_params p = paper_params(0.2, 0.1, 1);
+    fkv_session *s = prefilled(&p, 200);
+    int32_t before[20];
+    const int32_t *pos;
+    assert_int_equal(fkv_session_kept(s, 4, 0, &pos), 20);
+    memcpy(before, pos, sizeof before);
+    sync_or_fail(s, ids, N); /* a turn of 100 rows: 10 more */
+    assert_int_equal(fkv_session_kept(s, 4, 0, &pos), 30);
+    assert_memory_equal(pos, before, sizeof before);
+    for (int i = 20; i < 30; i++) assert_true(pos[i] >= 200);
+    for (int i = 0; i < 8; i++) assert_int_equal(pos[22 + i], N - 8 + i);
+    fkv_session_close(s);
+}
+
+static void test_cache_types(void **state)
+{
+    (void)state;
+    static const enum fkv_kv_type types[] = {FKV_KV_F32, FKV_KV_F16, FKV_KV_BF16, FKV_KV_Q8_0};
+    const struct fkv_session_params first = paper_params(0.5, 0.4, 1);
+    fkv_session *a = prefilled(&first, N);
+    append_or_fail(a, 5);
+    double scale = 0;
+    for (int i = 0; i < TINY_VOCAB; i++) scale += (double)(fkv_session_logits(a)[i] * fkv_session_logits(a)[i]);
+    for (int k = 0; k < 4; k++)
+        for (int v = 0; v < 4; v++) {
+            struct fkv_session_params p = first;
+            p.k_type = types[k];
+            p.v_type = types[v];
+            fkv_session *s = prefilled(&p, N);
+            append_or_fail(s, 5);
+            double error = 0;
+            for (int i = 0; i < TINY_VOCAB; i++) {
+                const double d = (double)(fkv_session_logits(s)[i] - fkv_session_logits(a)[i]);
+                error += d * d;
+            }
+            assert_true(error < 0.05 * 0.05 * scale);
+            fkv_session_close(s);
+        }
+    fkv_session_close(a);
+}
+
+static void test_bad_options_name_the_option(void **state)
+{
+    (void)state;
+    char err[FKV_ERROR_BYTES];
+    fkv_session *s = NULL;
+    struct fkv_session_params p = paper_params(1.5, 0.1, 1);
+    assert_int_equal(fkv_session_open(&s, engine, &p, err), FKV_ERROR_ARGUMENT);
+    assert_string_equal(err, "tsp-rate: expected a share in (0, 1], found 1.5");
+    p = paper_params(0.2, 0, 1);
+    assert_int_equal(fkv_session_open(&s, engine, &p, err), FKV_ERROR_ARGUMENT);
+    assert_string_equal(err, "kv-retain: expected a share in (0, 1], found 0");
+    p = paper_params(0.2, 0.1, 1);
+    p.kv.pool_kernel = 6;
+    assert_int_equal(fkv_session_open(&s, engine, &p, err), FKV_ERROR_ARGUMENT);
+    assert_string_equal(err, "kv-pool-kernel: expected an odd number, found 6");
+    p = paper_params(0.2, 0.1, 1);
+    p.kv.tsp_layer = LAYERS;
+    assert_int_equal(fkv_session_open(&s, engine, &p, err), FKV_ERROR_ARGUMENT);
+    assert_string_equal(err, "tsp-layer: expected -1 to 5, found 6");
+    p = policy_params("h2o");
+    assert_int_equal(fkv_session_open(&s, engine, &p, err), FKV_ERROR_ARGUMENT);
+    assert_string_equal(err, "kv-policy: there is no policy named h2o");
+    assert_null(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rates_of_one_are_full_attention),
+        cmocka_unit_test(test_early_layers_do_not_depend_on_tsp_rate),
+        cmocka_unit_test(test_logits_do_not_depend_on_kv_rate),
+        cmocka_unit_test(test_budgets),
+        cmocka_unit_test(test_absolute_budgets_and_floors),
+        cmocka_unit_test(test_short_prompts),
+        cmocka_unit_test(test_decoding_positions),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_streamingllm_keeps_sinks_and_the_latest),
+        cmocka_unit_test(test_later_turns_keep_what_earlier_ones_kept),
+        cmocka_unit_test(test_cache_types),
+        cmocka_unit_test(test_bad_options_name_the_option),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
