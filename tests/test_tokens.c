@@ -121,7 +121,7 @@ static void repeat(char *text, const char *pattern, size_t n)
 
 /* Far above what is measured (0.003 to 0.4 s on one core of an AMD EPYC; sanitizers take several times as long) and far below the hours
    of a quadratic merge. */
-#ifdef NDEBUG
+#if defined(NDEBUG) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static const double most_seconds = 1.0;
 #else
 static const double most_seconds = 10.0;
