@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Checks of the source as text: every header compiles alone, and each tier includes only itself and the tiers before it.
+
+check_source.py headers ROOT BUILD CC    check_source.py direction ROOT"""
+import pathlib
+import re
+import subprocess
+import sys
+
+# Lowest first (docs: CONTRIBUTING.md, "Where things are"). A tier may include itself and those before it.
+TIERS = ['simd', 'src/include', 'src/base', 'src/quant', 'src/gguf', 'src/tokenizer', 'src/backend', 'vulkan', 'src/kv', 'src/retain', 'src/model', 'models',
+         'src/engine']
+# The program sees the public header, the files' reader and the machine; nothing of how the engine works.
+ALONE = {'src/cli': ['src/cli', 'src/include', 'src/base', 'src/gguf', 'src/quant', 'simd']}
+
+
+def tier_of(root, path):
+    folder = path.relative_to(root).as_posix()
+    for tier in list(ALONE) + TIERS:
+        if folder.startswith(tier + '/'):
+            return tier
+    return None
+
+
+def resolve(root, includer, name):
+    for base in (includer.parent, root / 'src' / 'include', root / 'src', root):
+        if (base / name).is_file():
+            return (base / name).resolve()
+    return None
+
+
+def check_direction(root):
+    bad = []
+    for path in sorted(p for folder in ('src', 'simd', 'models', 'vulkan') for p in (root / folder).rglob('*.[ch]')):
+        tier = tier_of(root, path)
+        if tier is None:
+            bad.append(f'{path}: belongs to no tier')
+            continue
+        allowed = ALONE.get(tier) or TIERS[:TIERS.index(tier) + 1]
+        for name in re.findall(r'^#include "([^"]+\.h)"', path.read_text(), re.M):
+            target = resolve(root, path, name)
+            if target and tier_of(root, target) not in allowed:
+                bad.append(f'{path.relative_to(root)} ({tier}) includes {target.relative_to(root)} ({tier_of(root, target)})')
+    return bad
+
+
+def check_headers(root, build, cc):
+    bad = []
+    flags = ['-std=c11', '-Wall', '-Wextra', '-Werror', '-fsyntax-only', '-x', 'c', f'-I{root}', f'-I{root}/src', f'-I{root}/src/include', f'-I{build}/simd']
+    isa = {'avx2': ['-mavx2', '-mfma', '-mf16c', '-mbmi2']}
+    wide = isa['avx2'] + ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mavx512vnni', '-mavx512vbmi', '-mavx512bf16']
+    arm = '__aarch64__' in subprocess.run([cc, '-dM', '-E', '-x', 'c', '/dev/null'], capture_output=True, text=True).stdout
+    for header in sorted(p for folder in ('src', 'simd', 'models', 'vulkan') for p in (root / folder).rglob('*.h')):
+        folder = header.parent.name
+        if arm and folder.startswith('avx'):
+            continue
+        extra = isa.get(folder, wide if folder.startswith('avx512') else [])
+        if arm is False and folder in ('neon', 'dotprod', 'i8mm', 'sve'):
+            continue
+        done = subprocess.run([cc, *flags, *extra, '-'], input=f'#include "{header}"\n', capture_output=True, text=True)
+        if done.returncode:
+            bad.append(f'{header.relative_to(root)} does not compile alone:\n{done.stderr}')
+    return bad
+
+
+def main():
+    root = pathlib.Path(sys.argv[2]).resolve()
+    bad = check_headers(root, sys.argv[3], sys.argv[4]) if sys.argv[1] == 'headers' else check_direction(root)
+    print('\n'.join(bad))
+    return 1 if bad else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
