@@ -1,0 +1,542 @@
+/* The program from outside: each command's success and failure, exit status and messages. FKV_PROGRAM is its path. What needs a model
+   uses smollm2-135m and is skipped where that is missing. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+enum { ARGS_MAX = 32, OUTPUT_MAX = 1 << 20 };
+
+static char *program, *folder; /* folder: for files of this test */
+static char *model;            /* NULL: not there */
+
+struct result {
+    int status; /* 128 + signal when one ended it */
+    char *out, *err;
+};
+
+/* ---- running the program ------------------------------------------------------------------------------------------------------- */
+
+static char *slurp(FILE *f) {
+    char *text = calloc(1, OUTPUT_MAX);
+    rewind(f);
+    assert_non_null(text);
+    assert_true(fread(text, 1, OUTPUT_MAX - 1, f) < OUTPUT_MAX - 1);
+    fclose(f);
+    return text;
+}
+
+static pid_t start(char **argv, int in, int out, int err) {
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid) return pid;
+    dup2(in, STDIN_FILENO);
+    dup2(out, STDOUT_FILENO);
+    dup2(err, STDERR_FILENO);
+    execv(program, argv);
+    _exit(99);
+}
+
+static int wait_for(pid_t pid) {
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static struct result run_list(const char *input, char **argv) {
+    FILE *in = tmpfile(), *out = tmpfile(), *err = tmpfile();
+    assert_true(in && out && err);
+    fputs(input, in);
+    rewind(in);
+    struct result r = {.status = wait_for(start(argv, fileno(in), fileno(out), fileno(err)))};
+    fclose(in);
+    r.out = slurp(out);
+    r.err = slurp(err);
+    return r;
+}
+
+/* Arguments end with NULL. */
+static struct result run(const char *input, ...) {
+    char *argv[ARGS_MAX + 1] = {program};
+    va_list args;
+    int n = 1;
+    va_start(args, input);
+    while ((argv[n] = va_arg(args, char *)) && n < ARGS_MAX) n++;
+    va_end(args);
+    return run_list(input, argv);
+}
+#define RUN(...) run("", __VA_ARGS__, NULL)
+
+static void release(struct result r) {
+    free(r.out);
+    free(r.err);
+}
+
+static void expect_success(struct result r) {
+    if (r.status) fail_msg("exit status %d: %s", r.status, r.err);
+}
+
+/* Status 1, nothing on standard output, and the last line of the other is the message. */
+static void expect_failure(struct result r, const char *message) {
+    char line[1024];
+    snprintf(line, sizeof line, "fastkv: error: %s\n", message);
+    const char *found = strstr(r.err, "fastkv: error: ");
+    assert_int_equal(r.status, 1);
+    assert_string_equal(r.out, "");
+    assert_string_equal(found ? found : r.err, line);
+    release(r);
+}
+
+static void expect_text(const char *text, const char *part) {
+    if (!strstr(text, part)) fail_msg("expected \"%s\" in:\n%s", part, text);
+}
+
+static char *path_of(const char *name) {
+    static char paths[4][512];
+    static int i;
+    char *path = paths[i++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+static char *write_file(const char *name, const void *bytes, size_t n) {
+    char *path = path_of(name);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+    return path;
+}
+
+/* ---- without a model -------------------------------------------------------------------------------------------------------------- */
+
+static void test_help(void **state) {
+    (void)state;
+    static const char *const commands[] = {"run", "chat", "tokenize", "info", "bench", "devices"};
+    struct result all = RUN("--help");
+    expect_success(all);
+    assert_string_equal(all.err, "");
+    for (int i = 0; i < 6; i++) {
+        struct result r = RUN(commands[i], "--help");
+        expect_success(r);
+        expect_text(all.out, commands[i]);
+        expect_text(r.out, "Usage: fastkv ");
+        assert_string_equal(r.err, "");
+        release(r);
+    }
+    release(all);
+}
+
+static void test_program_options(void **state) {
+    (void)state;
+    struct result r = RUN("--version");
+    expect_success(r);
+    assert_memory_equal(r.out, "fastkv ", 7);
+    release(r);
+    r = RUN("--completion-bash");
+    expect_success(r);
+    expect_text(r.out, "complete -o default -F _fastkv fastkv");
+    expect_text(r.out, "--tsp-rate");
+    release(r);
+}
+
+static void test_usage_errors(void **state) {
+    (void)state;
+    char *none[] = {program, NULL};
+    expect_failure(run_list("", none), "a command is needed (fastkv --help)");
+    expect_failure(RUN("rnu"), "unknown command rnu; did you mean run (fastkv --help)");
+    expect_failure(RUN("--verison"), "unknown option --verison (fastkv --help)");
+    expect_failure(RUN("run", "--tsp-rate", "1.5"), "--tsp-rate: expected a share in (0, 1], found 1.5");
+    expect_failure(RUN("run", "-m", "x"), "a prompt is needed: -p TEXT, -f FILE or --prompt-ids FILE");
+    expect_failure(RUN("run", "-m", "x", "-p", "a", "--prompt-ids", "b"), "--prompt-ids: expected no -p and no -f beside it");
+    expect_failure(RUN("run", "-m", "x", "-p", "a", "--raw", "-sys", "b"),
+                   "--raw: expected no system message and no chat template beside it");
+    expect_failure(RUN("chat"), "-m: expected FILE, the model, found nothing");
+    expect_failure(RUN("tokenize", "-m", "x"), "expected one of -p TEXT, -f FILE and --stdin, found none");
+    expect_failure(RUN("tokenize", "-m", "x", "-p", "a", "--stdin"), "expected one of -p TEXT, -f FILE and --stdin, found several");
+    expect_failure(RUN("info", "-p", "x"), "-p is an option of run, not of info");
+    expect_failure(RUN("bench", "-m", "x", "-o", "xml"), "-o: expected one of md, csv, json, found xml");
+    expect_failure(RUN("devices", "extra"), "unexpected argument extra (fastkv devices --help)");
+}
+
+/* Every command that takes a model, given none and given another kind of file. */
+static void test_bad_models(void **state) {
+    (void)state;
+    char *text = write_file("text.gguf", "this is no model", 16);
+    char *const lists[][5] = {{"run", "-p", "x"}, {"chat"}, {"tokenize", "-p", "x"}, {"info"}, {"bench"}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        for (int missing = 0; missing < 2; missing++) {
+            char *argv[ARGS_MAX] = {program, lists[i][0], "-m", missing ? "/nonexistent/model.gguf" : text, lists[i][1], lists[i][2]};
+            struct result r = run_list("", argv);
+            assert_int_equal(r.status, 1);
+            assert_string_equal(r.out, "");
+            assert_memory_equal(r.err, "fastkv: error: ", 15);
+            assert_ptr_equal(strchr(r.err, '\n'), r.err + strlen(r.err) - 1); /* one line */
+            expect_text(r.err, missing ? "/nonexistent/model.gguf" : "text.gguf");
+            release(r);
+        }
+    }
+}
+
+static void test_devices(void **state) {
+    (void)state;
+    struct result r = RUN("devices");
+    expect_success(r);
+    expect_text(r.out, "reference");
+    expect_text(r.out, "in use");
+    expect_text(r.out, "physical core");
+    expect_text(r.out, "vulkan    not built in this version");
+    release(r);
+    setenv("FASTKV_ISA", "reference", 1);
+    r = RUN("devices");
+    expect_success(r);
+    expect_text(r.out, "reference       in use");
+    unsetenv("FASTKV_ISA");
+    release(r);
+}
+
+/* ---- with a model -------------------------------------------------------------------------------------------------------------------- */
+
+#define NEED_MODEL if (!model) skip()
+
+static void test_tokenize(void **state) {
+    (void)state;
+    NEED_MODEL;
+    struct result r = RUN("tokenize", "-m", model, "-p", "<|im_start|>Hello world", "--ids");
+    expect_success(r);
+    json_t *ids = json_loads(r.out, 0, NULL);
+    assert_int_equal(json_array_size(ids), 3);
+    assert_int_equal(json_integer_value(json_array_get(ids, 0)), 1);
+    json_decref(ids);
+    struct result plain = RUN("tokenize", "-m", model, "-p", "<|im_start|>Hello world", "--no-parse-special");
+    expect_success(plain);
+    expect_text(plain.out, "'<'");
+    expect_text(plain.out, "' world'");
+    struct result input = run("<|im_start|>Hello world", "tokenize", "-m", model, "--stdin", "--ids", NULL);
+    char *file = write_file("text", "<|im_start|>Hello world", 23);
+    struct result from_file = RUN("tokenize", "-m", model, "-f", file, "--ids");
+    assert_string_equal(input.out, r.out);
+    assert_string_equal(from_file.out, r.out);
+    release(r);
+    release(plain);
+    release(input);
+    release(from_file);
+    r = run("", "tokenize", "-m", model, "--stdin", "--ids", NULL);
+    expect_success(r);
+    assert_string_equal(r.out, "[]\n");
+    release(r);
+}
+
+static void test_info(void **state) {
+    (void)state;
+    NEED_MODEL;
+    struct result r = RUN("info", "-m", model, "-c", "4096");
+    expect_success(r);
+    expect_text(r.out, "architecture    llama\n");
+    expect_text(r.out, "tensor types    F32 61, Q4_1 210, Q8_0 1\n");
+    expect_text(r.out, "context         8,192 tokens\n");
+    expect_text(r.out, "tokenizer       gpt2\n");
+    expect_text(r.out, "chat template   yes\n");
+    expect_text(r.out, "can run         yes: ");
+    expect_text(r.out, "memory for a prompt of 4,096 tokens\n");
+    expect_text(r.out, "full attention 90.0 MiB"); /* 30 layers x 3 heads x (64 + 64) x 2 bytes x 4096 */
+    release(r);
+}
+
+static json_t *read_json(const char *path) {
+    json_error_t error;
+    json_t *json = json_load_file(path, 0, &error);
+    if (!json) fail_msg("%s: line %d: %s", path, error.line, error.text);
+    return json;
+}
+
+static const json_t *at(const json_t *json, const char *name) {
+    const json_t *member = json_object_get(json, name);
+    if (!member) fail_msg("no member %s", name);
+    return member;
+}
+
+static void expect_ascending(const json_t *list, json_int_t end) {
+    json_int_t last = -1;
+    size_t i;
+    json_t *item;
+    json_array_foreach(list, i, item) {
+        assert_true(json_integer_value(item) > last);
+        last = json_integer_value(item);
+    }
+    assert_true(last < end);
+}
+
+/* A compressed run of a long prompt, and what its trace says of it. */
+static void test_run_and_trace(void **state) {
+    (void)state;
+    NEED_MODEL;
+    static char text[4001];
+    for (int i = 0; i < 4000; i++) text[i] = "the quick brown fox jumps over a lazy dog. "[(i * 7 + i / 43) % 43];
+    char *file = write_file("long", text, 4000), *trace = path_of("trace.json");
+    struct result r = RUN("run", "-m", model, "-f", file, "-p", "What is this?", "--temp", "0", "-n", "6", "--ignore-eos", "--kv-floor", "0",
+                          "--tsp-floor", "0", "--kv-retain", "0.25", "--tsp-rate", "0.5", "--trace", trace);
+    expect_success(r);
+    expect_text(r.err, "model   ");
+    expect_text(r.err, "plan    ");
+    expect_text(r.err, "answer  6 tokens");
+    expect_text(r.err, "ended by length");
+    json_t *t = read_json(trace);
+    json_int_t n = (json_int_t)json_array_size(at(t, "prompt_ids"));
+    assert_int_equal(json_integer_value(at(t, "version")), 1);
+    assert_string_equal(json_string_value(at(at(t, "model"), "arch")), "llama");
+    assert_string_equal(json_string_value(at(at(t, "policy"), "name")), "fastkv");
+    assert_true(json_real_value(at(at(t, "policy"), "tsp_rate")) == 0.5);
+    assert_int_equal(json_integer_value(at(at(t, "policy"), "tsp_layer")), 14);
+    assert_int_equal(json_array_size(at(at(t, "propagated"), "positions")), n / 2);
+    expect_ascending(at(at(t, "propagated"), "positions"), n);
+    assert_int_equal(json_array_size(at(t, "kept")), 30);
+    for (size_t layer = 0; layer < 30; layer++) {
+        const json_t *heads = json_array_get(at(t, "kept"), layer);
+        assert_int_equal(json_array_size(heads), 3);
+        for (size_t head = 0; head < 3; head++) {
+            assert_in_range(json_array_size(json_array_get(heads, head)), n / 4 - 1, n / 4); /* before decoding */
+            expect_ascending(json_array_get(heads, head), n);
+        }
+    }
+    assert_int_equal(json_array_size(at(t, "logits_top")), 64);
+    const json_t *best = json_array_get(at(t, "logits_top"), 0);
+    assert_true(json_real_value(at(t, "logsumexp")) >= json_real_value(json_array_get(best, 1)));
+    assert_int_equal(json_array_size(at(t, "generated_ids")), 6);
+    assert_int_equal(json_integer_value(json_array_get(at(t, "generated_ids"), 0)), json_integer_value(json_array_get(best, 0)));
+    assert_string_equal(json_string_value(at(t, "stop")), "length");
+    assert_true(json_real_value(at(at(t, "ms"), "prefill")) > 0);
+    assert_true(json_real_value(at(at(t, "tokens_per_s"), "decode")) > 0);
+    assert_true(json_integer_value(at(at(t, "bytes"), "kv_after_prefill")) < json_integer_value(at(at(t, "bytes"), "kv_full")) / 2);
+    assert_true(json_integer_value(at(at(t, "bytes"), "peak_rss")) > 0);
+
+    /* The traced ids, given as the prompt, give the same answer. */
+    char *ids = path_of("ids.json"), *again = path_of("again.json");
+    assert_int_equal(json_dump_file(at(t, "prompt_ids"), ids, 0), 0);
+    struct result repeated = RUN("run", "-m", model, "--prompt-ids", ids, "--temp", "0", "-n", "6", "--ignore-eos", "--kv-floor", "0",
+                                 "--tsp-floor", "0", "--kv-retain", "0.25", "--tsp-rate", "0.5", "--trace", again);
+    expect_success(repeated);
+    assert_string_equal(repeated.out, r.out);
+    json_t *t2 = read_json(again);
+    assert_true(json_equal(at(t, "kept"), at(t2, "kept")));
+    assert_true(json_equal(at(t, "generated_ids"), at(t2, "generated_ids")));
+    json_decref(t);
+    json_decref(t2);
+    release(r);
+    release(repeated);
+}
+
+static void test_sampling(void **state) {
+    (void)state;
+    NEED_MODEL;
+    struct result a = RUN("run", "-m", model, "--raw", "-p", "Once upon a time", "-n", "12", "-s", "7");
+    struct result b = RUN("run", "-m", model, "--raw", "-p", "Once upon a time", "-n", "12", "-s", "7", "-t", "1");
+    struct result c = RUN("run", "-m", model, "--raw", "-p", "Once upon a time", "-n", "12", "-s", "8");
+    expect_success(a);
+    expect_text(a.err, "seed 7\n");
+    assert_string_equal(a.out, b.out);
+    assert_string_not_equal(a.out, c.out);
+    release(a);
+    release(b);
+    release(c);
+}
+
+/* The text of the answer up to a stop string, and an answer that ends by itself. */
+static void test_ends(void **state) {
+    (void)state;
+    NEED_MODEL;
+    struct result r = RUN("run", "-m", model, "-p", "What is the capital of France?", "--temp", "0");
+    expect_success(r);
+    expect_text(r.out, "Paris");
+    expect_text(r.err, "ended by end token");
+    struct result stopped = RUN("run", "-m", model, "-p", "What is the capital of France?", "--temp", "0", "-r", "Paris");
+    expect_success(stopped);
+    expect_text(stopped.err, "ended by stop string");
+    assert_memory_equal(stopped.out, r.out, strlen(stopped.out) - 1);
+    assert_null(strstr(stopped.out, "Paris"));
+    release(r);
+    release(stopped);
+    r = RUN("run", "-m", model, "-p", "x", "-n", "0");
+    expect_success(r);
+    assert_string_equal(r.out, "");
+    release(r);
+}
+
+static void test_run_failures(void **state) {
+    (void)state;
+    NEED_MODEL;
+    expect_failure(RUN("run", "-m", model, "--raw", "-p", "one two three four five six", "-c", "4"), "the prompt has 6 tokens, the context is 4");
+    static char many[20001];
+    for (int i = 0; i < 20000; i += 2) memcpy(many + i, "a ", 2);
+    char *file = write_file("many", many, 20000);
+    struct result r = RUN("run", "-m", model, "--raw", "-f", file);
+    assert_int_equal(r.status, 1);
+    expect_text(r.err, " tokens, the model's context is 8,192\n");
+    release(r);
+    expect_failure(RUN("run", "-m", model, "-p", "x", "--chat-template", "nothing"),
+                   "--chat-template: expected chatml, gemma, llama3, mistral or a file, found nothing");
+    expect_failure(RUN("run", "-m", model, "-f", "/nonexistent"), "/nonexistent: cannot be read: No such file or directory");
+    expect_failure(RUN("run", "-m", model, "-p", "x", "--trace", "/nonexistent/t"), "/nonexistent/t: cannot be written: No such file or directory");
+    expect_failure(RUN("run", "-m", model, "--raw", "-p", ""), "the prompt is empty");
+    expect_failure(RUN("run", "-m", model, "-p", "x", "-sys", "a", "-sysf", "b"), "-sys and -sysf: expected one of them, found both");
+    char *nul = write_file("nul", "a\0b", 3), message[600];
+    snprintf(message, sizeof message, "the prompt: byte 1 is NUL, which a chat message or template cannot hold");
+    expect_failure(RUN("run", "-m", model, "-f", nul), message);
+    char *ids = write_file("bad.json", "[1, 2, 49152]", 13);
+    snprintf(message, sizeof message, "%s: item 2: expected a token id from 0 to 49151, found 49152", ids);
+    expect_failure(RUN("run", "-m", model, "--prompt-ids", ids), message);
+    ids = write_file("bad.json", "{\"a\": 1}", 8);
+    snprintf(message, sizeof message, "%s: expected a JSON array of token ids, found another kind of value", ids);
+    expect_failure(RUN("run", "-m", model, "--prompt-ids", ids), message);
+    r = RUN("run", "-m", model, "-p", "x", "--device", "vulkan");
+    assert_int_equal(r.status, 1);
+    release(r);
+    setenv("FASTKV_ISA", "mmx", 1);
+    r = RUN("run", "-m", model, "-p", "x");
+    unsetenv("FASTKV_ISA");
+    assert_int_equal(r.status, 1);
+    expect_text(r.err, "mmx");
+    expect_text(r.err, "reference");
+    release(r);
+}
+
+static void test_chat(void **state) {
+    (void)state;
+    NEED_MODEL;
+    struct result r = run("My name is\\\n Bob.\n/help\nWhat is my name?\n/clear\n/nothing\nHello\n/exit\nunread\n", "chat", "-m", model, "--temp",
+                          "0", "-n", "16", "-sys", "Answer briefly.", NULL);
+    expect_success(r);
+    expect_text(r.err, "/clear start a new one");
+    expect_text(r.err, "[a new conversation]");
+    expect_text(r.err, "unknown command /nothing");
+    expect_text(r.out, "Bob");
+    assert_null(strstr(r.err, "computed anew")); /* a plain conversation is only ever extended */
+    int turns = 0;
+    for (const char *s = r.err; (s = strstr(s, "[prompt ")); s++) turns++;
+    assert_int_equal(turns, 3);
+    release(r);
+    r = run("", "chat", "-m", model, NULL); /* nothing said */
+    expect_success(r);
+    assert_string_equal(r.out, "");
+    release(r);
+    r = run("a question that is too long for so small a context\n", "chat", "-m", model, "-c", "8", NULL);
+    assert_int_equal(r.status, 1);
+    expect_text(r.err, " tokens, the context is 8\n");
+    release(r);
+}
+
+static void test_bench(void **state) {
+    (void)state;
+    NEED_MODEL;
+    struct result r = RUN("bench", "-m", model, "--lengths", "64,96", "--policies", "full,snapkv", "-n", "4", "-r", "2", "-o", "json");
+    expect_success(r);
+    json_t *rows = json_loads(r.out, 0, NULL);
+    assert_int_equal(json_array_size(rows), 4);
+    const json_t *last = json_array_get(rows, 3);
+    assert_string_equal(json_string_value(at(last, "policy")), "snapkv");
+    assert_int_equal(json_integer_value(at(last, "prompt_tokens")), 96);
+    static const char *const measured[] = {"ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s", "kv_bytes", "kv_full_bytes", "kv_peak_bytes",
+                                           "peak_rss_bytes", "decode_bytes_per_s", "machine_bytes_per_s"};
+    for (size_t i = 0; i < sizeof measured / sizeof *measured; i++) assert_true(json_number_value(at(last, measured[i])) > 0);
+    json_decref(rows);
+    release(r);
+    r = RUN("bench", "-m", model, "--lengths", "64", "--policies", "full", "-n", "2", "-r", "1", "-o", "csv", "--stages");
+    expect_success(r);
+    expect_text(r.out, "isa,threads,policy,prompt_tokens,ttft_s,");
+    expect_text(r.out, ",full,64,");
+    release(r);
+    r = RUN("bench", "-m", model, "--lengths", "64", "--policies", "full", "-n", "2", "-r", "1");
+    expect_success(r);
+    expect_text(r.out, "| policy | prompt | TTFT s |");
+    expect_text(r.out, "\n| full | 64 | ");
+    release(r);
+    expect_failure(RUN("bench", "-m", model, "--lengths", "9000"), "--lengths: 9,000 tokens and 64 decoded ones exceed the context of 8,192");
+}
+
+/* Ctrl-C after the first text: what there is stays, the report comes, the status is 130. */
+static void test_interrupt(void **state) {
+    (void)state;
+    NEED_MODEL;
+    int out[2];
+    char text[256], *trace = path_of("interrupted.json");
+    char *argv[] = {program, "run", "-m", model, "--raw", "-p", "Once upon a time", "--ignore-eos", "--trace", trace, NULL};
+    FILE *err = tmpfile();
+    assert_int_equal(pipe(out), 0);
+    pid_t pid = start(argv, STDIN_FILENO, out[1], fileno(err));
+    close(out[1]);
+    assert_true(read(out[0], text, sizeof text) > 0);
+    kill(pid, SIGINT);
+    while (read(out[0], text, sizeof text) > 0) continue;
+    close(out[0]);
+    assert_int_equal(wait_for(pid), 130);
+    char *said = slurp(err);
+    expect_text(said, "ended by Ctrl-C");
+    expect_text(said, "interrupted\n");
+    free(said);
+    json_t *t = read_json(trace);
+    assert_string_equal(json_string_value(at(t, "stop")), "interrupt");
+    assert_true(json_array_size(at(t, "generated_ids")) > 0);
+    json_decref(t);
+}
+
+/* Output that cannot be written is an error, not silence. */
+static void test_full_disk(void **state) {
+    (void)state;
+    FILE *full = fopen("/dev/full", "w"), *err = tmpfile();
+    if (!full) skip();
+    char *argv[] = {program, "--help", NULL};
+    assert_int_equal(wait_for(start(argv, STDIN_FILENO, fileno(full), fileno(err))), 1);
+    char *said = slurp(err);
+    assert_string_equal(said, "fastkv: error: standard output cannot be written\n");
+    free(said);
+    fclose(full);
+}
+
+/* ---- set up ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void find_model(void) {
+    static char path[1024];
+    const char *models = getenv("FKV_MODELS"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (models) snprintf(path, sizeof path, "%s/smollm2-135m.gguf", models);
+    else if (cache && *cache) snprintf(path, sizeof path, "%s/fastkv/smollm2-135m.gguf", cache);
+    else snprintf(path, sizeof path, "%s/.cache/fastkv/smollm2-135m.gguf", home ? home : "");
+    model = access(path, R_OK) ? NULL : path;
+}
+
+static void remove_folder(void) {
+    static const char *const files[] = {"text.gguf", "text", "long", "trace.json", "ids.json", "again.json", "many", "nul", "bad.json",
+                                        "interrupted.json"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(path_of(files[i]));
+    rmdir(folder);
+}
+
+int main(void) {
+    static char made[] = "/tmp/fastkv-test-XXXXXX";
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_help), cmocka_unit_test(test_program_options), cmocka_unit_test(test_usage_errors),
+        cmocka_unit_test(test_bad_models), cmocka_unit_test(test_devices), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_tokenize), cmocka_unit_test(test_info), cmocka_unit_test(test_run_and_trace), cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_ends), cmocka_unit_test(test_run_failures), cmocka_unit_test(test_chat), cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_interrupt),
+    };
+    program = getenv("FKV_PROGRAM");
+    folder = mkdtemp(made);
+    if (!program || !folder) {
+        fprintf(stderr, "FKV_PROGRAM must name the program\n");
+        return EXIT_FAILURE;
+    }
+    unsetenv("FASTKV_ISA");
+    find_model();
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    remove_folder();
+    return failed;
+}

@@ -1,0 +1,278 @@
+/* The program's parts that need no model: the option table, the answer stream, numbers in messages, built-in chat templates. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/answer.h"
+#include "cli/console.h"
+#include "cli/options.h"
+#include "cli/prompt.h"
+#include "tokenizer/chat_template.h"
+
+enum { ARGS_MAX = 32 };
+
+/* Splits `line` at blanks and parses it; the texts stay where `line` was copied to. */
+static bool parse(struct settings *settings, unsigned command, const char *line, char *err) {
+    static char copy[512];
+    char *argv[ARGS_MAX + 1] = {NULL};
+    int argc = 0;
+    snprintf(copy, sizeof copy, "%s", line);
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) {
+        assert_true(argc < ARGS_MAX);
+        argv[argc++] = word;
+    }
+    const struct command *c = cli_commands;
+    while (c->bit != command) c++;
+    return options_parse(settings, c, argc, argv, err);
+}
+
+static struct settings parsed(unsigned command, const char *line) {
+    struct settings s;
+    char err[FKV_ERROR_BYTES] = "";
+    if (!parse(&s, command, line, err)) fail_msg("%s: %s", line, err);
+    return s;
+}
+
+static void expect_error(unsigned command, const char *line, const char *message) {
+    struct settings s;
+    char err[FKV_ERROR_BYTES] = "";
+    assert_false(parse(&s, command, line, err));
+    assert_string_equal(err, message);
+}
+
+/* ---- options ------------------------------------------------------------------------------------------------------------------ */
+
+/* The table's texts and the header's initialisers must not drift apart. */
+static void test_defaults_are_the_librarys(void **state) {
+    (void)state;
+    struct fkv_session_params session = FKV_SESSION_PARAMS_INIT;
+    struct fkv_sampler_params sampler = FKV_SAMPLER_PARAMS_INIT;
+    struct settings s = parsed(COMMAND_RUN, "-m x");
+    const struct fkv_kv_params *kv = &s.session.kv;
+    assert_string_equal(kv->policy, session.kv.policy);
+    assert_int_equal(kv->tsp_layer, session.kv.tsp_layer);
+    assert_true(kv->tsp_rate == session.kv.tsp_rate && kv->kv_retain == session.kv.kv_retain && kv->pool_avg == session.kv.pool_avg);
+    assert_int_equal(kv->window, session.kv.window);
+    assert_int_equal(kv->pool_kernel, session.kv.pool_kernel);
+    assert_int_equal(kv->sinks, session.kv.sinks);
+    assert_int_equal(kv->kv_floor, session.kv.kv_floor);
+    assert_int_equal(kv->tsp_floor, session.kv.tsp_floor);
+    assert_int_equal(kv->kv_budget, session.kv.kv_budget);
+    assert_int_equal(kv->tsp_budget, session.kv.tsp_budget);
+    assert_true(s.sampler.temperature == sampler.temperature && s.sampler.top_p == sampler.top_p && s.sampler.min_p == sampler.min_p &&
+                s.sampler.repeat_penalty == sampler.repeat_penalty);
+    assert_int_equal(s.sampler.top_k, sampler.top_k);
+    assert_int_equal(s.sampler.repeat_last_n, sampler.repeat_last_n);
+    assert_int_equal(s.session.k_type, FKV_KV_AUTO);
+    assert_int_equal(s.session.n_ctx, 0);
+    assert_int_equal(s.n_predict, -1);
+    assert_int_equal(s.seed, -1);
+    s = parsed(COMMAND_BENCH, "-m x");
+    assert_int_equal(s.n_predict, 64);
+    assert_int_equal(s.lengths.n, 3);
+    assert_int_equal(s.lengths.items[2], 8192);
+    assert_int_equal(s.policies.n, 2);
+    assert_string_equal(s.policies.items[1], "fastkv");
+}
+
+static void test_spellings(void **state) {
+    (void)state;
+    struct settings s = parsed(COMMAND_RUN, "-m a.gguf -p hello -n -1 --tsp-rate=0.5 -ctk q8_0 --cache-type-v f32 -sysf sys.txt -r one -r two "
+                                            "--raw --kv-pool avg");
+    assert_string_equal(s.model, "a.gguf");
+    assert_string_equal(s.prompt, "hello");
+    assert_true(s.session.kv.tsp_rate == 0.5);
+    assert_int_equal(s.session.k_type, FKV_KV_Q8_0);
+    assert_int_equal(s.session.v_type, FKV_KV_F32);
+    assert_string_equal(s.system_file, "sys.txt");
+    assert_int_equal(s.stops.n, 2);
+    assert_string_equal(s.stops.items[1], "two");
+    assert_true(s.raw && s.session.kv.pool_avg && !s.ignore_eos);
+    assert_int_equal(parsed(COMMAND_RUN, "--model x --n-predict 5").n_predict, 5);
+    assert_int_equal(parsed(COMMAND_RUN, "-m x --seed 9223372036854775807").seed, INT64_MAX);
+    assert_int_equal(parsed(COMMAND_BENCH, "-m x --lengths 7").lengths.n, 1);
+    assert_int_equal(parsed(COMMAND_BENCH, "-m x -o json").output, OUTPUT_JSON);
+    assert_true(parsed(COMMAND_RUN, "--help").help); /* no model needed for that */
+}
+
+static void test_errors(void **state) {
+    (void)state;
+    expect_error(COMMAND_RUN, "--tsp-rate 1.5", "--tsp-rate: expected a share in (0, 1], found 1.5");
+    expect_error(COMMAND_RUN, "--tsp-rate=0", "--tsp-rate: expected a share in (0, 1], found 0");
+    expect_error(COMMAND_RUN, "--kv-retain nan", "--kv-retain: expected a share in (0, 1], found nan");
+    expect_error(COMMAND_RUN, "--min-p -0.1", "--min-p: expected a share in [0, 1], found -0.1");
+    expect_error(COMMAND_RUN, "--repeat-penalty 0", "--repeat-penalty: expected a factor, more than 0, found 0");
+    expect_error(COMMAND_RUN, "-n 12x", "-n: expected a number of tokens, at least -1, found 12x");
+    expect_error(COMMAND_RUN, "-n 2147483648", "-n: expected a number of tokens, at least -1, found 2147483648");
+    expect_error(COMMAND_RUN, "-n", "-n: expected a number of tokens, at least -1, found nothing");
+    expect_error(COMMAND_RUN, "-n= 5", "unknown option -n=; did you mean -n?");
+    expect_error(COMMAND_RUN, "-t 1025", "-t: expected a number of threads from 0 to 1024, found 1025");
+    expect_error(COMMAND_RUN, "-ctv q4", "-ctv: expected one of auto, f32, f16, bf16, q8_0, found q4");
+    expect_error(COMMAND_RUN, "--kv-pool=", "--kv-pool: expected one of max, avg, found nothing");
+    expect_error(COMMAND_RUN, "--raw=yes", "--raw: expected no value, found yes");
+    expect_error(COMMAND_RUN, "-p x", "-m: expected FILE, the model, found nothing");
+    expect_error(COMMAND_RUN, "-m x y", "unexpected argument y (fastkv run --help)");
+    expect_error(COMMAND_RUN, "--kv-polcy full", "unknown option --kv-polcy; did you mean --kv-policy?");
+    expect_error(COMMAND_RUN, "--zzz", "unknown option --zzz (fastkv run --help shows those there are)");
+    expect_error(COMMAND_RUN, "--stages", "--stages is an option of bench, not of run");
+    expect_error(COMMAND_BENCH, "--lengths 1,,2", "--lengths: expected numbers of tokens, at least 1, found 1,,2");
+    expect_error(COMMAND_BENCH, "--lengths 0", "--lengths: expected numbers of tokens, at least 1, found 0");
+    struct settings s;
+    char err[FKV_ERROR_BYTES];
+    assert_false(parse(&s, COMMAND_RUN, "--kv-policy half", err));
+    assert_ptr_equal(strstr(err, "--kv-policy: expected one of full, fastkv"), err);
+    assert_non_null(strstr(err, ", found half"));
+}
+
+/* Within a command no name is taken twice, and help shows every option with its default. */
+static void test_table(void **state) {
+    (void)state;
+    for (const struct command *c = cli_commands; c->name; c++) {
+        char *help = NULL;
+        size_t n;
+        FILE *out = open_memstream(&help, &n);
+        help_command(c, out);
+        fclose(out);
+        for (const struct option *o = cli_options; o->names; o++) {
+            if (!(o->commands & c->bit)) continue;
+            assert_non_null(strstr(help, o->names));
+            for (const char *s = o->names; *s; s += strcspn(s, ","), s += strspn(s, ", "))
+                for (const struct option *other = cli_options; other->names; other++)
+                    if (other->commands & c->bit) assert_int_equal(option_has_name(other, s, strcspn(s, ",")), other == o);
+        }
+        for (const char *line = help; *line; line += strcspn(line, "\n"), line += *line == '\n')
+            if (!strstr(line, "Examples:") || strstr(line, "Examples:") > line + 200) assert_true(strcspn(line, "\n") <= 120);
+        free(help);
+    }
+}
+
+static void test_nearest_word(void **state) {
+    (void)state;
+    static const char *const words[] = {"run", "chat", "tokenize", "info", NULL};
+    assert_string_equal(nearest_word("rnu", words), "run");
+    assert_string_equal(nearest_word("tokenise", words), "tokenize");
+    assert_string_equal(nearest_word("chats", words), "chat");
+    assert_null(nearest_word("serve", words));
+    assert_null(nearest_word("", words));
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------------------------------- */
+
+static void test_numbers(void **state) {
+    (void)state;
+    assert_string_equal(COUNT(0), "0");
+    assert_string_equal(COUNT(999), "999");
+    assert_string_equal(COUNT(1000), "1,000");
+    assert_string_equal(COUNT(41210), "41,210");
+    assert_string_equal(COUNT(UINT64_MAX), "18,446,744,073,709,551,615");
+    assert_string_equal(SIZE(0), "0.0 KiB");
+    assert_string_equal(SIZE(1536), "1.5 KiB");
+    assert_string_equal(SIZE((1 << 20) - 1), "1.0 MiB");
+    assert_string_equal(SIZE((uint64_t)5 << 30), "5.0 GiB");
+}
+
+/* ---- the answer ------------------------------------------------------------------------------------------------------------------- */
+
+/* Adds pieces (ending with NULL); *written has, after each, what was out, separated by "|". True when a stop string came. */
+static bool stream(const struct option_texts *stops, const char *const *pieces, char *written, char *text) {
+    char *out = NULL;
+    size_t n = 0;
+    bool stopped = false;
+    struct answer a = {.out = open_memstream(&out, &n), .stops = stops};
+    *written = '\0';
+    for (; *pieces && !stopped; pieces++) {
+        size_t before = n;
+        stopped = answer_add(&a, *pieces, strlen(*pieces));
+        strncat(written, out + before, n - before);
+        strcat(written, "|");
+    }
+    size_t before = n;
+    answer_end(&a);
+    fflush(a.out);
+    strncat(written, out + before, n - before);
+    strcpy(text, a.text ? a.text : "");
+    assert_string_equal(out, text);
+    fclose(a.out);
+    free(out);
+    answer_free(&a);
+    return stopped;
+}
+
+static void expect_stream(const struct option_texts *stops, const char *const *pieces, bool stops_there, const char *written) {
+    char got[256], text[256];
+    assert_int_equal(stream(stops, pieces, got, text), stops_there);
+    assert_string_equal(got, written);
+}
+
+#define PIECES(...) (const char *const[]){__VA_ARGS__, NULL}
+#define BAD "\xef\xbf\xbd"
+
+static void test_whole_sequences(void **state) {
+    (void)state;
+    expect_stream(NULL, PIECES("Gr\xc3", "\xbc\xc3", "\x9f" "e"), false, "Gr|ü|ße|");
+    expect_stream(NULL, PIECES("\xf0\x9f", "\x98", "\x80!"), false, "||😀!|");
+    expect_stream(NULL, PIECES("a\xff" "b", "\x80"), false, "a" BAD "b|" BAD "|");
+    expect_stream(NULL, PIECES("\xe2\x82", "x"), false, "|" BAD "x|");
+    expect_stream(NULL, PIECES("\xe2\x82"), false, "|" BAD);                          /* never completed */
+    expect_stream(NULL, PIECES("\xed\xa0\x80"), false, BAD BAD BAD "|");              /* a surrogate */
+    expect_stream(NULL, PIECES("\xf4\x90\x80\x80"), false, BAD BAD BAD BAD "|");      /* above U+10FFFF */
+    expect_stream(NULL, PIECES("\xc0\xaf\xe0\x80\xaf"), false, BAD BAD BAD BAD BAD "|"); /* overlong */
+}
+
+static void test_stop_strings(void **state) {
+    (void)state;
+    const struct option_texts stops = {2, {"User:", "\n\n"}};
+    expect_stream(&stops, PIECES("one", " two"), false, "one| two|");
+    expect_stream(&stops, PIECES("one Us", "er", ": two"), true, "one |||");
+    expect_stream(&stops, PIECES("one Us", "e it"), false, "one |Use it|");
+    expect_stream(&stops, PIECES("one\n", "two\n", "\nthree"), true, "one|\ntwo||");
+    expect_stream(&stops, PIECES("UUser: x"), true, "U|");
+    expect_stream(&stops, PIECES("a Use"), false, "a |Use"); /* held back, and out at the end */
+    expect_stream(&stops, PIECES("User:"), true, "|");
+}
+
+/* ---- built-in chat templates ---------------------------------------------------------------------------------------------------------- */
+
+/* What Jinja2 makes of them, with the settings of the transformers library. */
+static void test_templates(void **state) {
+    (void)state;
+    static const char *const expected[][2] = {
+        {"chatml", "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n U1 <|im_end|>\n<|im_start|>assistant\nA1<|im_end|>\n"
+                   "<|im_start|>user\nU2<|im_end|>\n<|im_start|>assistant\n"},
+        {"llama3", "<s><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nU1<|eot_id|>"
+                   "<|start_header_id|>assistant<|end_header_id|>\n\nA1<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nU2<|eot_id|>"
+                   "<|start_header_id|>assistant<|end_header_id|>\n\n"},
+        {"gemma", "<s><start_of_turn>user\nS\n\nU1<end_of_turn>\n<start_of_turn>model\nA1<end_of_turn>\n<start_of_turn>user\nU2<end_of_turn>\n"
+                  "<start_of_turn>model\n"},
+        {"mistral", "<s>[INST] S\n\n U1  [/INST] A1</s>[INST] U2 [/INST]"},
+    };
+    json_t *context = json_pack("{s:[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}], s:b, s:s, s:s}", "messages", "role", "system", "content",
+                                "S", "role", "user", "content", " U1 ", "role", "assistant", "content", "A1", "role", "user", "content", "U2",
+                                "add_generation_prompt", 1, "bos_token", "<s>", "eos_token", "</s>");
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const char *source = chat_template_named(expected[i][0]);
+        struct fkv_error e = {""};
+        char *text = NULL;
+        size_t n;
+        assert_non_null(source);
+        if (fkv_chat_render(source, strlen(source), context, &text, &n, &e) != FKV_OK) fail_msg("%s: %s", expected[i][0], e.text);
+        assert_string_equal(text, expected[i][1]);
+        free(text);
+    }
+    assert_null(chat_template_named("none"));
+    json_decref(context);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults_are_the_librarys), cmocka_unit_test(test_spellings), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_table), cmocka_unit_test(test_nearest_word), cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_whole_sequences), cmocka_unit_test(test_stop_strings), cmocka_unit_test(test_templates),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
