@@ -46,7 +46,10 @@ static void md_row(const struct bench_table *t, const char *policy, int length, 
 
 static void csv_begin(const struct bench_table *t) {
     fputs("isa,threads,policy,prompt_tokens", stdout);
-    for (int i = 0; i < t->n_columns; i++) printf(",%s", t->columns[i].key);
+    for (int i = 0; i < t->n_columns; i++) {
+        const char *quote = strchr(t->columns[i].key, ',') ? "\"" : "";
+        printf(",%s%s%s", quote, t->columns[i].key, quote);
+    }
     putchar('\n');
 }
 

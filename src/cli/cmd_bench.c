@@ -11,6 +11,8 @@
 #include "cli/machine.h"
 #include "cli/report.h"
 
+enum { WARM_UP = 32 }; /* tokens */
+
 struct bench {
     struct generator g;
     const struct settings *settings;
@@ -139,6 +141,9 @@ static int run(struct bench *b) {
     b->samples = calloc((size_t)(s->policies.n * s->repetitions), sizeof *b->samples);
     if (!b->ids || !b->samples) return console_error("out of memory");
     if (!make_ids(b->g.engine, b->ids, longest)) return console_error("the vocabulary has too few plain tokens to make a prompt of");
+    struct measure ignored; /* the first pages the weights in */
+    status = measure(b, s->policies.items[0], longest < WARM_UP ? longest : WARM_UP, &ignored);
+    if (status != EXIT_SUCCESS) return status;
     bench_table_begin(&b->table, s, fkv_engine_info(b->g.engine));
     for (int i = 0; i < s->lengths.n && status == EXIT_SUCCESS; i++) status = run_length(b, s->lengths.items[i]);
     bench_table_end(&b->table);

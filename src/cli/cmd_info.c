@@ -37,7 +37,7 @@ static void print_file(const struct fkv_gguf *gguf, const struct fkv_model_info 
     if (info->n_layer)
         printf("%-16s%d, width %s, feed-forward %s\n%-16s%d heads of %d, %d KV heads\n", "layers", info->n_layer, COUNT(info->d_model),
                COUNT(info->d_ff), "attention", info->n_head, info->d_head, info->n_kv_head);
-    printf("%-16s%s tokens\n", "context", COUNT(info->n_ctx_train));
+    if (info->n_ctx_train) printf("%-16s%s tokens\n", "context", COUNT(info->n_ctx_train));
     printf("%-16s%s ids\n", "vocabulary", COUNT(info->n_vocab));
     print_text("tokenizer", gguf, "tokenizer.ggml.model");
     print_text("pre-tokenizer", gguf, "tokenizer.ggml.pre");
