@@ -545,7 +545,7 @@ static void test_every_byte_changed(void **state)
     for (size_t i = 0; i < n; i++) {
         const uint8_t byte = file[i];
         for (int k = 0; k < 10; k++) {
-            file[i] = k < 8 ? (uint8_t)(byte ^ 1 << k) : k == 8 ? 0x00 : 0xff;
+            file[i] = (uint8_t)(k < 8 ? byte ^ 1 << k : k == 8 ? 0x00 : 0xff);
             if (opens(file, n)) opened++;
             else refused++;
         }

@@ -198,6 +198,7 @@ static uint32_t alignment_of(struct parser *p)
     set_where(p, "key", (struct fkv_str){"general.alignment", strlen("general.alignment")});
     if (alignment < LEAST_ALIGNMENT || alignment > MOST_ALIGNMENT || (alignment & (alignment - 1)) != 0) {
         fail(p, FKV_ERROR_FORMAT, "expected a power of two from %d to %d, found %" PRIu32, LEAST_ALIGNMENT, MOST_ALIGNMENT, alignment);
+        return DEFAULT_ALIGNMENT;
     }
     return alignment;
 }
@@ -206,13 +207,14 @@ static uint32_t alignment_of(struct parser *p)
 
 static void fail_type(struct parser *p, uint32_t type)
 {
-    char name[16], list[256] = "";
+    char unknown[16], list[256] = "";
+    const char *name = fkv_quant_name(type, unknown);
     const struct fkv_quant_type *q;
     for (int i = 0; (q = fkv_quant_row(i)); i++) {
         const size_t n = strlen(list);
         snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", q->name);
     }
-    fail(p, FKV_ERROR_UNSUPPORTED, "type %s is not supported (supported: %s)", fkv_quant_name(type, name), list);
+    fail(p, FKV_ERROR_UNSUPPORTED, "%s%s is not supported (supported: %s)", name == unknown ? "" : "type ", name, list);
 }
 
 static void take_tensor_name(struct parser *p, struct fkv_gguf_tensor *t)
