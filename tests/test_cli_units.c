@@ -184,6 +184,7 @@ static bool stream(const struct option_texts *stops, const char *const *pieces, 
     size_t n = 0;
     bool stopped = false;
     struct answer a = {.out = open_memstream(&out, &n), .stops = stops};
+    fflush(a.out); /* sets `out` */
     *written = '\0';
     for (; *pieces && !stopped; pieces++) {
         size_t before = n;
