@@ -232,7 +232,8 @@ struct fkv_sampler_params {
 /* n_vocab: size of the logits it will be given; all memory is allocated here. */
 FKV_API fkv_status fkv_sampler_open(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab, char *err);
 FKV_API void fkv_sampler_close(fkv_sampler *sampler);
-/* Chooses an id from logits[n_vocab] (not changed) and remembers it for the repeat penalty. -1 when a logit is NaN. */
+/* Chooses an id from logits[n_vocab] (not changed) and remembers it for the repeat penalty. -1 when a logit is NaN or the largest is
+   infinite: there is nothing to choose then. */
 FKV_API int32_t fkv_sample(fkv_sampler *sampler, const float *logits);
 /* Makes the penalty look back on ids that were not sampled, such as the prompt's. */
 FKV_API void fkv_sampler_accept(fkv_sampler *sampler, int32_t id);
