@@ -474,7 +474,8 @@ static void test_lies(void **state)
         struct fkv_error e = {""};
         lies[i].tell(&v);
         const fkv_status status = load(&t, &v, &e);
-        if (status != lies[i].status || !strstr(e.text, lies[i].message)) fail_msg("expected %d '%s', got %d '%s'", lies[i].status, lies[i].message, status, e.text);
+        if (status != lies[i].status || !strstr(e.text, lies[i].message))
+            fail_msg("expected %d '%s', got %d '%s'", lies[i].status, lies[i].message, status, e.text);
     }
 }
 

@@ -79,7 +79,8 @@ static void check_row(const struct fkv_tokenizer *tokenizer, const json_t *row)
         assert_memory_equal(bytes, piece, n_piece);
         free(piece);
     }
-    if (n_ids != json_array_size(wanted)) fail_msg("'%s', flags %u: expected %zu tokens, got %zu", text, flags, json_array_size(wanted), n_ids);
+    if (n_ids != json_array_size(wanted))
+        fail_msg("'%s', flags %u: expected %zu tokens, got %zu", text, flags, json_array_size(wanted), n_ids);
     free(ids);
     free(decoded);
 }

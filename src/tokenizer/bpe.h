@@ -23,7 +23,8 @@ fkv_status fkv_bpe_load(struct fkv_bpe *bpe, const struct fkv_vocab *vocab, cons
 void fkv_bpe_free(struct fkv_bpe *bpe);
 
 /* Appends the ids of n bytes of anything; bad UTF-8 as fkv_utf8_repair() has it. */
-fkv_status fkv_bpe_encode(const struct fkv_bpe *bpe, const char *text, size_t n, struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e);
+fkv_status fkv_bpe_encode(const struct fkv_bpe *bpe, const char *text, size_t n, struct fkv_merger *merger, struct fkv_ids *ids,
+                          struct fkv_error *e);
 
 /* Turns a token's text into the bytes it stands for: at most text.n of them. Returns their number. */
 size_t fkv_bpe_decode(struct fkv_str text, char *bytes);

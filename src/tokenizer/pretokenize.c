@@ -62,7 +62,8 @@ static size_t contraction(const char *text, size_t n, bool any_case)
     return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
 
-/* \s+(?!\S)|\s+ at a space: the run, but its last character is left for the word that follows. cut: what follows starts a text of its own. */
+/* \s+(?!\S)|\s+ at a space: the run, but its last character is left for the word that follows.
+   cut: what follows starts a text of its own. */
 static size_t spaces(const char *text, size_t n, bool cut)
 {
     size_t last = 0;

@@ -28,6 +28,14 @@ static int by_text(const void *pa, const void *pb)
     return a->text.n < b->text.n ? -1 : a->text.n > b->text.n;
 }
 
+/* How many bytes two texts begin with together. */
+static size_t shared_bytes(struct fkv_str a, struct fkv_str b)
+{
+    size_t n = 0;
+    while (n < a.n && n < b.n && a.data[n] == b.data[n]) n++;
+    return n;
+}
+
 /* The distinct texts of the special tokens, sorted. *n_nodes: how many nodes their trie has, the root included. */
 static struct entry *sorted_specials(const struct fkv_vocab *v, int32_t *n, size_t *n_nodes)
 {
@@ -40,12 +48,7 @@ static struct entry *sorted_specials(const struct fkv_vocab *v, int32_t *n, size
     }
     qsort(entries, *n, sizeof *entries, by_text);
     *n_nodes = 1;
-    for (int32_t i = 0; i < *n; i++) {
-        size_t shared = 0;
-        if (i > 0)
-            while (shared < entries[i - 1].text.n && shared < entries[i].text.n && entries[i - 1].text.data[shared] == entries[i].text.data[shared]) shared++;
-        *n_nodes += entries[i].text.n - shared;
-    }
+    for (int32_t i = 0; i < *n; i++) *n_nodes += entries[i].text.n - (i > 0 ? shared_bytes(entries[i - 1].text, entries[i].text) : 0);
     return entries;
 }
 
@@ -79,17 +82,19 @@ fkv_status fkv_specials_build(struct fkv_specials *specials, const struct fkv_vo
         specials->nodes = malloc(n_nodes * sizeof *specials->nodes);
         spans = malloc(n_nodes * sizeof *spans);
     }
-    if (sorted && specials->nodes && spans) {
+    const bool built = sorted && specials->nodes && spans;
+    if (built) {
         int32_t filled = 1;
         spans[0] = (struct span){0, n, 0};
         for (int32_t i = 0; i < filled; i++) filled = grow(specials->nodes, spans, filled, i, sorted);
         memset(specials->root_child, 0xff, sizeof specials->root_child);
         const struct fkv_trie_node *root = &specials->nodes[0];
-        for (int32_t i = 0; i < root->n_children; i++) specials->root_child[specials->nodes[root->first_child + i].byte] = root->first_child + i;
+        for (int32_t i = 0; i < root->n_children; i++)
+            specials->root_child[specials->nodes[root->first_child + i].byte] = root->first_child + i;
     }
     free(sorted);
     free(spans);
-    return sorted && spans && specials->nodes ? FKV_OK : fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the %zu nodes of the special tokens", n_nodes);
+    return built ? FKV_OK : fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the %zu nodes of the special tokens", n_nodes);
 }
 
 void fkv_specials_free(struct fkv_specials *specials)

@@ -58,7 +58,8 @@ static fkv_status load_scores(struct fkv_spm *spm, const struct fkv_gguf *gguf, 
     const int n = spm->vocab->n;
     const fkv_status status = fkv_gguf_array(gguf, scores_key, FKV_GGUF_F32, &count, e);
     if (status) return status;
-    if (count != (uint64_t)n) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, scores_key, n, count);
+    if (count != (uint64_t)n)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, scores_key, n, count);
     spm->priority = malloc((size_t)n * sizeof *spm->priority);
     if (!spm->priority) return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for %d scores", scores_key, n);
     for (int i = 0; i < n; i++) {
@@ -78,13 +79,16 @@ static fkv_status find_bytes(struct fkv_spm *spm, int32_t unknown, struct fkv_er
         int32_t id = fkv_vocab_find(spm->vocab, text, 6);
         if (id < 0) id = fkv_vocab_find(spm->vocab, &itself, 1);
         if (id < 0) id = unknown;
-        if (id < 0) return fkv_fail(e, FKV_ERROR_FORMAT, "tokenizer.ggml.tokens: no token for the byte %s, and tokenizer.ggml.unknown_token_id names none", text);
+        if (id < 0)
+            return fkv_fail(e, FKV_ERROR_FORMAT,
+                            "tokenizer.ggml.tokens: no token for the byte %s, and tokenizer.ggml.unknown_token_id names none", text);
         spm->byte_id[byte] = id;
     }
     return FKV_OK;
 }
 
-fkv_status fkv_spm_load(struct fkv_spm *spm, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf, int32_t unknown, struct fkv_error *e)
+fkv_status fkv_spm_load(struct fkv_spm *spm, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf, int32_t unknown,
+                        struct fkv_error *e)
 {
     *spm = (struct fkv_spm){.vocab = vocab};
     fkv_status status;
@@ -126,7 +130,8 @@ static size_t char_bytes(const char *text, size_t n)
 }
 
 /* Merges the n bytes at text + start. */
-static fkv_status encode_word(const struct words *w, size_t start, size_t n, struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e)
+static fkv_status encode_word(const struct words *w, size_t start, size_t n, struct fkv_merger *merger, struct fkv_ids *ids,
+                              struct fkv_error *e)
 {
     fkv_status status = fkv_merger_start(merger, n, e);
     if (status) return status;
@@ -138,7 +143,8 @@ static fkv_status encode_word(const struct words *w, size_t start, size_t n, str
     for (int32_t i = 0; i >= 0 && !status; i = merger->symbols[i].next) {
         const struct fkv_symbol *s = &merger->symbols[i];
         if (s->id >= 0) status = fkv_ids_push(ids, s->id, e);
-        for (uint32_t k = 0; s->id < 0 && k < s->n && !status; k++) status = fkv_ids_push(ids, w->spm->byte_id[(uint8_t)w->text[s->start + k]], e);
+        for (uint32_t k = 0; s->id < 0 && k < s->n && !status; k++)
+            status = fkv_ids_push(ids, w->spm->byte_id[(uint8_t)w->text[s->start + k]], e);
     }
     return status;
 }

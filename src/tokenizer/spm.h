@@ -19,7 +19,8 @@ struct fkv_spm {
 
 /* Reads tokenizer.ggml.scores. unknown: the token for bytes that have none, or -1. vocab must outlive it; *spm is zeroed first;
    free it also after a failure. */
-fkv_status fkv_spm_load(struct fkv_spm *spm, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf, int32_t unknown, struct fkv_error *e);
+fkv_status fkv_spm_load(struct fkv_spm *spm, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf, int32_t unknown,
+                        struct fkv_error *e);
 void fkv_spm_free(struct fkv_spm *spm);
 
 /* Appends the ids of n bytes of anything. space_prefix: as if a space stood before them. */

@@ -97,7 +97,8 @@ static fkv_status load_model(struct fkv_tokenizer *t, const struct fkv_gguf *ggu
     if (!model.data) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: missing", key);
     t->is_spm = model.n == 5 && memcmp(model.data, "llama", 5) == 0;
     if (!t->is_spm && !(model.n == 4 && memcmp(model.data, "gpt2", 4) == 0))
-        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: gpt2, llama)", key, model.n < 40 ? (int)model.n : 40, model.data);
+        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: gpt2, llama)", key,
+                        model.n < 40 ? (int)model.n : 40, model.data);
     if ((status = fkv_vocab_load(&t->vocab, gguf, e))) return status;
 
     int32_t unknown = -1;
@@ -118,8 +119,10 @@ static fkv_status load_flags(struct fkv_tokenizer *t, const struct fkv_gguf *ggu
     if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", &t->add_bos, e))) return status;
     if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", &t->add_eos, e))) return status;
     if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &t->space_prefix, e))) return status;
-    if (t->add_bos && t->bos < 0) return fkv_fail(e, FKV_ERROR_FORMAT, "tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing");
-    if (t->add_eos && t->eos < 0) return fkv_fail(e, FKV_ERROR_FORMAT, "tokenizer.ggml.add_eos_token is true, but tokenizer.ggml.eos_token_id is missing");
+    if (t->add_bos && t->bos < 0)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing");
+    if (t->add_eos && t->eos < 0)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "tokenizer.ggml.add_eos_token is true, but tokenizer.ggml.eos_token_id is missing");
     return FKV_OK;
 }
 
@@ -167,7 +170,8 @@ size_t fkv_tokenizer_bytes(const struct fkv_tokenizer *t, int32_t id, bool speci
 }
 
 /* The text between special tokens, and the specials themselves. */
-static fkv_status encode_text(const struct fkv_tokenizer *t, const char *text, size_t n, bool control, struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e)
+static fkv_status encode_text(const struct fkv_tokenizer *t, const char *text, size_t n, bool control, struct fkv_merger *merger,
+                              struct fkv_ids *ids, struct fkv_error *e)
 {
     fkv_status status = FKV_OK;
     size_t start = 0, len = 1;

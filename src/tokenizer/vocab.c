@@ -32,7 +32,8 @@ static fkv_status load_texts(struct fkv_vocab *v, const struct fkv_gguf *gguf, s
     for (int i = 0; i < v->n; i++) {
         const struct fkv_str text = fkv_gguf_array_str(gguf, tokens_key, (uint64_t)i);
         if (text.n > FKV_TOKEN_BYTES)
-            return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s[%d]: a token of %zu bytes, at most %d are supported", tokens_key, i, text.n, FKV_TOKEN_BYTES);
+            return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s[%d]: a token of %zu bytes, at most %d are supported", tokens_key, i,
+                            text.n, FKV_TOKEN_BYTES);
         v->texts.begin[i] = total;
         total += text.n;
     }
@@ -55,10 +56,12 @@ static fkv_status load_types(struct fkv_vocab *v, const struct fkv_gguf *gguf, s
     uint64_t count;
     const fkv_status status = fkv_gguf_array(gguf, types_key, FKV_GGUF_I32, &count, e);
     if (status) return status;
-    if (count != (uint64_t)v->n) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, types_key, v->n, count);
+    if (count != (uint64_t)v->n)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, types_key, v->n, count);
     for (int i = 0; i < v->n; i++) {
         const int64_t type = fkv_gguf_array_int(gguf, types_key, (uint64_t)i);
-        if (type < 0 || type > FKV_TOKEN_BYTE) return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%d]: expected 1 to %d, found %" PRId64, types_key, i, FKV_TOKEN_BYTE, type);
+        if (type < 0 || type > FKV_TOKEN_BYTE)
+            return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%d]: expected 1 to %d, found %" PRId64, types_key, i, FKV_TOKEN_BYTE, type);
         if (type != 0) v->type[i] = (uint8_t)type; /* 0 is "undefined": as good as normal */
     }
     return FKV_OK;
@@ -84,7 +87,8 @@ fkv_status fkv_vocab_load(struct fkv_vocab *vocab, const struct fkv_gguf *gguf, 
     *vocab = (struct fkv_vocab){0};
     if ((status = load_texts(vocab, gguf, e)) || (status = load_types(vocab, gguf, e))) return status;
     for (uint64_t seed = 0; seed < FKV_TABLE_SEEDS; seed++) {
-        if (!fkv_table_reset(&vocab->by_text, vocab->n, seed)) return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for an index of %d tokens", tokens_key, vocab->n);
+        if (!fkv_table_reset(&vocab->by_text, vocab->n, seed))
+            return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for an index of %d tokens", tokens_key, vocab->n);
         if (index_texts(vocab)) return FKV_OK;
     }
     return fkv_fail(e, FKV_ERROR_FORMAT, "%s: made to collide in a hash table", tokens_key);
