@@ -56,9 +56,10 @@ fkv_status fkv_gguf_u32(const struct fkv_gguf *gguf, const char *key, uint32_t *
 fkv_status fkv_gguf_f32(const struct fkv_gguf *gguf, const char *key, float *value, struct fkv_error *e);
 fkv_status fkv_gguf_bool(const struct fkv_gguf *gguf, const char *key, bool *value, struct fkv_error *e);
 fkv_status fkv_gguf_str(const struct fkv_gguf *gguf, const char *key, struct fkv_str *value, struct fkv_error *e);
-/* Count of an array of this element kind; 0 when the key is missing. */
+/* Count of an array of this element kind (integer kinds serve for one another); 0 when the key is missing. */
 fkv_status fkv_gguf_array(const struct fkv_gguf *gguf, const char *key, enum fkv_gguf_kind elem, uint64_t *count, struct fkv_error *e);
-/* Element i < count of an array that fkv_gguf_array() has found. The string accessor is O(1). */
+/* Element i < count of an array that fkv_gguf_array() has found, in constant time, strings too. A bool is 0 or not, a u64 above INT64_MAX
+   comes out as that. */
 struct fkv_str fkv_gguf_array_str(const struct fkv_gguf *gguf, const char *key, uint64_t i);
 float fkv_gguf_array_f32(const struct fkv_gguf *gguf, const char *key, uint64_t i);
 int64_t fkv_gguf_array_int(const struct fkv_gguf *gguf, const char *key, uint64_t i);
