@@ -189,6 +189,23 @@ static void pack_v_block(const float *x, const struct v8 *v, int b)
     v->sum[b] = v->sum16[2 * b] + v->sum16[2 * b + 1];
 }
 
+/* Writes halves and alternate from q; qN has blocks 2N and 2N + 1, as 128-bit lanes first, second, first, second. */
+static void reorder_256(const struct v8 *v, int i)
+{
+    const __m512i q0 = _mm512_load_si512(v->q + i), q1 = _mm512_load_si512(v->q + i + 64);
+    const __m512i q2 = _mm512_load_si512(v->q + i + 128), q3 = _mm512_load_si512(v->q + i + 192);
+    const __m512i first_a = _mm512_shuffle_i32x4(q0, q1, 0x88), second_a = _mm512_shuffle_i32x4(q0, q1, 0xdd);
+    const __m512i first_b = _mm512_shuffle_i32x4(q2, q3, 0x88), second_b = _mm512_shuffle_i32x4(q2, q3, 0xdd);
+    _mm512_store_si512(v->halves + i, first_a);
+    _mm512_store_si512(v->halves + i + 64, second_a);
+    _mm512_store_si512(v->halves + i + 128, first_b);
+    _mm512_store_si512(v->halves + i + 192, second_b);
+    _mm512_store_si512(v->alternate + i, _mm512_shuffle_i32x4(first_a, first_b, 0x88));
+    _mm512_store_si512(v->alternate + i + 64, _mm512_shuffle_i32x4(second_a, second_b, 0x88));
+    _mm512_store_si512(v->alternate + i + 128, _mm512_shuffle_i32x4(first_a, first_b, 0xdd));
+    _mm512_store_si512(v->alternate + i + 192, _mm512_shuffle_i32x4(second_a, second_b, 0xdd));
+}
+
 void fkv_v8_pack_avx512vnni(const float *x, int k, void *packed)
 {
     const struct v8 v = v8_view(packed, k);
@@ -196,11 +213,5 @@ void fkv_v8_pack_avx512vnni(const float *x, int k, void *packed)
     for (int b = 0; b < k / 32; b++) pack_v_block(x + 32 * b, &v, b);
     for (int b = k / 32; b < padded / 32; b++) v.scale[b] = v.sum[b] = v.sum16[2 * b] = v.sum16[2 * b + 1] = 0;
     memset(v.q + k, 0, padded - k);
-    for (int i = 0; i < padded; i += 128) {
-        const __m512i q0 = _mm512_load_si512(v.q + i), q1 = _mm512_load_si512(v.q + i + 64);
-        _mm512_store_si512(v.halves + i, _mm512_shuffle_i32x4(q0, q1, 0x88));
-        _mm512_store_si512(v.halves + i + 64, _mm512_shuffle_i32x4(q0, q1, 0xdd));
-        _mm512_store_si512(v.pairs + i, _mm512_shuffle_i64x2(q0, q1, 0x44));
-        _mm512_store_si512(v.pairs + i + 64, _mm512_shuffle_i64x2(q0, q1, 0xee));
-    }
+    for (int i = 0; i < padded; i += 256) reorder_256(&v, i);
 }

@@ -49,17 +49,17 @@ INLINE __m512i dpbusd(__m512i acc, __m512i u, __m512i s)
     return acc;
 }
 
-/* One vector as matvec reads it, k128 = k rounded up to 128, all zero past k. Kernels load weights whole and want the matching order of 128 values,
-   that is of four blocks of 32:
-       q        in order
-       halves   the first 16 values of each block, then the second 16 of each (Q4_0, Q4_1, Q5_0)
-       pairs    blocks 0 and 2, then 1 and 3 (Q4_K, Q5_K)
+/* One vector as matvec reads it, padded to a multiple of 256, all zero past k. Kernels load weights whole and want the values in the matching order;
+   blocks are of 32:
+       q           in order
+       halves      of every 4 blocks, the first 16 values of each, then the second 16 of each (Q4_0, Q4_1, Q5_0)
+       alternate   of every 8 blocks, the first 16 of each even one, the second 16 of each even one, then the odd ones (Q4_K, Q5_K)
    scale per 32; sum = scale x sum(q) per 32; sum16 the same per 16. */
 struct v8 {
-    int8_t *q, *halves, *pairs; /* [k128] each */
-    float *scale, *sum, *sum16; /* [k128 / 32], [k128 / 32], [k128 / 16] */
+    int8_t *q, *halves, *alternate; /* [padded] each */
+    float *scale, *sum, *sum16;     /* [padded / 32], [padded / 32], [padded / 16] */
 };
-INLINE int v8_padded(int k) { return (k + 127) & ~127; }
+INLINE int v8_padded(int k) { return (k + 255) & ~255; }
 INLINE struct v8 v8_view(const void *packed, int k)
 {
     const int padded = v8_padded(k), blocks = padded / 32;
