@@ -29,7 +29,8 @@ INLINE __m128 halves_at(__m512i b0, const uint8_t position[16])
 /* The same from memory. */
 INLINE __m128 halves_of(const uint8_t *b, size_t stride)
 {
-    return _mm_cvtph_ps(_mm_setr_epi16((short)load_f16(b), (short)load_f16(b + stride), (short)load_f16(b + 2 * stride), (short)load_f16(b + 3 * stride), 0, 0, 0, 0));
+    return _mm_cvtph_ps(_mm_setr_epi16((short)load_f16(b), (short)load_f16(b + stride), (short)load_f16(b + 2 * stride), (short)load_f16(b + 3 * stride),
+                                       0, 0, 0, 0));
 }
 
 INLINE __m512i low_nibbles(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
