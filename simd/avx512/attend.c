@@ -2,11 +2,13 @@
 #include "simd/avx512/cells_f32.h"
 #include "simd/avx512/exponential.h"
 #include "simd/avx512/avx512.h"
+#include "simd/avx512/tile.h"
 
-static bool is_cell(int type)
+static tile_function *const *multiply_stored(int type, bool shared)
 {
     (void)type;
-    return false; /* even fp32 tiles are pairs */
+    (void)shared;
+    return NULL; /* even fp32 tiles are pairs */
 }
 
 static void pack_query(const float *q, int d, float scale, uint32_t *row)

@@ -14,7 +14,7 @@
    Source: online softmax in blocks as in FlashAttention (Dao et al., 2022).
 
    Included by a level's attend.c, which has defined multiply_add(), STEP_VALUES and:
-       bool is_cell(int type)                                        whether a tile of this type consists of cells as it is
+       tile_function *const *multiply_stored(int type, bool shared)  the functions (tile.h) for stored tiles, or NULL: they need expanding
        void expand_cell(type, tile, c, d, is_k, cell)                cell c of a tile
        void pack_query(const float *q, int d, float scale, uint32_t *row)   q scale, zeros up to the padded head
        void store_weights(float *s, int j, __m512 a, __m512 b)       weights j .. j + 31 as words of s, which they overwrite from its start
@@ -50,6 +50,7 @@ struct block {
     int start, n_tiles;          /* tiles that any row sees */
     const char *k, *v, *next_k;  /* stored tiles; next_k: what comes after the block */
     size_t k_bytes, v_bytes;     /* of a tile */
+    tile_function *const *stored_k, *const *stored_v; /* multiply_stored() */
     int n_cells;                 /* of a tile */
     bool shared;                 /* by several groups */
     bool fresh;                  /* no group has expanded it yet */
@@ -66,7 +67,7 @@ static size_t step_bytes(size_t tile_bytes, int n_cells) { return tile_bytes / (
 static const char *k_tile(const struct block *b, int t)
 {
     const char *stored = b->k + t * b->k_bytes;
-    if (is_cell(b->a->k_type)) return stored;
+    if (b->stored_k) return stored;
     char *cells = b->w->k_cells + (b->shared ? t * b->n_cells * CELL_BYTES : 0);
     if (b->fresh)
         for (int c = 0; c < b->n_cells; c++) expand_cell(b->a->k_type, stored, c, b->a->d, true, cells + c * CELL_BYTES);
@@ -76,7 +77,7 @@ static const char *k_tile(const struct block *b, int t)
 /* Channels 32 c .. 32 c + 31 of the block's V as cells, *stride bytes from tile to tile. */
 static const char *v_channels(const struct block *b, int c, size_t *stride)
 {
-    if (is_cell(b->a->v_type)) {
+    if (b->stored_v) {
         *stride = b->v_bytes;
         return b->v + c * CELL_BYTES;
     }
@@ -91,11 +92,12 @@ static void make_logits(const struct block *b, const struct group *g)
 {
     struct tile_product p = {.cell_stride = CELL_BYTES, .n_cells = b->n_cells, .rows = b->w->q[g->row0], .out_stride = ROW_WORDS,
                              .ahead_step = step_bytes(b->v_bytes, b->n_cells)};
+    tile_function *const multiply = (b->stored_k ? b->stored_k : multiply_cells)[g->n];
     for (int t = 0; t < b->n_tiles; t++) {
         p.cells = k_tile(b, t);
         p.out = b->w->s[0] + 32 * t;
         p.ahead = b->v + t * b->v_bytes;
-        if (t < g->n_tiles) multiply_tile_rows[g->n](&p);
+        if (t < g->n_tiles) multiply(&p);
     }
 }
 
@@ -103,11 +105,12 @@ static void add_values(const struct block *b, const struct group *g, const float
 {
     struct tile_product p = {.n_cells = g->n_tiles, .rows = (const uint32_t *)b->w->s[0], .correction = correction, .out_stride = FKV_MAX_HEAD,
                              .ahead_step = step_bytes(b->k_bytes, b->n_cells)};
+    tile_function *const multiply = (b->stored_v ? b->stored_v : multiply_cells)[g->n];
     for (int c = 0; c < b->n_cells; c++) {
         p.cells = v_channels(b, c, &p.cell_stride);
         p.out = b->w->out[g->row0] + 32 * c;
         p.ahead = b->next_k + c * g->n_tiles * CELL_STEPS * p.ahead_step;
-        multiply_tile_rows[g->n](&p);
+        multiply(&p);
     }
 }
 
@@ -215,8 +218,10 @@ static void attend(const struct fkv_attend *a)
 {
     struct attend_scratch *w = a->scratch;
     const int n_groups = (a->n_rows + MOST_ROWS - 1) / MOST_ROWS;
-    struct block b = {.a = a, .w = w, .n_cells = fkv_padded_head(a->d) / 32, .shared = n_groups > 1,
-                      .k_bytes = fkv_tile_bytes(a->k_type, a->d), .v_bytes = fkv_tile_bytes(a->v_type, a->d)};
+    const bool shared = n_groups > 1;
+    struct block b = {.a = a, .w = w, .n_cells = fkv_padded_head(a->d) / 32, .shared = shared,
+                      .k_bytes = fkv_tile_bytes(a->k_type, a->d), .v_bytes = fkv_tile_bytes(a->v_type, a->d),
+                      .stored_k = multiply_stored(a->k_type, shared), .stored_v = multiply_stored(a->v_type, shared)};
     begin_rows(a, w);
     for (b.start = a->first; b.start < a->last; b.start += BLOCK) {
         b.n_tiles = count_tiles(w, 0, a->n_rows, b.start);

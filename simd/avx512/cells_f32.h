@@ -54,36 +54,50 @@ static inline void split_int8(const int8_t *pairs, __m512 even[2], __m512 odd[2]
     odd[1] = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(odds, 1)));
 }
 
-/* Cell c of a tile of K (is_k) or V into [32 steps][32 lanes]. A q8_0 scale belongs to an entry: a lane of K, a step of V. */
+static inline void store_steps(char *cell, const __m512 even[2], const __m512 odd[2])
+{
+    _mm512_store_ps(cell, even[0]);
+    _mm512_store_ps(cell + 64, even[1]);
+    _mm512_store_ps(cell + 128, odd[0]);
+    _mm512_store_ps(cell + 192, odd[1]);
+}
+
+/* A scale belongs to an entry: a lane of K, a step of V. */
+static inline void expand_q8_0(const fkv_f16 *scales, const int8_t *values, bool is_k, char *cell)
+{
+    _Alignas(64) float scale[FKV_TILE];
+    const __m512 low = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scales));
+    const __m512 high = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scales + 1));
+    _mm512_store_ps(scale, low);
+    _mm512_store_ps(scale + 16, high);
+    for (int i = 0; i < 16; i++) {
+        const __m512 even_scale = _mm512_set1_ps(scale[2 * i]), odd_scale = _mm512_set1_ps(scale[2 * i + 1]);
+        __m512 even[2], odd[2];
+        split_int8(values + 64 * i, even, odd);
+        even[0] = _mm512_mul_ps(even[0], is_k ? low : even_scale);
+        even[1] = _mm512_mul_ps(even[1], is_k ? high : even_scale);
+        odd[0] = _mm512_mul_ps(odd[0], is_k ? low : odd_scale);
+        odd[1] = _mm512_mul_ps(odd[1], is_k ? high : odd_scale);
+        store_steps(cell + 256 * i, even, odd);
+    }
+}
+
+/* Cell c of a tile of K (is_k) or V. */
 static void expand_cell(int type, const char *tile, int c, int d, bool is_k, char *cell)
 {
     const fkv_f16 *halves = (const fkv_f16 *)tile;
-    const int8_t *bytes = (const int8_t *)tile + 2 * fkv_padded_head(d) + 1024 * c;
-    const __m512 scale0 = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(halves + 32 * c)));
-    const __m512 scale1 = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(halves + 32 * c + 16)));
-    float scales[32] __attribute__((aligned(64)));
-    _mm512_store_ps(scales, scale0);
-    _mm512_store_ps(scales + 16, scale1);
-
-    for (int i = 0; i < 16; i++, cell += 256) {
+    if (type == FKV_ELEM_Q8_0) {
+        const int8_t *values = (const int8_t *)tile + fkv_padded_head(d) * sizeof *halves; /* the scales come first */
+        expand_q8_0(halves + 32 * c, values + 1024 * c, is_k, cell);
+        return;
+    }
+    for (int i = 0; i < 16; i++) {
+        const size_t at = 1024 * c + 64 * i;
         __m512 even[2], odd[2];
-        switch (type) {
-        case FKV_ELEM_F32: split_f32((const float *)tile + 1024 * c + 64 * i, even, odd); break;
-        case FKV_ELEM_F16: split_f16(halves + 1024 * c + 64 * i, even, odd); break;
-        case FKV_ELEM_BF16: split_bf16(halves + 1024 * c + 64 * i, even, odd); break;
-        default: {
-            const __m512 even_scale = _mm512_set1_ps(scales[2 * i]), odd_scale = _mm512_set1_ps(scales[2 * i + 1]);
-            split_int8(bytes + 64 * i, even, odd);
-            even[0] = _mm512_mul_ps(even[0], is_k ? scale0 : even_scale);
-            even[1] = _mm512_mul_ps(even[1], is_k ? scale1 : even_scale);
-            odd[0] = _mm512_mul_ps(odd[0], is_k ? scale0 : odd_scale);
-            odd[1] = _mm512_mul_ps(odd[1], is_k ? scale1 : odd_scale);
-        }
-        }
-        _mm512_store_ps(cell, even[0]);
-        _mm512_store_ps(cell + 64, even[1]);
-        _mm512_store_ps(cell + 128, odd[0]);
-        _mm512_store_ps(cell + 192, odd[1]);
+        if (type == FKV_ELEM_F32) split_f32((const float *)tile + at, even, odd);
+        else if (type == FKV_ELEM_F16) split_f16(halves + at, even, odd);
+        else split_bf16(halves + at, even, odd);
+        store_steps(cell + 256 * i, even, odd);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "simd/avx512/lanes.h"
 #include "simd/avx512/tile.h"
 
+#include <float.h>
 #include <math.h>
 
 /* The columns of [n_rows][ROW_WORDS] dot products, scaled, into logits; n of them, at most 32. */
@@ -37,7 +38,7 @@ void fkv_window_logits_avx512(const float *q, size_t ldq, int w, const void *k, 
         for (int i = 0; i < n_groups; i++) {
             const int row0 = i * w / n_groups, row1 = (i + 1) * w / n_groups;
             p.rows = rows[row0];
-            multiply_tile_rows[row1 - row0](&p);
+            multiply_cells[row1 - row0](&p);
             store_logits(dots[0], row1 - row0, n - j < FKV_TILE ? n - j : FKV_TILE, scale, logits + row0 * ld + j, ld);
         }
     }
@@ -53,10 +54,10 @@ static float largest(const float *x, int n)
     return _mm512_reduce_max_ps(top);
 }
 
-/* x[n] becomes exp(x - its largest); returns the sum. */
+/* x[n] becomes exp(x - its largest); returns the sum. Zeros and 0 when all are -inf. */
 static float exponentials(float *x, int n)
 {
-    const __m512 top = _mm512_set1_ps(largest(x, n));
+    const __m512 top = _mm512_set1_ps(fmaxf(largest(x, n), -FLT_MAX));
     __m512 sum = _mm512_setzero_ps();
     for (int j = 0; j < n; j += 16) {
         const __mmask16 m = lanes_below(n - j);
@@ -71,7 +72,10 @@ void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, float *sums)
 {
     const int n_before = n - w;
     float inverse[FKV_MAX_WINDOW];
-    for (int i = 0; i < w; i++) inverse[i] = 1.0f / exponentials(logits + i * ld, n_before + i + 1);
+    for (int i = 0; i < w; i++) {
+        const float sum = exponentials(logits + i * ld, n_before + i + 1);
+        inverse[i] = sum > 0 ? 1.0f / sum : 0;
+    }
     for (int j = 0; j < n_before; j += 16) {
         const __mmask16 m = lanes_below(n_before - j);
         __m512 sum = _mm512_setzero_ps();

@@ -17,6 +17,13 @@
 #include <stdint.h>
 #include <string.h>
 
+/* The sums live in registers only if the loops over rows are unrolled in full. */
+#ifdef __clang__
+#define UNROLL_ROWS _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL_ROWS _Pragma("GCC unroll 12")
+#endif
+
 enum {
     MOST_ROWS = 12,                 /* R at most */
     CELL_STEPS = 32 / STEP_VALUES,
@@ -43,13 +50,18 @@ static inline __m512i broadcast_word(const uint32_t *word)
     return _mm512_set1_epi32(x);
 }
 
-static inline __attribute__((always_inline)) void multiply_tile(const int n_rows, const struct tile_product *t)
+/* 64 bytes of a stored tile as the lanes of half a step. */
+typedef __m512i load_lanes(const char *stored);
+
+static inline __m512i load_cell(const char *stored) { return _mm512_load_si512(stored); }
+
+static inline __attribute__((always_inline)) void multiply_tile(const int n_rows, load_lanes *const load, const struct tile_product *t)
 {
     __m512 sum[MOST_ROWS][2];
     const uint32_t *rows = t->rows;
     const char *ahead = t->ahead;
     const size_t ahead_step = t->ahead_step;
-#pragma GCC unroll 12
+    UNROLL_ROWS
     for (int r = 0; r < n_rows; r++) {
         sum[r][0] = sum[r][1] = _mm512_setzero_ps();
         if (t->correction) {
@@ -61,10 +73,10 @@ static inline __attribute__((always_inline)) void multiply_tile(const int n_rows
     for (int c = 0; c < t->n_cells; c++) {
         const char *cell = t->cells + c * t->cell_stride;
         for (int i = 0; i < CELL_STEPS; i++, cell += 128, rows++, ahead += ahead_step) {
-            const __m512i a0 = _mm512_load_si512(cell), a1 = _mm512_load_si512(cell + 64);
+            const __m512i a0 = load(cell), a1 = load(cell + 64);
             _mm_prefetch(ahead, _MM_HINT_T1);
             _mm_prefetch(ahead + 64, _MM_HINT_T1);
-#pragma GCC unroll 12
+            UNROLL_ROWS
             for (int r = 0; r < n_rows; r++) {
                 const __m512i x = broadcast_word(rows + r * ROW_WORDS);
                 sum[r][0] = multiply_add(sum[r][0], a0, x);
@@ -72,22 +84,24 @@ static inline __attribute__((always_inline)) void multiply_tile(const int n_rows
             }
         }
     }
-#pragma GCC unroll 12
+    UNROLL_ROWS
     for (int r = 0; r < n_rows; r++) {
         _mm512_store_ps(t->out + r * t->out_stride, sum[r][0]);
         _mm512_store_ps(t->out + r * t->out_stride + 16, sum[r][1]);
     }
 }
 
-#define TILE_PRODUCT(R) static __attribute__((noinline)) void multiply_tile_##R(const struct tile_product *t) { multiply_tile(R, t); }
-TILE_PRODUCT(1) TILE_PRODUCT(2) TILE_PRODUCT(3) TILE_PRODUCT(4) TILE_PRODUCT(5) TILE_PRODUCT(6)
-TILE_PRODUCT(7) TILE_PRODUCT(8) TILE_PRODUCT(9) TILE_PRODUCT(10) TILE_PRODUCT(11) TILE_PRODUCT(12)
-#undef TILE_PRODUCT
+/* name[R] multiplies R rows. */
+typedef void tile_function(const struct tile_product *t);
 
-/* By the number of rows. */
-static void (*const multiply_tile_rows[MOST_ROWS + 1])(const struct tile_product *) = {
-    NULL, multiply_tile_1, multiply_tile_2, multiply_tile_3, multiply_tile_4, multiply_tile_5, multiply_tile_6,
-    multiply_tile_7, multiply_tile_8, multiply_tile_9, multiply_tile_10, multiply_tile_11, multiply_tile_12,
-};
+#define TILE_FUNCTION(name, load, R) static __attribute__((noinline)) void name##_##R(const struct tile_product *t) { multiply_tile(R, load, t); }
+#define TILE_FUNCTIONS(name, load)                                                                                                    \
+    TILE_FUNCTION(name, load, 1) TILE_FUNCTION(name, load, 2) TILE_FUNCTION(name, load, 3) TILE_FUNCTION(name, load, 4)               \
+    TILE_FUNCTION(name, load, 5) TILE_FUNCTION(name, load, 6) TILE_FUNCTION(name, load, 7) TILE_FUNCTION(name, load, 8)               \
+    TILE_FUNCTION(name, load, 9) TILE_FUNCTION(name, load, 10) TILE_FUNCTION(name, load, 11) TILE_FUNCTION(name, load, 12)            \
+    static tile_function *const name[MOST_ROWS + 1] = {NULL, name##_1, name##_2, name##_3, name##_4, name##_5, name##_6,              \
+                                                       name##_7, name##_8, name##_9, name##_10, name##_11, name##_12};
+
+TILE_FUNCTIONS(multiply_cells, load_cell)
 
 #endif

@@ -13,14 +13,23 @@ static inline __m512 multiply_add(__m512 sum, __m512i cell, __m512i row) { retur
 
 static inline __m512i pack_bf16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 
-static bool is_cell(int type) { return type == FKV_ELEM_BF16; }
-
-static void expand_f16(const fkv_f16 *values, char *cell)
+static inline __m512i load_f16(const char *stored)
 {
-    for (int i = 0; i < CELL_BYTES / 64; i++) {
-        const __m512i x = _mm512_load_si512(values + 32 * i);
-        _mm512_store_si512(cell + 64 * i, pack_bf16(_mm512_cvtph_ps(_mm512_castsi512_si256(x)), _mm512_cvtph_ps(_mm512_extracti64x4_epi64(x, 1))));
-    }
+    const __m256i *halves = (const __m256i *)stored;
+    return pack_bf16(_mm512_cvtph_ps(_mm256_load_si256(halves)), _mm512_cvtph_ps(_mm256_load_si256(halves + 1)));
+}
+
+TILE_FUNCTIONS(multiply_f16, load_f16)
+
+/* f16 is converted in flight for one group, and once for several. */
+static tile_function *const *multiply_stored(int type, bool shared)
+{
+    return type == FKV_ELEM_BF16 ? multiply_cells : type == FKV_ELEM_F16 && !shared ? multiply_f16 : NULL;
+}
+
+static void expand_f16(const char *values, char *cell)
+{
+    for (int i = 0; i < CELL_BYTES; i += 64) _mm512_store_si512(cell + i, load_f16(values + i));
 }
 
 /* 16 of 64 int8 as floats. */
@@ -56,7 +65,7 @@ static void expand_cell(int type, const char *tile, int c, int d, bool is_k, cha
 {
     const fkv_f16 *halves = (const fkv_f16 *)tile;
     const int8_t *bytes = (const int8_t *)tile + 2 * fkv_padded_head(d) + 1024 * c; /* q8_0: after the scales */
-    if (type == FKV_ELEM_F16) expand_f16(halves + 1024 * c, cell);
+    if (type == FKV_ELEM_F16) expand_f16(tile + CELL_BYTES * c, cell);
     else if (is_k) expand_k_q8_0(halves + 32 * c, bytes, cell);
     else expand_v_q8_0(halves + 32 * c, bytes, cell);
 }
