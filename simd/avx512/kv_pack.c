@@ -21,15 +21,18 @@ static __m256i bf16_from_f32(__m512 x)
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_or_epi32(rounded, nan, u, _mm512_set1_epi32(0x400000)), 16));
 }
 
-/* 32 values: the scale their largest asks for is rounded to f16 and returned; q = x / scale. */
+/* 32 values: q = x / scale, where the scale takes the largest to 127 and is rounded to f16 first; returns it. */
 static fkv_f16 quantise(const float *x, int8_t *q)
 {
     const __m512 a = _mm512_load_ps(x), b = _mm512_load_ps(x + 16);
-    const float scale = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b))) / 127.0f;
-    const __m512 inverse = _mm512_set1_ps(scale > 0 ? 1.0f / scale : 0.0f);
-    _mm_storeu_si128((__m128i *)q, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(a, inverse))));
-    _mm_storeu_si128((__m128i *)q + 1, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(b, inverse))));
-    return fkv_f16_from_f32(scale);
+    const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
+    const fkv_f16 stored = fkv_f16_from_f32(fminf(largest / 127, 65504));
+    const __m512 scale = _mm512_set1_ps(stored ? fkv_f32_from_f16(stored) : INFINITY); /* a scale of zero: all are 0 */
+    const __m512i most = _mm512_set1_epi32(127), least = _mm512_set1_epi32(-127);
+    const __m512i qa = _mm512_cvtps_epi32(_mm512_div_ps(a, scale)), qb = _mm512_cvtps_epi32(_mm512_div_ps(b, scale));
+    _mm_store_si128((__m128i *)q, _mm512_cvtepi32_epi8(_mm512_max_epi32(least, _mm512_min_epi32(most, qa))));
+    _mm_store_si128((__m128i *)q + 1, _mm512_cvtepi32_epi8(_mm512_max_epi32(least, _mm512_min_epi32(most, qb))));
+    return stored;
 }
 
 /* scales: q8_0 only, one for each 32 channels, 32 values apart (from cell to cell of the tile). */
@@ -82,11 +85,13 @@ static inline __attribute__((always_inline)) void pack(const float *x, const str
     for (int e = r->first; e < end; e++, x += r->ld) {
         char *tile = tiles + (size_t)(e / FKV_TILE) * tile_bytes;
         round_row(x, r->d, type, &row, (fkv_f16 *)tile + e % FKV_TILE);
-        (is_k ? spread_k : spread_v)((const char *)&row, dp, e % FKV_TILE, size, tile + scale_bytes);
+        if (is_k) spread_k((const char *)&row, dp, e % FKV_TILE, size, tile + scale_bytes);
+        else spread_v((const char *)&row, dp, e % FKV_TILE, size, tile + scale_bytes);
     }
     if (end % FKV_TILE == 0) return;
     char *last = tiles + (size_t)(end / FKV_TILE) * tile_bytes;
-    (is_k ? zero_k : zero_v)(dp, end % FKV_TILE, size, last + scale_bytes);
+    if (is_k) zero_k(dp, end % FKV_TILE, size, last + scale_bytes);
+    else zero_v(dp, end % FKV_TILE, size, last + scale_bytes);
     if (type == FKV_ELEM_Q8_0)
         for (int c = 0; c < dp; c += 32) memset((fkv_f16 *)last + c + end % FKV_TILE, 0, (size_t)(FKV_TILE - end % FKV_TILE) * sizeof(fkv_f16));
 }
