@@ -181,6 +181,7 @@ fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, c
     const int threads = fkv_team_size(b->base.team);
     b->packed_bytes = packed_bytes(b);
     b->packed = fkv_reserve(b->packed_bytes);
+    if (b->packed) fkv_prefer_huge_pages(b->packed, b->packed_bytes);
     b->scratch = calloc((size_t)threads, sizeof *b->scratch);
     bool ok = b->packed && b->scratch;
     for (int i = 0; ok && i < threads; i++) ok = scratch_create(&b->scratch[i], b);
