@@ -61,7 +61,8 @@ class FastKV:
                    '-n', str(predict), '-r', '1', '-o', 'json']
         rows, wall, rss = measured_json(command, {'FASTKV_ISA': self.isa} if self.isa else None)
         row = rows[0]
-        return dict(prefill=row['prefill_tokens_per_s'], decode=row['decode_tokens_per_s'], bandwidth=row['machine_bytes_per_s'] / 1e9, wall=wall, rss=rss)
+        return dict(prefill=row['prefill_tokens_per_s'], decode=row['decode_tokens_per_s'], bandwidth=row['machine_bytes_per_s'] / 1e9, wall=wall,
+                    rss=row['peak_rss_bytes'] / 2**20)
 
     def first_token(self, model, threads):
         _, wall, rss = measured([self.program, 'run', '-m', model, '-t', str(threads), '--raw', '-p', 'The quick brown fox jumps over the lazy dog.', '-n', '1',
