@@ -71,14 +71,15 @@ void fkv_rope_pair_avx2(float *x, int heads, int d, int n_rot, const float *cos_
     }
 }
 
+/* Below -88, where exp_8 stops, gate / (1 + e^-gate) is under 1e-36: zero. */
 void fkv_swiglu_avx2(const float *gate, const float *up, int n, float *y)
 {
     const __m256 one = _mm256_set1_ps(1.0f);
     for (int j = 0; j < n; j += 8) {
         const __m256i in = first_lanes(n - j);
         const __m256 g = _mm256_maskload_ps(gate + j, in), u = _mm256_maskload_ps(up + j, in);
-        const __m256 e = exp_8(_mm256_sub_ps(_mm256_setzero_ps(), g));
-        _mm256_maskstore_ps(y + j, in, _mm256_mul_ps(_mm256_div_ps(g, _mm256_add_ps(one, e)), u));
+        const __m256 keep = _mm256_cmp_ps(g, _mm256_set1_ps(-88.0f), _CMP_NLT_UQ), e = exp_8(_mm256_sub_ps(_mm256_setzero_ps(), g));
+        _mm256_maskstore_ps(y + j, in, _mm256_mul_ps(_mm256_and_ps(_mm256_div_ps(g, _mm256_add_ps(one, e)), keep), u));
     }
 }
 
