@@ -1,8 +1,8 @@
 # packages.sh: sourced by the other scripts: how they install what they need. Debian and Ubuntu.
 
-BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libutf8proc-dev libopenblas-openmp-dev libdnnl-dev libvulkan-dev"
+BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libutf8proc-dev libopenblas-openmp-dev libdnnl-dev libvulkan-dev libvulkan-volk-dev glslc"
 MODEL_PACKAGES="python3 python3-pip ca-certificates"
-TEST_PACKAGES="libcmocka-dev clang libclang-rt-14-dev valgrind qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+TEST_PACKAGES="libcmocka-dev mesa-vulkan-drivers vulkan-validationlayers spirv-tools clang libclang-rt-14-dev valgrind qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 ARM_PACKAGES="libjansson-dev:arm64 libutf8proc-dev:arm64 libcmocka-dev:arm64 libgomp1:arm64"
 
 say() { printf '\n== %s\n' "$*" >&2; }

@@ -50,9 +50,12 @@ def check_headers(root, build, cc):
     isa = {'avx2': ['-mavx2', '-mfma', '-mf16c', '-mbmi2']}
     wide = isa['avx2'] + ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mavx512vnni', '-mavx512vbmi', '-mavx512bf16']
     arm = '__aarch64__' in subprocess.run([cc, '-dM', '-E', '-x', 'c', '/dev/null'], capture_output=True, text=True).stdout
+    volk = subprocess.run([cc, *flags, '-'], input='#include <volk.h>\n', capture_output=True, text=True).returncode == 0
     for header in sorted(p for folder in ('src', 'simd', 'models', 'vulkan') for p in (root / folder).rglob('*.h')):
         folder = header.parent.name
         if arm and folder.startswith('avx'):
+            continue
+        if folder == 'vulkan' and not volk:
             continue
         extra = isa.get(folder, wide if folder.startswith('avx512') else [])
         if arm is False and folder in ('neon', 'dotprod', 'i8mm', 'sve'):

@@ -26,6 +26,7 @@ const char *fkv_status_text(fkv_status status)
     case FKV_ERROR_CONTEXT: return "context exceeded";
     case FKV_ERROR_NUMBER: return "not a number";
     case FKV_ERROR_CANCELLED: return "cancelled";
+    case FKV_ERROR_DEVICE: return "the device failed";
     }
     return "unknown status";
 }

@@ -50,6 +50,7 @@ typedef enum fkv_status {
     FKV_ERROR_CONTEXT,     /* more tokens than the context holds */
     FKV_ERROR_NUMBER,      /* a NaN or infinity where a number was due */
     FKV_ERROR_CANCELLED,   /* fkv_session_cancel() was called */
+    FKV_ERROR_DEVICE,      /* a GPU's driver failed or reset it: the engine must be closed */
 } fkv_status;
 
 /* "ok", "invalid argument", ...: never NULL. */
@@ -246,6 +247,17 @@ struct fkv_isa_level {
 };
 /* Number of levels this build has; fills at most n of them, lowest first. */
 FKV_API int fkv_isa_list(struct fkv_isa_level *levels, int n);
+
+struct fkv_vulkan_device {
+    char name[256], driver[96], api[24];
+    const char *kind;       /* "discrete GPU", "integrated GPU", "virtual GPU", "CPU", "other" */
+    char lack[96];          /* why it cannot be used; "" when it can */
+    uint64_t memory_bytes;  /* of its largest own heap */
+    uint64_t max_range;     /* bytes of one binding */
+    uint32_t shared_bytes, subgroup_size;
+};
+/* Number of Vulkan devices, in the order of "vulkan:N"; fills at most n of them. why: FKV_ERROR_BYTES or NULL, the reason when there are none. */
+FKV_API int fkv_vulkan_list(struct fkv_vulkan_device *devices, int n, char *why);
 
 #ifdef __cplusplus
 }

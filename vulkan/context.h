@@ -1,0 +1,60 @@
+/* context.h: one Vulkan device, opened: the loader, the instance, the choice of a device, its limits.
+
+   Everything of the back end hangs on struct vk_context. The first failure of any call stays in it (status, error); from then on the
+   functions of this folder do nothing, so that only those who can tell somebody have to look.
+
+   FASTKV_VULKAN_VALIDATE=core,sync,gpu (any of them) turns the Khronos validation layer on: each of its messages is printed and counts as a
+   failure; one that comes while the device is closed aborts. FASTKV_VULKAN_BASELINE=1 caps the limits to what the specification promises. */
+#ifndef FKV_VULKAN_CONTEXT_H
+#define FKV_VULKAN_CONTEXT_H
+
+#include <volk.h>
+
+#include "base/error.h"
+
+enum {
+    VK_GROUP = 256,             /* invocations of the largest group a shader here has */
+    VK_SHARED_BYTES = 16384,    /* and its shared memory */
+    VK_MAX_BINDINGS = 5,        /* buffers of one dispatch */
+    VK_PUSH_BYTES = 128,
+    VK_ALIGNMENT = 256,         /* of every piece of memory: no device asks for more */
+};
+
+struct vk_memory;
+struct vk_commands;
+struct vk_pipelines;
+
+struct vk_context {
+    VkInstance instance;
+    VkDebugUtilsMessengerEXT messenger;
+    VkPhysicalDevice physical;
+    VkDevice device;
+    VkQueue queue;
+    uint32_t family;
+    struct VolkDeviceTable vk;
+    VkPhysicalDeviceProperties properties;
+    VkPhysicalDeviceDriverProperties driver;
+    VkPhysicalDeviceMemoryProperties heaps;
+    uint64_t max_range;         /* bytes of one binding */
+    uint64_t max_allocation;    /* bytes of one VkDeviceMemory */
+    bool closing;
+
+    struct vk_memory *memory;
+    struct vk_commands *commands;
+    struct vk_pipelines *pipelines;
+
+    fkv_status status;          /* of the first failure, with its message */
+    struct fkv_error error;
+};
+
+/* device: see fkv_vulkan_backend_create(). The context is zeroed memory of the caller's; on failure it is empty again. Memory, commands and
+   pipelines are not made yet. */
+fkv_status vk_context_open(struct vk_context *c, const char *device, struct fkv_error *e);
+void vk_context_close(struct vk_context *c);
+
+/* Notes a failure, unless one came before: what was wanted. false if r is one. */
+bool vk_check(struct vk_context *c, VkResult r, const char *what);
+static inline bool vk_ok(const struct vk_context *c) { return c->status == FKV_OK; }
+const char *vk_result_text(VkResult r);
+
+#endif
