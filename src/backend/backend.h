@@ -1,11 +1,16 @@
 /* backend.h: the operations a model is made of, on tensors, for whichever device runs them.
 
    The layer loop and the architectures call these and do not know what is behind them. A back end fills struct fkv_ops; `cpu` is
-   the first (backend/cpu/). What it stores K and V in is its own business (struct fkv_kv_store); activations are fp32 rows.
+   the first (backend/cpu/), `vulkan` the second (vulkan/). What it stores K and V in is its own business (struct fkv_kv_store); activations
+   are fp32 rows.
+
+   Memory. Activations, norms and biases (float *) lie where the back end computes: they come from `alloc` or `load_vector`, and only its
+   operations may touch them, though arithmetic on the addresses is allowed. Lists of ids, positions and rows (int32_t *) are the host's.
 
    Threads. A block of a layer, or a token, is one region: every thread of the team calls the same operations in the same order with
    its own struct fkv_run, and an operation shares its work out inside. Unless it says otherwise, an operation ends with a barrier:
-   what it wrote is visible to all threads. Arguments were validated when the model was loaded: operations cannot fail. */
+   what it wrote is visible to all threads. Arguments were validated when the model was loaded: operations cannot fail. A device can: then
+   they do nothing any more, lists they return hold valid rows, and `wait` tells. */
 #ifndef FKV_BACKEND_BACKEND_H
 #define FKV_BACKEND_BACKEND_H
 
@@ -103,8 +108,26 @@ struct fkv_ops {
     /* Appends entries of `from` to `to`, in the latter's types: those at base + rows[head][i], i < n; rows NULL: base + 0 .. n - 1. */
     void (*retain)(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_store *from, const int32_t *rows, int n);
 
-    /* Outside a region. */
-    fkv_status (*kv_create)(struct fkv_backend *b, struct fkv_kv_store **s, int heads, int d, int k_type, int v_type, int capacity);
+    /* ---- outside a region ---- */
+
+    /* Memory for x[n]. whole: it will be used from end to end, else the host's pages are taken as they are written. */
+    fkv_status (*alloc)(struct fkv_backend *b, float **x, size_t n, bool whole);
+    void (*free)(struct fkv_backend *b, float *x, size_t n);
+    /* x[n] = from[n], of the host. */
+    void (*write)(struct fkv_backend *b, float *x, const float *from, size_t n);
+    /* x[n] for the host to read: x itself where it can, else copy[n], filled. */
+    const float *(*read)(struct fkv_backend *b, const float *x, size_t n, float *copy);
+    /* What x[n] holds is not needed any more. */
+    void (*discard)(struct fkv_backend *b, float *x, size_t n);
+    /* Brings a weight, or a vector of the host's, to where the back end computes: changes what `w` and `v` point to. The file and the vector
+       stay in place until `destroy`, which takes back what was loaded. */
+    fkv_status (*load_weight)(struct fkv_backend *b, struct fkv_weight *w, const char *name, struct fkv_error *e);
+    fkv_status (*load_vector)(struct fkv_backend *b, const float **v, size_t n, const char *name, struct fkv_error *e);
+    /* Returns when all operations so far are done. A failure of the device stays: its message is in `error`. */
+    fkv_status (*wait)(struct fkv_backend *b);
+
+    /* whole: it will be filled to its capacity at once. */
+    fkv_status (*kv_create)(struct fkv_backend *b, struct fkv_kv_store **s, int heads, int d, int k_type, int v_type, int capacity, bool whole);
     void (*kv_destroy)(struct fkv_kv_store *s);
     /* Makes `from` the contents of s, as its base entries (from NULL: empties it). s has room for them. */
     void (*kv_assign)(struct fkv_kv_store *s, const struct fkv_kv_store *from);
@@ -122,6 +145,8 @@ struct fkv_backend {
     const struct fkv_ops *ops;
     struct fkv_team *team;
     const char *isa;
+    const char *device;       /* what computes: "cpu", or the GPU's name */
+    struct fkv_error error;   /* why `wait` failed; "" as long as it did not */
     bool exact;               /* the fp32 check path */
     int work_type;            /* enum fkv_kv_elem: what K and V are while a layer is prefilled, unless the cache's type says otherwise */
     double stage_s[FKV_N_STAGES]; /* wall time of thread 0 by stage, since the caller set it to zero */

@@ -8,6 +8,7 @@
 
 #include "quant/quant.h"
 #include "tokenizer/chat_template.h"
+#include "vulkan/vk_backend.h"
 
 /* A copy of a string key, "" (or NULL when `absent_is_null`) for a missing one. */
 static fkv_status copy_key(char **copy, const struct fkv_gguf *g, const char *key, bool absent_is_null, struct fkv_error *e)
@@ -53,27 +54,48 @@ static void fill_info(fkv_engine *e)
     info->n_vocab = h->n_vocab;
     info->n_ctx_train = h->n_ctx_train;
     info->isa = e->backend->isa;
-    info->device = e->backend->ops->name;
+    info->device = e->backend->device;
     info->n_threads = fkv_team_size(e->backend->team);
 }
 
-static fkv_status choose_device(const char *device, struct fkv_error *e)
+static fkv_status create_backend(fkv_engine *e, const struct fkv_engine_params *p, const char *device, struct fkv_error *error)
 {
-    if (!device || strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0) return FKV_OK;
-    if (strncmp(device, "vulkan", 6) == 0 && (device[6] == 0 || device[6] == ':'))
-        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "device %s: this version has no Vulkan back end (there is: cpu)", device);
-    return fkv_fail(e, FKV_ERROR_ARGUMENT, "device %s: expected cpu, vulkan[:N] or auto", device);
+    const int max_cols = fkv_model_max_cols(&e->model->h);
+    if (strcmp(device, "cpu") == 0) return fkv_cpu_backend_create(&e->backend, p->n_threads, p->isa, p->exact, max_cols, error);
+    return fkv_vulkan_backend_create(&e->backend, device, p->exact, max_cols, error);
 }
 
+static void close_weights(fkv_engine *e)
+{
+    fkv_block_buffers_destroy(&e->block);
+    if (e->backend) e->backend->ops->destroy(e->backend);
+    fkv_model_free(e->model);
+    e->backend = NULL;
+    e->model = NULL;
+}
+
+static fkv_status open_weights_on(fkv_engine *e, const struct fkv_engine_params *p, const char *device, struct fkv_error *error)
+{
+    fkv_status status = fkv_model_load(&e->model, e->gguf, error);
+    if (status == FKV_OK) status = create_backend(e, p, device, error);
+    if (status == FKV_OK) status = fkv_model_place(e->model, e->backend, error);
+    if (status == FKV_OK && fkv_block_buffers_create(&e->block, e->backend, &e->model->h) != FKV_OK)
+        status = fkv_fail(error, FKV_ERROR_MEMORY, "no memory for the activations");
+    if (status != FKV_OK) close_weights(e);
+    return status;
+}
+
+/* auto: a GPU that has room for the model, else the CPU. */
 static fkv_status open_weights(fkv_engine *e, const struct fkv_engine_params *p, struct fkv_error *error)
 {
-    fkv_status status = choose_device(p->device, error);
-    if (status == FKV_OK) status = fkv_model_load(&e->model, e->gguf, error);
-    if (status == FKV_OK)
-        status = fkv_cpu_backend_create(&e->backend, p->n_threads, p->isa, p->exact, fkv_model_max_cols(&e->model->h), error);
-    if (status == FKV_OK && fkv_block_buffers_create(&e->block, &e->model->h) != FKV_OK)
-        status = fkv_fail(error, FKV_ERROR_MEMORY, "no memory for the activations");
-    return status;
+    const char *device = p->device ? p->device : "cpu";
+    const bool automatic = strcmp(device, "auto") == 0;
+    if (!automatic && strcmp(device, "cpu") != 0 && strcmp(device, "vulkan") != 0 && strncmp(device, "vulkan:", 7) != 0)
+        return fkv_fail(error, FKV_ERROR_ARGUMENT, "device %s: expected cpu, vulkan[:N] or auto", device);
+    const fkv_status status = open_weights_on(e, p, device, error);
+    if (!automatic || status == FKV_OK) return status;
+    *error = (struct fkv_error){""};
+    return open_weights_on(e, p, "cpu", error);
 }
 
 fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct fkv_engine_params *params, char *err)
@@ -104,9 +126,7 @@ fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct f
 void fkv_engine_close(fkv_engine *e)
 {
     if (!e) return;
-    fkv_block_buffers_destroy(&e->block);
-    if (e->backend) e->backend->ops->destroy(e->backend);
-    fkv_model_free(e->model);
+    close_weights(e);
     fkv_tokenizer_destroy(e->tokenizer);
     fkv_gguf_close(e->gguf);
     free(e->arch);

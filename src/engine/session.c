@@ -22,8 +22,10 @@ struct fkv_session {
     struct fkv_session_stats stats;
     atomic_bool cancel;
     struct fkv_error error;
-    void *memory;              /* one reservation for all arrays */
+    void *memory;              /* one reservation for the host's arrays */
     size_t bytes;
+    float *activations;        /* the back end's */
+    size_t n_activations;
 };
 
 static double now_s(void)
@@ -47,24 +49,35 @@ static void *carve(struct carver *c, size_t bytes)
     return p;
 }
 
-/* Lays the arrays out over `memory`; returns their size. */
+/* Lays the activations out over `memory`, which is not touched; returns their number. */
+static size_t lay_out_activations(fkv_session *s, float *memory)
+{
+    const struct fkv_hparams *h = &s->e->model->h;
+    const size_t n = (size_t)s->shape.params.n_ctx, heads = (size_t)h->n_kv_head;
+    struct fkv_forward *f = &s->f;
+    struct carver c = {(char *)memory, 0};
+    f->x = carve(&c, n * (size_t)h->d_model * sizeof(float));
+    f->q_window = carve(&c, FKV_MAX_WINDOW * (size_t)(h->n_head * h->d_head) * sizeof(float));
+    f->scores = carve(&c, heads * n * sizeof(float));
+    f->made_logits = carve(&c, (size_t)h->n_vocab * sizeof(float));
+    f->rope.cos_sin = carve(&c, n * (size_t)h->n_rot * sizeof(float));
+    return c.offset / sizeof(float);
+}
+
+/* The same for the host's arrays; returns their bytes. */
 static size_t lay_out(fkv_session *s, void *memory)
 {
     const struct fkv_hparams *h = &s->e->model->h;
     const size_t n = (size_t)s->shape.params.n_ctx, heads = (size_t)h->n_kv_head;
     struct fkv_forward *f = &s->f;
     struct carver c = {memory, 0};
-    f->x = carve(&c, n * (size_t)h->d_model * sizeof(float));
-    f->q_window = carve(&c, FKV_MAX_WINDOW * (size_t)(h->n_head * h->d_head) * sizeof(float));
-    f->scores = carve(&c, heads * n * sizeof(float));
     f->kept = carve(&c, heads * n * sizeof(int32_t));
     f->pos = carve(&c, n * sizeof(int32_t));
     f->seen = carve(&c, n * sizeof(int32_t));
     f->chosen = carve(&c, n * sizeof(int32_t));
     f->chosen_seen = carve(&c, n * sizeof(int32_t));
     f->propagated = carve(&c, n * sizeof(int32_t));
-    f->logits = carve(&c, (size_t)h->n_vocab * sizeof(float));
-    f->rope.cos_sin = carve(&c, n * (size_t)h->n_rot * sizeof(float));
+    f->logits_copy = carve(&c, (size_t)h->n_vocab * sizeof(float));
     s->ids = carve(&c, n * sizeof(int32_t));
     return c.offset;
 }
@@ -78,7 +91,13 @@ static fkv_status allocate(fkv_session *s)
     s->memory = fkv_reserve(s->bytes);
     if (!s->memory) return FKV_ERROR_MEMORY;
     lay_out(s, s->memory);
-    const fkv_status status = s->e->backend->ops->prepare(s->e->backend, n_ctx, h->n_head, s->shape.params.kv.window);
+    struct fkv_backend *b = s->e->backend;
+    s->n_activations = lay_out_activations(s, NULL);
+    fkv_status status = b->ops->alloc(b, &s->activations, s->n_activations, false);
+    if (status == FKV_OK) {
+        lay_out_activations(s, s->activations);
+        status = b->ops->prepare(b, n_ctx, h->n_head, s->shape.params.kv.window);
+    }
     if (status != FKV_OK) return status;
     return fkv_kv_cache_create(&f->cache, s->e->backend, h->n_layer, h->n_kv_head, h->d_head, s->shape.k_type, s->shape.v_type, n_ctx);
 }
@@ -128,6 +147,7 @@ void fkv_session_close(fkv_session *s)
 {
     if (!s) return;
     fkv_kv_cache_destroy(s->f.cache);
+    if (s->activations) s->e->backend->ops->free(s->e->backend, s->activations, s->n_activations);
     fkv_unreserve(s->memory, s->bytes);
     free(s);
 }
@@ -139,17 +159,18 @@ static void extend_angles(fkv_session *s, size_t n)
 {
     const struct fkv_hparams *h = &s->e->model->h;
     const float *divisors = s->e->model->rope_freqs;
-    float *table = (float *)(uintptr_t)s->f.rope.cos_sin;
+    float *table = (float *)(uintptr_t)s->f.rope.cos_sin, row[FKV_MAX_HEAD];
     double frequency[FKV_MAX_HEAD / 2];
     for (int i = 0; i < h->n_rot / 2; i++)
         frequency[i] = pow((double)h->rope_base, -2.0 * i / h->n_rot) / (double)h->rope_scale / (divisors ? (double)divisors[i] : 1.0);
-    for (; s->angles < n; s->angles++)
+    for (; s->angles < n; s->angles++) {
         for (int i = 0; i < h->n_rot / 2; i++) {
             const double angle = (double)s->angles * frequency[i];
-            float *pair = table + s->angles * (size_t)h->n_rot + 2 * (size_t)i;
-            pair[0] = (float)cos(angle);
-            pair[1] = (float)sin(angle);
+            row[2 * i] = (float)cos(angle);
+            row[2 * i + 1] = (float)sin(angle);
         }
+        s->e->backend->ops->write(s->e->backend, table + s->angles * (size_t)h->n_rot, row, (size_t)h->n_rot);
+    }
 }
 
 /* ---- running ----------------------------------------------------------------------------------------------------------------------------- */
@@ -157,6 +178,8 @@ static void extend_angles(fkv_session *s, size_t n)
 static fkv_status failed(fkv_session *s, fkv_status status)
 {
     if (status == FKV_OK || status == FKV_ERROR_CONTEXT || status == FKV_ERROR_ARGUMENT) return status; /* those said more already */
+    const struct fkv_error *why = &s->e->backend->error;
+    if (*why->text) return fkv_fail(&s->error, status, "%s", why->text);
     const char *text = status == FKV_ERROR_NUMBER ? "the model computed a value that is not a number: its weights are damaged, or too large for their type"
                                                   : fkv_status_text(status);
     return fkv_fail(&s->error, status, "%s", text);

@@ -29,7 +29,7 @@ fkv_status fkv_kv_cache_create(struct fkv_kv_cache **cache, struct fkv_backend *
     c->store = calloc((size_t)n_layer, sizeof(struct fkv_kv_store *));
     if (!c->pos || !c->store) goto error;
     for (int l = 0; l < n_layer; l++) {
-        status = b->ops->kv_create(b, &c->store[l], heads, d, k_type, v_type, capacity);
+        status = b->ops->kv_create(b, &c->store[l], heads, d, k_type, v_type, capacity, false);
         if (status != FKV_OK) goto error;
     }
     *cache = c;

@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/memory.h"
-
 /* ---- the activations of a block -------------------------------------------------------------------------------------------- */
 
 static size_t q_width(const struct fkv_hparams *h) { return (size_t)h->n_head * (size_t)h->d_head; }
@@ -15,12 +13,12 @@ uint64_t fkv_block_buffers_bytes(const struct fkv_hparams *h)
     return FKV_BLOCK_ROWS * sizeof(float) * (2 * q_width(h) + 2 * kv_width(h) + (size_t)h->d_ff);
 }
 
-fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, const struct fkv_hparams *h)
+fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, struct fkv_backend *backend, const struct fkv_hparams *h)
 {
-    b->bytes = fkv_block_buffers_bytes(h);
-    b->memory = fkv_reserve(b->bytes);
-    if (!b->memory) return FKV_ERROR_MEMORY;
-    fkv_prefer_huge_pages(b->memory, b->bytes);
+    b->b = backend;
+    b->n = fkv_block_buffers_bytes(h) / sizeof(float);
+    const fkv_status status = backend->ops->alloc(backend, &b->memory, b->n, true);
+    if (status != FKV_OK) return status;
     b->q = b->memory;
     b->att = b->q + FKV_BLOCK_ROWS * q_width(h);
     b->k = b->att + FKV_BLOCK_ROWS * q_width(h);
@@ -31,7 +29,7 @@ fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, const struct fk
 
 void fkv_block_buffers_destroy(struct fkv_block_buffers *b)
 {
-    fkv_unreserve(b->memory, b->bytes);
+    if (b->memory) b->b->ops->free(b->b, b->memory, b->n);
     *b = (struct fkv_block_buffers){0};
 }
 
@@ -137,7 +135,7 @@ static void head(struct fkv_run *r, const struct fkv_forward *f, const float *x)
 {
     const struct fkv_hparams *h = &f->model->h;
     const struct fkv_input last = {x, (size_t)h->d_model, 1, f->model->output_norm, h->norm_eps};
-    r->b->ops->product(r, &last, &(struct fkv_output){&f->model->output, NULL, f->logits, (size_t)h->n_vocab, false}, 1);
+    r->b->ops->product(r, &last, &(struct fkv_output){&f->model->output, NULL, f->made_logits, (size_t)h->n_vocab, false}, 1);
 }
 
 static void head_region(void *arg, int thread)
@@ -189,6 +187,8 @@ static fkv_status run_block(struct prefill *p, fkv_team_fn region, uint64_t cost
 {
     const struct fkv_forward *f = p->f;
     fkv_team_run(f->b->team, region, p);
+    const fkv_status status = f->b->ops->wait(f->b);
+    if (status != FKV_OK) return status;
     p->done += cost * (uint64_t)p->rows;
     if (f->progress && !f->progress(f->progress_user, p->done < p->all ? p->done : p->all, p->all)) return FKV_ERROR_CANCELLED;
     return atomic_load_explicit(f->cancel, memory_order_relaxed) ? FKV_ERROR_CANCELLED : FKV_OK;
@@ -280,8 +280,11 @@ static fkv_status prefill_layer(struct prefill *p)
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------------------------ */
 
-static fkv_status check_logits(const struct fkv_forward *f)
+static fkv_status take_logits(struct fkv_forward *f)
 {
+    f->logits = f->b->ops->read(f->b, f->made_logits, (size_t)f->model->h.n_vocab, f->logits_copy);
+    const fkv_status status = f->b->ops->wait(f->b);
+    if (status != FKV_OK) return status;
     for (int i = 0; i < f->model->h.n_vocab; i++)
         if (!isfinite(f->logits[i])) return FKV_ERROR_NUMBER;
     return FKV_OK;
@@ -295,7 +298,7 @@ fkv_status fkv_prefill(struct fkv_forward *f, const int32_t *ids, int n, int fir
     f->tsp_layer = f->n_propagated = -1;
     f->pruned = false;
     p.all = total_cost(&p);
-    fkv_status status = f->b->ops->kv_create(f->b, &p.work, h->n_kv_head, h->d_head, f->k_type, f->v_type, fkv_kv_cache_longest(f->cache) + n);
+    fkv_status status = f->b->ops->kv_create(f->b, &p.work, h->n_kv_head, h->d_head, f->k_type, f->v_type, fkv_kv_cache_longest(f->cache) + n, true);
     if (status != FKV_OK) return status;
     for (int i = 0; i < n; i++) {
         f->pos[i] = first + i;
@@ -305,10 +308,10 @@ fkv_status fkv_prefill(struct fkv_forward *f, const int32_t *ids, int n, int fir
     for (p.layer = 0; p.layer < h->n_layer && status == FKV_OK; p.layer++) status = prefill_layer(&p);
     if (status == FKV_OK) {
         fkv_team_run(f->b->team, head_region, &p);
-        status = check_logits(f);
+        status = take_logits(f);
     }
     f->b->ops->kv_destroy(p.work);
-    fkv_release_pages(f->x, f->x + (size_t)n * (size_t)h->d_model);
+    f->b->ops->discard(f->b, f->x, (size_t)n * (size_t)h->d_model);
     return status;
 }
 
@@ -339,5 +342,5 @@ fkv_status fkv_decode(struct fkv_forward *f, int32_t id, int pos)
 {
     struct decode d = {f, id, pos};
     fkv_team_run(f->b->team, decode_region, &d);
-    return check_logits(f);
+    return take_logits(f);
 }

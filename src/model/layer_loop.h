@@ -14,12 +14,13 @@
 
 /* Activations of one block of rows: they live within a region, so sessions that take turns share them. */
 struct fkv_block_buffers {
+    struct fkv_backend *b;
     float *q, *k, *v, *att, *ff;
-    void *memory;
-    size_t bytes;
+    float *memory;
+    size_t n;            /* floats */
 };
 
-fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, const struct fkv_hparams *h);
+fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, struct fkv_backend *backend, const struct fkv_hparams *h);
 void fkv_block_buffers_destroy(struct fkv_block_buffers *b);
 uint64_t fkv_block_buffers_bytes(const struct fkv_hparams *h);
 
@@ -40,7 +41,9 @@ struct fkv_forward {
     int32_t *pos, *seen;        /* [n_ctx] positions of the rows alive; 1, 2, 3, ... */
     int32_t *kept;              /* [n_kv_head][n_ctx] rows a layer keeps */
     int32_t *chosen, *chosen_seen; /* [n_ctx] rows that go on, and how many rows each sees */
-    float *logits;              /* [n_vocab] */
+    float *made_logits;         /* [n_vocab] where the back end computes */
+    float *logits_copy;         /* [n_vocab] of the host, for a back end whose memory it cannot read */
+    const float *logits;        /* [n_vocab] one of these: for the host */
 
     /* What the last prefill did. */
     int32_t *propagated;        /* [n_ctx] positions that went past layer tsp_layer */

@@ -239,6 +239,33 @@ fkv_status fkv_model_load(struct fkv_model **model, const struct fkv_gguf *g, st
     return status;
 }
 
+/* Brings one weight of `object` to the back end. */
+static fkv_status place(const struct fkv_weight_name *w, const char *name, const struct fkv_hparams *h, void *object, struct fkv_backend *b, struct fkv_error *e)
+{
+    void *at = (char *)object + w->offset;
+    if (w->cols == FKV_DIM_ROT_HALF) return FKV_OK; /* the host makes the angles */
+    if (w->rows == FKV_DIM_ONE) {
+        const float **vector = at;
+        return *vector ? b->ops->load_vector(b, vector, (size_t)dim(h, w->cols), name, e) : FKV_OK;
+    }
+    return b->ops->load_weight(b, at, name, e);
+}
+
+fkv_status fkv_model_place(struct fkv_model *m, struct fkv_backend *b, struct fkv_error *e)
+{
+    fkv_status status = FKV_OK;
+    char name[96];
+    const bool tied = m->output.data == m->token_embd.data;
+    for (const struct fkv_weight_name *w = m->arch->weights; w->name; w++)
+        for (int l = 0; l < instances(w, &m->h) && status == FKV_OK; l++) {
+            if (tied && w->offset == offsetof(struct fkv_model, output) && !strchr(w->name, '%')) continue;
+            weight_name(name, w, l);
+            status = place(w, name, &m->h, strchr(w->name, '%') ? (void *)&m->layer[l] : m, b, e);
+        }
+    if (tied) m->output = m->token_embd;
+    return status;
+}
+
 void fkv_model_free(struct fkv_model *m)
 {
     if (!m) return;

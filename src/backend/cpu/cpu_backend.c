@@ -128,6 +128,61 @@ static void cpu_destroy(struct fkv_backend *base)
     free(b);
 }
 
+/* ---- where activations lie: the host's own memory ---------------------------------------------------------------------------- */
+
+static fkv_status cpu_alloc(struct fkv_backend *b, float **x, size_t n, bool whole)
+{
+    (void)b;
+    float *memory = fkv_reserve(n * sizeof *memory);
+    if (!memory) return FKV_ERROR_MEMORY;
+    if (whole) fkv_prefer_huge_pages(memory, n * sizeof *memory);
+    *x = memory;
+    return FKV_OK;
+}
+
+static void cpu_free(struct fkv_backend *b, float *x, size_t n)
+{
+    (void)b;
+    fkv_unreserve(x, n * sizeof *x);
+}
+
+static void cpu_write(struct fkv_backend *b, float *x, const float *from, size_t n)
+{
+    (void)b;
+    memcpy(x, from, n * sizeof *x);
+}
+
+static const float *cpu_read(struct fkv_backend *b, const float *x, size_t n, float *copy)
+{
+    (void)b, (void)n, (void)copy;
+    return x;
+}
+
+static void cpu_discard(struct fkv_backend *b, float *x, size_t n)
+{
+    (void)b;
+    fkv_release_pages(x, x + n);
+}
+
+/* Weights are multiplied where the file is mapped. */
+static fkv_status cpu_load_weight(struct fkv_backend *b, struct fkv_weight *w, const char *name, struct fkv_error *e)
+{
+    (void)b, (void)w, (void)name, (void)e;
+    return FKV_OK;
+}
+
+static fkv_status cpu_load_vector(struct fkv_backend *b, const float **v, size_t n, const char *name, struct fkv_error *e)
+{
+    (void)b, (void)v, (void)n, (void)name, (void)e;
+    return FKV_OK;
+}
+
+static fkv_status cpu_wait(struct fkv_backend *b)
+{
+    (void)b;
+    return FKV_OK;
+}
+
 /* ---- the table -------------------------------------------------------------------------------------------------------------- */
 
 static const struct fkv_ops cpu_ops = {
@@ -144,6 +199,14 @@ static const struct fkv_ops cpu_ops = {
     .select_common = cpu_select_common,
     .gather = cpu_gather,
     .retain = cpu_retain,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .write = cpu_write,
+    .read = cpu_read,
+    .discard = cpu_discard,
+    .load_weight = cpu_load_weight,
+    .load_vector = cpu_load_vector,
+    .wait = cpu_wait,
     .kv_create = cpu_kv_create,
     .kv_destroy = cpu_kv_destroy,
     .kv_assign = cpu_kv_assign,
@@ -168,6 +231,7 @@ fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, c
     struct cpu_backend *b = calloc(1, sizeof *b);
     if (!b) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the CPU back end");
     b->base.ops = &cpu_ops;
+    b->base.device = cpu_ops.name;
     b->base.exact = exact;
     b->max_cols = (max_cols + 255) & ~255;
     b->k = fkv_simd_kernels(level);

@@ -73,7 +73,7 @@ void cpu_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv
 void cpu_select(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows);
 void cpu_select_common(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows);
 
-fkv_status cpu_kv_create(struct fkv_backend *b, struct fkv_kv_store **s, int heads, int d, int k_type, int v_type, int capacity);
+fkv_status cpu_kv_create(struct fkv_backend *b, struct fkv_kv_store **s, int heads, int d, int k_type, int v_type, int capacity, bool whole);
 void cpu_kv_destroy(struct fkv_kv_store *s);
 void cpu_kv_assign(struct fkv_kv_store *s, const struct fkv_kv_store *from);
 void cpu_kv_cut(struct fkv_kv_store *s, int head, int n);

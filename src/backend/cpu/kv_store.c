@@ -5,8 +5,9 @@
 #include "backend/cpu/cpu_backend.h"
 #include "base/memory.h"
 
-fkv_status cpu_kv_create(struct fkv_backend *b, struct fkv_kv_store **store, int heads, int d, int k_type, int v_type, int capacity)
+fkv_status cpu_kv_create(struct fkv_backend *b, struct fkv_kv_store **store, int heads, int d, int k_type, int v_type, int capacity, bool whole)
 {
+    (void)whole; /* pages are taken as entries come */
     const size_t tiles = ((size_t)capacity + FKV_TILE - 1) / FKV_TILE;
     struct fkv_kv_store *s = calloc(1, sizeof *s + (size_t)heads * sizeof s->head[0]);
     if (!s) return FKV_ERROR_MEMORY;
