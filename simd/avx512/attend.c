@@ -2,7 +2,7 @@
 #include "simd/avx512/cells_f32.h"
 #include "simd/avx512/exponential.h"
 #include "simd/avx512/avx512.h"
-#include "simd/avx512/tile.h"
+#include "simd/avx512/tile.inc"
 
 static tile_function *const *multiply_stored(int type, bool shared)
 {
@@ -26,6 +26,6 @@ static inline void store_weights(float *s, int j, __m512 a, __m512 b)
     _mm512_store_ps(s + j + 16, b);
 }
 
-#include "simd/avx512/attend_body.h"
+#include "simd/avx512/attend_body.inc"
 
 void fkv_attend_avx512(const struct fkv_attend *a) { attend(a); }

@@ -4,7 +4,7 @@
 #include "simd/avx512/avx512.h"
 #include "simd/avx512/exponential.h"
 #include "simd/avx512/lanes.h"
-#include "simd/avx512/tile.h"
+#include "simd/avx512/tile.inc"
 
 #include <float.h>
 #include <math.h>

@@ -9,7 +9,7 @@ enum { STEP_VALUES = 2 };
 
 static inline __m512 multiply_add(__m512 sum, __m512i cell, __m512i row) { return _mm512_dpbf16_ps(sum, (__m512bh)cell, (__m512bh)row); }
 
-#include "simd/avx512/tile.h"
+#include "simd/avx512/tile.inc"
 
 static inline __m512i pack_bf16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 
@@ -80,7 +80,7 @@ static inline __m512 weight(__m512 x) { return exp2_rough(x); }
 
 static inline void store_weights(float *s, int j, __m512 a, __m512 b) { _mm512_store_si512((fkv_bf16 *)s + j, pack_bf16(a, b)); }
 
-#include "simd/avx512/attend_body.h"
+#include "simd/avx512/attend_body.inc"
 
 void fkv_attend_avx512bf16(const struct fkv_attend *a)
 {
