@@ -72,6 +72,7 @@ struct fkv_backend;
 struct fkv_run {
     struct fkv_backend *b;
     int thread;
+    double *stage_s;      /* [FKV_N_STAGES] thread 0 adds its wall time by stage */
 };
 
 struct fkv_ops {
@@ -149,7 +150,6 @@ struct fkv_backend {
     struct fkv_error error;   /* why `wait` failed; "" as long as it did not */
     bool exact;               /* the fp32 check path */
     int work_type;            /* enum fkv_kv_elem: what K and V are while a layer is prefilled, unless the cache's type says otherwise */
-    double stage_s[FKV_N_STAGES]; /* wall time of thread 0 by stage, since the caller set it to zero */
 };
 
 /* The CPU back end. isa: NULL for FASTKV_ISA or the best there is. max_cols: longest input row of any product. */

@@ -229,7 +229,7 @@ static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
     extend_angles(s, first + n);
     s->have_logits = false;
     memcpy(s->ids + first, ids, n * sizeof *ids);
-    memset(s->e->backend->stage_s, 0, sizeof s->e->backend->stage_s);
+    memset(s->f.stage_s, 0, sizeof s->f.stage_s);
     const fkv_status status = fkv_prefill(&s->f, ids, (int)n, (int)first);
     if (status != FKV_OK) {
         cut_to(s, first);
@@ -240,7 +240,7 @@ static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
     s->have_logits = true;
     s->stats.prefill_s += now_s() - t0;
     s->stats.prefill_tokens += n;
-    for (int i = 0; i < FKV_N_STAGES; i++) s->stats.stage_s[i] = s->e->backend->stage_s[i];
+    for (int i = 0; i < FKV_N_STAGES; i++) s->stats.stage_s[i] = s->f.stage_s[i];
     return FKV_OK;
 }
 

@@ -54,11 +54,13 @@ struct prefill {
     uint64_t done, all;           /* progress, in multiply-adds */
 };
 
+static struct fkv_run run_of(struct fkv_forward *f, int thread) { return (struct fkv_run){f->b, thread, f->stage_s}; }
+
 static struct fkv_block block_of(struct prefill *p, int thread)
 {
-    const struct fkv_forward *f = p->f;
+    struct fkv_forward *f = p->f;
     const struct fkv_block_buffers *b = f->block;
-    return (struct fkv_block){{f->b, thread}, &f->model->h, &f->rope, f->x + (size_t)p->row * (size_t)f->model->h.d_model, f->pos + p->row, p->rows,
+    return (struct fkv_block){run_of(f, thread), &f->model->h, &f->rope, f->x + (size_t)p->row * (size_t)f->model->h.d_model, f->pos + p->row, p->rows,
                               b->q, b->k, b->v, b->att, b->ff};
 }
 
@@ -69,7 +71,7 @@ static float attention_scale(const struct fkv_hparams *h) { return 1.0f / sqrtf(
 static void embed_region(void *arg, int thread)
 {
     struct prefill *p = arg;
-    struct fkv_run r = {p->f->b, thread};
+    struct fkv_run r = run_of(p->f, thread);
     r.b->ops->embed(&r, &p->f->model->token_embd, p->ids, p->n, p->f->x);
 }
 
@@ -113,7 +115,7 @@ static void select_region(void *arg, int thread)
     const struct fkv_hparams *h = &f->model->h;
     const struct fkv_ops *ops = f->b->ops;
     const struct fkv_layer_plan *plan = &p->plan;
-    struct fkv_run r = {f->b, thread};
+    struct fkv_run r = run_of(f, thread);
     const int window = f->kv->window;
     if (plan->ranking == FKV_RANK_WINDOW && (plan->keep < p->n || p->going_on == CHOSEN_ROWS)) {
         const struct fkv_scoring how = {window, f->kv->pool_avg, f->kv->pool_kernel, attention_scale(h)};
@@ -127,7 +129,7 @@ static void select_region(void *arg, int thread)
 static void gather_region(void *arg, int thread)
 {
     struct prefill *p = arg;
-    struct fkv_run r = {p->f->b, thread};
+    struct fkv_run r = run_of(p->f, thread);
     r.b->ops->gather(&r, p->f->x, (size_t)p->f->model->h.d_model, p->f->chosen, p->rows);
 }
 
@@ -141,7 +143,7 @@ static void head(struct fkv_run *r, const struct fkv_forward *f, const float *x)
 static void head_region(void *arg, int thread)
 {
     struct prefill *p = arg;
-    struct fkv_run r = {p->f->b, thread};
+    struct fkv_run r = run_of(p->f, thread);
     head(&r, p->f, p->f->x + (size_t)(p->n - 1) * (size_t)p->f->model->h.d_model);
 }
 
@@ -326,7 +328,7 @@ static void decode_region(void *arg, int thread)
     struct fkv_forward *f = d->f;
     const struct fkv_model *m = f->model;
     const struct fkv_block_buffers *buffers = f->block;
-    struct fkv_block b = {{f->b, thread}, &m->h, &f->rope, f->x, &d->pos, 1, buffers->q, buffers->k, buffers->v, buffers->att, buffers->ff};
+    struct fkv_block b = {run_of(f, thread), &m->h, &f->rope, f->x, &d->pos, 1, buffers->q, buffers->k, buffers->v, buffers->att, buffers->ff};
     const struct fkv_ops *ops = f->b->ops;
     ops->embed(&b.run, &m->token_embd, &d->id, 1, f->x);
     for (int l = 0; l < m->h.n_layer; l++) {

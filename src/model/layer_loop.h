@@ -50,6 +50,7 @@ struct fkv_forward {
     int n_propagated, tsp_layer; /* -1 when all went on */
     bool pruned;                /* something was dropped or not propagated */
     uint64_t kv_peak_bytes;
+    double stage_s[FKV_N_STAGES]; /* wall time of thread 0 by stage, since the owner set it to zero */
 
     fkv_progress progress;
     void *progress_user;

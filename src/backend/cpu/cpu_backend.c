@@ -18,7 +18,7 @@ double cpu_clock(void)
 
 void cpu_stage(struct fkv_run *r, enum fkv_stage stage, double t0)
 {
-    if (r->thread == 0) r->b->stage_s[stage] += cpu_clock() - t0;
+    if (r->thread == 0) r->stage_s[stage] += cpu_clock() - t0;
 }
 
 /* ---- ISA level ------------------------------------------------------------------------------------------------------------ */
