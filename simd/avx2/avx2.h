@@ -48,6 +48,27 @@ INLINE __m256i first_lanes(int count)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+/* The first `count` of 8 floats, then zeros. vmaskmovps would do, but its stores take tens of cycles on AMD, and emulators read
+   behind its mask. */
+INLINE __m256 load_first(const void *p, int count)
+{
+    if (count >= 8) return _mm256_loadu_ps(p);
+    float lanes[8] = {0};
+    memcpy(lanes, p, (size_t)count * 4);
+    return _mm256_loadu_ps(lanes);
+}
+
+INLINE void store_first(void *p, int count, __m256 v)
+{
+    if (count >= 8) {
+        _mm256_storeu_ps(p, v);
+        return;
+    }
+    float lanes[8];
+    _mm256_storeu_ps(lanes, v);
+    memcpy(p, lanes, (size_t)count * 4);
+}
+
 /* v[i] lane j becomes v[j] lane i. */
 INLINE void transpose_8x8(__m256i v[8])
 {

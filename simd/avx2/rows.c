@@ -1,4 +1,4 @@
-/* Operations on rows, 8 lanes at a time. Tails are masked loads and stores. */
+/* Operations on rows, 8 lanes at a time; the last vector may be short. */
 #include <math.h>
 
 #include "simd/avx2/avx2.h"
@@ -15,14 +15,13 @@ void fkv_rms_norm_avx2(const float *x, const float *w, int n, float eps, float *
             sum[i] = _mm256_fmadd_ps(v, v, sum[i]);
         }
     for (; j < n; j += 8) {
-        const __m256 v = _mm256_maskload_ps(x + j, first_lanes(n - j));
+        const __m256 v = load_first(x + j, n - j);
         sum[0] = _mm256_fmadd_ps(v, v, sum[0]);
     }
     const float squares = horizontal_sum(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
     const __m256 by = _mm256_set1_ps(1.0f / sqrtf(squares / (float)n + eps));
     for (j = 0; j < n; j += 8) {
-        const __m256i in = first_lanes(n - j);
-        _mm256_maskstore_ps(y + j, in, _mm256_mul_ps(_mm256_mul_ps(_mm256_maskload_ps(x + j, in), by), _mm256_maskload_ps(w + j, in)));
+        store_first(y + j, n - j, _mm256_mul_ps(_mm256_mul_ps(load_first(x + j, n - j), by), load_first(w + j, n - j)));
     }
 }
 
@@ -61,12 +60,11 @@ void fkv_rope_half_avx2(float *x, int heads, int d, int n_rot, const float *cos_
 void fkv_rope_pair_avx2(float *x, int heads, int d, int n_rot, const float *cos_sin)
 {
     for (int i = 0; i < n_rot; i += 8) {
-        const __m256i in = first_lanes(n_rot - i);
-        const __m256 cs = _mm256_maskload_ps(cos_sin + i, in), c = _mm256_moveldup_ps(cs), s = _mm256_movehdup_ps(cs);
+        const __m256 cs = load_first(cos_sin + i, n_rot - i), c = _mm256_moveldup_ps(cs), s = _mm256_movehdup_ps(cs);
         for (int h = 0; h < heads; h++) {
             float *at = x + (size_t)h * (size_t)d + i;
-            const __m256 v = _mm256_maskload_ps(at, in);
-            _mm256_maskstore_ps(at, in, _mm256_fmaddsub_ps(v, c, _mm256_mul_ps(_mm256_permute_ps(v, 0xb1), s)));
+            const __m256 v = load_first(at, n_rot - i);
+            store_first(at, n_rot - i, _mm256_fmaddsub_ps(v, c, _mm256_mul_ps(_mm256_permute_ps(v, 0xb1), s)));
         }
     }
 }
@@ -76,17 +74,15 @@ void fkv_swiglu_avx2(const float *gate, const float *up, int n, float *y)
 {
     const __m256 one = _mm256_set1_ps(1.0f);
     for (int j = 0; j < n; j += 8) {
-        const __m256i in = first_lanes(n - j);
-        const __m256 g = _mm256_maskload_ps(gate + j, in), u = _mm256_maskload_ps(up + j, in);
+        const __m256 g = load_first(gate + j, n - j), u = load_first(up + j, n - j);
         const __m256 keep = _mm256_cmp_ps(g, _mm256_set1_ps(-88.0f), _CMP_NLT_UQ), e = exp_8(_mm256_sub_ps(_mm256_setzero_ps(), g));
-        _mm256_maskstore_ps(y + j, in, _mm256_mul_ps(_mm256_and_ps(_mm256_div_ps(g, _mm256_add_ps(one, e)), keep), u));
+        store_first(y + j, n - j, _mm256_mul_ps(_mm256_and_ps(_mm256_div_ps(g, _mm256_add_ps(one, e)), keep), u));
     }
 }
 
 void fkv_add_avx2(const float *x, int n, float *y)
 {
     for (int j = 0; j < n; j += 8) {
-        const __m256i in = first_lanes(n - j);
-        _mm256_maskstore_ps(y + j, in, _mm256_add_ps(_mm256_maskload_ps(y + j, in), _mm256_maskload_ps(x + j, in)));
+        store_first(y + j, n - j, _mm256_add_ps(load_first(y + j, n - j), load_first(x + j, n - j)));
     }
 }

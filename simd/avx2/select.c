@@ -28,16 +28,15 @@ static float softmax_terms(float *x, int n)
 {
     __m256 top = _mm256_set1_ps(-INFINITY), sum = _mm256_setzero_ps();
     for (int j = 0; j < n; j += 8) {
-        const __m256i in = first_lanes(n - j);
-        top = _mm256_max_ps(_mm256_blendv_ps(top, _mm256_maskload_ps(x + j, in), _mm256_castsi256_ps(in)), top);
+        const __m256 in = _mm256_castsi256_ps(first_lanes(n - j));
+        top = _mm256_max_ps(_mm256_blendv_ps(top, load_first(x + j, n - j), in), top);
     }
     const float largest = horizontal_max(top);
     const __m256 max = _mm256_set1_ps(largest == -INFINITY ? 0 : largest);
     for (int j = 0; j < n; j += 8) {
-        const __m256i in = first_lanes(n - j);
-        const __m256 e = exp_8(_mm256_sub_ps(_mm256_maskload_ps(x + j, in), max));
-        _mm256_maskstore_ps(x + j, in, e);
-        sum = _mm256_add_ps(sum, _mm256_and_ps(e, _mm256_castsi256_ps(in)));
+        const __m256 e = exp_8(_mm256_sub_ps(load_first(x + j, n - j), max));
+        store_first(x + j, n - j, e);
+        sum = _mm256_add_ps(sum, _mm256_and_ps(e, _mm256_castsi256_ps(first_lanes(n - j))));
     }
     const float total = horizontal_sum(sum);
     return total == 0 ? 0 : 1.0f / total;
@@ -48,10 +47,10 @@ void fkv_window_sums_avx2(float *logits, size_t ld, int w, int n, float *sums)
     float inverse[FKV_MAX_WINDOW];
     for (int i = 0; i < w; i++) inverse[i] = softmax_terms(logits + (size_t)i * ld, n - w + i + 1);
     for (int j = 0; j < n - w; j += 8) {
-        const __m256i in = first_lanes(n - w - j);
+        const int count = n - w - j;
         __m256 s = _mm256_setzero_ps();
-        for (int i = 0; i < w; i++) s = _mm256_fmadd_ps(_mm256_maskload_ps(logits + (size_t)i * ld + j, in), _mm256_set1_ps(inverse[i]), s);
-        _mm256_maskstore_ps(sums + j, in, s);
+        for (int i = 0; i < w; i++) s = _mm256_fmadd_ps(load_first(logits + (size_t)i * ld + j, count), _mm256_set1_ps(inverse[i]), s);
+        store_first(sums + j, count, s);
     }
 }
 
@@ -100,20 +99,18 @@ void fkv_pool_avg_avx2(const float *x, int n, int kernel, float *y)
 
 /* ---- top k ------------------------------------------------------------------------------------------------------------------ */
 
-/* -0 becomes +0, negative numbers get their lower bits flipped, a NaN the lowest key of all. */
-INLINE __m256i order_keys(__m256 x)
+/* -0 becomes +0, negative numbers get their lower bits flipped, a NaN the lowest key of all. They travel as floats: moved,
+   never computed with. */
+INLINE __m256 order_keys(__m256 x)
 {
     const __m256i b = _mm256_castps_si256(_mm256_add_ps(x, _mm256_setzero_ps()));
-    const __m256i key = _mm256_xor_si256(b, _mm256_srli_epi32(_mm256_srai_epi32(b, 31), 1));
-    return _mm256_blendv_epi8(key, _mm256_set1_epi32(INT32_MIN), _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+    const __m256 key = _mm256_castsi256_ps(_mm256_xor_si256(b, _mm256_srli_epi32(_mm256_srai_epi32(b, 31), 1)));
+    return _mm256_blendv_ps(key, _mm256_castsi256_ps(_mm256_set1_epi32(INT32_MIN)), _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
 }
 
 static void make_keys(const float *x, int n, int32_t *keys)
 {
-    for (int j = 0; j < n; j += 8) {
-        const __m256i in = first_lanes(n - j);
-        _mm256_maskstore_epi32(keys + j, in, order_keys(_mm256_maskload_ps(x + j, in)));
-    }
+    for (int j = 0; j < n; j += 8) store_first(keys + j, n - j, order_keys(load_first(x + j, n - j)));
 }
 
 static int count_above(const int32_t *keys, int n, int32_t limit)
@@ -150,7 +147,7 @@ void fkv_top_k_avx2(const float *x, int n, int k, uint32_t *scratch, int32_t *in
     const __m256i tv = _mm256_set1_epi32(t);
     int ties = k - count_above(keys, n, t), out = 0;
     for (int j = 0; j < n; j += 8) {
-        const __m256i in = first_lanes(n - j), v = _mm256_maskload_epi32(keys + j, in);
+        const __m256i in = first_lanes(n - j), v = _mm256_castps_si256(load_first(keys + j, n - j));
         unsigned take = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_and_si256(in, _mm256_cmpgt_epi32(v, tv))));
         unsigned tie = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_and_si256(in, _mm256_cmpeq_epi32(v, tv))));
         for (; tie && ties > 0; ties--, tie &= tie - 1) take |= tie & -tie;
