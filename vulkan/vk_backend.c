@@ -1,14 +1,188 @@
+/* The Vulkan back end: its scratch and its table of operations. */
 #include "vulkan/vk_backend.h"
 
-#include "vulkan/context.h"
+#include <stdlib.h>
 
-fkv_status fkv_vulkan_backend_create(struct fkv_backend **b, const char *device, bool exact, int max_cols, struct fkv_error *e)
+#include "vulkan/vk_internal.h"
+
+/* ---- where activations lie ---------------------------------------------------------------------------------------------------------------- */
+
+static fkv_status vk_alloc_op(struct fkv_backend *base, float **x, size_t n, bool whole)
 {
-    struct vk_context c = {0};
-    (void)b, (void)exact, (void)max_cols;
-    const fkv_status status = vk_context_open(&c, device, e);
-    if (status != FKV_OK) return status;
-    fkv_fail(e, FKV_ERROR_UNSUPPORTED, "device %s (%s): this version only lists Vulkan devices", device, c.properties.deviceName);
-    vk_context_close(&c);
-    return FKV_ERROR_UNSUPPORTED;
+    struct vk_context *c = &((struct vk_backend *)base)->c;
+    (void)whole;
+    if (!vk_enter(c, 0)) return c->status;
+    const bool ok = vk_alloc_floats(c, n, x);
+    vk_leave(c);
+    return ok ? FKV_OK : FKV_ERROR_MEMORY;
+}
+
+static void vk_free_op(struct fkv_backend *base, float *x, size_t n)
+{
+    struct vk_context *c = &((struct vk_backend *)base)->c;
+    (void)n;
+    if (!vk_enter(c, 0)) return; /* what a lost device holds goes with it */
+    vk_finish(c);
+    vk_free_floats(c, x);
+    vk_leave(c);
+}
+
+static void vk_write(struct fkv_backend *base, float *x, const float *from, size_t n)
+{
+    struct vk_context *c = &((struct vk_backend *)base)->c;
+    if (!vk_enter(c, 0)) return;
+    const struct vk_slice to = vk_floats(c, x, n);
+    vk_leave(c);
+    vk_write_slice(c, to, from);
+}
+
+static const float *vk_read(struct fkv_backend *base, const float *x, size_t n, float *copy)
+{
+    struct vk_context *c = &((struct vk_backend *)base)->c;
+    if (!vk_enter(c, 0)) return copy;
+    vk_download(c, vk_floats(c, x, n), copy);
+    vk_leave(c);
+    return copy;
+}
+
+static void vk_discard(struct fkv_backend *base, float *x, size_t n) { (void)base, (void)x, (void)n; }
+
+static fkv_status vk_wait(struct fkv_backend *base)
+{
+    struct vk_context *c = &((struct vk_backend *)base)->c;
+    if (vk_enter(c, 0)) {
+        vk_finish(c);
+        vk_leave(c);
+    }
+    if (!vk_ok(c)) base->error = c->error;
+    return c->status;
+}
+
+/* ---- scratch --------------------------------------------------------------------------------------------------------------------------------- */
+
+enum { MOST_LOGIT_BYTES = 64 << 20 };
+
+static void free_scratch(struct vk_backend *b)
+{
+    struct vk_slice *all[] = {&b->part, &b->logits, &b->stats, &b->sums, &b->total, &b->work, &b->found};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) vk_free(&b->c, all[i]);
+}
+
+static bool alloc_scratch(struct vk_backend *b)
+{
+    struct vk_context *c = &b->c;
+    const uint64_t n = (uint64_t)b->n_entries, heads = (uint64_t)b->n_head, w = (uint64_t)b->window;
+    const uint64_t fit = MOST_LOGIT_BYTES / (w * n * 4);
+    b->logit_heads = fit < 1 ? 1 : fit < heads ? (int)fit : (int)heads;
+    return vk_alloc(c, heads * (n / VK_PIECE + 1) * (FKV_MAX_HEAD + 2) * 4, &b->part) && vk_alloc(c, (uint64_t)b->logit_heads * w * n * 4, &b->logits) &&
+           vk_alloc(c, (uint64_t)b->logit_heads * w * 2 * 4, &b->stats) && vk_alloc(c, heads * n * 4, &b->sums) && vk_alloc(c, n * 4, &b->total) &&
+           vk_alloc(c, heads * (4 * 256 + 10 + 2 * (n / 2048 + 1)) * 4, &b->work) && vk_alloc(c, heads * n * 4, &b->found) &&
+           vk_commands_reserve(c, heads * (n + 2) * 4);
+}
+
+static fkv_status vk_prepare(struct fkv_backend *base, int n_entries, int n_head, int window)
+{
+    struct vk_backend *b = (struct vk_backend *)base;
+    if (!vk_enter(&b->c, 0)) return b->c.status;
+    bool ok = true;
+    if (n_entries > b->n_entries || n_head > b->n_head || window > b->window) {
+        vk_finish(&b->c);
+        free_scratch(b);
+        b->n_entries = n_entries > b->n_entries ? n_entries : b->n_entries;
+        b->n_head = n_head > b->n_head ? n_head : b->n_head;
+        b->window = window > b->window ? window : b->window;
+        ok = alloc_scratch(b);
+        if (!ok) {
+            free_scratch(b);
+            b->n_entries = b->n_head = b->window = 0;
+        }
+    }
+    vk_leave(&b->c);
+    return ok ? FKV_OK : FKV_ERROR_MEMORY;
+}
+
+/* ---- the table ------------------------------------------------------------------------------------------------------------------------------- */
+
+static void vk_destroy(struct fkv_backend *base)
+{
+    struct vk_backend *b = (struct vk_backend *)base;
+    if (!b) return;
+    vk_commands_destroy(&b->c);
+    vk_pipelines_destroy(&b->c);
+    vk_memory_destroy(&b->c);
+    vk_context_close(&b->c);
+    for (struct vk_weight *w = b->weights, *next; w; w = next) {
+        next = w->next;
+        free(w);
+    }
+    fkv_team_destroy(base->team);
+    free(b);
+}
+
+static const struct fkv_ops vk_ops = {
+    .name = "vulkan",
+    .embed = vk_embed,
+    .product = vk_product,
+    .gated = vk_gated,
+    .head_norm = vk_head_norm,
+    .rope = vk_rope,
+    .kv_append = vk_kv_append,
+    .attend = vk_attend,
+    .score = vk_score,
+    .select = vk_select,
+    .select_common = vk_select_common,
+    .gather = vk_gather,
+    .retain = vk_retain,
+    .alloc = vk_alloc_op,
+    .free = vk_free_op,
+    .write = vk_write,
+    .read = vk_read,
+    .discard = vk_discard,
+    .load_weight = vk_load_weight,
+    .load_vector = vk_load_vector,
+    .wait = vk_wait,
+    .kv_create = vk_kv_create,
+    .kv_destroy = vk_kv_destroy,
+    .kv_assign = vk_kv_assign,
+    .kv_cut = vk_kv_cut,
+    .kv_count = vk_kv_count,
+    .kv_bytes = vk_kv_bytes,
+    .prepare = vk_prepare,
+    .destroy = vk_destroy,
+};
+
+static bool create_parts(struct vk_backend *b)
+{
+    struct vk_context *c = &b->c;
+    const uint64_t block = (uint64_t)FKV_BLOCK_ROWS * (uint64_t)b->max_cols * sizeof(float);
+    if (!vk_memory_create(c)) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "memory");
+    if (!vk_pipelines_create(c) || !vk_commands_create(c)) return false;
+    if (vk_alloc(c, block, &b->normed) && vk_alloc(c, block, &b->up)) return true;
+    return vk_check(c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "activations");
+}
+
+fkv_status fkv_vulkan_backend_create(struct fkv_backend **backend, const char *device, bool exact, int max_cols, struct fkv_error *e)
+{
+    struct vk_backend *b = calloc(1, sizeof *b);
+    if (!b) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the Vulkan back end");
+    b->base.ops = &vk_ops;
+    b->base.exact = exact;
+    b->base.work_type = exact ? FKV_ELEM_F32 : FKV_ELEM_F16;
+    b->max_cols = max_cols;
+    fkv_status status = fkv_team_create(&b->base.team, 1, e); /* one thread records */
+    if (status == FKV_OK) status = vk_context_open(&b->c, device, e);
+    if (status != FKV_OK) {
+        fkv_team_destroy(b->base.team);
+        free(b);
+        return status;
+    }
+    b->base.device = b->c.properties.deviceName;
+    b->base.isa = "vulkan";
+    if (!create_parts(b)) {
+        status = fkv_fail(e, b->c.status, "%s", b->c.error.text);
+        vk_destroy(&b->base);
+        return status;
+    }
+    *backend = &b->base;
+    return FKV_OK;
 }

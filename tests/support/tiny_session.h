@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -13,12 +14,15 @@
 #include "fastkv.h"
 #include "support/tiny_model.h"
 
+/* The engine runs on FKV_TEST_DEVICE where that is set. */
 static inline fkv_engine *tiny_engine(const struct tiny_model *m, const struct fkv_engine_params *p)
 {
     char path[64], err[FKV_ERROR_BYTES];
     fkv_engine *e = NULL;
+    struct fkv_engine_params params = *p;
+    params.device = getenv("FKV_TEST_DEVICE");
     tiny_model_write(m, path);
-    const fkv_status status = fkv_engine_open(&e, path, p, err);
+    const fkv_status status = fkv_engine_open(&e, path, &params, err);
     unlink(path);
     if (status != FKV_OK) fail_msg("%s", err);
     return e;

@@ -1,0 +1,302 @@
+#define _GNU_SOURCE
+#include "vulkan/commands.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    UPLOAD_BYTES = 4 << 20,
+    DOWNLOAD_BYTES = 1 << 20,
+    SETS_PER_POOL = 256,
+    MOST_GROUPS = 65535,        /* of one dimension, on any device */
+};
+static const double submit_s = 0.25, first_budget = 1e9, least_budget = 1e8;
+
+struct vk_commands {
+    pthread_mutex_t lock;
+    VkCommandPool pool;
+    VkCommandBuffer *buffer;    /* [n_buffers], of which n_used are recorded since the last wait */
+    int n_buffers, n_used;
+    bool recording;             /* buffer[n_used - 1] is open */
+    VkFence fence;
+    VkDescriptorPool *sets;     /* [n_pools] */
+    int n_pools;
+    uint32_t n_sets;            /* taken since the last wait, of all pools */
+    struct vk_host_buffer upload, download;
+    uint64_t uploaded;          /* bytes of `upload` in use since the last wait */
+    double budget;              /* work of one submission */
+    double recorded, submitted; /* work in the open buffer; handed over since the last wait */
+    double since;               /* time of the first submission since the last wait */
+};
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- creation ------------------------------------------------------------------------------------------------------------------------ */
+
+bool vk_commands_create(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands = calloc(1, sizeof *m);
+    if (!m) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "commands");
+    pthread_mutex_init(&m->lock, NULL);
+    m->budget = first_budget;
+    const VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, .queueFamilyIndex = c->family};
+    const VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+    if (!vk_check(c, c->vk.vkCreateCommandPool(c->device, &pool, NULL, &m->pool), "command pool")) return false;
+    if (!vk_check(c, c->vk.vkCreateFence(c->device, &fence, NULL, &m->fence), "fence")) return false;
+    if (!vk_host_buffer_create(c, &m->upload, UPLOAD_BYTES, false) || !vk_host_buffer_create(c, &m->download, DOWNLOAD_BYTES, true))
+        return vk_check(c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "buffers that host and device share");
+    return true;
+}
+
+void vk_commands_destroy(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    if (!m) return;
+    c->vk.vkDeviceWaitIdle(c->device);
+    vk_host_buffer_destroy(c, &m->upload);
+    vk_host_buffer_destroy(c, &m->download);
+    for (int i = 0; i < m->n_pools; i++) c->vk.vkDestroyDescriptorPool(c->device, m->sets[i], NULL);
+    c->vk.vkDestroyFence(c->device, m->fence, NULL);
+    c->vk.vkDestroyCommandPool(c->device, m->pool, NULL);
+    pthread_mutex_destroy(&m->lock);
+    free(m->sets);
+    free(m->buffer);
+    free(m);
+    c->commands = NULL;
+}
+
+/* ---- command buffers --------------------------------------------------------------------------------------------------------------------- */
+
+static bool add_buffer(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    VkCommandBuffer *more = realloc(m->buffer, (size_t)(m->n_buffers + 1) * sizeof(VkCommandBuffer));
+    if (!more) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "command buffer");
+    m->buffer = more;
+    const VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, .commandPool = m->pool, .commandBufferCount = 1};
+    if (!vk_check(c, c->vk.vkAllocateCommandBuffers(c->device, &info, &m->buffer[m->n_buffers]), "command buffer")) return false;
+    m->n_buffers++;
+    return true;
+}
+
+/* The open command buffer; VK_NULL_HANDLE after a failure. */
+static VkCommandBuffer recording(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    if (!vk_ok(c)) return VK_NULL_HANDLE;
+    if (m->recording) return m->buffer[m->n_used - 1];
+    if (m->n_used == m->n_buffers && !add_buffer(c)) return VK_NULL_HANDLE;
+    const VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
+    if (!vk_check(c, c->vk.vkBeginCommandBuffer(m->buffer[m->n_used], &begin), "recording")) return VK_NULL_HANDLE;
+    m->recording = true;
+    return m->buffer[m->n_used++];
+}
+
+static void submit(struct vk_context *c, VkFence fence)
+{
+    struct vk_commands *m = c->commands;
+    VkSubmitInfo info = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO};
+    if (m->recording) {
+        m->recording = false;
+        if (!vk_check(c, c->vk.vkEndCommandBuffer(m->buffer[m->n_used - 1]), "recording")) return;
+        info.commandBufferCount = 1;
+        info.pCommandBuffers = &m->buffer[m->n_used - 1];
+    }
+    if (m->submitted == 0) m->since = now_s();
+    m->submitted += m->recorded;
+    m->recorded = 0;
+    vk_check(c, c->vk.vkQueueSubmit(c->queue, 1, &info, fence), "submission");
+}
+
+/* The rate of work shown since the last wait bounds the submissions to come. */
+static void learn_rate(struct vk_commands *m)
+{
+    const double t = now_s() - m->since;
+    if (m->submitted > least_budget && t > 1e-4) m->budget = m->submitted / t * submit_s;
+    if (m->budget < least_budget) m->budget = least_budget;
+    m->submitted = 0;
+}
+
+void vk_finish(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    if (!vk_ok(c) || m->n_used == 0) return;
+    submit(c, m->fence);
+    if (!vk_ok(c) || !vk_check(c, c->vk.vkWaitForFences(c->device, 1, &m->fence, VK_TRUE, UINT64_MAX), "waiting")) return;
+    learn_rate(m);
+    VkResult r = c->vk.vkResetFences(c->device, 1, &m->fence);
+    if (r == VK_SUCCESS) r = c->vk.vkResetCommandPool(c->device, m->pool, 0);
+    for (int i = 0; r == VK_SUCCESS && i < m->n_pools; i++) r = c->vk.vkResetDescriptorPool(c->device, m->sets[i], 0);
+    vk_check(c, r, "rewinding");
+    m->n_used = 0;
+    m->n_sets = 0;
+    m->uploaded = 0;
+}
+
+void vk_barrier(struct vk_context *c)
+{
+    const VkCommandBuffer b = recording(c);
+    const VkPipelineStageFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+    const VkMemoryBarrier all = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+                                 .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT};
+    if (b) c->vk.vkCmdPipelineBarrier(b, stages, stages, 0, 1, &all, 0, NULL, 0, NULL);
+}
+
+/* ---- operations ------------------------------------------------------------------------------------------------------------------------------ */
+
+static uint64_t aligned(uint64_t bytes) { return (bytes + VK_ALIGNMENT - 1) & ~(uint64_t)(VK_ALIGNMENT - 1); }
+
+bool vk_enter(struct vk_context *c, uint64_t upload_bytes)
+{
+    struct vk_commands *m = c->commands;
+    pthread_mutex_lock(&m->lock);
+    const uint64_t wanted = upload_bytes ? aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT : 0;
+    if (m->uploaded + wanted > m->upload.bytes) vk_finish(c);
+    if (vk_ok(c) && wanted > m->upload.bytes && !vk_commands_reserve(c, upload_bytes)) vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "lists for the device");
+    if (!vk_ok(c)) {
+        pthread_mutex_unlock(&m->lock);
+        return false;
+    }
+    if (m->n_used) vk_barrier(c);
+    return true;
+}
+
+void vk_leave(struct vk_context *c) { pthread_mutex_unlock(&c->commands->lock); }
+
+bool vk_commands_reserve(struct vk_context *c, uint64_t upload_bytes)
+{
+    struct vk_commands *m = c->commands;
+    struct vk_host_buffer larger;
+    const uint64_t wanted = aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT;
+    if (wanted <= m->upload.bytes) return true;
+    vk_finish(c);
+    if (!vk_ok(c) || !vk_host_buffer_create(c, &larger, wanted, false)) return false;
+    vk_host_buffer_destroy(c, &m->upload);
+    m->upload = larger;
+    return true;
+}
+
+struct vk_slice vk_upload(struct vk_context *c, const void *data, uint64_t bytes)
+{
+    struct vk_commands *m = c->commands;
+    const struct vk_slice s = {m->upload.buffer, m->uploaded, bytes};
+    memcpy(m->upload.mapped + s.offset, data, bytes);
+    m->uploaded += aligned(bytes);
+    return s;
+}
+
+static VkDescriptorSet take_set(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    if (m->n_sets / SETS_PER_POOL == (uint32_t)m->n_pools) {
+        const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * VK_MAX_BINDINGS};
+        const VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = SETS_PER_POOL, .poolSizeCount = 1, .pPoolSizes = &size};
+        VkDescriptorPool *more = realloc(m->sets, (size_t)(m->n_pools + 1) * sizeof(VkDescriptorPool));
+        if (more) m->sets = more;
+        if (!vk_check(c, more ? c->vk.vkCreateDescriptorPool(c->device, &info, NULL, &m->sets[m->n_pools]) : VK_ERROR_OUT_OF_HOST_MEMORY, "descriptor pool"))
+            return set;
+        m->n_pools++;
+    }
+    const VkDescriptorSetLayout layout = vk_set_layout(c);
+    const VkDescriptorSetAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, .descriptorPool = m->sets[m->n_sets / SETS_PER_POOL],
+                                              .descriptorSetCount = 1, .pSetLayouts = &layout};
+    if (vk_check(c, c->vk.vkAllocateDescriptorSets(c->device, &info, &set), "descriptor set")) m->n_sets++;
+    return set;
+}
+
+/* What every shader's push constants begin with. */
+struct head {
+    uint32_t first_group, at[VK_MAX_BINDINGS];
+};
+
+/* A descriptor set for the call; fills head->at. Offsets are brought down to what the device allows. */
+static VkDescriptorSet bind(struct vk_context *c, const struct vk_call *call, struct head *head)
+{
+    const VkDescriptorSet set = take_set(c);
+    const uint64_t step = c->properties.limits.minStorageBufferOffsetAlignment > 4 ? c->properties.limits.minStorageBufferOffsetAlignment : 4;
+    VkDescriptorBufferInfo buffers[VK_MAX_BINDINGS];
+    VkWriteDescriptorSet writes[VK_MAX_BINDINGS];
+    uint32_t n = 0;
+    for (uint32_t i = 0; set && i < VK_MAX_BINDINGS; i++) {
+        const struct vk_slice *s = &call->bind[i];
+        if (!s->buffer) continue;
+        const uint64_t offset = s->offset & ~(step - 1), bytes = (s->offset - offset + s->bytes + 3) & ~(uint64_t)3;
+        if (bytes > c->max_range) {
+            c->status = fkv_fail(&c->error, FKV_ERROR_MEMORY, "Vulkan device %s: %s: a piece of %llu bytes, of which a shader can see %llu", c->properties.deviceName,
+                                 vk_shader_name(call->shader), (unsigned long long)bytes, (unsigned long long)c->max_range);
+            return VK_NULL_HANDLE;
+        }
+        head->at[i] = (uint32_t)((s->offset - offset) / 4);
+        buffers[n] = (VkDescriptorBufferInfo){s->buffer, offset, bytes};
+        writes[n] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, .dstSet = set, .dstBinding = i, .descriptorCount = 1,
+                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, .pBufferInfo = &buffers[n]};
+        n++;
+    }
+    if (set) c->vk.vkUpdateDescriptorSets(c->device, n, writes, 0, NULL);
+    return set;
+}
+
+void vk_dispatch(struct vk_context *c, const struct vk_call *call)
+{
+    struct vk_commands *m = c->commands;
+    if (!vk_ok(c) || call->groups == 0) return;
+    struct {
+        struct head head;
+        uint8_t own[VK_PUSH_BYTES - sizeof(struct head)];
+    } push = {0};
+    memcpy(push.own, call->push, call->push_bytes);
+    const VkDescriptorSet set = bind(c, call, &push.head);
+    const VkPipeline pipeline = vk_pipeline(c, call->shader, call->constants);
+    if (!set || !pipeline) return;
+    const double each = call->work / (double)call->groups, fit = each > 0 ? m->budget / each : MOST_GROUPS;
+    const uint64_t most = fit < 1 ? 1 : fit < MOST_GROUPS ? (uint64_t)fit : MOST_GROUPS;
+    for (uint64_t first = 0; first < call->groups; first += most) {
+        const uint64_t n = call->groups - first < most ? call->groups - first : most;
+        if (m->recorded > 0 && m->recorded + each * (double)n > m->budget) submit(c, VK_NULL_HANDLE);
+        const VkCommandBuffer b = recording(c);
+        if (!b) return;
+        push.head.first_group = (uint32_t)first;
+        c->vk.vkCmdBindPipeline(b, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+        c->vk.vkCmdBindDescriptorSets(b, VK_PIPELINE_BIND_POINT_COMPUTE, vk_pipeline_layout(c), 0, 1, &set, 0, NULL);
+        c->vk.vkCmdPushConstants(b, vk_pipeline_layout(c), VK_SHADER_STAGE_COMPUTE_BIT, 0, (uint32_t)(sizeof push.head + call->push_bytes), &push);
+        c->vk.vkCmdDispatch(b, (uint32_t)n, 1, 1);
+        m->recorded += each * (double)n;
+    }
+}
+
+void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCopy *regions, uint32_t n)
+{
+    const VkCommandBuffer b = recording(c);
+    if (b && n) c->vk.vkCmdCopyBuffer(b, from, to, n, regions);
+}
+
+void vk_fill_zero(struct vk_context *c, struct vk_slice s)
+{
+    const VkCommandBuffer b = recording(c);
+    if (b) c->vk.vkCmdFillBuffer(b, s.buffer, s.offset, s.bytes, 0);
+}
+
+bool vk_download(struct vk_context *c, struct vk_slice s, void *to)
+{
+    const struct vk_host_buffer *from = &c->commands->download;
+    const VkMemoryBarrier to_host = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT, .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
+    for (uint64_t done = 0; done < s.bytes; done += from->bytes) {
+        const uint64_t n = s.bytes - done < from->bytes ? s.bytes - done : from->bytes;
+        vk_barrier(c);
+        vk_copy(c, s.buffer, from->buffer, &(VkBufferCopy){s.offset + done, 0, n}, 1);
+        const VkCommandBuffer b = recording(c);
+        if (b) c->vk.vkCmdPipelineBarrier(b, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, NULL, 0, NULL);
+        vk_finish(c);
+        if (!vk_ok(c)) return false;
+        memcpy((uint8_t *)to + done, from->mapped, n);
+    }
+    return true;
+}

@@ -1,0 +1,50 @@
+/* commands.h: work recorded, submitted in bounded pieces, waited for.
+
+   An operation of the back end stands between vk_enter() and vk_leave(), which take the context's lock: sessions on several threads share it.
+   Dispatches within an operation run side by side until vk_barrier().
+
+   Watchdogs reset a device whose submission takes seconds. Every dispatch says how much work it is, a long one is cut into several, and a
+   submission closes when its work is estimated at a quarter of a second, by the rate the device has shown so far. */
+#ifndef FKV_VULKAN_COMMANDS_H
+#define FKV_VULKAN_COMMANDS_H
+
+#include "vulkan/memory.h"
+#include "vulkan/pipelines.h"
+
+/* One dispatch: see shaders/common.glsl. */
+struct vk_call {
+    enum vk_shader shader;
+    uint32_t constants[VK_MAX_CONSTANTS];
+    struct vk_slice bind[VK_MAX_BINDINGS]; /* empty: the shader has no such binding */
+    const void *push;                      /* the shader's own push constants, words */
+    size_t push_bytes;
+    uint64_t groups;
+    double work;                           /* multiply-adds, or values moved, of all groups together */
+};
+
+bool vk_commands_create(struct vk_context *c);
+void vk_commands_destroy(struct vk_context *c);
+/* Makes room for operations that upload up to so many bytes. false: no memory, and the old room stays. */
+bool vk_commands_reserve(struct vk_context *c, uint64_t upload_bytes);
+
+/* Begins an operation after everything before it, with room for uploads of that many bytes and VK_MAX_UPLOADS pieces. false, and nothing
+   begun, when the device has failed. */
+enum { VK_MAX_UPLOADS = 16 };
+bool vk_enter(struct vk_context *c, uint64_t upload_bytes);
+void vk_leave(struct vk_context *c);
+
+/* ---- within an operation ---- */
+
+/* A copy of the host's data for the dispatches of this operation. */
+struct vk_slice vk_upload(struct vk_context *c, const void *data, uint64_t bytes);
+void vk_dispatch(struct vk_context *c, const struct vk_call *call);
+/* What follows waits for what came before. */
+void vk_barrier(struct vk_context *c);
+void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCopy *regions, uint32_t n);
+void vk_fill_zero(struct vk_context *c, struct vk_slice s);
+/* Waits for everything, then fills `to` from the slice. false, with `to` untouched, after a failure. */
+bool vk_download(struct vk_context *c, struct vk_slice s, void *to);
+/* Submits what is recorded and waits for everything. */
+void vk_finish(struct vk_context *c);
+
+#endif

@@ -1,0 +1,25 @@
+/* pipelines.h: compute pipelines by shader and specialisation constants, and what all of them share: one layout of bindings. */
+#ifndef FKV_VULKAN_PIPELINES_H
+#define FKV_VULKAN_PIPELINES_H
+
+#include "vulkan/context.h"
+
+enum vk_shader {
+#define SHADER(name) VK_SHADER_##name,
+#include "vulkan/pipelines.def"
+#undef SHADER
+    VK_N_SHADERS
+};
+
+enum { VK_MAX_CONSTANTS = 3 };
+
+bool vk_pipelines_create(struct vk_context *c);
+void vk_pipelines_destroy(struct vk_context *c);
+
+/* Made at the first call; constants[i] is the specialisation constant of id i. VK_NULL_HANDLE after a failure, which is noted. */
+VkPipeline vk_pipeline(struct vk_context *c, enum vk_shader shader, const uint32_t constants[VK_MAX_CONSTANTS]);
+VkPipelineLayout vk_pipeline_layout(const struct vk_context *c);
+VkDescriptorSetLayout vk_set_layout(const struct vk_context *c);
+const char *vk_shader_name(enum vk_shader shader);
+
+#endif

@@ -1,0 +1,98 @@
+#version 450
+// Causal attention of many rows: out = softmax(q K^T scale) V, in one pass over the keys (the running maximum rescales what was summed before).
+// A group serves 32 rows of one query head; 8 invocations share a row. Keys come in tiles of 32, channels in chunks of 32.
+//   keys: seen[n], then base[kv heads]: row i sees base[kv] + seen[i] entries; seen ascends
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+#include "kv.glsl"
+layout(local_size_x = 256) in;
+layout(constant_id = 0) const uint K_TYPE = 0u;
+layout(constant_id = 1) const uint V_TYPE = 0u;
+layout(constant_id = 2) const uint CHUNKS = 1u; // of 32 channels
+// kv0: the first KV head of these bindings; query heads h0 .. h0 + heads - 1 are done. scale: in units of log 2. Strides in words.
+PUSH(uint n; uint heads; uint h0; uint kv0; uint query_heads; uint ld; uint d; float scale; uint k_entry; uint k_head; uint v_entry; uint v_head;)
+layout(std430, set = 0, binding = 0) readonly buffer Q { float q[]; };
+layout(std430, set = 0, binding = 1) readonly buffer K { uint k[]; };
+layout(std430, set = 0, binding = 2) readonly buffer V { uint v[]; };
+layout(std430, set = 0, binding = 3) readonly buffer Keys { uint keys[]; };
+layout(std430, set = 0, binding = 4) writeonly buffer Out { float result[]; };
+KV_READER(read_k, K_TYPE, k)
+KV_READER(read_v, V_TYPE, v)
+
+const uint ROWS = 32u, KEYS = 32u, LD = 33u; // LD: of shared rows, odd so that columns fall on different banks
+shared float sq[ROWS * LD], skv[KEYS * LD], sp[ROWS * LD];
+
+void load_q(uint row, uint row0, uint c0, uint h, uint lane)
+{
+    for (uint j = 0u; j < 4u; j++) {
+        const uint c = c0 + lane * 4u + j;
+        sq[row * LD + lane * 4u + j] = row0 + row < p.n && c < p.d ? q[p.at[0] + (row0 + row) * p.ld + h * p.d + c] : 0.0;
+    }
+}
+
+// Four channels of one entry to shared memory; those of entries that no row sees are zero, since what lies there may be no number.
+void store4(uint row, uint lane, vec2 a, vec2 b)
+{
+    const uint i = row * LD + lane * 4u;
+    skv[i] = a.x;
+    skv[i + 1u] = a.y;
+    skv[i + 2u] = b.x;
+    skv[i + 3u] = b.y;
+}
+
+void main()
+{
+    const uint h = p.h0 + GROUP % p.heads, row0 = GROUP / p.heads * ROWS, kv = h / p.query_heads, row = LANE / 8u, lane = LANE % 8u;
+    const uint base = keys[p.at[3] + p.n + kv], last = min(row0 + ROWS, p.n) - 1u;
+    const uint most = base + keys[p.at[3] + last], n_keys = row0 + row < p.n ? base + keys[p.at[3] + row0 + row] : 0u;
+    const uint k_start = p.at[1] + (kv - p.kv0) * p.k_head, v_start = p.at[2] + (kv - p.kv0) * p.v_head;
+    vec4 acc[CHUNKS];
+    for (uint c = 0u; c < CHUNKS; c++) acc[c] = vec4(0.0);
+    float top = LOWEST, sum = 0.0;
+    for (uint k0 = 0u; k0 < most; k0 += KEYS) {
+        float s[4] = float[4](0.0, 0.0, 0.0, 0.0); // of keys k0 + lane + 8 j
+        const bool there = k0 + row < most;
+        for (uint c = 0u; c < CHUNKS; c++) {
+            load_q(row, row0, c * 32u, h, lane);
+            const uint entry = k_start + (k0 + row) * p.k_entry, at = c * 32u + lane * 4u;
+            store4(row, lane, there ? read_k(entry, at, CHUNKS) : vec2(0.0), there ? read_k(entry, at + 2u, CHUNKS) : vec2(0.0));
+            barrier();
+            for (uint i = 0u; i < 32u; i++)
+                for (uint j = 0u; j < 4u; j++) s[j] = fma(sq[row * LD + i], skv[(lane + 8u * j) * LD + i], s[j]);
+            barrier();
+        }
+        for (uint j = 0u; j < 4u; j++) sp[row * LD + lane + 8u * j] = k0 + lane + 8u * j < n_keys ? s[j] * p.scale : LOWEST;
+        barrier();
+        float tile_top = top;
+        for (uint i = 0u; i < KEYS; i++) tile_top = max(tile_top, sp[row * LD + i]);
+        barrier();
+        const bool any = tile_top > LOWEST;
+        for (uint j = 0u; j < 4u; j++) {
+            const uint i = row * LD + lane + 8u * j;
+            sp[i] = any ? exp2(sp[i] - tile_top) : 0.0;
+        }
+        const float shrink = any ? exp2(top - tile_top) : 1.0;
+        top = tile_top;
+        barrier();
+        sum *= shrink;
+        for (uint i = 0u; i < KEYS; i++) sum += sp[row * LD + i];
+        for (uint c = 0u; c < CHUNKS; c++) {
+            const uint entry = v_start + (k0 + row) * p.v_entry, at = c * 32u + lane * 4u;
+            store4(row, lane, there ? read_v(entry, at, CHUNKS) : vec2(0.0), there ? read_v(entry, at + 2u, CHUNKS) : vec2(0.0));
+            barrier();
+            vec4 a = acc[c] * shrink;
+            for (uint i = 0u; i < KEYS; i++) {
+                const uint from = i * LD + lane * 4u;
+                a += sp[row * LD + i] * vec4(skv[from], skv[from + 1u], skv[from + 2u], skv[from + 3u]);
+            }
+            acc[c] = a;
+            barrier();
+        }
+    }
+    if (row0 + row >= p.n) return;
+    for (uint c = 0u; c < CHUNKS; c++)
+        for (uint j = 0u; j < 4u; j++) {
+            const uint channel = c * 32u + lane * 4u + j;
+            if (channel < p.d) result[p.at[4] + (row0 + row) * p.ld + h * p.d + channel] = acc[c][j] / sum;
+        }
+}

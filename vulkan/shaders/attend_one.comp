@@ -1,0 +1,68 @@
+#version 450
+// Attention of one row over a piece of 256 entries of one query head, not divided yet: part[head][piece][d + 2] = sums over the entries, then the
+// largest logit (in units of log 2) and the sum of the weights. Pieces past a head's entries weigh nothing.
+//   keys: [kv heads] entries seen
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+#include "kv.glsl"
+layout(local_size_x = 256) in;
+layout(constant_id = 0) const uint K_TYPE = 0u;
+layout(constant_id = 1) const uint V_TYPE = 0u;
+layout(constant_id = 2) const uint CHUNKS = 1u; // of 32 channels
+PUSH(uint heads; uint h0; uint kv0; uint query_heads; uint d; uint pieces; float scale; uint k_entry; uint k_head; uint v_entry; uint v_head;)
+layout(std430, set = 0, binding = 0) readonly buffer Q { float q[]; };
+layout(std430, set = 0, binding = 1) readonly buffer K { uint k[]; };
+layout(std430, set = 0, binding = 2) readonly buffer V { uint v[]; };
+layout(std430, set = 0, binding = 3) readonly buffer Keys { uint keys[]; };
+layout(std430, set = 0, binding = 4) writeonly buffer Part { float part[]; };
+KV_READER(read_k, K_TYPE, k)
+KV_READER(read_v, V_TYPE, v)
+
+const uint PIECE = 256u, PAIRS = CHUNKS * 16u, SHARES = 256u / PAIRS; // PAIRS: of channels; SHARES: of the entries, among the invocations of a pair
+shared float sq[256], weight[PIECE], tree[256];
+shared vec2 shares[256];
+
+float reduce(float x, bool largest)
+{
+    barrier();
+    tree[LANE] = x;
+    barrier();
+    for (uint s = 128u; s > 0u; s >>= 1) {
+        if (LANE < s) tree[LANE] = largest ? max(tree[LANE], tree[LANE + s]) : tree[LANE] + tree[LANE + s];
+        barrier();
+    }
+    return tree[0];
+}
+
+void main()
+{
+    const uint h = p.h0 + GROUP % p.heads, piece = GROUP / p.heads, kv = h / p.query_heads, n_keys = keys[p.at[3] + kv], entry = piece * PIECE + LANE;
+    const uint k_start = p.at[1] + (kv - p.kv0) * p.k_head, v_start = p.at[2] + (kv - p.kv0) * p.v_head;
+    sq[LANE] = LANE < p.d ? q[p.at[0] + h * p.d + LANE] : 0.0;
+    barrier();
+    float logit = LOWEST;
+    if (entry < n_keys) {
+        float sum = 0.0;
+        for (uint c = 0u; c < CHUNKS * 32u; c += 2u) sum += dot(vec2(sq[c], sq[c + 1u]), read_k(k_start + entry * p.k_entry, c, CHUNKS));
+        logit = sum * p.scale;
+    }
+    const float top = reduce(logit, true);
+    weight[LANE] = entry < n_keys ? exp2(logit - top) : 0.0;
+    const float sum = reduce(weight[LANE], false);
+    const uint pair = LANE % PAIRS, share = LANE / PAIRS, here = n_keys > piece * PIECE ? min(n_keys - piece * PIECE, PIECE) : 0u;
+    vec2 mine = vec2(0.0);
+    if (share < SHARES)
+        for (uint i = share; i < here; i += SHARES) mine += weight[i] * read_v(v_start + (piece * PIECE + i) * p.v_entry, 2u * pair, CHUNKS);
+    shares[LANE] = mine;
+    barrier();
+    const uint to = p.at[4] + (h * p.pieces + piece) * (p.d + 2u);
+    if (share == 0u && 2u * pair < p.d) {
+        for (uint i = 1u; i < SHARES; i++) mine += shares[i * PAIRS + pair];
+        part[to + 2u * pair] = mine.x;
+        part[to + 2u * pair + 1u] = mine.y;
+    }
+    if (LANE == 0u) {
+        part[to + p.d] = top;
+        part[to + p.d + 1u] = sum;
+    }
+}

@@ -1,0 +1,37 @@
+#version 450
+// y[n] = or += w[n][k] x + bias. A group makes 4 rows: 16 invocations each, of which every one takes 8 values at a time.
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+layout(local_size_x = 64) in;
+PUSH(uint n; uint k; uint stride; uint has_bias; uint add;)
+#include "weights.glsl"
+layout(std430, set = 0, binding = 1) readonly buffer X { float x[]; };
+layout(std430, set = 0, binding = 2) readonly buffer Bias { float bias[]; };
+layout(std430, set = 0, binding = 3) buffer Y { float y[]; };
+
+const uint LANES = 16u;
+shared float part[64];
+
+void main()
+{
+    const uint row = GROUP * 4u + LANE / LANES, lane = LANE % LANES;
+    float sum = 0.0;
+    if (row < p.n)
+        for (uint k = lane * 8u; k < p.k; k += LANES * 8u) {
+            const Eight v = weights(row * p.stride, k);
+            const uint i = p.at[1] + k;
+            sum += dot(v.lo, vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u])) + dot(v.hi, vec4(x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]));
+        }
+    part[LANE] = sum;
+    barrier();
+    for (uint s = LANES / 2u; s > 0u; s >>= 1) {
+        if (lane < s) part[LANE] += part[LANE + s];
+        barrier();
+    }
+    if (lane == 0u && row < p.n) {
+        const uint to = p.at[3] + row;
+        float v = part[LANE];
+        if (p.has_bias != 0u) v += bias[p.at[2] + row];
+        y[to] = p.add != 0u ? y[to] + v : v;
+    }
+}

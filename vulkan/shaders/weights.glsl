@@ -1,0 +1,99 @@
+// Weights in the file's blocks, binding 0: eight consecutive values of a row. Rows and blocks begin at even bytes.
+layout(constant_id = 0) const uint TYPE = 0u; // enum fkv_type
+const uint F32 = 0u, F16 = 1u, Q4_0 = 2u, Q4_1 = 3u, Q5_0 = 6u, Q5_1 = 7u, Q8_0 = 8u, Q4_K = 12u, Q5_K = 13u, Q6_K = 14u, BF16 = 30u;
+
+layout(std430, set = 0, binding = 0) readonly buffer Weights { uint w[]; };
+
+// a: a byte within the binding's data; even but for u8.
+uint u8(uint a) { return w[p.at[0] + (a >> 2)] >> (a & 3u) * 8u & 255u; }
+uint u16(uint a) { return w[p.at[0] + (a >> 2)] >> (a & 2u) * 8u & 0xffffu; }
+uint u32(uint a)
+{
+    const uint i = p.at[0] + (a >> 2);
+    return (a & 2u) == 0u ? w[i] : w[i] >> 16 | w[i + 1u] << 16;
+}
+float half_at(uint a) { return float_of_half(u16(a)); }
+
+struct Eight { vec4 lo, hi; };
+
+vec4 bytes(uint q) { return vec4(float(q & 255u), float(q >> 8 & 255u), float(q >> 16 & 255u), float(q >> 24)); }
+vec4 signed_bytes(uint q)
+{
+    const int s = int(q);
+    return vec4(float(s << 24 >> 24), float(s << 16 >> 24), float(s << 8 >> 24), float(s >> 24));
+}
+
+// Four low bits of h to the fifth bits of four bytes.
+uint fifth_bits(uint h) { return (h & 1u) << 4 | (h & 2u) << 11 | (h & 4u) << 18 | (h & 8u) << 25; }
+
+// Nibbles of value i of 32: byte i % 16, low for i < 16; with the fifth bits that start at bit i of high.
+Eight nibbles(uint qs, uint i, uint high)
+{
+    const uint shift = i < 16u ? 0u : 4u, a = qs + (i & 15u), h = high >> i;
+    return Eight(bytes(u32(a) >> shift & 0x0f0f0f0fu | fifth_bits(h)), bytes(u32(a + 4u) >> shift & 0x0f0f0f0fu | fifth_bits(h >> 4)));
+}
+
+Eight times_plus(Eight v, float d, float m) { return Eight(d * v.lo + m, d * v.hi + m); }
+
+// Scale and minimum of sub-block j of 8 in Q4_K and Q5_K.
+uvec2 scale_min(uint scales, uint j)
+{
+    if (j < 4u) return uvec2(u8(scales + j), u8(scales + j + 4u)) & 63u;
+    const uint low = u8(scales + j + 4u);
+    return uvec2(low & 15u | u8(scales + j - 4u) >> 6 << 4, low >> 4 | u8(scales + j) >> 6 << 4);
+}
+
+// Values k .. k + 7 of the row that begins at byte `row`; k divides by 8.
+Eight weights(uint row, uint k)
+{
+    if (TYPE == F32) {
+        const uint i = p.at[0] + (row >> 2) + k;
+        return Eight(uintBitsToFloat(uvec4(w[i], w[i + 1u], w[i + 2u], w[i + 3u])), uintBitsToFloat(uvec4(w[i + 4u], w[i + 5u], w[i + 6u], w[i + 7u])));
+    }
+    if (TYPE == F16 || TYPE == BF16) {
+        const uint a = row + 2u * k;
+        const uvec4 q = uvec4(u32(a), u32(a + 4u), u32(a + 8u), u32(a + 12u));
+        if (TYPE == BF16)
+            return Eight(uintBitsToFloat(uvec4(q.x << 16, q.x & 0xffff0000u, q.y << 16, q.y & 0xffff0000u)),
+                         uintBitsToFloat(uvec4(q.z << 16, q.z & 0xffff0000u, q.w << 16, q.w & 0xffff0000u)));
+        return Eight(vec4(float_of_half(q.x & 0xffffu), float_of_half(q.x >> 16), float_of_half(q.y & 0xffffu), float_of_half(q.y >> 16)),
+                     vec4(float_of_half(q.z & 0xffffu), float_of_half(q.z >> 16), float_of_half(q.w & 0xffffu), float_of_half(q.w >> 16)));
+    }
+    if (TYPE == Q8_0) {
+        const uint b = row + k / 32u * 34u, a = b + 2u + k % 32u;
+        const float d = half_at(b);
+        return Eight(d * signed_bytes(u32(a)), d * signed_bytes(u32(a + 4u)));
+    }
+    if (TYPE == Q4_0) {
+        const uint b = row + k / 32u * 18u;
+        const float d = half_at(b);
+        return times_plus(nibbles(b + 2u, k % 32u, 0u), d, -8.0 * d);
+    }
+    if (TYPE == Q4_1) {
+        const uint b = row + k / 32u * 20u;
+        return times_plus(nibbles(b + 4u, k % 32u, 0u), half_at(b), half_at(b + 2u));
+    }
+    if (TYPE == Q5_0) {
+        const uint b = row + k / 32u * 22u;
+        const float d = half_at(b);
+        return times_plus(nibbles(b + 6u, k % 32u, u32(b + 2u)), d, -16.0 * d);
+    }
+    if (TYPE == Q5_1) {
+        const uint b = row + k / 32u * 24u;
+        return times_plus(nibbles(b + 8u, k % 32u, u32(b + 4u)), half_at(b), half_at(b + 2u));
+    }
+    const uint j = k % 256u / 32u, l = k % 32u; // sub-block of 32, value in it
+    if (TYPE == Q4_K || TYPE == Q5_K) {
+        const uint b = row + k / 256u * (TYPE == Q4_K ? 144u : 176u), a = b + (TYPE == Q4_K ? 16u : 48u) + 32u * (j / 2u) + l, shift = 4u * (j % 2u);
+        const uvec2 s = scale_min(b + 4u, j);
+        uvec2 q = uvec2(u32(a), u32(a + 4u)) >> shift & 0x0f0f0f0fu;
+        if (TYPE == Q5_K) q |= (uvec2(u32(b + 16u + l), u32(b + 20u + l)) >> j & 0x01010101u) << 4;
+        return times_plus(Eight(bytes(q.x), bytes(q.y)), half_at(b) * float(s.x), -half_at(b + 2u) * float(s.y));
+    }
+    // Q6_K
+    const uint b = row + k / 256u * 210u, part = j / 4u, quarter = j % 4u;
+    const uint low = b + 64u * part + 32u * (quarter % 2u) + l, high = b + 128u + 32u * part + l;
+    const uvec2 q = uvec2(u32(low), u32(low + 4u)) >> 4u * (quarter / 2u) & 0x0f0f0f0fu | (uvec2(u32(high), u32(high + 4u)) >> 2u * quarter & 0x03030303u) << 4;
+    const float d = half_at(b + 208u) * float(int(u8(b + 192u + k % 256u / 16u) << 24) >> 24);
+    return times_plus(Eight(bytes(q.x), bytes(q.y)), d, -32.0 * d);
+}

@@ -1,0 +1,161 @@
+/* Scores of the rows of a prefill, and the choice among them. */
+#include <string.h>
+
+#include "vulkan/vk_internal.h"
+
+enum { SLICE = 2048, ENTRY_TILE = 256, WINDOW_TILE = 8 }; /* of the shaders top_k and window_logits */
+
+static uint64_t up_to(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
+
+/* ---- scores -------------------------------------------------------------------------------------------------------------------------------- */
+
+struct scores {
+    struct vk_backend *b;
+    const struct fkv_kv_store *s;
+    const struct fkv_scoring *how;
+    struct vk_slice q, all, bases; /* queries; entries, and those before this prefill, of each KV head */
+    size_t ldq;
+    int query_heads, longest, scored;
+};
+
+/* The window's logits over all entries, for query heads h .. h + heads - 1. */
+static void window_logits(const struct scores *x, int h, int heads)
+{
+    const struct fkv_kv_store *s = x->s;
+    const int kv = h / x->query_heads, kv_heads = (h + heads - 1) / x->query_heads - kv + 1, w = x->how->window;
+    const uint64_t tiles = up_to((uint64_t)x->longest, ENTRY_TILE);
+    const struct {
+        uint32_t heads, h0, kv0, query_heads, w, ldq, d;
+        float scale;
+        uint32_t k_entry, k_head, ld, tiles;
+    } push = {(uint32_t)heads, (uint32_t)h, (uint32_t)kv, (uint32_t)x->query_heads, (uint32_t)w, (uint32_t)x->ldq, (uint32_t)s->d, x->how->scale,
+              vk_entry_words(s->type[VK_K], s->d), vk_head_words(s, VK_K), (uint32_t)x->longest, (uint32_t)tiles};
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_logits, {(uint32_t)s->type[VK_K], vk_chunks(s->d)},
+                                            {x->q, vk_kv_heads(s, VK_K, kv, kv_heads), x->all, x->b->logits}, &push, sizeof push,
+                                            tiles * (uint64_t)heads * up_to((uint64_t)w, WINDOW_TILE), (double)heads * w * s->d * x->longest});
+}
+
+static void window_softmax(const struct scores *x, int h, int heads)
+{
+    const int w = x->how->window;
+    const struct {
+        uint32_t h0, query_heads, w, ld;
+    } push = {(uint32_t)h, (uint32_t)x->query_heads, (uint32_t)w, (uint32_t)x->longest};
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_softmax, {0}, {x->b->logits, x->all, x->b->stats}, &push, sizeof push, (uint64_t)(heads * w),
+                                            (double)heads * w * x->longest * 2});
+}
+
+static void window_sums(const struct scores *x, int h, int heads)
+{
+    const uint64_t values = (uint64_t)heads * (uint64_t)x->scored;
+    const struct {
+        uint32_t heads, h0, query_heads, w, ld, scored;
+    } push = {(uint32_t)heads, (uint32_t)h, (uint32_t)x->query_heads, (uint32_t)x->how->window, (uint32_t)x->longest, (uint32_t)x->scored};
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_sums, {0}, {x->b->logits, x->b->stats, x->bases, x->b->sums}, &push, sizeof push, up_to(values, 64),
+                                            (double)values * x->how->window});
+}
+
+static void pool(const struct scores *x, struct vk_slice g)
+{
+    const uint64_t values = (uint64_t)x->s->heads * (uint64_t)x->scored;
+    const struct {
+        uint32_t kv_heads, query_heads, scored, kernel, average;
+    } push = {(uint32_t)x->s->heads, (uint32_t)x->query_heads, (uint32_t)x->scored, (uint32_t)x->how->pool_kernel, x->how->pool_avg};
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_pool, {0}, {x->b->sums, g}, &push, sizeof push, up_to(values, 64),
+                                            (double)values * x->query_heads * x->how->pool_kernel});
+}
+
+void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_scoring *how, int n_head, const float *q, size_t ld, int n, float *g)
+{
+    struct scores x = {.b = vk_of(r), .s = s, .how = how, .ldq = ld, .query_heads = n_head / s->heads, .scored = n - how->window};
+    struct vk_context *c = &x.b->c;
+    int32_t all[VK_MAX_HEADS];
+    if (!vk_enter(c, 2 * sizeof all)) return;
+    for (int h = 0; h < s->heads; h++) {
+        all[h] = s->base[h] + n;
+        x.longest = all[h] > x.longest ? all[h] : x.longest;
+    }
+    x.all = vk_upload(c, all, (uint64_t)s->heads * sizeof *all);
+    x.bases = vk_upload(c, s->base, (uint64_t)s->heads * sizeof *s->base);
+    x.q = vk_floats(c, q, (size_t)(how->window - 1) * ld + (size_t)n_head * (size_t)s->d);
+    const int visible = vk_visible_heads(s);
+    for (int h = 0, heads; h < n_head && vk_ok(c); h += heads) {
+        heads = (h / x.query_heads + visible) * x.query_heads - h;
+        if (heads > n_head - h) heads = n_head - h;
+        if (heads > x.b->logit_heads) heads = x.b->logit_heads;
+        window_logits(&x, h, heads);
+        vk_barrier(c);
+        window_softmax(&x, h, heads);
+        vk_barrier(c);
+        window_sums(&x, h, heads);
+        vk_barrier(c);
+    }
+    pool(&x, vk_floats(c, g, (size_t)s->heads * (size_t)x.scored));
+    vk_leave(c);
+}
+
+/* ---- choice ------------------------------------------------------------------------------------------------------------------------------------ */
+
+/* found[rows][k] = the k largest of each of the rows of x[rows][n], the first `sinks` before all others. */
+static void top_k(struct vk_backend *b, struct vk_slice x, int rows, int n, int k, int sinks)
+{
+    const uint64_t slices = up_to((uint64_t)n, SLICE);
+    struct {
+        uint32_t pass, rows, n, k, sinks, slices;
+    } push = {0, (uint32_t)rows, (uint32_t)n, (uint32_t)k, (uint32_t)sinks, (uint32_t)slices};
+    vk_fill_zero(&b->c, (struct vk_slice){b->work.buffer, b->work.offset, (uint64_t)rows * 4 * 256 * 4});
+    for (push.pass = 0; push.pass < 6; push.pass++) {
+        vk_barrier(&b->c);
+        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_top_k, {0}, {x, b->work, b->found}, &push, sizeof push, (uint64_t)rows * slices, (double)rows * n});
+    }
+}
+
+/* rows[lists][cap] from found[lists][k] and the window, which comes last; after a failure, the first rows. */
+static void take_rows(struct vk_backend *b, int lists, int n, int window, int cap, int32_t *rows)
+{
+    const int k = cap - window;
+    const bool ok = k == 0 || vk_download(&b->c, (struct vk_slice){b->found.buffer, b->found.offset, (uint64_t)lists * (uint64_t)k * sizeof *rows}, rows);
+    for (int i = lists - 1; i >= 0; i--) {
+        int32_t *to = rows + (size_t)i * (size_t)cap;
+        memmove(to, rows + (size_t)i * (size_t)k, (size_t)k * sizeof *rows);
+        for (int j = 0; j < window; j++) to[k + j] = n - window + j;
+        for (int j = 0; !ok && j < cap; j++) to[j] = j;
+    }
+}
+
+static void first_rows(int lists, int cap, int32_t *rows)
+{
+    for (int i = 0; i < lists; i++)
+        for (int j = 0; j < cap; j++) rows[i * cap + j] = j;
+}
+
+void vk_select(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows)
+{
+    struct vk_backend *b = vk_of(r);
+    if (!vk_enter(&b->c, 0)) {
+        first_rows(heads, cap, rows);
+        return;
+    }
+    if (cap > window) top_k(b, vk_floats(&b->c, g, (size_t)heads * (size_t)(n - window)), heads, n - window, cap - window, sinks);
+    take_rows(b, heads, n, window, cap, rows);
+    vk_leave(&b->c);
+}
+
+void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows)
+{
+    struct vk_backend *b = vk_of(r);
+    const int scored = n - window;
+    if (!vk_enter(&b->c, 0)) {
+        first_rows(1, cap, rows);
+        return;
+    }
+    const struct {
+        uint32_t heads, n;
+    } push = {(uint32_t)heads, (uint32_t)scored};
+    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_sum_heads, {0}, {vk_floats(&b->c, g, (size_t)heads * (size_t)scored), b->total}, &push, sizeof push,
+                                         up_to((uint64_t)scored, 64), (double)heads * scored});
+    vk_barrier(&b->c);
+    if (cap > window) top_k(b, b->total, 1, scored, cap - window, sinks);
+    take_rows(b, 1, n, window, cap, rows);
+    vk_leave(&b->c);
+}
