@@ -296,10 +296,9 @@ typedef int pair_priority(const struct tiny_vocab *v, const char *a, const char 
 
 static int spm_priority(const struct tiny_vocab *v, const char *a, const char *b)
 {
-    char joined[2 * 4 * LONGEST];
-    snprintf(joined, sizeof joined, "%s%s", a, b);
+    const size_t n = strlen(a);
     for (int i = 1; i < v->n_tokens; i++)
-        if (strcmp(v->token[i], joined) == 0) return (int)-v->score[i];
+        if (strncmp(v->token[i], a, n) == 0 && strcmp(v->token[i] + n, b) == 0) return (int)-v->score[i];
     return INT32_MAX;
 }
 
