@@ -397,9 +397,11 @@ static void test_run_failures(void **state) {
     ids = write_file("bad.json", "{\"a\": 1}", 8);
     snprintf(message, sizeof message, "%s: expected a JSON array of token ids, found another kind of value", ids);
     expect_failure(RUN("run", "-m", model, "--prompt-ids", ids), message);
-    r = RUN("run", "-m", model, "-p", "x", "--device", "vulkan");
+    r = RUN("run", "-m", model, "-p", "x", "--device", "vulkan:99"); /* no such device, or no Vulkan at all */
     assert_int_equal(r.status, 1);
+    expect_text(r.err, "fastkv: error: device vulkan:99: ");
     release(r);
+    expect_failure(RUN("run", "-m", model, "-p", "x", "--device", "gpu"), "device gpu: expected cpu, vulkan[:N] or auto");
     setenv("FASTKV_ISA", "mmx", 1);
     r = RUN("run", "-m", model, "-p", "x");
     unsetenv("FASTKV_ISA");
