@@ -399,7 +399,8 @@ static void test_run_failures(void **state) {
     expect_failure(RUN("run", "-m", model, "--prompt-ids", ids), message);
     r = RUN("run", "-m", model, "-p", "x", "--device", "vulkan:99"); /* no such device, or no Vulkan at all */
     assert_int_equal(r.status, 1);
-    expect_text(r.err, "fastkv: error: device vulkan:99: ");
+    expect_text(r.err, "fastkv: error: ");
+    expect_text(r.err, "ulkan"); /* which of them, the message says */
     release(r);
     expect_failure(RUN("run", "-m", model, "-p", "x", "--device", "gpu"), "device gpu: expected cpu, vulkan[:N] or auto");
     setenv("FASTKV_ISA", "mmx", 1);
