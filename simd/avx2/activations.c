@@ -142,13 +142,11 @@ void fkv_x16_pack_avx2(const float *x, size_t ldx, int m, int k, int row0, int r
     for (int row = row0; row < row1; row++) memcpy((float *)packed + (size_t)row * x16_stride(k), x + (size_t)row * ldx, (size_t)k * 4);
 }
 
-size_t fkv_v8_bytes_avx2(int k) { return ((size_t)k + (size_t)(k / 32) * 5 * 4 + 63) & ~(size_t)63; }
+size_t fkv_v8_bytes_avx2(int k) { return ((size_t)k + (size_t)v8_padded_blocks(k) * 4 * sizeof(float) + 63) & ~(size_t)63; }
 
 void fkv_v8_pack_avx2(const float *x, int k, void *packed)
 {
-    int8_t *q = packed;
-    float *scales = (float *)(q + k), *scaled_sums = scales + k / 32, *sums_16 = scales + k / 32 * 2;
-    int32_t *minus_sums = (int32_t *)(scales + k / 32 * 4);
+    const struct v8 o = v8_view(packed, k);
     for (int b = 0; b < k / 32; b++) {
         __m256 v[4];
         __m256i wide[4];
@@ -159,16 +157,15 @@ void fkv_v8_pack_avx2(const float *x, int k, void *packed)
         scale_of(_mm_castsi128_ps(_mm_max_epi32(top, _mm_shuffle_epi32(top, 0xb1))), 127.0f, &scale, &inverse);
         round_32(v, _mm_cvtss_f32(inverse), wide);
         const __m256i bytes = narrow_to_8(wide);
-        _mm256_storeu_si256((__m256i *)(q + 32 * b), bytes);
+        _mm256_storeu_si256((__m256i *)(o.q + 32 * b), bytes);
 
         const __m256i pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes), _mm256_set1_epi16(1));
         const __m256i fours = _mm256_add_epi32(pairs, _mm256_shuffle_epi32(pairs, 0x4e)), sixteens = _mm256_add_epi32(fours, _mm256_shuffle_epi32(fours, 0xb1));
         const int first = _mm256_cvtsi256_si32(sixteens), second = _mm256_extract_epi32(sixteens, 4);
-        const float s = _mm_cvtss_f32(scale);
-        scales[b] = s;
-        scaled_sums[b] = s * (float)(first + second);
-        sums_16[2 * b] = s * (float)first;
-        sums_16[2 * b + 1] = s * (float)second;
-        minus_sums[b] = -(first + second);
+        o.scale[b] = _mm_cvtss_f32(scale);
+        o.scaled_sum[b] = o.scale[b] * (float)(first + second);
+        o.sum_16[2 * b] = o.scale[b] * (float)first;
+        o.sum_16[2 * b + 1] = o.scale[b] * (float)second;
     }
+    for (int b = k / 32; b < v8_padded_blocks(k); b++) o.scale[b] = o.scaled_sum[b] = o.sum_16[2 * b] = o.sum_16[2 * b + 1] = 0;
 }

@@ -35,20 +35,23 @@ static inline const struct x_block16 *x8_plane16(const void *packed, int m, int 
    a tile's rows do not share cache sets. */
 static inline size_t x16_stride(int k) { return (size_t)k + 16; }
 
-/* v8, one vector for decode. */
+/* v8, one vector for decode. The arrays of floats are padded with zeros to whole vectors of 8. */
 struct v8 {
-    const int8_t *q;         /* [k] */
-    const float *scale;      /* [k / 32] */
-    const float *scaled_sum; /* [k / 32] scale * sum of q over the block */
-    const float *sum_16;     /* [k / 16] scale * sum of q over 16 values */
-    const int32_t *minus_sum; /* [k / 32] -(sum of q over the block) */
+    int8_t *q;         /* [k]: v = scale q */
+    float *scale;      /* [k / 32] */
+    float *scaled_sum; /* [k / 32] scale * sum of q over the block */
+    float *sum_16;     /* [k / 16] the same over 16 values */
 };
+
+static inline int v8_padded_blocks(int k) { return (k / 32 + 7) & ~7; }
 
 static inline struct v8 v8_view(const void *packed, int k)
 {
-    const int8_t *q = packed;
-    const float *scale = (const float *)(q + k);
-    return (struct v8){q, scale, scale + k / 32, scale + k / 32 * 2, (const int32_t *)(scale + k / 32 * 4)};
+    struct v8 v = {.q = (int8_t *)packed};
+    v.scale = (float *)(v.q + k);
+    v.scaled_sum = v.scale + v8_padded_blocks(k);
+    v.sum_16 = v.scaled_sum + v8_padded_blocks(k);
+    return v;
 }
 
 #endif

@@ -37,6 +37,17 @@ INLINE float load_f16(const void *p)
 
 INLINE __m256 load_8_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
 
+/* The half at p, p + stride, ...: `count` of them, then zeros. */
+INLINE __m256 gather_8_f16(const uint8_t *p, size_t stride, int count)
+{
+    int16_t h[8] = {0};
+    if (count >= 8)
+        for (int i = 0; i < 8; i++) memcpy(&h[i], p + (size_t)i * stride, sizeof h[i]);
+    else
+        for (int i = 0; i < count; i++) memcpy(&h[i], p + (size_t)i * stride, sizeof h[i]);
+    return _mm256_cvtph_ps(_mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]));
+}
+
 INLINE __m256 load_8_bf16(const void *p)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));

@@ -50,9 +50,9 @@ INLINE void store_steps(struct panel_scratch *s, const struct eight_rows *e, int
 
 INLINE __m256 eight_halves(const struct eight_rows *e, size_t offset)
 {
-    fkv_f16 h[8];
+    int16_t h[8];
     for (int i = 0; i < 8; i++) memcpy(&h[i], e->row[i] + offset, sizeof h[i]);
-    return load_8_f16(h);
+    return _mm256_cvtph_ps(_mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]));
 }
 
 INLINE int padded_rows(const struct fkv_panel *p) { return p->n > HALF ? 2 * HALF : HALF; }

@@ -9,8 +9,8 @@
 /* 32 nibbles: the low ones of 16 bytes, then the high ones. */
 INLINE __m256i nibbles(const uint8_t *qs)
 {
-    const __m128i v = _mm_loadu_si128((const __m128i *)qs);
-    return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(v, 4), v), _mm256_set1_epi8(15));
+    const __m256i twice = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)qs));
+    return _mm256_and_si256(_mm256_srlv_epi32(twice, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4)), _mm256_set1_epi8(15));
 }
 
 INLINE __m256i values_q8_0(const uint8_t *block) { return _mm256_loadu_si256((const __m256i *)(block + 2)); } /* signed */
