@@ -118,7 +118,11 @@ INLINE void pack_block(const struct packer *p, int k0, struct x8_block *o)
         const __m512i rows_0123 = _mm512_permutex2var_epi32(q[0], _mm512_loadu_si512(p->from_0123 + 16 * i), q[1]);
         _mm512_storeu_si512((int32_t *)o->x + 16 * i, _mm512_permutex2var_epi32(rows_0123, _mm512_loadu_si512(p->from_45 + 16 * i), q[2]));
     }
-    _mm512_mask_storeu_epi32(o->start, 0x3f, starts_of(q));
+    const __m512i start = starts_of(q);
+    const __m512 power = _mm512_permutexvar_ps(step, _mm512_setr_ps(1, 1.1892071f, 1.4142135f, 1.6817928f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+    const __m512 scale = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(power), exponent));
+    _mm512_mask_storeu_epi32(o->start, 0x3f, start);
+    _mm512_mask_storeu_ps(o->total, 0x3f, _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(start), _mm512_set1_ps(-1.0f / 128)), scale));
     _mm512_mask_storeu_epi32(o->exponent, 0x3f, exponent);
     _mm512_mask_storeu_epi32(o->copy, 0x3f, _mm512_slli_epi32(step, 5));
 }

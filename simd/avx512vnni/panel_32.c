@@ -1,4 +1,4 @@
-/* Panels of the types with blocks of 32 values and one or two half floats: Q8_0, Q4_0, Q5_0 exact, Q4_1 rounded to bytes. */
+/* Panels of the types with blocks of 32 values and one or two half floats: Q8_0, Q4_0, Q5_0 and Q4_1, all exact. */
 #include "simd/avx512vnni/unpack.h"
 
 /* 64 values, of two blocks, as unsigned bytes w + 128. */
@@ -57,64 +57,36 @@ INLINE uint32_t unpack(values_fn values, size_t bytes, const uint8_t *const row[
     return broken;
 }
 
-/* ---- Q4_1: w = d q + m ---- */
+/* ---- Q4_1: w = d q + m = d (q - 8) + (m + 8 d) ---- */
 
-/* step and base of byte_table() for 16 rows of one block, as words in the low half of each lane; *scale of the bytes. */
-INLINE void table_lines(__m512 d, __m512 m, __m512i *step, __m512i *base, __m512 *scale)
+INLINE __m512i values_q4_1(const uint8_t *b0, const uint8_t *b1)
 {
-    const __m512 last = _mm512_fmadd_ps(d, _mm512_set1_ps(15), m);
-    const __m512 top = _mm512_max_ps(_mm512_max_ps(_mm512_abs_ps(m), _mm512_abs_ps(last)), _mm512_set1_ps(1e-30f));
-    const __m512 unit = _mm512_div_ps(_mm512_set1_ps(127 * 256), top);
-    *step = _mm512_cvtps_epi32(_mm512_mul_ps(d, unit));
-    *base = _mm512_cvtps_epi32(_mm512_fmadd_ps(m, unit, _mm512_set1_ps(128 * 256 + 128)));
-    *scale = _mm512_mul_ps(top, _mm512_set1_ps(1.0f / 127));
-}
-
-INLINE __m512i two_words(__m512i low, __m512i high) { return _mm512_mask_blend_epi16(0xaaaaaaaa, low, _mm512_slli_epi32(high, 16)); }
-
-/* The tables of two blocks are one: 16 entries each. */
-INLINE __m512i values_q4_1(const uint8_t *b0, const uint8_t *b1, uint32_t steps, uint32_t bases)
-{
-    const __m512i word = _mm512_set_epi64(0, 0, 0, 0, 0x0302030203020302, 0x0302030203020302, 0x0100010001000100, 0x0100010001000100);
-    const __m512i step = _mm512_shuffle_epi8(_mm512_set1_epi32((int)steps), word), base = _mm512_shuffle_epi8(_mm512_set1_epi32((int)bases), word);
-    const __m512i q = _mm512_broadcast_i32x4(_mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7));
-    const __m512i index = _mm512_or_si512(join(nibbles(b0 + 4), nibbles(b1 + 4)), join(_mm256_setzero_si256(), _mm256_set1_epi8(16)));
-    return _mm512_permutexvar_epi8(index, byte_table(step, base, q));
+    return _mm512_add_epi8(join(nibbles(b0 + 4), nibbles(b1 + 4)), _mm512_set1_epi8(128 - 8));
 }
 
 static uint32_t unpack_q4_1(const uint8_t *const row[FKV_PANEL_ROWS], int k, void *panel)
 {
     const size_t bytes = sizeof(struct fkv_block_q4_1);
-    uint32_t broken = 0;
-    for (int b = 0; b < k / 32; b += 2) {
-        const size_t at = b * bytes, next = b + 1 < k / 32 ? at + bytes : at;
+    struct panel8 *o = panel;
+    uint32_t broken = unpack(values_q4_1, bytes, row, k, o);
+    for (int b = 0; b < k / 32; b++)
         for (int half = 0; half < 2; half++) {
-            fkv_f16 d[2][16], m[2][16];
+            fkv_f16 d[16], m[16];
             for (int i = 0; i < 16; i++) {
-                const uint8_t *r = row[16 * half + i];
-                d[0][i] = load_f16(r + at), m[0][i] = load_f16(r + at + 2);
-                d[1][i] = load_f16(r + next), m[1][i] = load_f16(r + next + 2);
+                const uint8_t *r = row[16 * half + i] + b * bytes;
+                d[i] = load_f16(r), m[i] = load_f16(r + 2);
             }
-            __m512i v[16], step[2], base[2];
-            __m512 scale[2];
-            for (int j = 0; j < 2; j++) {
-                table_lines(f16_lanes(d[j]), f16_lanes(m[j]), &step[j], &base[j], &scale[j]);
-                broken |= store_scales(panel, b + j, half, scale[j]);
-            }
-            uint32_t steps[16], bases[16];
-            _mm512_storeu_si512(steps, two_words(step[0], step[1]));
-            _mm512_storeu_si512(bases, two_words(base[0], base[1]));
-            for (int i = 0; i < 16; i++) v[i] = values_q4_1(row[16 * half + i] + at, row[16 * half + i] + next, steps[i], bases[i]);
-            store_values(panel, 32 * b, half, v);
+            const __m512 constant = _mm512_fmadd_ps(f16_lanes(d), _mm512_set1_ps(8), f16_lanes(m));
+            _mm512_store_ps(o->constant[b] + 16 * half, constant);
+            broken |= (uint32_t)_mm512_fpclass_ps_mask(constant, 0x99) << 16 * half;
         }
-    }
     return broken;
 }
 
-#define PANEL(type) \
+#define PANEL(type, tile) \
     void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p) \
     { \
-        static const struct panel_plan plan = {X8_CHUNK, X8_CHUNK / 32 * sizeof(struct fkv_block_##type), X8_GROUP, unpack_##type, fkv_x8_tile_avx512vnni}; \
+        static const struct panel_plan plan = {X8_CHUNK, X8_CHUNK / 32 * sizeof(struct fkv_block_##type), X8_GROUP, unpack_##type, tile}; \
         fkv_panel_run_avx512(p, &plan); \
     }
 #define UNPACK(type) \
@@ -125,7 +97,7 @@ static uint32_t unpack_q4_1(const uint8_t *const row[FKV_PANEL_ROWS], int k, voi
 UNPACK(q8_0)
 UNPACK(q4_0)
 UNPACK(q5_0)
-PANEL(q8_0)
-PANEL(q4_0)
-PANEL(q5_0)
-PANEL(q4_1)
+PANEL(q8_0, fkv_x8_tile_avx512vnni)
+PANEL(q4_0, fkv_x8_tile_avx512vnni)
+PANEL(q5_0, fkv_x8_tile_avx512vnni)
+PANEL(q4_1, fkv_x8_tile_constant_avx512vnni)

@@ -19,6 +19,7 @@ struct x8_block {
     int32_t start[X8_GROUP];     /* -128 sum(x) */
     int32_t exponent[X8_GROUP];  /* floor(t / 4), in place to be added to a float's bits */
     int32_t copy[X8_GROUP];      /* t mod 4, as an index of floats into panel8.scale of the block */
+    float total[X8_GROUP];       /* 2^(t/4) sum(x): what a weight's constant part is multiplied by */
 };
 
 /* Packed X: [chunk of 512 k][group][block of the chunk], so that a panel reads it front to back; then row_scale[groups * 6]. */
@@ -38,9 +39,11 @@ INLINE float *x8_row_scales(const void *packed, int m, int k)
 struct panel8 {
     uint8_t w[X8_CHUNK / 4][2][64];          /* step of 4 k, half of the rows, [16 rows][4 k] */
     float scale[X8_CHUNK / 32][4][32];       /* block, times 2^(copy / 4), row */
+    float constant[X8_CHUNK / 32][32];       /* block, row: added to every value of the block; fkv_x8_tile_constant_avx512vnni() only */
 };
 
 void fkv_x8_tile_avx512vnni(const struct panel_tile *t);
+void fkv_x8_tile_constant_avx512vnni(const struct panel_tile *t);
 
 /* gcc 12 may copy the accumulators of the intrinsic and spill them; a read-write asm operand it leaves alone. */
 INLINE __m512i dpbusd(__m512i acc, __m512i u, __m512i s)

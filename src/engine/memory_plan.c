@@ -34,7 +34,8 @@ fkv_status fkv_session_shape(struct fkv_session_shape *s, const fkv_engine *e, c
         return fkv_fail(error, FKV_ERROR_CONTEXT, "context size: expected 1 to the %d the model was trained for, found %d", h->n_ctx_train, s->params.n_ctx);
     s->k_type = elem_of(params->k_type, e->backend);
     s->v_type = elem_of(params->v_type, e->backend);
-    s->k_work = s->k_type == FKV_ELEM_Q8_0 ? e->backend->work_type : s->k_type;
+    /* Keys have the scores to carry: of the two types of 16 bits f16 rounds eight times finer. */
+    s->k_work = s->k_type == FKV_ELEM_F32 ? FKV_ELEM_F32 : FKV_ELEM_F16;
     s->v_work = s->v_type == FKV_ELEM_Q8_0 ? e->backend->work_type : s->v_type;
     s->params.k_type = type_of(s->k_type);
     s->params.v_type = type_of(s->v_type);
