@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -137,6 +138,9 @@ static inline jvalue fkv_jinja_sequence(enum jkind kind, const jvalue *items, si
     return (jvalue){.kind = kind, .n = n, .items = items};
 }
 
+/* Whether a string value is this text. */
+static inline bool fkv_jinja_is(jvalue s, const char *text) { return s.n == strlen(text) && !memcmp(s.text, text, s.n); }
+
 /* jinja_value.c: what Python does with values. */
 const char *fkv_jinja_type_name(jvalue v);
 bool fkv_jinja_true(jvalue v);
@@ -152,6 +156,8 @@ static inline bool fkv_jinja_is_integer(jvalue v) { return v.kind == J_INT || v.
 static inline bool fkv_jinja_is_number(jvalue v) { return fkv_jinja_is_integer(v) || v.kind == J_FLOAT; }
 static inline double fkv_jinja_number(jvalue v) { return v.kind == J_FLOAT ? v.number : (double)v.integer; }
 const jvalue *fkv_jinja_find(jinja *j, const jpair *pairs, size_t n, jvalue key);
+/* Python's dicts and sets do not take lists and dicts as keys. */
+void fkv_jinja_check_key(jinja *j, jvalue key);
 /* pairs has room for one more. A key that is there keeps its place. */
 size_t fkv_jinja_set_pair(jinja *j, jpair *pairs, size_t n, jvalue key, jvalue value);
 void fkv_jinja_push(jinja *j, jitems *list, jvalue item);
@@ -181,7 +187,7 @@ size_t fkv_jinja_offset(const char *text, size_t n, size_t characters);
 jvalue fkv_jinja_strip(jinja *j, jvalue s, jvalue chars, bool left, bool right);
 /* Offset of the first (last) occurrence at or after `from`, or J_NOT_FOUND. */
 int64_t fkv_jinja_search(jvalue s, size_t from, jvalue what);
-int64_t fkv_jinja_search_last(jvalue s, jvalue what);
+int64_t fkv_jinja_search_last(jinja *j, jvalue s, jvalue what);
 jvalue fkv_jinja_replace(jinja *j, jvalue s, jvalue old, jvalue new, int64_t at_most);
 jvalue fkv_jinja_split_lines(jinja *j, jvalue s, bool keep_ends);
 enum jcase { J_LOWER, J_UPPER, J_CAPITALIZED, J_TITLE_METHOD, J_TITLE_FILTER };

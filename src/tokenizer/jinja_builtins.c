@@ -5,17 +5,12 @@
 
 #include "tokenizer/jinja_run.h"
 
-static bool is_text(jvalue s, const char *text, size_t n)
-{
-    return s.n == n && !memcmp(s.text, text, n);
-}
-
 static const jbuiltin *find(const jbuiltin *table, jvalue name)
 {
     if (name.kind != J_STRING)
         return NULL;
     for (; table->name; table++)
-        if (is_text(name, table->name, strlen(table->name)))
+        if (fkv_jinja_is(name, table->name))
             return table;
     return NULL;
 }
@@ -30,7 +25,7 @@ static void bind(jinja *j, const char *what, const jbuiltin *builtin, jcall *c)
         p += optional;
         size_t n = strcspn(p, " ");
         for (size_t k = 0; k < args->n_named; k++)
-            if (i >= args->n && is_text(args->named[k].key, p, n)) {
+            if (i >= args->n && args->named[k].key.n == n && !memcmp(args->named[k].key.text, p, n)) {
                 c->a[i] = args->named[k].value;
                 n_used++;
             }
@@ -52,9 +47,15 @@ jvalue fkv_jinja_call_builtin(jinja *j, const char *what, const jbuiltin *builti
     return builtin->run(j, &c);
 }
 
-jvalue fkv_jinja_filter(jinja *j, jvalue name, jvalue self, const jargs *args)
+static const jbuiltin *find_filter(jvalue name)
 {
     const jbuiltin *filter = find(fkv_jinja_filters, name);
+    return filter ? filter : find(fkv_jinja_sequence_filters, name);
+}
+
+jvalue fkv_jinja_filter(jinja *j, jvalue name, jvalue self, const jargs *args)
+{
+    const jbuiltin *filter = find_filter(name);
     if (!filter)
         fkv_jinja_lacks(j, "filter '%.*s' is not supported", J_SHOWN(fkv_jinja_str(j, name)));
     return fkv_jinja_call_builtin(j, "filter", filter, self, args);
@@ -214,8 +215,14 @@ static jvalue is_float(jinja *j, const jcall *c) { (void)j; return fkv_jinja_boo
 static jvalue is_number(jinja *j, const jcall *c) { (void)j; return fkv_jinja_bool(fkv_jinja_is_number(c->self)); }
 static jvalue is_string(jinja *j, const jcall *c) { (void)j; return fkv_jinja_bool(c->self.kind == J_STRING); }
 static jvalue is_mapping(jinja *j, const jcall *c) { (void)j; return fkv_jinja_bool(c->self.kind == J_DICT); }
-static jvalue is_callable(jinja *j, const jcall *c) { (void)j; return fkv_jinja_bool(c->self.kind == J_METHOD || c->self.kind == J_MACRO); }
 static jvalue is_escaped(jinja *j, const jcall *c) { (void)j; (void)c; return fkv_jinja_bool(false); }
+
+/* Jinja's undefined counts, though calling it fails. */
+static jvalue is_callable(jinja *j, const jcall *c)
+{
+    (void)j;
+    return fkv_jinja_bool(c->self.kind == J_METHOD || c->self.kind == J_MACRO || c->self.kind == J_UNDEFINED);
+}
 
 static jvalue is_iterable(jinja *j, const jcall *c)
 {
@@ -263,7 +270,7 @@ static jvalue is_cased(jinja *j, const jcall *c, enum jcase to)
 
 static jvalue is_lower(jinja *j, const jcall *c) { return is_cased(j, c, J_LOWER); }
 static jvalue is_upper(jinja *j, const jcall *c) { return is_cased(j, c, J_UPPER); }
-static jvalue is_filter(jinja *j, const jcall *c) { (void)j; return fkv_jinja_bool(find(fkv_jinja_filters, c->self) != NULL); }
+static jvalue is_filter(jinja *j, const jcall *c) { (void)j; return fkv_jinja_bool(find_filter(c->self) != NULL); }
 
 bool fkv_jinja_test(jinja *j, jvalue name, jvalue self, const jargs *args)
 {

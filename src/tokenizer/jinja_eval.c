@@ -35,8 +35,7 @@ static jvalue eval_dict(jinja *j, const jnode *list)
     jpair *pairs = fkv_jinja_alloc(j, count(list) / 2, sizeof *pairs);
     for (; list; list = list->next->next) {
         jvalue key = fkv_jinja_eval(j, list);
-        if (key.kind == J_LIST || key.kind == J_DICT)
-            fkv_jinja_bad(j, "%s cannot be the key of a dict", fkv_jinja_type_name(key));
+        fkv_jinja_check_key(j, key);
         n = fkv_jinja_set_pair(j, pairs, n, key, fkv_jinja_eval(j, list->next));
     }
     return (jvalue){.kind = J_DICT, .n = n, .pairs = pairs};

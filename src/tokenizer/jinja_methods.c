@@ -75,10 +75,8 @@ static jvalue s_rsplit(jinja *j, const jcall *c)
         fkv_jinja_lacks(j, "rsplit at white space with a limit is not supported");
     jvalue by = separator(j, c);
     jitems parts = {0};
-    for (int64_t hit; at_most-- > 0 && (hit = fkv_jinja_search_last(s, by)) != J_NOT_FOUND; s.n = (size_t)hit) {
-        fkv_jinja_work_text(j, s.n);
+    for (int64_t hit; at_most-- > 0 && (hit = fkv_jinja_search_last(j, s, by)) != J_NOT_FOUND; s.n = (size_t)hit)
         fkv_jinja_push(j, &parts, part(s, (size_t)hit + by.n, s.n));
-    }
     fkv_jinja_push(j, &parts, s);
     for (size_t i = 0; i < parts.n / 2; i++) {
         jvalue other = parts.items[parts.n - 1 - i];
@@ -133,8 +131,15 @@ static jvalue place(jinja *j, jvalue s, int64_t at)
     return fkv_jinja_int(at == J_NOT_FOUND ? -1 : (int64_t)fkv_jinja_n_characters(s.text, (size_t)at));
 }
 
-static jvalue s_find(jinja *j, const jcall *c) { return place(j, c->self, fkv_jinja_search(c->self, 0, fkv_jinja_string_argument(j, c->a[0]))); }
-static jvalue s_rfind(jinja *j, const jcall *c) { return place(j, c->self, fkv_jinja_search_last(c->self, fkv_jinja_string_argument(j, c->a[0]))); }
+static jvalue s_find(jinja *j, const jcall *c)
+{
+    return place(j, c->self, fkv_jinja_search(c->self, 0, fkv_jinja_string_argument(j, c->a[0])));
+}
+
+static jvalue s_rfind(jinja *j, const jcall *c)
+{
+    return place(j, c->self, fkv_jinja_search_last(j, c->self, fkv_jinja_string_argument(j, c->a[0])));
+}
 
 static jvalue s_index(jinja *j, const jcall *c)
 {

@@ -157,11 +157,6 @@ jvalue fkv_jinja_negate(jinja *j, jvalue a)
     return a.kind == J_FLOAT ? fkv_jinja_float(-a.number) : int_arithmetic(j, '-', 0, a.integer);
 }
 
-static bool is_text(jvalue s, const char *text)
-{
-    return s.n == strlen(text) && !memcmp(s.text, text, s.n);
-}
-
 static jvalue loop_attribute(jinja *j, jvalue self, jvalue name)
 {
     const jloop *loop = self.loop;
@@ -171,14 +166,14 @@ static jvalue loop_attribute(jinja *j, jvalue self, jvalue name)
     } counts[] = {{"index", loop->index + 1}, {"index0", loop->index},          {"length", loop->n}, {"revindex", loop->n - loop->index},
                   {"depth", 1},               {"revindex0", loop->n - loop->index - 1}, {"depth0", 0}};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
-        if (is_text(name, counts[i].name))
+        if (fkv_jinja_is(name, counts[i].name))
             return fkv_jinja_int((int64_t)counts[i].value);
     bool first = loop->index == 0, last = loop->index + 1 >= loop->n;
-    if (is_text(name, "first") || is_text(name, "last"))
+    if (fkv_jinja_is(name, "first") || fkv_jinja_is(name, "last"))
         return fkv_jinja_bool(name.n == 5 ? first : last);
-    if (is_text(name, "previtem"))
+    if (fkv_jinja_is(name, "previtem"))
         return first ? fkv_jinja_undefined(name) : loop->items[loop->index - 1];
-    if (is_text(name, "nextitem"))
+    if (fkv_jinja_is(name, "nextitem"))
         return last ? fkv_jinja_undefined(name) : loop->items[loop->index + 1];
     jvalue method;
     if (fkv_jinja_method(j, self, name, &method))
@@ -270,7 +265,7 @@ jvalue fkv_jinja_slice(jinja *j, jvalue object, jvalue from, jvalue to, jvalue s
     if (object.kind == J_UNDEFINED)
         fkv_jinja_fail_undefined(j, object);
     if (!repeatable(object))
-        return fkv_jinja_undefined(fkv_jinja_string("slice", 5));
+        fkv_jinja_bad(j, "%s has no slices", fkv_jinja_type_name(object));
     int64_t n = (int64_t)fkv_jinja_length(j, object);
     int64_t by = slice_bound(j, step, 0, -INT64_MAX, INT64_MAX, 1);
     if (by == 0)

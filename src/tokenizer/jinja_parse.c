@@ -17,13 +17,8 @@ void fkv_jinja_advance(jparser *p)
     p->j->line = p->now.line;
 }
 
-static bool is_text(jvalue s, const char *text)
-{
-    return s.n == strlen(text) && !memcmp(s.text, text, s.n);
-}
-
 bool fkv_jinja_at_op(const jparser *p, int op) { return p->now.kind == T_OPERATOR && p->now.op == op; }
-bool fkv_jinja_at_name(const jparser *p, const char *name) { return p->now.kind == T_NAME && is_text(p->now.value, name); }
+bool fkv_jinja_at_name(const jparser *p, const char *name) { return p->now.kind == T_NAME && fkv_jinja_is(p->now.value, name); }
 
 bool fkv_jinja_take_op(jparser *p, int op)
 {
@@ -291,7 +286,7 @@ static jnode *parse_tag(jparser *p)
         if (fkv_jinja_at_name(p, tags[i].name))
             return tags[i].parse(p);
     jvalue name = p->now.value;
-    if ((name.n > 3 && !memcmp(name.text, "end", 3)) || is_text(name, "else") || is_text(name, "elif"))
+    if ((name.n > 3 && !memcmp(name.text, "end", 3)) || fkv_jinja_is(name, "else") || fkv_jinja_is(name, "elif"))
         fkv_jinja_bad(p->j, "nothing is open that '%.*s' could end", J_SHOWN(name));
     fkv_jinja_lacks(p->j, "tag '%.*s' is not supported", J_SHOWN(name));
 }

@@ -287,7 +287,7 @@ static jnode *parse_index(jparser *p)
 /* Attributes, indices and calls behind an operand. */
 static jnode *parse_postfix(jparser *p, jnode *operand)
 {
-    for (;;) {
+    while (fkv_jinja_at_op(p, '(') || fkv_jinja_at_op(p, '[') || fkv_jinja_at_op(p, '.')) {
         jnode *node = fkv_jinja_new_node(p, N_ATTRIBUTE);
         node->a = operand;
         if (fkv_jinja_at_op(p, '(')) {
@@ -297,18 +297,18 @@ static jnode *parse_postfix(jparser *p, jnode *operand)
             node->kind = N_ITEM;
             node->b = parse_index(p);
             fkv_jinja_expect_op(p, ']');
-        } else if (fkv_jinja_take_op(p, '.')) {
-            if (p->now.kind == T_NUMBER && p->now.value.kind == J_INT) {
+        } else {
+            fkv_jinja_advance(p);
+            if (p->now.kind == T_NUMBER && p->now.value.kind == J_INT) { /* x.0 is x[0] */
                 node->kind = N_ITEM;
                 node->b = parse_literal(p, p->now.value);
             } else {
                 node->value = fkv_jinja_expect_name(p);
             }
-        } else {
-            return operand;
         }
         operand = node;
     }
+    return operand;
 }
 
 jnode *fkv_jinja_parse_filters(jparser *p, jnode *operand)
@@ -332,8 +332,9 @@ static jnode *parse_test(jparser *p, jnode *operand)
     bool negated = fkv_jinja_take_name(p, "not");
     test->a = operand;
     test->value = fkv_jinja_expect_name(p);
-    bool value_follows = p->now.kind == T_STRING || p->now.kind == T_NUMBER || fkv_jinja_at_op(p, '[') || fkv_jinja_at_op(p, '{') ||
-                         (p->now.kind == T_NAME && !fkv_jinja_at_name(p, "else") && !fkv_jinja_at_name(p, "or") && !fkv_jinja_at_name(p, "and"));
+    bool keyword = fkv_jinja_at_name(p, "else") || fkv_jinja_at_name(p, "or") || fkv_jinja_at_name(p, "and");
+    bool value_follows = p->now.kind == T_STRING || p->now.kind == T_NUMBER || (p->now.kind == T_NAME && !keyword) ||
+                         fkv_jinja_at_op(p, '[') || fkv_jinja_at_op(p, '{');
     if (fkv_jinja_at_op(p, '('))
         test->list = parse_arguments(p);
     else if (fkv_jinja_at_name(p, "is"))

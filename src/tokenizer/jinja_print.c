@@ -33,7 +33,7 @@ static void put_float(jinja *j, jbuffer *b, double x, const char *infinity, cons
     put_text(j, b, signbit(x) ? "-" : "");
     char out[64];
     if (exponent < -4 || exponent >= 16)
-        snprintf(out, sizeof out, "%c%s%.*se%c%02d", digits[0], n > 1 ? "." : "", n - 1, digits + 1, exponent < 0 ? '-' : '+', abs(exponent));
+        snprintf(out, sizeof out, "%c%s%.*se%+03d", digits[0], n > 1 ? "." : "", n - 1, digits + 1, exponent);
     else if (exponent < 0)
         snprintf(out, sizeof out, "0.%.*s%.*s", -exponent - 1, "000", n, digits);
     else if (n <= exponent + 1)

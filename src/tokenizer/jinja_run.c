@@ -67,19 +67,17 @@ static enum flow run_for(jinja *j, const jnode *node)
     jloop *loop = fkv_jinja_alloc(j, 1, sizeof *loop);
     *loop = (jloop){.items = items.items, .n = items.n};
     enum flow flow = ON;
+    bool completed = false; /* some round came to its end; if none did, Jinja runs the else, even after a break */
     for (; loop->index < loop->n && flow != BREAK; loop->index++) {
         fkv_jinja_work(j, 1);
         j->scope = new_scope(j, outer);
         assign(j, node->a, loop->items[loop->index]);
         fkv_jinja_assign(j, j->scope, fkv_jinja_string("loop", 4), (jvalue){.kind = J_LOOP, .loop = loop});
         flow = run(j, node->body);
+        completed = completed || flow == ON;
     }
-    if (items.n == 0) {
-        j->scope = new_scope(j, outer);
-        flow = run(j, node->other);
-    } else {
-        flow = ON;
-    }
+    j->scope = new_scope(j, outer);
+    flow = completed ? ON : run(j, node->other);
     j->scope = outer;
     return flow;
 }

@@ -52,7 +52,8 @@ jvalue fkv_jinja_string_argument(jinja *j, jvalue a);
 int64_t fkv_jinja_integer_argument(jinja *j, jvalue a, int64_t otherwise);
 
 /* Tables that end with a row without a name. */
-extern const jbuiltin fkv_jinja_filters[], fkv_jinja_string_methods[], fkv_jinja_list_methods[], fkv_jinja_dict_methods[];
+extern const jbuiltin fkv_jinja_filters[], fkv_jinja_sequence_filters[];
+extern const jbuiltin fkv_jinja_string_methods[], fkv_jinja_list_methods[], fkv_jinja_dict_methods[];
 
 /* In jinja_methods.c, for filters that do the same. */
 jvalue fkv_jinja_pairs_of(jinja *j, jvalue dict, enum jkind as);

@@ -57,7 +57,7 @@ enum jnode_kind {
     N_PRINT,    /* a */
     N_IF,       /* list: N_CLAUSE, of which the first that holds is run */
     N_CLAUSE,   /* a: condition or NULL for else; body */
-    N_FOR,      /* a: target, b: sequence, c: condition or NULL, body, other: run when nothing was visited */
+    N_FOR,      /* a: target, b: sequence, c: condition or NULL, body, other: the else */
     N_SET,      /* a: target, b: expression */
     N_MACRO,    /* value: name, list: N_PARAMETER, body */
     N_SCOPE,    /* list: N_SET, evaluated outside and assigned inside; body */

@@ -1,4 +1,4 @@
-/* UTF-8 text as Python's str sees it. Letter case follows the one-to-one mappings of Unicode. */
+/* UTF-8 text as Python's str sees it. Letter case follows the one-to-one mappings of Unicode, but for the common ß. */
 #define _GNU_SOURCE
 #include <string.h>
 #include <utf8proc.h>
@@ -101,13 +101,14 @@ int64_t fkv_jinja_search(jvalue s, size_t from, jvalue what)
     return hit ? hit - s.text : J_NOT_FOUND;
 }
 
-int64_t fkv_jinja_search_last(jvalue s, jvalue what)
+int64_t fkv_jinja_search_last(jinja *j, jvalue s, jvalue what)
 {
     int64_t last = J_NOT_FOUND;
     if (what.n == 0)
         return (int64_t)s.n;
-    for (int64_t hit; (hit = fkv_jinja_search(s, (size_t)(last + 1), what)) != J_NOT_FOUND;)
-        last = hit;
+    fkv_jinja_work_text(j, s.n);
+    for (int64_t hit; (hit = fkv_jinja_search(s, (size_t)(last + 1), what)) != J_NOT_FOUND; last = hit)
+        fkv_jinja_work_text(j, what.n); /* each search prepares anew */
     return last;
 }
 
@@ -177,7 +178,9 @@ jvalue fkv_jinja_recase(jinja *j, jvalue s, enum jcase to)
     for (size_t at = 0, size; at < s.n; at += size) {
         int32_t c = fkv_jinja_character(s.text, s.n, at, &size);
         bool titled = to != J_LOWER && to != J_UPPER && first;
-        if (to == J_UPPER || (titled && to == J_TITLE_FILTER))
+        if (c == 0xdf && (to == J_UPPER || titled))
+            fkv_jinja_put(j, &b, to == J_UPPER || to == J_TITLE_FILTER ? "SS" : "Ss", 2);
+        else if (to == J_UPPER || (titled && to == J_TITLE_FILTER))
             fkv_jinja_put_character(j, &b, utf8proc_toupper(c));
         else
             fkv_jinja_put_character(j, &b, titled ? utf8proc_totitle(c) : utf8proc_tolower(c));

@@ -130,8 +130,10 @@ bool fkv_jinja_contains(jinja *j, jvalue container, jvalue item)
         fkv_jinja_work_text(j, container.n);
         return fkv_jinja_search(container, 0, item) != J_NOT_FOUND;
     }
-    if (container.kind == J_DICT)
+    if (container.kind == J_DICT) {
+        fkv_jinja_check_key(j, item);
         return fkv_jinja_find(j, container.pairs, container.n, item) != NULL;
+    }
     if (container.kind == J_UNDEFINED)
         return false;
     if (!fkv_jinja_is_sequence(container))
@@ -179,13 +181,25 @@ jvalue fkv_jinja_iterate(jinja *j, jvalue v, enum jkind as)
     return fkv_jinja_sequence(as, items, n);
 }
 
+/* Texts of different lengths, by far the most common, cost no step of their own. */
+static bool same_key(jinja *j, jvalue a, jvalue b)
+{
+    return a.kind == J_STRING && b.kind == J_STRING ? equal_strings(j, a, b) : fkv_jinja_equal(j, a, b);
+}
+
 const jvalue *fkv_jinja_find(jinja *j, const jpair *pairs, size_t n, jvalue key)
 {
     fkv_jinja_work(j, 1 + n / 8);
     for (size_t i = 0; i < n; i++)
-        if (key.kind == J_STRING ? pairs[i].key.kind == J_STRING && equal_strings(j, pairs[i].key, key) : fkv_jinja_equal(j, pairs[i].key, key))
+        if (same_key(j, pairs[i].key, key))
             return &pairs[i].value;
     return NULL;
+}
+
+void fkv_jinja_check_key(jinja *j, jvalue key)
+{
+    if (key.kind == J_LIST || key.kind == J_DICT)
+        fkv_jinja_bad(j, "%s cannot be a key", fkv_jinja_type_name(key));
 }
 
 size_t fkv_jinja_set_pair(jinja *j, jpair *pairs, size_t n, jvalue key, jvalue value)
