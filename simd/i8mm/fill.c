@@ -1,0 +1,8 @@
+#include "simd/i8mm/i8mm.h"
+
+void fkv_fill_i8mm(struct fkv_kernels *k)
+{
+#define USE(name) k->name = fkv_##name##_i8mm
+    USE(panel_q8_0); USE(panel_q4_0); USE(panel_q4_1); USE(panel_q5_0); USE(panel_q4_k); USE(panel_q5_k); USE(panel_q6_k);
+#undef USE
+}

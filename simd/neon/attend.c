@@ -1,0 +1,75 @@
+/* Attention over cache tiles by fp32 fmla: softmax(q K^T scale) V with a running maximum per block of 256 entries.
+
+   A tile of either cache is widened to floats once per call and block and multiplied by tile_f32.h. A row's arithmetic does not depend
+   on the rows beside it. What a row does not see has p = 0. */
+#include "simd/neon/cache_tiles.h"
+#include "simd/neon/softmax.h"
+
+struct attend_scratch {
+    float k[2][FKV_MAX_HEAD][COLUMNS];
+    float v[2][FKV_TILE][COLUMNS];
+    float p[FKV_ATTEND_ROWS][BLOCK]; /* dots, then 2^(logit - max) */
+    float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
+    float lane_sum[FKV_ATTEND_ROWS][4];
+};
+_Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
+
+static const char *tile_at(const void *tiles, int type, int d, int entry) { return (const char *)tiles + (size_t)(entry / FKV_TILE) * fkv_tile_bytes(type, d); }
+
+static void block_dots(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+{
+    for (int e = 0; e < most; e += FKV_TILE) {
+        widen_k(a->k_type, tile_at(a->k, a->k_type, a->d, start + e), a->d, s->k);
+        for (int row = 0; row < a->n_rows; row += TILE_ROWS) {
+            const int n = min_int(TILE_ROWS, a->n_rows - row);
+            if (most_seen(a, row, n, start) <= e) continue;
+            for (int i = 0; i < 2; i++)
+                tile_f32(n, false, a->q + (size_t)row * a->ldq, a->ldq, (const float (*)[COLUMNS])s->k[i], a->d, &s->p[row][e + COLUMNS * i], BLOCK);
+        }
+    }
+}
+
+static void block_probabilities(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+{
+    const int end = (most + FKV_TILE - 1) / FKV_TILE * FKV_TILE;
+    for (int row = 0; row < a->n_rows; row++) {
+        const int n = seen(a, row, start), n4 = (n + 3) & ~3;
+        if (n > 0) rescale_row(s->out[row], fkv_padded_head(a->d), block_softmax(s->p[row], n, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
+        memset(s->p[row] + n4, 0, (size_t)(end - n4) * 4);
+    }
+}
+
+static void block_values(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+{
+    for (int e = 0; e < most; e += FKV_TILE)
+        for (int c = 0; c < a->d; c += 32) {
+            widen_v(a->v_type, tile_at(a->v, a->v_type, a->d, start + e), a->d, c, s->v);
+            for (int row = 0; row < a->n_rows; row += TILE_ROWS) {
+                const int n = min_int(TILE_ROWS, a->n_rows - row);
+                if (most_seen(a, row, n, start) <= e) continue;
+                for (int i = 0; i < 2; i++)
+                    tile_f32(n, true, &s->p[row][e], BLOCK, (const float (*)[COLUMNS])s->v[i], FKV_TILE, &s->out[row][c + COLUMNS * i], FKV_MAX_HEAD);
+            }
+        }
+}
+
+void fkv_attend_neon(const struct fkv_attend *a)
+{
+    struct attend_scratch *s = a->scratch;
+    for (int row = 0; row < a->n_rows; row++) {
+        memset(s->out[row], 0, (size_t)fkv_padded_head(a->d) * 4);
+        memset(s->lane_sum[row], 0, sizeof s->lane_sum[row]);
+        a->max[row] = -INFINITY;
+    }
+    for (int start = a->first; start < a->last; start += BLOCK) {
+        const int most = most_seen(a, 0, a->n_rows, start);
+        if (most == 0) break;
+        block_dots(a, start, most, s);
+        block_probabilities(a, start, most, s);
+        block_values(a, start, most, s);
+    }
+    for (int row = 0; row < a->n_rows; row++) {
+        memcpy(a->out + (size_t)row * a->ldo, s->out[row], (size_t)a->d * 4);
+        a->sum[row] = vaddvq_f32(vld1q_f32(s->lane_sum[row]));
+    }
+}

@@ -1,0 +1,114 @@
+/* matvec_body.h: decode with block-quantised weights: y[n] = W[n][k] v, W as the file has it, one row at a time. Included by the levels
+   that have a dot product of bytes of their own:
+
+   LEVEL_NAME(kernel)  the kernel's name on this level
+   dot_16(sum, w, x)   int32x4_t: sum + the products of 16 bytes, spread over the lanes in any way
+
+   A block's integer dot becomes float in 4 lanes and enters by one fmla with the product of the two scales; lanes are added at the
+   row's end. An offset is a term of its own. Rows are read front to back and not past their end. */
+#include "simd/neon/activations.h"
+#include "simd/neon/weights.h"
+
+enum { AHEAD = 1024 }; /* bytes of prefetch */
+
+INLINE int32x4_t dot_block(struct bytes32 w, const int8_t *x) { return dot_16(dot_16(vdupq_n_s32(0), w.low, vld1q_s8(x)), w.high, vld1q_s8(x + 16)); }
+
+/* ---- blocks of 32 ---- */
+
+INLINE float32x4_t add_block(struct bytes32 w, const uint8_t *block, const struct v8 *v, int b, float32x4_t sum)
+{
+    return vfmaq_n_f32(sum, vcvtq_f32_s32(dot_block(w, v->q + 32 * b)), load_f16(block) * v->scale[b]);
+}
+
+INLINE float dot_32(bool has_offset, const uint8_t *row, int blocks, const struct v8 *v, size_t bytes, struct bytes32 (*values)(const uint8_t *))
+{
+    float32x4_t even = vdupq_n_f32(0), odd = even;
+    float offset_even = 0, offset_odd = 0;
+    int b = 0;
+    for (; b + 2 <= blocks; b += 2) {
+        const uint8_t *block = row + (size_t)b * bytes, *next = block + bytes;
+        __builtin_prefetch(block + AHEAD);
+        even = add_block(values(block), block, v, b, even);
+        odd = add_block(values(next), next, v, b + 1, odd);
+        if (has_offset) {
+            offset_even += load_f16(block + 2) * v->scaled_sum[b];
+            offset_odd += load_f16(next + 2) * v->scaled_sum[b + 1];
+        }
+    }
+    if (b < blocks) {
+        const uint8_t *block = row + (size_t)b * bytes;
+        even = add_block(values(block), block, v, b, even);
+        if (has_offset) offset_even += load_f16(block + 2) * v->scaled_sum[b];
+    }
+    return vaddvq_f32(vaddq_f32(even, odd)) + (offset_even + offset_odd);
+}
+
+#define MATVEC_32(format, has_offset) \
+    void LEVEL_NAME(fkv_matvec_##format)(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
+    { \
+        const struct v8 v = v8_view(packed, k); \
+        for (int i = 0; i < n; i++) \
+            y[i] = dot_32(has_offset, (const uint8_t *)w + (size_t)i * w_stride, k / 32, &v, sizeof(struct fkv_block_##format), values_##format); \
+    }
+MATVEC_32(q8_0, false)
+MATVEC_32(q4_0, false)
+MATVEC_32(q4_1, true)
+MATVEC_32(q5_0, false)
+
+/* ---- blocks of 256 ---- */
+
+INLINE float dot_k(const uint8_t *row, int blocks, const struct v8 *v, size_t bytes, struct bytes32 (*values)(const uint8_t *, int))
+{
+    float32x4_t sum[2] = {vdupq_n_f32(0), vdupq_n_f32(0)}, offsets = sum[0];
+    for (int i = 0; i < blocks; i++) {
+        const uint8_t *block = row + (size_t)i * bytes;
+        for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(block + AHEAD + at);
+        float32x4_t scale[2], offset[2];
+        scales_q4_k(block, scale, offset);
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; h++) {
+            scale[h] = vmulq_f32(scale[h], vld1q_f32(v->scale + 8 * i + 4 * h));
+            offsets = vfmaq_f32(offsets, offset[h], vld1q_f32(v->scaled_sum + 8 * i + 4 * h));
+        }
+#define ADD(j) sum[j % 2] = vfmaq_laneq_f32(sum[j % 2], vcvtq_f32_s32(dot_block(values(block, j), v->q + 256 * i + 32 * j)), scale[j / 4], j % 4)
+        ADD(0); ADD(1); ADD(2); ADD(3); ADD(4); ADD(5); ADD(6); ADD(7);
+#undef ADD
+    }
+    return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), offsets));
+}
+
+#define MATVEC_K(format) \
+    void LEVEL_NAME(fkv_matvec_##format)(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
+    { \
+        const struct v8 v = v8_view(packed, k); \
+        for (int i = 0; i < n; i++) y[i] = dot_k((const uint8_t *)w + (size_t)i * w_stride, k / 256, &v, sizeof(struct fkv_block_##format), values_##format); \
+    }
+MATVEC_K(q4_k)
+MATVEC_K(q5_k)
+
+/* The scales of 16 values are integers and multiply as such: a lane's sum stays below 2^24. */
+INLINE float dot_q6_k(const uint8_t *row, int blocks, const struct v8 *v)
+{
+    float32x4_t sum[2] = {vdupq_n_f32(0), vdupq_n_f32(0)};
+    for (int i = 0; i < blocks; i++) {
+        const uint8_t *block = row + (size_t)i * sizeof(struct fkv_block_q6_k);
+        const int8_t *sc = (const int8_t *)block + 192;
+        const float d = load_f16(block + 208);
+        for (size_t at = 0; at < 256; at += 64) __builtin_prefetch(block + AHEAD + at);
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) {
+            const struct bytes32 q = values_q6_k(block, j);
+            const int8_t *x = v->q + 256 * i + 32 * j;
+            const int32x4_t low = dot_16(vdupq_n_s32(0), q.low, vld1q_s8(x)), high = dot_16(vdupq_n_s32(0), q.high, vld1q_s8(x + 16));
+            const int32x4_t both = vmlaq_n_s32(vmulq_n_s32(low, sc[2 * j]), high, sc[2 * j + 1]);
+            sum[j % 2] = vfmaq_n_f32(sum[j % 2], vcvtq_f32_s32(both), d * v->scale[8 * i + j]);
+        }
+    }
+    return vaddvq_f32(vaddq_f32(sum[0], sum[1]));
+}
+
+void LEVEL_NAME(fkv_matvec_q6_k)(const void *w, size_t w_stride, int n, int k, const void *packed, float *y)
+{
+    const struct v8 v = v8_view(packed, k);
+    for (int i = 0; i < n; i++) y[i] = dot_q6_k((const uint8_t *)w + (size_t)i * w_stride, k / 256, &v);
+}

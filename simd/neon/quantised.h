@@ -1,0 +1,59 @@
+/* quantised.h: prefill products with block-quantised weights. Unpacking and the run over a panel are common to the ARM levels; a level
+   brings the tile: 8 weight rows x 6 rows of X. */
+#ifndef FKV_SIMD_NEON_QUANTISED_H
+#define FKV_SIMD_NEON_QUANTISED_H
+
+#include "simd/neon/activations.h"
+
+enum { STRIP = 8, STEP_BYTES = 8 * STRIP }; /* weight rows of a tile; bytes of 8 k of them */
+
+/* How 8 weight rows x 8 k lie in a step of 64 bytes, and the scales after the steps that they serve (float):
+   PAIRS: [4 pairs of rows][2 rows][8 k]; scales [4 pairs][s0, s1, s0, s1]. As smmla and smull take them.
+   QUADS: [2 halves of 4 k][8 rows][4 k]; scales [8 rows]. As sdot takes them. */
+enum layout { PAIRS, QUADS };
+enum { PAIRS_SCALES = 16, QUADS_SCALES = 8 };
+
+/* sums[6][8] += the scaled dots of n_blocks blocks of 32 k: w is [n_blocks][4 steps, scales], or of a type with a scale per 16
+   values [n_blocks][2][2 steps, scales]. x: one group's row of blocks. */
+typedef void tile_fn(const int8_t *w, const struct x_block *x, int n_blocks, float *sums);
+
+struct tile {
+    enum layout layout;
+    tile_fn *per_32, *per_16;
+};
+
+/* The products of a level: fkv_panel_<format>_<level>() for all seven. */
+#define QUANTISED_PANELS(level, tile) \
+    void fkv_panel_q8_0_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q8_0, tile); } \
+    void fkv_panel_q4_0_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q4_0, tile); } \
+    void fkv_panel_q4_1_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q4_1, tile); } \
+    void fkv_panel_q5_0_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q5_0, tile); } \
+    void fkv_panel_q4_k_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q4_K, tile); } \
+    void fkv_panel_q5_k_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q5_K, tile); } \
+    void fkv_panel_q6_k_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q6_K, tile); }
+void fkv_neon_panel(const struct fkv_panel *p, enum fkv_type type, const struct tile *tile);
+
+/* sums[6][8] to and from 2 x 2 cells: cell[i][j] = rows 2i, 2i + 1 of X by weight rows 2j, 2j + 1, as smmla leaves them. */
+INLINE void load_cells(const float *sums, float32x4_t cell[3][4])
+{
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; i++) {
+        const float *at = sums + i / 2 * 2 * STRIP + i % 2 * 4;
+        const float32x4_t a = vld1q_f32(at), b = vld1q_f32(at + STRIP);
+        cell[i / 2][i % 2 * 2] = low_halves(a, b);
+        cell[i / 2][i % 2 * 2 + 1] = high_halves(a, b);
+    }
+}
+
+INLINE void store_cells(float *sums, const float32x4_t cell[3][4])
+{
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; i++) {
+        float *at = sums + i / 2 * 2 * STRIP + i % 2 * 4;
+        const float32x4_t a = cell[i / 2][i % 2 * 2], b = cell[i / 2][i % 2 * 2 + 1];
+        vst1q_f32(at, low_halves(a, b));
+        vst1q_f32(at + STRIP, high_halves(a, b));
+    }
+}
+
+#endif
