@@ -3,6 +3,7 @@
    Register plan: 12 integer sums, 12 float sums, 4 W and 3 X per 8 k: 31. Per block of 32 k: 48 smmla, 36 instructions for the scales,
    12 that set sums to zero, 10 loads. */
 #include "simd/i8mm/i8mm.h"
+#include "simd/neon/cells.h"
 #include "simd/neon/load_many.h"
 #include "simd/neon/quantised.h"
 
@@ -36,12 +37,12 @@ INLINE void tile(const int steps, const int8_t *w, const struct x_block *x_block
 {
     const int8_t *x = x_block->q[0][0];
     float32x4_t sum[3][4];
-    load_cells(sums, sum);
+    load_cells(sums, STRIP, sum);
     for (int eights = n_blocks / 8; eights > 0; eights--)
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) tile_block(steps, &w, &x, sum);
     for (int rest = n_blocks % 8; rest > 0; rest--) tile_block(steps, &w, &x, sum);
-    store_cells(sums, sum);
+    store_cells(sums, STRIP, sum);
 }
 
 static void tile_32(const int8_t *w, const struct x_block *x, int n_blocks, float *sums) { tile(4, w, x, n_blocks, sums); }

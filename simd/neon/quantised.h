@@ -33,27 +33,4 @@ struct tile {
     void fkv_panel_q6_k_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q6_K, tile); }
 void fkv_neon_panel(const struct fkv_panel *p, enum fkv_type type, const struct tile *tile);
 
-/* sums[6][8] to and from 2 x 2 cells: cell[i][j] = rows 2i, 2i + 1 of X by weight rows 2j, 2j + 1, as smmla leaves them. */
-INLINE void load_cells(const float *sums, float32x4_t cell[3][4])
-{
-#pragma GCC unroll 6
-    for (int i = 0; i < 6; i++) {
-        const float *at = sums + i / 2 * 2 * STRIP + i % 2 * 4;
-        const float32x4_t a = vld1q_f32(at), b = vld1q_f32(at + STRIP);
-        cell[i / 2][i % 2 * 2] = low_halves(a, b);
-        cell[i / 2][i % 2 * 2 + 1] = high_halves(a, b);
-    }
-}
-
-INLINE void store_cells(float *sums, const float32x4_t cell[3][4])
-{
-#pragma GCC unroll 6
-    for (int i = 0; i < 6; i++) {
-        float *at = sums + i / 2 * 2 * STRIP + i % 2 * 4;
-        const float32x4_t a = cell[i / 2][i % 2 * 2], b = cell[i / 2][i % 2 * 2 + 1];
-        vst1q_f32(at, low_halves(a, b));
-        vst1q_f32(at + STRIP, high_halves(a, b));
-    }
-}
-
 #endif

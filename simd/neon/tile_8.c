@@ -3,6 +3,7 @@
 
    A cell of 2 x 2 outputs takes vectors of a pair of rows by 8 k: their low halves are row 0 by row 0, their high halves row 1 by row 1;
    with the halves of W swapped, the other two. Register plan: 12 sums, 4 steps of W and the same swapped, 4 steps of X, products. */
+#include "simd/neon/cells.h"
 #include "simd/neon/quantised.h"
 
 /* Over `steps` (2 or 4) steps of 8 k: the lower row of x by the lower row of w, and the upper by the upper. */
@@ -29,7 +30,7 @@ INLINE int32x4_t dot_cell(const int steps, const int8x16_t *x, const int8x16_t *
 INLINE void tile(const int steps, const int8_t *w, const struct x_block *x, int n_blocks, float *sums)
 {
     float32x4_t sum[3][4];
-    load_cells(sums, sum);
+    load_cells(sums, STRIP, sum);
     for (int b = 0; b < n_blocks; b++, x++)
         for (int first = 0; first < 4; first += steps, w += steps * STEP_BYTES + 4 * PAIRS_SCALES)
 #pragma GCC unroll 4
@@ -49,7 +50,7 @@ INLINE void tile(const int steps, const int8_t *w, const struct x_block *x, int 
                     sum[i][j] = vfmaq_f32(sum[i][j], vcvtq_f32_s32(dot_cell(steps, xv, wv, swapped)), vmulq_f32(scale, vld1q_f32(x->scale[i])));
                 }
             }
-    store_cells(sums, sum);
+    store_cells(sums, STRIP, sum);
 }
 
 static void tile_32(const int8_t *w, const struct x_block *x, int n_blocks, float *sums) { tile(4, w, x, n_blocks, sums); }

@@ -1,0 +1,138 @@
+/* Attention over bf16 tiles by bfmmla: softmax(q K^T scale) V with a running maximum per block of 256 entries; sums are fp32. Caches of
+   other types are multiplied as fp32, by NEON's kernel.
+
+   Both tiles are "pairs x 32 x 2" (simd.h): 4 columns of a pair, and the same 4 of the next pair, zip to two vectors of [2 columns][4 k],
+   k being channels of K or entries of V. A row's arithmetic does not depend on the rows beside it. What a row does not see has p = 0. */
+#include "simd/i8mm/bf16.h"
+#include "simd/neon/softmax.h"
+
+enum { GROUPS = FKV_ATTEND_ROWS / GROUP_ROWS, PAIR_BYTES = 2 * FKV_TILE * 2 };
+
+struct attend_scratch {
+    int8_t q[GROUPS][FKV_MAX_HEAD / 4][STEP_GROUP_BYTES];
+    int8_t p16[GROUPS][BLOCK / 4][STEP_GROUP_BYTES];
+    float p[FKV_ATTEND_ROWS][BLOCK]; /* dots, then 2^(logit - max) */
+    float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
+    float lane_sum[FKV_ATTEND_ROWS][4];
+};
+_Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
+
+/* 8 columns by 4 k: two pairs of a tile. */
+INLINE void zip_pairs(const char *pairs, int8x16_t w[4])
+{
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const float32x4_t a = vld1q_f32((const float *)(pairs + 16 * i)), b = vld1q_f32((const float *)(pairs + PAIR_BYTES + 16 * i));
+        w[2 * i] = vreinterpretq_s8_f32(vzip1q_f32(a, b));
+        w[2 * i + 1] = vreinterpretq_s8_f32(vzip2q_f32(a, b));
+    }
+}
+
+/* p[12 rows][8 entries] of a group: q by a tile of K. */
+INLINE void dots(const int halves, const int8_t *q, const char *tile, int steps, float *p)
+{
+    float32x4_t cell[2][3][4];
+#pragma GCC unroll 24
+    for (int i = 0; i < 12 * halves; i++) cell[i / 12][i / 4 % 3][i % 4] = vdupq_n_f32(0);
+    for (; steps > 0; steps--, tile += 2 * PAIR_BYTES) {
+        int8x16_t w[4];
+        zip_pairs(tile, w);
+        multiply_cells(halves, w, &q, cell);
+    }
+    store_group(halves, p, BLOCK, cell);
+}
+
+/* out[12 rows][8 channels] of a group += p by the block's tiles of V, tile_bytes apart. */
+INLINE void add_values(const int halves, const int8_t *p, const char *tile, size_t tile_bytes, int n_tiles, float *out)
+{
+    float32x4_t cell[2][3][4];
+    load_group(halves, out, FKV_MAX_HEAD, cell);
+    for (; n_tiles > 0; n_tiles--, tile += tile_bytes)
+        for (int step = 0; step < FKV_TILE / 4; step++) {
+            int8x16_t w[4];
+            zip_pairs(tile + (size_t)step * 2 * PAIR_BYTES, w);
+            multiply_cells(halves, w, &p, cell);
+        }
+    store_group(halves, out, FKV_MAX_HEAD, cell);
+}
+
+static bool is_full(const struct fkv_attend *a, int group) { return a->n_rows - group * GROUP_ROWS > GROUP_ROWS / 2; }
+
+/* The most entries any row of a group sees. */
+static int group_seen(const struct fkv_attend *a, int group, int start)
+{
+    return most_seen(a, group * GROUP_ROWS, min_int(GROUP_ROWS, a->n_rows - group * GROUP_ROWS), start);
+}
+
+static void block_dots(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+{
+    const int steps = (a->d + 3) / 4;
+    for (int e = 0; e < most; e += FKV_TILE) {
+        const char *tile = (const char *)a->k + (size_t)((start + e) / FKV_TILE) * fkv_tile_bytes(a->k_type, a->d);
+        for (int g = 0; g < row_groups(a->n_rows); g++) {
+            if (group_seen(a, g, start) <= e) continue;
+            for (int i = 0; i < FKV_TILE; i += CELL_COLUMNS) {
+                if (is_full(a, g)) dots(2, s->q[g][0], tile + 4 * i, steps, &s->p[g * GROUP_ROWS][e + i]);
+                else dots(1, s->q[g][0], tile + 4 * i, steps, &s->p[g * GROUP_ROWS][e + i]);
+            }
+        }
+    }
+}
+
+/* Rows that the call lacks stay zero in p16. */
+static void block_probabilities(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+{
+    const int end = (most + FKV_TILE - 1) / FKV_TILE * FKV_TILE;
+    for (int row = 0; row < a->n_rows; row++) {
+        const int n = seen(a, row, start), n4 = (n + 3) & ~3;
+        if (n > 0) rescale_row(s->out[row], fkv_padded_head(a->d), block_softmax(s->p[row], n, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
+        pack_row(s->p[row], n4, end, s->p16[row / GROUP_ROWS], row % GROUP_ROWS);
+    }
+}
+
+static void block_values(const struct fkv_attend *a, int start, struct attend_scratch *s)
+{
+    const size_t tile_bytes = fkv_tile_bytes(a->v_type, a->d);
+    const char *tile = (const char *)a->v + (size_t)(start / FKV_TILE) * tile_bytes;
+    for (int c = 0; c < fkv_padded_head(a->d); c += CELL_COLUMNS)
+        for (int g = 0; g < row_groups(a->n_rows); g++) {
+            const int n_tiles = (group_seen(a, g, start) + FKV_TILE - 1) / FKV_TILE;
+            const char *columns = tile + (size_t)(c / 32) * (FKV_TILE / 2) * PAIR_BYTES + c % 32 * 4;
+            if (n_tiles == 0) continue;
+            if (is_full(a, g)) add_values(2, s->p16[g][0], columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
+            else add_values(1, s->p16[g][0], columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
+        }
+}
+
+static void begin(const struct fkv_attend *a, struct attend_scratch *s)
+{
+    const int rows = row_groups(a->n_rows) * GROUP_ROWS;
+    for (int row = 0; row < rows; row++) {
+        pack_row(a->q + (size_t)row * a->ldq, row < a->n_rows ? a->d : 0, (a->d + 3) & ~3, s->q[row / GROUP_ROWS], row % GROUP_ROWS);
+        pack_row(NULL, 0, BLOCK, s->p16[row / GROUP_ROWS], row % GROUP_ROWS);
+        memset(s->out[row], 0, (size_t)fkv_padded_head(a->d) * 4);
+        memset(s->lane_sum[row], 0, sizeof s->lane_sum[row]);
+    }
+    for (int row = 0; row < a->n_rows; row++) a->max[row] = -INFINITY;
+}
+
+void fkv_attend_i8mm(const struct fkv_attend *a)
+{
+    if (a->k_type != FKV_ELEM_BF16 || a->v_type != FKV_ELEM_BF16) {
+        fkv_attend_neon(a);
+        return;
+    }
+    struct attend_scratch *s = a->scratch;
+    begin(a, s);
+    for (int start = a->first; start < a->last; start += BLOCK) {
+        const int most = most_seen(a, 0, a->n_rows, start);
+        if (most == 0) break;
+        block_dots(a, start, most, s);
+        block_probabilities(a, start, most, s);
+        block_values(a, start, s);
+    }
+    for (int row = 0; row < a->n_rows; row++) {
+        memcpy(a->out + (size_t)row * a->ldo, s->out[row], (size_t)a->d * 4);
+        a->sum[row] = vaddvq_f32(vld1q_f32(s->lane_sum[row]));
+    }
+}
