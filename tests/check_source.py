@@ -47,7 +47,7 @@ def check_direction(root):
 def check_headers(root, build, cc):
     bad = []
     flags = ['-std=c11', '-Wall', '-Wextra', '-Werror', '-fsyntax-only', '-x', 'c', f'-I{root}', f'-I{root}/src', f'-I{root}/src/include', f'-I{build}/simd']
-    isa = {'avx2': ['-mavx2', '-mfma', '-mf16c', '-mbmi2']}
+    isa = {'avx2': ['-mavx2', '-mfma', '-mf16c', '-mbmi2'], 'dotprod': ['-march=armv8.2-a+fp16+dotprod'], 'i8mm': ['-march=armv8.2-a+fp16+dotprod+i8mm+bf16']}
     wide = isa['avx2'] + ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mavx512vnni', '-mavx512vbmi', '-mavx512bf16']
     arm = '__aarch64__' in subprocess.run([cc, '-dM', '-E', '-x', 'c', '/dev/null'], capture_output=True, text=True).stdout
     volk = subprocess.run([cc, *flags, '-'], input='#include <volk.h>\n', capture_output=True, text=True).returncode == 0

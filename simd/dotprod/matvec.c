@@ -3,4 +3,4 @@
 
 #define dot_16 vdotq_s32
 #define LEVEL_NAME(kernel) kernel##_dotprod
-#include "simd/neon/matvec_body.h"
+#include "simd/neon/matvec_body.inc"
