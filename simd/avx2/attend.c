@@ -2,8 +2,9 @@
 
    Both caches are "pairs x 32 x 2": a vector of 8 lanes holds 4 entries (of V: channels) by 2; q and p are broadcast as pairs, and
    each sum of 8 lanes becomes 4 results when its neighbours are added at the end.
-   Register plan: 6 query rows x 2 vectors: 12 sums, 2 of K or V, 1 broadcast. Tiles are widened to float once per call and
-   block, and split in 4 strips of 2 vectors so that the inner loop reads front to back.
+   Register plan: 6 query rows x 2 vectors: 12 sums, 2 of K or V, 1 broadcast. Of many rows' tiles and of q8_0 the values are
+   widened to float once per call and block, in 4 strips of 2 vectors that the inner loop reads front to back. Up to 6 rows
+   (decode) read the tiles as they are: each value is used once per strip.
    A row's arithmetic does not depend on the rows beside it. What a row does not see has p = 0. */
 #include "simd/avx2/cache_tiles.h"
 
@@ -37,17 +38,24 @@ static int most_seen(const struct fkv_attend *a, int row, int n, int start)
     return most;
 }
 
+/* Widening costs a store and a load per vector, which only further groups of rows pay back. */
+static bool widens(const struct fkv_attend *a, int type) { return type == FKV_ELEM_Q8_0 || a->n_rows > ROWS; }
+
 static void block_logits(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
 {
     const size_t tile_bytes = fkv_tile_bytes(a->k_type, a->d);
+    const bool widen = widens(a, a->k_type);
     for (int e = 0; e < most; e += FKV_TILE) {
         const char *tile = (const char *)a->k + (size_t)((start + e) / FKV_TILE) * tile_bytes;
-        widen_k(a->k_type, tile, a->d, s->k_strips[0][0], FKV_MAX_HEAD / 2);
+        if (widen) widen_k(a->k_type, tile, a->d, s->k_strips[0][0], FKV_MAX_HEAD / 2);
         for (int row = 0; row < a->n_rows; row += ROWS) {
             const int n = min_int(ROWS, a->n_rows - row);
             if (most_seen(a, row, n, start) <= e) continue;
-            for (int strip = 0; strip < 4; strip++)
-                qk_strip(n, s->q[row], FKV_MAX_HEAD, s->k_strips[strip][0], a->d / 2, &s->p[row][e + 8 * strip], BLOCK);
+            for (int i = 0; i < 4; i++) {
+                const struct strip k = widen ? widened_strip(s->k_strips[0][0], FKV_MAX_HEAD / 2, i, a->d / 2) : stored_strip(a->k_type, tile, i, a->d / 2, 0, 1);
+                const struct strip_product p = {s->q[row], FKV_MAX_HEAD, NULL, &s->p[row][e + 8 * i], BLOCK};
+                multiply_strip(n, widen ? FKV_ELEM_F32 : a->k_type, &p, &k);
+            }
         }
     }
 }
@@ -91,15 +99,18 @@ static void block_probabilities(const struct fkv_attend *a, int start, int most,
 static void block_values(const struct fkv_attend *a, int start, int most, int c, struct attend_scratch *s)
 {
     const size_t tile_bytes = fkv_tile_bytes(a->v_type, a->d);
-    for (int e = 0; e < most; e += FKV_TILE) {
-        const char *tile = (const char *)a->v + (size_t)((start + e) / FKV_TILE) * tile_bytes;
-        widen_v(a->v_type, tile, a->d, c, s->v_strips[0][e / 2], BLOCK / 2);
-    }
+    const bool widen = widens(a, a->v_type);
+    const char *first = (const char *)a->v + (size_t)(start / FKV_TILE) * tile_bytes;
+    for (int e = 0; widen && e < most; e += FKV_TILE)
+        widen_v(a->v_type, first + (size_t)(e / FKV_TILE) * tile_bytes, a->d, c, s->v_strips[0][e / 2], BLOCK / 2);
     for (int row = 0; row < a->n_rows; row += ROWS) {
-        const int n = min_int(ROWS, a->n_rows - row), pairs = (most_seen(a, row, n, start) + FKV_TILE - 1) / FKV_TILE * FKV_TILE / 2;
-        if (pairs == 0) continue;
-        for (int strip = 0; strip < 4; strip++)
-            pv_strip(n, s->p[row], BLOCK, s->v_strips[strip][0], pairs, s->rescale + row, &s->out[row][c + 8 * strip], FKV_MAX_HEAD);
+        const int n = min_int(ROWS, a->n_rows - row), tiles = (most_seen(a, row, n, start) + FKV_TILE - 1) / FKV_TILE;
+        for (int i = 0; tiles > 0 && i < 4; i++) {
+            const struct strip v = widen ? widened_strip(s->v_strips[0][0], BLOCK / 2, i, tiles * FKV_TILE / 2)
+                                         : stored_strip(a->v_type, v_channels(a->v_type, first, c), i, FKV_TILE / 2, tile_bytes, tiles);
+            const struct strip_product p = {s->p[row], BLOCK, s->rescale + row, &s->out[row][c + 8 * i], FKV_MAX_HEAD};
+            multiply_strip(n, widen ? FKV_ELEM_F32 : a->v_type, &p, &v);
+        }
     }
 }
 

@@ -52,11 +52,14 @@ static inline void widen_k(int type, const char *tile, int d, float *strips, siz
     }
 }
 
+/* Channels c .. of a tile of V (not q8_0); c divides by 32. */
+INLINE const char *v_channels(int type, const char *tile, int c) { return tile + (size_t)c * FKV_TILE * (type == FKV_ELEM_F32 ? 4 : 2); }
+
 /* 32 channels from c on of a tile of V: pairs of entries, 8 channels per strip. */
 static inline void widen_v(int type, const char *tile, int d, int c, float *strips, size_t strip_pairs)
 {
     if (type != FKV_ELEM_Q8_0) {
-        widen_float(type, tile + (size_t)c * FKV_TILE * (type == FKV_ELEM_F32 ? 4 : 2), FKV_TILE / 2, strips, strip_pairs);
+        widen_float(type, v_channels(type, tile, c), FKV_TILE / 2, strips, strip_pairs);
         return;
     }
     float scale[FKV_TILE];
@@ -78,67 +81,81 @@ INLINE __m256 broadcast_pair(const float *p)
     return _mm256_castpd_ps(_mm256_set1_pd(pair));
 }
 
-/* sum[r] = 8 results of row r: over the pairs, x[r][pair] times the strip, neighbours added at the end. */
-INLINE void strip_sums(const int rows, const float *x, size_t ldx, const float *strip, int pairs, __m256 sum[ROWS])
+/* Where a strip lies: `runs` times `pairs` of 16 values each, as floats or as the cache has them. */
+struct strip {
+    const char *at;
+    size_t pair_bytes, run_bytes; /* from pair to pair, from run to run */
+    int pairs, runs;
+};
+
+/* y[r][8] = x[r] times the strip, summed over the pairs, neighbours added at the end; with rescale, added to y[r] rescale[r]. */
+struct strip_product {
+    const float *x;        /* [rows][ldx], a pair of values per pair of the strip */
+    size_t ldx;
+    const float *rescale;  /* [rows] or NULL */
+    float *y;              /* [rows][ldy] */
+    size_t ldy;
+};
+
+INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(const void *), const struct strip_product *p, const struct strip *s)
 {
+    const float *x = p->x;
+    const size_t ldx = p->ldx;
     __m256 a[ROWS][2];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) a[r][0] = a[r][1] = _mm256_setzero_ps();
-    for (int pair = 0; pair < pairs; pair++) {
-        const __m256 s0 = _mm256_loadu_ps(strip + pair * STRIP), s1 = _mm256_loadu_ps(strip + pair * STRIP + 8);
+    for (int run = 0; run < s->runs; run++) {
+        const char *at = s->at + (size_t)run * s->run_bytes;
+        for (int pair = 0; pair < s->pairs; pair++, x += 2, at += s->pair_bytes) {
+            const __m256 s0 = load(at), s1 = load(at + 8 * value_bytes);
 #pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            const __m256 xv = broadcast_pair(x + (size_t)r * ldx + 2 * pair);
-            a[r][0] = _mm256_fmadd_ps(s0, xv, a[r][0]);
-            a[r][1] = _mm256_fmadd_ps(s1, xv, a[r][1]);
+            for (int r = 0; r < rows; r++) {
+                const __m256 xv = broadcast_pair(x + (size_t)r * ldx);
+                a[r][0] = _mm256_fmadd_ps(s0, xv, a[r][0]);
+                a[r][1] = _mm256_fmadd_ps(s1, xv, a[r][1]);
+            }
         }
     }
 #pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-        sum[r] = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_hadd_ps(a[r][0], a[r][1])), 0xd8));
-}
-
-INLINE void qk_rows(const int rows, const float *q, size_t ldq, const float *strip, int pairs, float *logits, size_t ld)
-{
-    __m256 sum[ROWS];
-    strip_sums(rows, q, ldq, strip, pairs, sum);
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) _mm256_storeu_ps(logits + (size_t)r * ld, sum[r]);
-}
-
-INLINE void pv_rows(const int rows, const float *p, size_t ldp, const float *strip, int pairs, const float *rescale, float *out, size_t ldo)
-{
-    __m256 sum[ROWS];
-    strip_sums(rows, p, ldp, strip, pairs, sum);
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-        _mm256_storeu_ps(out + (size_t)r * ldo, _mm256_fmadd_ps(_mm256_loadu_ps(out + (size_t)r * ldo), _mm256_set1_ps(rescale[r]), sum[r]));
-}
-
-/* logits[rows][8] of one strip of K; rows is 1 .. ROWS. */
-static inline void qk_strip(int rows, const float *q, size_t ldq, const float *strip, int pairs, float *logits, size_t ld)
-{
-    switch (rows) {
-    case 6: qk_rows(6, q, ldq, strip, pairs, logits, ld); break;
-    case 5: qk_rows(5, q, ldq, strip, pairs, logits, ld); break;
-    case 4: qk_rows(4, q, ldq, strip, pairs, logits, ld); break;
-    case 3: qk_rows(3, q, ldq, strip, pairs, logits, ld); break;
-    case 2: qk_rows(2, q, ldq, strip, pairs, logits, ld); break;
-    default: qk_rows(1, q, ldq, strip, pairs, logits, ld);
+    for (int r = 0; r < rows; r++) {
+        float *y = p->y + (size_t)r * p->ldy;
+        __m256 sum = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_hadd_ps(a[r][0], a[r][1])), 0xd8));
+        if (p->rescale) sum = _mm256_fmadd_ps(_mm256_loadu_ps(y), _mm256_set1_ps(p->rescale[r]), sum);
+        _mm256_storeu_ps(y, sum);
     }
 }
 
-/* out[rows][8] = out * rescale + p V of one strip. */
-static inline void pv_strip(int rows, const float *p, size_t ldp, const float *strip, int pairs, const float *rescale, float *out, size_t ldo)
+INLINE void multiply_strip_of(int rows, int value_bytes, __m256 (*load)(const void *), const struct strip_product *p, const struct strip *s)
 {
     switch (rows) {
-    case 6: pv_rows(6, p, ldp, strip, pairs, rescale, out, ldo); break;
-    case 5: pv_rows(5, p, ldp, strip, pairs, rescale, out, ldo); break;
-    case 4: pv_rows(4, p, ldp, strip, pairs, rescale, out, ldo); break;
-    case 3: pv_rows(3, p, ldp, strip, pairs, rescale, out, ldo); break;
-    case 2: pv_rows(2, p, ldp, strip, pairs, rescale, out, ldo); break;
-    default: pv_rows(1, p, ldp, strip, pairs, rescale, out, ldo);
+    case 6: multiply_strip_by(6, value_bytes, load, p, s); break;
+    case 5: multiply_strip_by(5, value_bytes, load, p, s); break;
+    case 4: multiply_strip_by(4, value_bytes, load, p, s); break;
+    case 3: multiply_strip_by(3, value_bytes, load, p, s); break;
+    case 2: multiply_strip_by(2, value_bytes, load, p, s); break;
+    default: multiply_strip_by(1, value_bytes, load, p, s);
     }
+}
+
+/* rows is 1 .. ROWS; the results are the same for any number of rows and, from equal values, for any type (not q8_0). */
+static inline void multiply_strip(int rows, int type, const struct strip_product *p, const struct strip *s)
+{
+    if (type == FKV_ELEM_F16) multiply_strip_of(rows, 2, load_8_f16, p, s);
+    else if (type == FKV_ELEM_BF16) multiply_strip_of(rows, 2, load_8_bf16, p, s);
+    else multiply_strip_of(rows, 4, load_8_f32, p, s);
+}
+
+/* Strip i of widened pairs. */
+INLINE struct strip widened_strip(const float *strips, size_t strip_pairs, int i, int pairs)
+{
+    return (struct strip){(const char *)(strips + (size_t)i * strip_pairs * STRIP), STRIP * sizeof(float), 0, pairs, 1};
+}
+
+/* Strip i of pairs as the cache has them (not q8_0): runs of `pairs` starting at `at`. */
+INLINE struct strip stored_strip(int type, const char *at, int i, int pairs, size_t run_bytes, int runs)
+{
+    const size_t value_bytes = type == FKV_ELEM_F32 ? 4 : 2;
+    return (struct strip){at + (size_t)i * STRIP * value_bytes, 64 * value_bytes, run_bytes, pairs, runs};
 }
 
 #endif

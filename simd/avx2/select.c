@@ -14,7 +14,11 @@ void fkv_window_logits_avx2(const float *q, size_t ldq, int w, const void *k, in
         const int count = n - e < FKV_TILE ? n - e : FKV_TILE;
         for (int row = 0; row < w; row += ROWS) {
             const int rows = w - row < ROWS ? w - row : ROWS;
-            for (int strip = 0; strip < 4; strip++) qk_strip(rows, q + (size_t)row * ldq, ldq, strips[strip][0], d / 2, &tile_logits[0][8 * strip], FKV_TILE);
+            for (int i = 0; i < 4; i++) {
+                const struct strip s = widened_strip(strips[0][0], FKV_MAX_HEAD / 2, i, d / 2);
+                const struct strip_product p = {q + (size_t)row * ldq, ldq, NULL, &tile_logits[0][8 * i], FKV_TILE};
+                multiply_strip(rows, FKV_ELEM_F32, &p, &s);
+            }
             for (int r = 0; r < rows; r++) {
                 for (int j = 0; j < FKV_TILE; j += 8) _mm256_storeu_ps(&tile_logits[r][j], _mm256_mul_ps(_mm256_loadu_ps(&tile_logits[r][j]), by));
                 memcpy(logits + (size_t)(row + r) * ld + e, tile_logits[r], (size_t)count * 4);
