@@ -35,6 +35,7 @@ INLINE float load_f16(const void *p)
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
 }
 
+INLINE __m256 load_8_f32(const void *p) { return _mm256_loadu_ps(p); }
 INLINE __m256 load_8_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
 
 /* The half at p, p + stride, ...: `count` of them, then zeros. */

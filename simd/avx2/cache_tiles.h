@@ -20,7 +20,6 @@ INLINE void widen_pairs(int value_bytes, __m256 (*load)(const void *), const cha
             _mm256_storeu_ps(strips + ((size_t)(i / 2) * strip_pairs + (size_t)pair) * STRIP + 8 * (i % 2), load(from + 8 * i * value_bytes));
 }
 
-INLINE __m256 load_8_f32(const void *p) { return _mm256_loadu_ps(p); }
 INLINE __m256 load_8_int8(const int8_t *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p))); }
 
 static inline void widen_float(int type, const char *from, int n, float *strips, size_t strip_pairs)

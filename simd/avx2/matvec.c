@@ -167,8 +167,6 @@ INLINE float dot_float(const char *row, int k, const float *v, size_t value_byte
     return horizontal_sum(sum_4(sum));
 }
 
-INLINE __m256 load_8_f32(const void *p) { return _mm256_loadu_ps(p); }
-
 #define MATVEC_FLOAT(format, value_bytes) \
     void fkv_matvec_##format##_avx2(const void *w, size_t w_stride, int n, int k, const void *v, float *y) \
     { \

@@ -14,7 +14,6 @@ struct panel_scratch {
 _Static_assert(sizeof(struct panel_scratch) <= FKV_PANEL_SCRATCH, "panel scratch");
 
 typedef __m256 load_8_fn(const void *p);
-INLINE __m256 load_8_f32(const void *p) { return _mm256_loadu_ps(p); }
 
 INLINE void unpack(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s, size_t value_bytes, load_8_fn *load)
 {
