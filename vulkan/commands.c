@@ -45,7 +45,7 @@ bool vk_commands_create(struct vk_context *c)
     struct vk_commands *m = c->commands = calloc(1, sizeof *m);
     if (!m) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "commands");
     pthread_mutex_init(&m->lock, NULL);
-    m->budget = first_budget;
+    m->budget = c->fixed_budget > 0 ? c->fixed_budget : first_budget;
     const VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, .queueFamilyIndex = c->family};
     const VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
     if (!vk_check(c, c->vk.vkCreateCommandPool(c->device, &pool, NULL, &m->pool), "command pool")) return false;
@@ -116,12 +116,13 @@ static void submit(struct vk_context *c, VkFence fence)
 }
 
 /* The rate of work shown since the last wait bounds the submissions to come. */
-static void learn_rate(struct vk_commands *m)
+static void learn_rate(struct vk_context *c)
 {
+    struct vk_commands *m = c->commands;
     const double t = now_s() - m->since;
+    if (c->fixed_budget > 0) return;
     if (m->submitted > least_budget && t > 1e-4) m->budget = m->submitted / t * submit_s;
     if (m->budget < least_budget) m->budget = least_budget;
-    m->submitted = 0;
 }
 
 void vk_finish(struct vk_context *c)
@@ -130,7 +131,8 @@ void vk_finish(struct vk_context *c)
     if (!vk_ok(c) || m->n_used == 0) return;
     submit(c, m->fence);
     if (!vk_ok(c) || !vk_check(c, c->vk.vkWaitForFences(c->device, 1, &m->fence, VK_TRUE, UINT64_MAX), "waiting")) return;
-    learn_rate(m);
+    learn_rate(c);
+    m->submitted = 0;
     VkResult r = c->vk.vkResetFences(c->device, 1, &m->fence);
     if (r == VK_SUCCESS) r = c->vk.vkResetCommandPool(c->device, m->pool, 0);
     for (int i = 0; r == VK_SUCCESS && i < m->n_pools; i++) r = c->vk.vkResetDescriptorPool(c->device, m->sets[i], 0);

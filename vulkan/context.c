@@ -268,16 +268,23 @@ static fkv_status open_device(struct vk_context *c, struct fkv_error *e)
     return FKV_OK;
 }
 
+static uint64_t number_in(const char *variable)
+{
+    const char *text = getenv(variable);
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
 static void read_limits(struct vk_context *c)
 {
     VkPhysicalDeviceMaintenance3Properties allocation = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
     VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &allocation};
-    const char *baseline = getenv("FASTKV_VULKAN_BASELINE");
+    const uint64_t cap = number_in("FASTKV_VULKAN_RANGE");
     vkGetPhysicalDeviceProperties2(c->physical, &both);
     vkGetPhysicalDeviceMemoryProperties(c->physical, &c->heaps);
     c->max_range = c->properties.limits.maxStorageBufferRange & ~(uint64_t)(VK_ALIGNMENT - 1);
     c->max_allocation = allocation.maxMemoryAllocationSize;
-    if (baseline && *baseline && *baseline != '0') c->max_range = 128 << 20;
+    if (cap >= VK_SHARED_BYTES && cap < c->max_range) c->max_range = cap & ~(uint64_t)(VK_ALIGNMENT - 1);
+    c->fixed_budget = (double)number_in("FASTKV_VULKAN_SUBMIT");
 }
 
 fkv_status vk_context_open(struct vk_context *c, const char *device, struct fkv_error *e)

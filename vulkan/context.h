@@ -4,7 +4,9 @@
    functions of this folder do nothing, so that only those who can tell somebody have to look.
 
    FASTKV_VULKAN_VALIDATE=core,sync,gpu (any of them) turns the Khronos validation layer on: each of its messages is printed and counts as a
-   failure; one that comes while the device is closed aborts. FASTKV_VULKAN_BASELINE=1 caps the limits to what the specification promises. */
+   failure; one that comes while the device is closed aborts.
+   FASTKV_VULKAN_RANGE=BYTES caps what one binding sees, FASTKV_VULKAN_SUBMIT=N sets the multiply-adds of one submission: tests of a generous
+   device see how a small one is served. */
 #ifndef FKV_VULKAN_CONTEXT_H
 #define FKV_VULKAN_CONTEXT_H
 
@@ -37,6 +39,7 @@ struct vk_context {
     VkPhysicalDeviceMemoryProperties heaps;
     uint64_t max_range;         /* bytes of one binding */
     uint64_t max_allocation;    /* bytes of one VkDeviceMemory */
+    double fixed_budget;        /* work of one submission, or 0: by measurement */
     bool closing;
 
     struct vk_memory *memory;

@@ -57,25 +57,26 @@ void vk_attend(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, floa
     const int query_heads = n_head / s->heads, step = vk_visible_heads(s);
     int32_t keys[FKV_BLOCK_ROWS + VK_MAX_HEADS];
     int longest = 0, n_keys = 0;
+    const bool single = vk_single(b, n);
     if (!vk_enter(c, sizeof keys)) return;
-    if (n == 1) {
+    if (single) {
         vk_count_keys(s, seen, keys);
         n_keys = s->heads;
     } else {
         for (int i = 0; i < n; i++) keys[n_keys++] = seen ? seen[i] : 0;
         for (int h = 0; h < s->heads; h++) keys[n_keys++] = seen ? s->base[h] : s->n[h];
     }
-    for (int h = 0; h < s->heads; h++) longest = n == 1 ? (keys[h] > longest ? keys[h] : longest) : (s->n[h] > longest ? s->n[h] : longest);
+    for (int h = 0; h < s->heads; h++) longest = single ? (keys[h] > longest ? keys[h] : longest) : (s->n[h] > longest ? s->n[h] : longest);
     const size_t width = (size_t)n_head * (size_t)s->d, all = (size_t)(n - 1) * ld + width;
     const struct vk_slice list = vk_upload(c, keys, (uint64_t)n_keys * sizeof *keys), qs = vk_floats(c, q, all), outs = vk_floats(c, out, all);
     const int pieces = (longest + VK_PIECE - 1) / VK_PIECE;
     for (int kv = 0; kv < s->heads; kv += step) {
         const struct heads at = {kv * query_heads, (s->heads - kv < step ? s->heads - kv : step) * query_heads, kv, query_heads};
-        if (n == 1)
+        if (single)
             attend_one(b, s, at, scale, qs, pieces, list);
         else
             attend_rows(c, s, at, scale, qs, ld, n, list, longest, outs);
     }
-    if (n == 1) merge(b, n_head, s->d, pieces, outs);
+    if (single) merge(b, n_head, s->d, pieces, outs);
     vk_leave(c);
 }

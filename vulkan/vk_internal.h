@@ -47,6 +47,8 @@ enum { VK_PIECE = 256 };        /* entries of one piece of attention of one row 
 
 static inline struct vk_backend *vk_of(struct fkv_run *r) { return (struct vk_backend *)r->b; }
 static inline uint32_t vk_chunks(int d) { return (uint32_t)(d + 31) / 32; }
+/* Do n rows take the shaders for a single one? The check path computes every row alike, so that batches of any size give the same bits. */
+static inline bool vk_single(const struct vk_backend *b, int n) { return n == 1 && !b->base.exact; }
 /* Words of an entry, and of a head's entries. */
 uint32_t vk_entry_words(int type, int d);
 static inline uint32_t vk_head_words(const struct fkv_kv_store *s, int which) { return (uint32_t)s->room * vk_entry_words(s->type[which], s->d); }
@@ -57,8 +59,7 @@ struct vk_slice vk_kv_heads(const struct fkv_kv_store *s, int which, int head, i
 /* count[heads] of the entries that row 0 of `seen` sees, or of all where seen is NULL. */
 void vk_count_keys(const struct fkv_kv_store *s, const int32_t *seen, int32_t *count);
 
-/* Uploads, from the start of an operation. */
-enum { VK_MAX_HEADS = 1024 };
+enum { VK_MAX_HEADS = 1024 }; /* KV heads: the model loader takes no more */
 
 /* The operations, by file. */
 fkv_status vk_load_weight(struct fkv_backend *b, struct fkv_weight *w, const char *name, struct fkv_error *e);

@@ -38,36 +38,36 @@ static struct matrix input(struct vk_backend *b, const struct fkv_input *in, int
 }
 
 /* Rows [row, row + n) of the weight lie in the part. */
-static void multiply_part(struct vk_context *c, const struct vk_weight *d, int part, int n, int cols, struct matrix x, struct vk_slice bias, bool has_bias,
+static void multiply_part(struct vk_backend *b, const struct vk_weight *d, int part, int n, int cols, struct matrix x, struct vk_slice bias, bool has_bias,
                           struct matrix y, bool add)
 {
     const double work = (double)x.n * n * cols;
-    if (x.n == 1) {
+    if (vk_single(b, x.n)) {
         const struct {
             uint32_t n, k, stride, has_bias, add;
         } push = {(uint32_t)n, (uint32_t)cols, d->stride, has_bias, add};
-        vk_dispatch(c, &(struct vk_call){VK_SHADER_matvec, {d->type}, {d->part[part], x.at, bias, y.at}, &push, sizeof push, up_to((uint64_t)n, MATVEC_ROWS), work});
+        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_matvec, {d->type}, {d->part[part], x.at, bias, y.at}, &push, sizeof push, up_to((uint64_t)n, MATVEC_ROWS), work});
         return;
     }
     const struct {
         uint32_t m, n, k, ldx, ldy, stride, has_bias, add;
     } push = {(uint32_t)x.n, (uint32_t)n, (uint32_t)cols, (uint32_t)x.ld, (uint32_t)y.ld, d->stride, has_bias, add};
-    vk_dispatch(c, &(struct vk_call){VK_SHADER_product, {d->type}, {d->part[part], x.at, bias, y.at}, &push, sizeof push,
+    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_product, {d->type}, {d->part[part], x.at, bias, y.at}, &push, sizeof push,
                                      up_to((uint64_t)x.n, TILE) * up_to((uint64_t)n, TILE), work});
 }
 
 /* A slice of floats from the n-th on. */
 static struct vk_slice from(struct vk_slice s, size_t n) { return (struct vk_slice){s.buffer, s.offset + n * sizeof(float), s.bytes - n * sizeof(float)}; }
 
-static void multiply(struct vk_context *c, const struct fkv_weight *w, struct matrix x, struct vk_slice bias, struct matrix y, bool add)
+static void multiply(struct vk_backend *b, const struct fkv_weight *w, struct matrix x, struct vk_slice bias, struct matrix y, bool add)
 {
     const struct vk_weight *d = w->data;
-    for (int i = 0; i < d->n_parts && vk_ok(c); i++) {
+    for (int i = 0; i < d->n_parts && vk_ok(&b->c); i++) {
         const int row = i * d->part_rows, n = w->rows - row < d->part_rows ? w->rows - row : d->part_rows;
         const struct matrix to = {from(y.at, (size_t)row), y.ld, y.n};
         const bool has_bias = bias.bytes > 0;
         /* a binding has to hold something */
-        multiply_part(c, d, i, n, w->cols, x, has_bias ? from(bias, (size_t)row) : to.at, has_bias, to, add);
+        multiply_part(b, d, i, n, w->cols, x, has_bias ? from(bias, (size_t)row) : to.at, has_bias, to, add);
     }
 }
 
@@ -80,7 +80,7 @@ void vk_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_
     for (int o = 0; o < n_out && vk_ok(c); o++) {
         const size_t rows = (size_t)out[o].w->rows;
         const struct vk_slice bias = out[o].bias ? vk_floats(c, out[o].bias, rows) : (struct vk_slice){0};
-        multiply(c, out[o].w, x, bias, (struct matrix){vk_floats(c, out[o].y, extent(in->n, out[o].ld, rows)), out[o].ld, in->n}, out[o].add);
+        multiply(b, out[o].w, x, bias, (struct matrix){vk_floats(c, out[o].y, extent(in->n, out[o].ld, rows)), out[o].ld, in->n}, out[o].add);
     }
     vk_leave(c);
 }
@@ -92,8 +92,8 @@ void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_we
     const size_t rows = (size_t)gate->rows;
     if (!vk_enter(c, 0)) return;
     const struct matrix x = input(b, in, gate->cols), g = {vk_floats(c, y, extent(in->n, ld, rows)), ld, in->n}, u = {b->up, rows, in->n};
-    multiply(c, gate, x, (struct vk_slice){0}, g, false);
-    multiply(c, up, x, (struct vk_slice){0}, u, false);
+    multiply(b, gate, x, (struct vk_slice){0}, g, false);
+    multiply(b, up, x, (struct vk_slice){0}, u, false);
     vk_barrier(c);
     const struct {
         uint32_t n, cols, ld, ld_up;

@@ -1,0 +1,112 @@
+#include "vulkan/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vulkan/vk_backend.h"
+
+static struct fkv_backend *sides[N_SIDES];
+
+bool sides_open(char why[FKV_ERROR_BYTES])
+{
+    struct fkv_error e = {""};
+    fkv_status status = fkv_cpu_backend_create(&sides[SIDE_CPU], 1, "reference", true, MAX_COLS, &e);
+    if (status == FKV_OK) status = fkv_vulkan_backend_create(&sides[SIDE_CHECK], "vulkan", true, MAX_COLS, &e);
+    if (status == FKV_OK) status = fkv_vulkan_backend_create(&sides[SIDE_FAST], "vulkan", false, MAX_COLS, &e);
+    for (int i = 0; i < N_SIDES && status == FKV_OK; i++) status = sides[i]->ops->prepare(sides[i], MAX_ENTRIES, 8, 20);
+    memcpy(why, e.text, FKV_ERROR_BYTES);
+    if (status != FKV_OK) sides_close();
+    return status == FKV_OK;
+}
+
+void sides_close(void)
+{
+    for (int i = 0; i < N_SIDES; i++) {
+        if (sides[i]) sides[i]->ops->destroy(sides[i]);
+        sides[i] = NULL;
+    }
+}
+
+struct fkv_backend *side(int i) { return sides[i]; }
+
+struct region {
+    int side;
+    void (*fn)(struct fkv_run *r, void *arg);
+    void *arg;
+};
+
+static void run_region(void *arg, int thread)
+{
+    struct region *r = arg;
+    double stage_s[FKV_N_STAGES] = {0};
+    struct fkv_run run = {sides[r->side], thread, stage_s};
+    r->fn(&run, r->arg);
+}
+
+static void check(int i)
+{
+    if (sides[i]->ops->wait(sides[i]) != FKV_OK) fail_msg("%s", sides[i]->error.text);
+}
+
+void on_side(int i, void (*fn)(struct fkv_run *r, void *arg), void *arg)
+{
+    struct region r = {i, fn, arg};
+    fkv_team_run(sides[i]->team, run_region, &r);
+    check(i);
+}
+
+float *side_floats(int i, const float *x, size_t n)
+{
+    float *made = NULL;
+    if (sides[i]->ops->alloc(sides[i], &made, n, false) != FKV_OK) fail_msg("no memory for %zu floats", n);
+    if (x) sides[i]->ops->write(sides[i], made, x, n);
+    return made;
+}
+
+void side_free(int i, float *x, size_t n) { sides[i]->ops->free(sides[i], x, n); }
+
+void side_read(int i, const float *x, size_t n, float *to)
+{
+    const float *there = sides[i]->ops->read(sides[i], x, n, to);
+    check(i);
+    if (there != to) memcpy(to, there, n * sizeof *to);
+}
+
+static uint32_t state = 1;
+
+void seed(uint32_t s) { state = s * 2654435761u + 1; }
+
+uint32_t random_bits(void)
+{
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state;
+}
+
+float random_float(void) { return (float)(random_bits() >> 8) / (float)(1 << 23) - 1.0f; }
+
+float *random_floats(size_t n)
+{
+    float *x = malloc(n * sizeof *x);
+    assert_non_null(x);
+    for (size_t i = 0; i < n; i++) x[i] = random_float();
+    return x;
+}
+
+void assert_close(const char *what, const float *want, const float *got, size_t n, double share)
+{
+    double most = 0, top = 0;
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double d = fabs((double)want[i] - (double)got[i]);
+        top = fmax(top, fabs((double)want[i]));
+        if (!(d <= most)) {
+            most = d;
+            at = i;
+        }
+    }
+    if (!(most <= share * top)) fail_msg("%s: value %zu of %zu: wanted %g, got %g (largest %g)", what, at, n, (double)want[at], (double)got[at], top);
+}

@@ -1,0 +1,39 @@
+/* support.h: the two back ends side by side, random data, and how close they have to be. */
+#ifndef FKV_TESTS_VULKAN_SUPPORT_H
+#define FKV_TESTS_VULKAN_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "backend/backend.h"
+
+enum { SIDE_CPU, SIDE_CHECK, SIDE_FAST, N_SIDES }; /* the CPU in plain C and fp32; Vulkan on the check path; Vulkan as people use it */
+enum { MAX_COLS = 1024, MAX_ENTRIES = 8192 };
+
+/* Opens them; false when there is no Vulkan device (skip) or no validation layer. */
+bool sides_open(char why[FKV_ERROR_BYTES]);
+void sides_close(void);
+struct fkv_backend *side(int i);
+
+/* fn(run, arg) as a region of a back end; the test fails when its device does. */
+void on_side(int i, void (*fn)(struct fkv_run *r, void *arg), void *arg);
+
+/* n floats of a back end, filled from x (or left as they are when x is NULL); released by side_free(). */
+float *side_floats(int i, const float *x, size_t n);
+void side_free(int i, float *x, size_t n);
+/* Copies a back end's floats to to[n]. */
+void side_read(int i, const float *x, size_t n, float *to);
+
+void seed(uint32_t s);
+uint32_t random_bits(void);
+float random_float(void); /* [-1, 1) */
+float *random_floats(size_t n); /* malloc'ed */
+
+/* The largest difference is at most `share` of the largest magnitude wanted. */
+void assert_close(const char *what, const float *want, const float *got, size_t n, double share);
+
+#endif
