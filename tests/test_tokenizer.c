@@ -304,10 +304,9 @@ static int spm_priority(const struct tiny_vocab *v, const char *a, const char *b
 
 static int bpe_priority(const struct tiny_vocab *v, const char *a, const char *b)
 {
-    char merge[2 * 4 * LONGEST];
-    snprintf(merge, sizeof merge, "%s %s", a, b);
+    const size_t n = strlen(a);
     for (int i = 0; i < v->n_merges; i++)
-        if (strcmp(v->merge[i], merge) == 0) return i;
+        if (strncmp(v->merge[i], a, n) == 0 && v->merge[i][n] == ' ' && strcmp(v->merge[i] + n + 1, b) == 0) return i;
     return INT32_MAX;
 }
 
