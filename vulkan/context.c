@@ -57,12 +57,15 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
 /* ---- the instance ---------------------------------------------------------------------------------------------------------------- */
 
 /* Features of the layer that the environment asks for. */
-static uint32_t validation_features(VkValidationFeatureEnableEXT features[2])
+static uint32_t validation_features(VkValidationFeatureEnableEXT features[3])
 {
     const char *modes = getenv("FASTKV_VULKAN_VALIDATE");
     uint32_t n = 0;
     if (strstr(modes, "sync")) features[n++] = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
-    if (strstr(modes, "gpu")) features[n++] = VK_VALIDATION_FEATURE_ENABLE_GPU_ASSISTED_EXT;
+    if (strstr(modes, "gpu")) {
+        features[n++] = VK_VALIDATION_FEATURE_ENABLE_GPU_ASSISTED_EXT;
+        features[n++] = VK_VALIDATION_FEATURE_ENABLE_GPU_ASSISTED_RESERVE_BINDING_SLOT_EXT;
+    }
     return n;
 }
 
@@ -74,7 +77,7 @@ static bool validating(void)
 
 static VkResult create_instance(struct vk_context *c)
 {
-    VkValidationFeatureEnableEXT features[2];
+    VkValidationFeatureEnableEXT features[3];
     const VkApplicationInfo app = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "fastkv", .apiVersion = VK_API_VERSION_1_2};
     VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &app};
     if (!validating()) return vkCreateInstance(&info, NULL, &c->instance);
@@ -87,6 +90,7 @@ static VkResult create_instance(struct vk_context *c)
     const VkValidationFeaturesEXT enable = {.sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT, .pNext = &messenger,
                                             .enabledValidationFeatureCount = validation_features(features), .pEnabledValidationFeatures = features};
     info.pNext = &enable;
+    c->own_buffers = strstr(getenv("FASTKV_VULKAN_VALIDATE"), "gpu") != NULL;
     info.enabledLayerCount = 1;
     info.ppEnabledLayerNames = (const char *[]){"VK_LAYER_KHRONOS_validation"};
     info.enabledExtensionCount = 1;

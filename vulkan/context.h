@@ -41,6 +41,7 @@ struct vk_context {
     uint64_t max_allocation;    /* bytes of one VkDeviceMemory */
     double fixed_budget;        /* work of one submission, or 0: by measurement */
     bool closing;
+    bool own_buffers;           /* each piece of memory is a buffer: the GPU-assisted layer finds what goes past a buffer's end only */
 
     struct vk_memory *memory;
     struct vk_commands *commands;

@@ -147,27 +147,33 @@ static bool take(struct block *b, uint64_t bytes, struct vk_slice *s)
     return false;
 }
 
-static uint64_t rounded(uint64_t bytes) { return (bytes + VK_ALIGNMENT - 1) & ~(uint64_t)(VK_ALIGNMENT - 1); }
+static uint64_t words(uint64_t bytes) { return (bytes + 3) & ~(uint64_t)3; }
+
+/* What a piece of that size takes of its block. */
+static uint64_t taken(const struct vk_context *c, uint64_t bytes)
+{
+    return c->own_buffers ? words(bytes) : (bytes + VK_ALIGNMENT - 1) & ~(uint64_t)(VK_ALIGNMENT - 1);
+}
 
 bool vk_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s)
 {
     struct vk_memory *m = c->memory;
-    const uint64_t whole = rounded(bytes);
+    const uint64_t whole = taken(c, bytes);
     bool found = false;
-    for (int i = 0; !found && i < m->n_blocks; i++) found = take(&m->block[i], whole, s);
+    for (int i = 0; !found && !c->own_buffers && i < m->n_blocks; i++) found = take(&m->block[i], whole, s);
     if (!found) {
-        struct block *b = whole < BLOCK_BYTES ? add_block(c, BLOCK_BYTES) : NULL;
+        struct block *b = whole < BLOCK_BYTES && !c->own_buffers ? add_block(c, BLOCK_BYTES) : NULL;
         if (!b) b = add_block(c, whole);
         found = b && take(b, whole, s);
     }
-    if (found) s->bytes = (bytes + 3) & ~(uint64_t)3;
+    if (found) s->bytes = words(bytes);
     return found;
 }
 
 void vk_free(struct vk_context *c, struct vk_slice *s)
 {
     struct vk_memory *m = c->memory;
-    struct range back = {s->offset, rounded(s->bytes)};
+    struct range back = {s->offset, taken(c, s->bytes)};
     for (int i = 0; s->bytes && i < m->n_blocks; i++) {
         struct block *b = &m->block[i];
         if (b->buffer != s->buffer) continue;

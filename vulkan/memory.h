@@ -10,6 +10,9 @@ struct vk_slice {
     uint64_t offset, bytes;
 };
 
+/* The first n floats of a slice: what an operation uses of its scratch. */
+static inline struct vk_slice vk_first(struct vk_slice s, uint64_t n) { return (struct vk_slice){s.buffer, s.offset, n * sizeof(float)}; }
+
 /* Memory that the host sees, mapped for good. */
 struct vk_host_buffer {
     VkBuffer buffer;

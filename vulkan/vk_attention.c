@@ -27,7 +27,9 @@ static void attend_rows(struct vk_context *c, const struct fkv_kv_store *s, stru
                                      (uint64_t)((n + ATTEND_ROWS - 1) / ATTEND_ROWS) * (uint64_t)at.heads, 2.0 * n * at.heads * s->d * n_keys});
 }
 
-static void attend_one(struct vk_backend *b, const struct fkv_kv_store *s, struct heads at, float scale, struct vk_slice q, int pieces, struct vk_slice keys)
+/* part: [n_head][pieces][d + 2] */
+static void attend_one(struct vk_context *c, const struct fkv_kv_store *s, struct heads at, float scale, struct vk_slice q, int pieces, struct vk_slice keys,
+                       struct vk_slice part)
 {
     const int kv_heads = at.heads / at.query_heads;
     const struct {
@@ -36,18 +38,18 @@ static void attend_one(struct vk_backend *b, const struct fkv_kv_store *s, struc
         uint32_t k_entry, k_head, v_entry, v_head;
     } push = {(uint32_t)at.heads, (uint32_t)at.h, (uint32_t)at.kv0, (uint32_t)at.query_heads, (uint32_t)s->d, (uint32_t)pieces, scale * log2_e,
               vk_entry_words(s->type[VK_K], s->d), vk_head_words(s, VK_K), vk_entry_words(s->type[VK_V], s->d), vk_head_words(s, VK_V)};
-    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_attend_one, {(uint32_t)s->type[VK_K], (uint32_t)s->type[VK_V], vk_chunks(s->d)},
-                                         {q, vk_kv_heads(s, VK_K, at.kv0, kv_heads), vk_kv_heads(s, VK_V, at.kv0, kv_heads), keys, b->part}, &push, sizeof push,
+    vk_dispatch(c, &(struct vk_call){VK_SHADER_attend_one, {(uint32_t)s->type[VK_K], (uint32_t)s->type[VK_V], vk_chunks(s->d)},
+                                         {q, vk_kv_heads(s, VK_K, at.kv0, kv_heads), vk_kv_heads(s, VK_V, at.kv0, kv_heads), keys, part}, &push, sizeof push,
                                          (uint64_t)pieces * (uint64_t)at.heads, 2.0 * at.heads * s->d * pieces * VK_PIECE});
 }
 
-static void merge(struct vk_backend *b, int n_head, int d, int pieces, struct vk_slice out)
+static void merge(struct vk_context *c, int n_head, int d, int pieces, struct vk_slice part, struct vk_slice out)
 {
     const struct {
         uint32_t d, pieces;
     } push = {(uint32_t)d, (uint32_t)pieces};
-    vk_barrier(&b->c);
-    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_attend_merge, {0}, {b->part, out}, &push, sizeof push, (uint64_t)n_head, (double)n_head * d * pieces});
+    vk_barrier(c);
+    vk_dispatch(c, &(struct vk_call){VK_SHADER_attend_merge, {0}, {part, out}, &push, sizeof push, (uint64_t)n_head, (double)n_head * d * pieces});
 }
 
 void vk_attend(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld, int n, const int32_t *seen, float *out)
@@ -70,13 +72,14 @@ void vk_attend(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, floa
     const size_t width = (size_t)n_head * (size_t)s->d, all = (size_t)(n - 1) * ld + width;
     const struct vk_slice list = vk_upload(c, keys, (uint64_t)n_keys * sizeof *keys), qs = vk_floats(c, q, all), outs = vk_floats(c, out, all);
     const int pieces = (longest + VK_PIECE - 1) / VK_PIECE;
+    const struct vk_slice part = vk_first(b->part, (uint64_t)n_head * (uint64_t)pieces * (uint64_t)(s->d + 2));
     for (int kv = 0; kv < s->heads; kv += step) {
         const struct heads at = {kv * query_heads, (s->heads - kv < step ? s->heads - kv : step) * query_heads, kv, query_heads};
         if (single)
-            attend_one(b, s, at, scale, qs, pieces, list);
+            attend_one(c, s, at, scale, qs, pieces, list, part);
         else
             attend_rows(c, s, at, scale, qs, ld, n, list, longest, outs);
     }
-    if (single) merge(b, n_head, s->d, pieces, outs);
+    if (single) merge(c, n_head, s->d, pieces, part, outs);
     vk_leave(c);
 }

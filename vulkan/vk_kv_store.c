@@ -86,6 +86,7 @@ fkv_status vk_kv_create(struct fkv_backend *b, struct fkv_kv_store **store, int 
     s->n = calloc((size_t)heads, sizeof *s->n);
     s->base = calloc((size_t)heads, sizeof *s->base);
     bool ok = s->n && s->base;
+    for (int i = 0; i < 2; i++) ok = ok && (uint64_t)(capacity + ROOM_UNIT) * vk_entry_words(s->type[i], d) * 4 <= s->b->c.max_range; /* a binding sees a whole head */
     if (ok && whole && vk_enter(&s->b->c, 0)) {
         ok = resize(s, capacity);
         vk_leave(&s->b->c);

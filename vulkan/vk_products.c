@@ -31,7 +31,7 @@ static struct matrix input(struct vk_backend *b, const struct fkv_input *in, int
 {
     struct matrix x = {vk_floats(&b->c, in->x, extent(in->n, in->ld, (size_t)cols)), in->ld, in->n};
     if (!in->norm) return x;
-    const struct matrix normed = {b->normed, (size_t)cols, in->n};
+    const struct matrix normed = {vk_first(b->normed, (uint64_t)in->n * (uint64_t)cols), (size_t)cols, in->n};
     norm_rows(&b->c, x, 1, cols, in->norm, in->eps, normed);
     vk_barrier(&b->c);
     return normed;
@@ -91,7 +91,7 @@ void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_we
     struct vk_context *c = &b->c;
     const size_t rows = (size_t)gate->rows;
     if (!vk_enter(c, 0)) return;
-    const struct matrix x = input(b, in, gate->cols), g = {vk_floats(c, y, extent(in->n, ld, rows)), ld, in->n}, u = {b->up, rows, in->n};
+    const struct matrix x = input(b, in, gate->cols), g = {vk_floats(c, y, extent(in->n, ld, rows)), ld, in->n}, u = {vk_first(b->up, (uint64_t)in->n * rows), rows, in->n};
     multiply(b, gate, x, (struct vk_slice){0}, g, false);
     multiply(b, up, x, (struct vk_slice){0}, u, false);
     vk_barrier(c);

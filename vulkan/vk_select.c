@@ -18,6 +18,10 @@ struct scores {
     int query_heads, longest, scored;
 };
 
+static struct vk_slice logits_of(const struct scores *x, int heads) { return vk_first(x->b->logits, (uint64_t)heads * (uint64_t)x->how->window * (uint64_t)x->longest); }
+static struct vk_slice stats_of(const struct scores *x, int heads) { return vk_first(x->b->stats, (uint64_t)heads * (uint64_t)x->how->window * 2); }
+static struct vk_slice sums_of(const struct scores *x) { return vk_first(x->b->sums, (uint64_t)(x->s->heads * x->query_heads) * (uint64_t)x->scored); }
+
 /* The window's logits over all entries, for query heads h .. h + heads - 1. */
 static void window_logits(const struct scores *x, int h, int heads)
 {
@@ -31,7 +35,7 @@ static void window_logits(const struct scores *x, int h, int heads)
     } push = {(uint32_t)heads, (uint32_t)h, (uint32_t)kv, (uint32_t)x->query_heads, (uint32_t)w, (uint32_t)x->ldq, (uint32_t)s->d, x->how->scale,
               vk_entry_words(s->type[VK_K], s->d), vk_head_words(s, VK_K), (uint32_t)x->longest, (uint32_t)tiles};
     vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_logits, {(uint32_t)s->type[VK_K], vk_chunks(s->d)},
-                                            {x->q, vk_kv_heads(s, VK_K, kv, kv_heads), x->all, x->b->logits}, &push, sizeof push,
+                                            {x->q, vk_kv_heads(s, VK_K, kv, kv_heads), x->all, logits_of(x, heads)}, &push, sizeof push,
                                             tiles * (uint64_t)heads * up_to((uint64_t)w, WINDOW_TILE), (double)heads * w * s->d * x->longest});
 }
 
@@ -41,7 +45,7 @@ static void window_softmax(const struct scores *x, int h, int heads)
     const struct {
         uint32_t h0, query_heads, w, ld;
     } push = {(uint32_t)h, (uint32_t)x->query_heads, (uint32_t)w, (uint32_t)x->longest};
-    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_softmax, {0}, {x->b->logits, x->all, x->b->stats}, &push, sizeof push, (uint64_t)(heads * w),
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_softmax, {0}, {logits_of(x, heads), x->all, stats_of(x, heads)}, &push, sizeof push, (uint64_t)(heads * w),
                                             (double)heads * w * x->longest * 2});
 }
 
@@ -51,7 +55,7 @@ static void window_sums(const struct scores *x, int h, int heads)
     const struct {
         uint32_t heads, h0, query_heads, w, ld, scored;
     } push = {(uint32_t)heads, (uint32_t)h, (uint32_t)x->query_heads, (uint32_t)x->how->window, (uint32_t)x->longest, (uint32_t)x->scored};
-    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_sums, {0}, {x->b->logits, x->b->stats, x->bases, x->b->sums}, &push, sizeof push, up_to(values, 64),
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_sums, {0}, {logits_of(x, heads), stats_of(x, heads), x->bases, sums_of(x)}, &push, sizeof push, up_to(values, 64),
                                             (double)values * x->how->window});
 }
 
@@ -61,7 +65,7 @@ static void pool(const struct scores *x, struct vk_slice g)
     const struct {
         uint32_t kv_heads, query_heads, scored, kernel, average;
     } push = {(uint32_t)x->s->heads, (uint32_t)x->query_heads, (uint32_t)x->scored, (uint32_t)x->how->pool_kernel, x->how->pool_avg};
-    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_pool, {0}, {x->b->sums, g}, &push, sizeof push, up_to(values, 64),
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_pool, {0}, {sums_of(x), g}, &push, sizeof push, up_to(values, 64),
                                             (double)values * x->query_heads * x->how->pool_kernel});
 }
 
@@ -103,10 +107,11 @@ static void top_k(struct vk_backend *b, struct vk_slice x, int rows, int n, int 
     struct {
         uint32_t pass, rows, n, k, sinks, slices;
     } push = {0, (uint32_t)rows, (uint32_t)n, (uint32_t)k, (uint32_t)sinks, (uint32_t)slices};
-    vk_fill_zero(&b->c, (struct vk_slice){b->work.buffer, b->work.offset, (uint64_t)rows * 4 * 256 * 4});
+    const struct vk_slice work = vk_first(b->work, (uint64_t)rows * (4 * 256 + 10 + 2 * slices)), found = vk_first(b->found, (uint64_t)rows * (uint64_t)k);
+    vk_fill_zero(&b->c, vk_first(b->work, (uint64_t)rows * 4 * 256));
     for (push.pass = 0; push.pass < 6; push.pass++) {
         vk_barrier(&b->c);
-        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_top_k, {0}, {x, b->work, b->found}, &push, sizeof push, (uint64_t)rows * slices, (double)rows * n});
+        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_top_k, {0}, {x, work, found}, &push, sizeof push, (uint64_t)rows * slices, (double)rows * n});
     }
 }
 
@@ -114,7 +119,7 @@ static void top_k(struct vk_backend *b, struct vk_slice x, int rows, int n, int 
 static void take_rows(struct vk_backend *b, int lists, int n, int window, int cap, int32_t *rows)
 {
     const int k = cap - window;
-    const bool ok = k == 0 || vk_download(&b->c, (struct vk_slice){b->found.buffer, b->found.offset, (uint64_t)lists * (uint64_t)k * sizeof *rows}, rows);
+    const bool ok = k == 0 || vk_download(&b->c, vk_first(b->found, (uint64_t)lists * (uint64_t)k), rows);
     for (int i = lists - 1; i >= 0; i--) {
         int32_t *to = rows + (size_t)i * (size_t)cap;
         memmove(to, rows + (size_t)i * (size_t)k, (size_t)k * sizeof *rows);
@@ -152,10 +157,10 @@ void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int w
     const struct {
         uint32_t heads, n;
     } push = {(uint32_t)heads, (uint32_t)scored};
-    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_sum_heads, {0}, {vk_floats(&b->c, g, (size_t)heads * (size_t)scored), b->total}, &push, sizeof push,
+    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_sum_heads, {0}, {vk_floats(&b->c, g, (size_t)heads * (size_t)scored), vk_first(b->total, (uint64_t)scored)}, &push, sizeof push,
                                          up_to((uint64_t)scored, 64), (double)heads * scored});
     vk_barrier(&b->c);
-    if (cap > window) top_k(b, b->total, 1, scored, cap - window, sinks);
+    if (cap > window) top_k(b, vk_first(b->total, (uint64_t)scored), 1, scored, cap - window, sinks);
     take_rows(b, 1, n, window, cap, rows);
     vk_leave(&b->c);
 }

@@ -36,26 +36,26 @@ static void append(int i, struct fkv_kv_store *s, const float *k, const float *v
     side_free(i, sv, (size_t)n * ld);
 }
 
-static struct fkv_kv_store *create(int i, const struct shape *x, bool whole)
+static struct fkv_kv_store *create(int i, const struct shape *x, int capacity, bool whole)
 {
     struct fkv_kv_store *s = NULL;
-    const int status = side(i)->ops->kv_create(side(i), &s, x->heads, x->d, x->k_type, x->v_type, MAX_ENTRIES, whole);
+    const int status = side(i)->ops->kv_create(side(i), &s, x->heads, x->d, x->k_type, x->v_type, capacity, whole);
     assert_int_equal(status, FKV_OK);
     return s;
 }
 
-/* A store as a later turn finds it: `base` entries, the last head one fewer, taken over by kv_assign; then n appended in two parts. */
+/* A store as a later turn finds it: `base` entries, the last head one fewer, taken over by kv_assign; then n appended in parts. */
 static struct fkv_kv_store *fill(int i, const struct shape *x, const float *k, const float *v, size_t ld)
 {
     const struct fkv_ops *ops = side(i)->ops;
-    struct fkv_kv_store *kept = create(i, x, false), *s = create(i, x, true);
+    struct fkv_kv_store *kept = create(i, x, x->base + 1, false), *s = create(i, x, x->base + x->n, true);
     if (x->base) {
         append(i, kept, k, v, ld, 0, x->base);
         ops->kv_cut(kept, x->heads - 1, x->base - 1);
     }
     ops->kv_assign(s, kept);
     append(i, s, k, v, ld, x->base, 1);
-    if (x->n > 1) append(i, s, k, v, ld, x->base + 1, x->n - 1);
+    for (int row = 1; row < x->n; row += 100) append(i, s, k, v, ld, x->base + row, x->n - row < 100 ? x->n - row : 100);
     assert_int_equal(ops->kv_count(s, 0), x->base + x->n);
     ops->kv_destroy(kept);
     return s;
@@ -111,11 +111,11 @@ void test_attend(void **state)
     (void)state;
     seed(6);
     static const int dims[] = {32, 64, 80, 128, 256};
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < (few() ? 2 : 5); i++) {
         check_attend(&(struct shape){dims[i], 2, 2, FKV_ELEM_F16, FKV_ELEM_F16, 0, 70, 70}, false);
         check_attend(&(struct shape){dims[i], 2, 3, FKV_ELEM_F32, FKV_ELEM_F32, 45, 37, 1}, true);
     }
-    for (int t = 0; t < 16; t++) check_attend(&(struct shape){64, 2, 1, t / 4, t % 4, 13, 40, t % 2 ? 1 : 34}, t % 3 == 0);
+    for (int t = 0; t < (few() ? 0 : 16); t++) check_attend(&(struct shape){64, 2, 1, t / 4, t % 4, 13, 40, t % 2 ? 1 : 34}, t % 3 == 0);
     check_attend(&(struct shape){64, 3, 2, FKV_ELEM_F16, FKV_ELEM_BF16, 300, 733, 1}, false); /* several pieces */
     check_attend(&(struct shape){128, 4, 1, FKV_ELEM_F32, FKV_ELEM_F32, 0, 300, 33}, false);  /* a head a binding when the range is capped */
 }
@@ -146,7 +146,7 @@ static void check_moves(int from_type, int to_type)
     for (int h = 0; h < HEADS; h++)
         for (int i = 0; i < KEPT; i++) rows[h * KEPT + i] = (int32_t)(i * 4 + (int)(random_bits() % 4));
     for (int i = 0; i < N_SIDES; i++) {
-        struct fkv_kv_store *from = fill(i, &work, k, v, ld), *to = create(i, &cache, false);
+        struct fkv_kv_store *from = fill(i, &work, k, v, ld), *to = create(i, &cache, 400, false);
         append(i, to, k, v, ld, 0, 5);
         side(i)->ops->kv_cut(to, 1, 3); /* heads of different lengths */
         struct retain a = {to, from, rows, KEPT};

@@ -33,12 +33,12 @@ static void run_score(struct fkv_run *r, void *arg)
 }
 
 /* Entries before this prefill: the same rows, taken over. */
-static struct fkv_kv_store *store_with_base(int i, int type, const float *k, int base)
+static struct fkv_kv_store *store_with_base(int i, int type, const float *k, int base, int n)
 {
     struct fkv_kv_store *s = NULL, *kept = NULL;
     const struct fkv_ops *ops = side(i)->ops;
-    assert_int_equal(ops->kv_create(side(i), &s, HEADS, D, type, type, MAX_ENTRIES, false), FKV_OK);
-    assert_int_equal(ops->kv_create(side(i), &kept, HEADS, D, type, type, MAX_ENTRIES, false), FKV_OK);
+    assert_int_equal(ops->kv_create(side(i), &s, HEADS, D, type, type, base + n, false), FKV_OK);
+    assert_int_equal(ops->kv_create(side(i), &kept, HEADS, D, type, type, base + n, false), FKV_OK);
     struct score a = {.s = kept, .k = k, .n = base};
     if (base) on_side(i, run_append, &a);
     ops->kv_assign(s, kept);
@@ -53,7 +53,7 @@ static void check_score(int window, bool avg, int kernel, int base, int n, int t
     float *k = random_floats(nk), *q = random_floats(nq), *got[N_SIDES];
     for (int i = 0; i < N_SIDES; i++) {
         float *sk = side_floats(i, k, nk), *sq = side_floats(i, q, nq), *g = side_floats(i, NULL, ng);
-        struct score a = {store_with_base(i, type, sk, base), {window, avg, kernel, 0.2f}, sk, sq, base, n, g};
+        struct score a = {store_with_base(i, type, sk, base, n), {window, avg, kernel, 0.2f}, sk, sq, base, n, g};
         on_side(i, run_append, &a);
         on_side(i, run_score, &a);
         got[i] = malloc(ng * sizeof *got[i]);

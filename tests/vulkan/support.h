@@ -28,6 +28,9 @@ void side_free(int i, float *x, size_t n);
 /* Copies a back end's floats to to[n]. */
 void side_read(int i, const float *x, size_t n, float *to);
 
+/* FKV_TEST_FEW is set: fewer shapes, where each shader takes seconds to compile (GPU-assisted validation). */
+bool few(void);
+
 void seed(uint32_t s);
 uint32_t random_bits(void);
 float random_float(void); /* [-1, 1) */

@@ -3,6 +3,7 @@
 // A group serves 32 rows of one query head; 8 invocations share a row. Keys come in tiles of 32, channels in chunks of 32.
 //   keys: seen[n], then base[kv heads]: row i sees base[kv] + seen[i] entries; seen ascends
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
 #include "kv.glsl"
 layout(local_size_x = 256) in;
@@ -31,13 +32,9 @@ void load_q(uint row, uint row0, uint c0, uint h, uint lane)
 }
 
 // Four channels of one entry to shared memory; those of entries that no row sees are zero, since what lies there may be no number.
-void store4(uint row, uint lane, vec2 a, vec2 b)
+void store(uint row, uint lane, vec4 a)
 {
-    const uint i = row * LD + lane * 4u;
-    skv[i] = a.x;
-    skv[i + 1u] = a.y;
-    skv[i + 2u] = b.x;
-    skv[i + 3u] = b.y;
+    for (uint j = 0u; j < 4u; j++) skv[row * LD + lane * 4u + j] = a[j];
 }
 
 void main()
@@ -52,19 +49,19 @@ void main()
     for (uint k0 = 0u; k0 < most; k0 += KEYS) {
         float s[4] = float[4](0.0, 0.0, 0.0, 0.0); // of keys k0 + lane + 8 j
         const bool there = k0 + row < most;
-        for (uint c = 0u; c < CHUNKS; c++) {
+        [[dont_unroll]] for (uint c = 0u; c < CHUNKS; c++) {
             load_q(row, row0, c * 32u, h, lane);
             const uint entry = k_start + (k0 + row) * p.k_entry, at = c * 32u + lane * 4u;
-            store4(row, lane, there ? read_k(entry, at, CHUNKS) : vec2(0.0), there ? read_k(entry, at + 2u, CHUNKS) : vec2(0.0));
+            store(row, lane, there ? read_k(entry, at, CHUNKS) : vec4(0.0));
             barrier();
-            for (uint i = 0u; i < 32u; i++)
+            BY_EIGHTS(i, 32u)
                 for (uint j = 0u; j < 4u; j++) s[j] = fma(sq[row * LD + i], skv[(lane + 8u * j) * LD + i], s[j]);
             barrier();
         }
         for (uint j = 0u; j < 4u; j++) sp[row * LD + lane + 8u * j] = k0 + lane + 8u * j < n_keys ? s[j] * p.scale : LOWEST;
         barrier();
         float tile_top = top;
-        for (uint i = 0u; i < KEYS; i++) tile_top = max(tile_top, sp[row * LD + i]);
+        BY_EIGHTS(i, KEYS) tile_top = max(tile_top, sp[row * LD + i]);
         barrier();
         const bool any = tile_top > LOWEST;
         for (uint j = 0u; j < 4u; j++) {
@@ -75,13 +72,13 @@ void main()
         top = tile_top;
         barrier();
         sum *= shrink;
-        for (uint i = 0u; i < KEYS; i++) sum += sp[row * LD + i];
-        for (uint c = 0u; c < CHUNKS; c++) {
+        BY_EIGHTS(i, KEYS) sum += sp[row * LD + i];
+        [[unroll]] for (uint c = 0u; c < CHUNKS; c++) { // so that acc lies in registers
             const uint entry = v_start + (k0 + row) * p.v_entry, at = c * 32u + lane * 4u;
-            store4(row, lane, there ? read_v(entry, at, CHUNKS) : vec2(0.0), there ? read_v(entry, at + 2u, CHUNKS) : vec2(0.0));
+            store(row, lane, there ? read_v(entry, at, CHUNKS) : vec4(0.0));
             barrier();
             vec4 a = acc[c] * shrink;
-            for (uint i = 0u; i < KEYS; i++) {
+            BY_EIGHTS(i, KEYS) {
                 const uint from = i * LD + lane * 4u;
                 a += sp[row * LD + i] * vec4(skv[from], skv[from + 1u], skv[from + 2u], skv[from + 3u]);
             }

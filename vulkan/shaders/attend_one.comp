@@ -3,6 +3,7 @@
 // largest logit (in units of log 2) and the sum of the weights. Pieces past a head's entries weigh nothing.
 //   keys: [kv heads] entries seen
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
 #include "kv.glsl"
 layout(local_size_x = 256) in;
@@ -18,9 +19,9 @@ layout(std430, set = 0, binding = 4) writeonly buffer Part { float part[]; };
 KV_READER(read_k, K_TYPE, k)
 KV_READER(read_v, V_TYPE, v)
 
-const uint PIECE = 256u, PAIRS = CHUNKS * 16u, SHARES = 256u / PAIRS; // PAIRS: of channels; SHARES: of the entries, among the invocations of a pair
+const uint PIECE = 256u, FOURS = CHUNKS * 8u, SHARES = 256u / FOURS; // FOURS: of channels; SHARES: of the entries, among the invocations of a four
 shared float sq[256], weight[PIECE], tree[256];
-shared vec2 shares[256];
+shared vec4 shares[256];
 
 float reduce(float x, bool largest)
 {
@@ -43,23 +44,22 @@ void main()
     float logit = LOWEST;
     if (entry < n_keys) {
         float sum = 0.0;
-        for (uint c = 0u; c < CHUNKS * 32u; c += 2u) sum += dot(vec2(sq[c], sq[c + 1u]), read_k(k_start + entry * p.k_entry, c, CHUNKS));
+        [[dont_unroll]] for (uint c = 0u; c < CHUNKS * 32u; c += 4u) sum += dot(vec4(sq[c], sq[c + 1u], sq[c + 2u], sq[c + 3u]), read_k(k_start + entry * p.k_entry, c, CHUNKS));
         logit = sum * p.scale;
     }
     const float top = reduce(logit, true);
     weight[LANE] = entry < n_keys ? exp2(logit - top) : 0.0;
     const float sum = reduce(weight[LANE], false);
-    const uint pair = LANE % PAIRS, share = LANE / PAIRS, here = n_keys > piece * PIECE ? min(n_keys - piece * PIECE, PIECE) : 0u;
-    vec2 mine = vec2(0.0);
+    const uint four = LANE % FOURS, share = LANE / FOURS, here = n_keys > piece * PIECE ? min(n_keys - piece * PIECE, PIECE) : 0u;
+    vec4 mine = vec4(0.0);
     if (share < SHARES)
-        for (uint i = share; i < here; i += SHARES) mine += weight[i] * read_v(v_start + (piece * PIECE + i) * p.v_entry, 2u * pair, CHUNKS);
+        for (uint i = share; i < here; i += SHARES) mine += weight[i] * read_v(v_start + (piece * PIECE + i) * p.v_entry, 4u * four, CHUNKS);
     shares[LANE] = mine;
     barrier();
     const uint to = p.at[4] + (h * p.pieces + piece) * (p.d + 2u);
-    if (share == 0u && 2u * pair < p.d) {
-        for (uint i = 1u; i < SHARES; i++) mine += shares[i * PAIRS + pair];
-        part[to + 2u * pair] = mine.x;
-        part[to + 2u * pair + 1u] = mine.y;
+    if (share == 0u) {
+        [[dont_unroll]] for (uint i = 1u; i < SHARES; i++) mine += shares[i * FOURS + four];
+        for (uint j = 0u; j < 4u && 4u * four + j < p.d; j++) part[to + 4u * four + j] = mine[j];
     }
     if (LANE == 0u) {
         part[to + p.d] = top;

@@ -5,6 +5,8 @@
 #define PUSH(fields) layout(push_constant, std430) uniform Push { uint first_group; uint at[5]; fields } p;
 #define GROUP (p.first_group + gl_WorkGroupID.x)
 #define LANE gl_LocalInvocationIndex
+// i = 0 .. n - 1, eight at a time: long enough for a GPU, short enough for drivers that would unroll it all and compile for seconds.
+#define BY_EIGHTS(i, n) [[dont_unroll]] for (uint i##_ = 0u; i##_ < n; i##_ += 8u) [[unroll]] for (uint i = i##_; i < i##_ + 8u; i++)
 #define INVOCATION (GROUP * gl_WorkGroupSize.x + LANE)
 
 const float LOWEST = -3.402823466e38; // stands for -infinity, which shaders may not rely on

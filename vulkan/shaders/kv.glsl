@@ -2,16 +2,19 @@
 // first low), Q8_0 the fp32 scales (each rounded to a half) of every 32 channels and then four bytes a word.
 const uint KV_F32 = 0u, KV_F16 = 1u, KV_BF16 = 2u, KV_Q8_0 = 3u; // enum fkv_kv_elem
 
-// Defines vec2 name(entry, c, chunks): channels c and c + 1 (c even) of the entry that begins at word `entry` of `buffer`.
-#define KV_READER(name, type, buffer)                                                                                      \
-    vec2 name(uint entry, uint c, uint chunks)                                                                             \
-    {                                                                                                                      \
-        if (type == KV_F32) return uintBitsToFloat(uvec2(buffer[entry + c], buffer[entry + c + 1u]));                      \
-        if (type == KV_Q8_0) {                                                                                             \
-            const int q = int(buffer[entry + chunks + c / 4u] >> c % 4u * 8u);                                             \
-            return uintBitsToFloat(buffer[entry + c / 32u]) * vec2(float(q << 24 >> 24), float(q << 16 >> 24));            \
-        }                                                                                                                  \
-        const uint word = buffer[entry + c / 2u];                                                                          \
-        if (type == KV_BF16) return uintBitsToFloat(uvec2(word << 16, word & 0xffff0000u));                                \
-        return vec2(float_of_half(word & 0xffffu), float_of_half(word >> 16));                                             \
+// Defines vec4 name(entry, c, chunks): channels c .. c + 3 (c divides by 4) of the entry that begins at word `entry` of `buffer`.
+#define KV_READER(name, type, buffer)                                                                                                 \
+    vec4 name(uint entry, uint c, uint chunks)                                                                                        \
+    {                                                                                                                                 \
+        if (type == KV_F32) {                                                                                                         \
+            const uint i = entry + c;                                                                                                 \
+            return uintBitsToFloat(uvec4(buffer[i], buffer[i + 1u], buffer[i + 2u], buffer[i + 3u]));                                 \
+        }                                                                                                                             \
+        if (type == KV_Q8_0) {                                                                                                        \
+            const int q = int(buffer[entry + chunks + c / 4u]);                                                                       \
+            return uintBitsToFloat(buffer[entry + c / 32u]) * vec4(ivec4(q << 24, q << 16, q << 8, q) >> 24);                         \
+        }                                                                                                                             \
+        const uint a = buffer[entry + c / 2u], b = buffer[entry + c / 2u + 1u];                                                       \
+        if (type == KV_BF16) return uintBitsToFloat(uvec4(a << 16, a & 0xffff0000u, b << 16, b & 0xffff0000u));                       \
+        return vec4(float_of_half(a & 0xffffu), float_of_half(a >> 16), float_of_half(b & 0xffffu), float_of_half(b >> 16));          \
     }

@@ -3,6 +3,7 @@
 //   lists: to_first[heads], from_first[heads], then, when has_rows, rows[heads][n]
 //   entry to_first[h] + i of head h = entry from_first[h] + (rows[h][i], or i)
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
 #include "kv.glsl"
 layout(local_size_x = 64) in;
@@ -15,24 +16,32 @@ layout(std430, set = 0, binding = 1) buffer To { uint to[]; };
 layout(std430, set = 0, binding = 2) readonly buffer Lists { uint lists[]; };
 KV_READER(read, FROM, from)
 
-// Channels c and c + 1; past d they are zero, and rows of floats do not have them.
-vec2 value(uint entry, uint c)
+// Channels c .. c + 3; past d they are zero, and rows of floats do not have them (d is even).
+vec4 value(uint entry, uint c)
 {
-    if (c + 1u < p.d) return read(entry, c, p.chunks);
-    return vec2(0.0);
+    if (c + 3u < p.d) return read(entry, c, p.chunks);
+    if (c >= p.d) return vec4(0.0);
+    if (FROM == KV_F32) return vec4(uintBitsToFloat(uvec2(from[entry + c], from[entry + c + 1u])), 0.0, 0.0);
+    return read(entry, c, p.chunks);
+}
+
+uint two(float a, float b)
+{
+    if (TO == KV_F16) return half_of_float(a) | half_of_float(b) << 16;
+    return bf16_of_float(a) | bf16_of_float(b) << 16;
 }
 
 void write_q8_0(uint source, uint entry, uint chunk)
 {
     float largest = 0.0;
-    for (uint c = 0u; c < 32u; c += 2u) {
-        const vec2 v = abs(value(source, chunk * 32u + c));
-        largest = max(largest, max(v.x, v.y));
+    [[dont_unroll]] for (uint c = 0u; c < 32u; c += 4u) {
+        const vec4 v = abs(value(source, chunk * 32u + c));
+        largest = max(largest, max(max(v.x, v.y), max(v.z, v.w)));
     }
     const float scale = float_of_half(half_of_float(min(largest / 127.0, 65504.0)));
     to[entry + chunk] = floatBitsToUint(scale);
-    for (uint c = 0u; c < 32u; c += 4u) {
-        const vec4 v = vec4(value(source, chunk * 32u + c), value(source, chunk * 32u + c + 2u));
+    [[dont_unroll]] for (uint c = 0u; c < 32u; c += 4u) {
+        const vec4 v = value(source, chunk * 32u + c);
         const ivec4 q = scale > 0.0 ? ivec4(clamp(roundEven(v / scale), -127.0, 127.0)) & 255 : ivec4(0);
         to[entry + p.chunks + chunk * 8u + c / 4u] = uint(q.x | q.y << 8 | q.z << 16 | q.w << 24);
     }
@@ -50,15 +59,13 @@ void main()
         write_q8_0(source, entry, chunk);
         return;
     }
-    for (uint c = chunk * 32u; c < chunk * 32u + 32u; c += 2u) {
-        const vec2 v = value(source, c);
+    [[dont_unroll]] for (uint c = chunk * 32u; c < chunk * 32u + 32u; c += 4u) {
+        const vec4 v = value(source, c);
         if (TO == KV_F32) {
-            to[entry + c] = floatBitsToUint(v.x);
-            to[entry + c + 1u] = floatBitsToUint(v.y);
-        } else if (TO == KV_F16) {
-            to[entry + c / 2u] = half_of_float(v.x) | half_of_float(v.y) << 16;
+            for (uint j = 0u; j < 4u; j++) to[entry + c + j] = floatBitsToUint(v[j]);
         } else {
-            to[entry + c / 2u] = bf16_of_float(v.x) | bf16_of_float(v.y) << 16;
+            to[entry + c / 2u] = two(v.x, v.y);
+            to[entry + c / 2u + 1u] = two(v.z, v.w);
         }
     }
 }

@@ -2,6 +2,7 @@
 // y[m][n] = or += x[m][k] w[n][k]^T + bias. A group makes a tile of 64 rows of x by 64 of w: an invocation 4 by 4 of it, over steps of 32 along k
 // that lie dequantised and transposed in shared memory: 16 KiB, all that the baseline has.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
 layout(local_size_x = 256) in;
 PUSH(uint m; uint n; uint k; uint ldx; uint ldy; uint stride; uint has_bias; uint add;)
@@ -32,7 +33,7 @@ void main()
             sw[(part + 4u + j) * TILE + load] = v.hi[j];
         }
         barrier();
-        for (uint kk = 0u; kk < STEP; kk++) {
+        BY_EIGHTS(kk, STEP) {
             float a[4], b[4];
             for (uint i = 0u; i < 4u; i++) a[i] = sx[kk * TILE + ty * 4u + i];
             for (uint j = 0u; j < 4u; j++) b[j] = sw[kk * TILE + tx + 16u * j];

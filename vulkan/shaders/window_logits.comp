@@ -2,6 +2,7 @@
 // logits[head][w][ld] = q k scale of up to 8 rows of the window (a group) over 256 entries of their KV head: an invocation an entry.
 //   keys: [kv heads] entries
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
 #include "kv.glsl"
 layout(local_size_x = 256) in;
@@ -28,9 +29,12 @@ void main()
     const uint start = p.at[1] + (kv - p.kv0) * p.k_head + entry * p.k_entry;
     float sum[ROWS];
     for (uint i = 0u; i < ROWS; i++) sum[i] = 0.0;
-    for (uint c = 0u; c < CHUNKS * 32u; c += 2u) {
-        const vec2 value = read_k(start, c, CHUNKS);
-        for (uint i = 0u; i < ROWS; i++) sum[i] = fma(sq[i * 256u + c + 1u], value.y, fma(sq[i * 256u + c], value.x, sum[i]));
+    [[dont_unroll]] for (uint c = 0u; c < CHUNKS * 32u; c += 4u) {
+        const vec4 value = read_k(start, c, CHUNKS);
+        for (uint i = 0u; i < ROWS; i++) {
+            const uint at = i * 256u + c;
+            sum[i] += dot(vec4(sq[at], sq[at + 1u], sq[at + 2u], sq[at + 3u]), value);
+        }
     }
     for (uint i = 0u; i < ROWS && row0 + i < p.w; i++) logits[p.at[3] + (head * p.w + row0 + i) * p.ld + entry] = sum[i] * p.scale;
 }
