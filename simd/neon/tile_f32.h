@@ -9,17 +9,15 @@
 
 enum { TILE_ROWS = 4, COLUMNS = 16 };
 
+/* Row k + lane of W, half of it at a time: more at once and the compiler moves sums about. */
 #define FMA_LANE(lane) \
-    do { \
-        const float *at = w[k + lane]; \
-        const float32x4_t w0 = vld1q_f32(at), w1 = vld1q_f32(at + 4), w2 = vld1q_f32(at + 8), w3 = vld1q_f32(at + 12); \
+    _Pragma("GCC unroll 2") for (int i = 0; i < 4; i += 2) { \
+        const float32x4_t w0 = vld1q_f32(w[k + lane] + 4 * i), w1 = vld1q_f32(w[k + lane] + 4 * i + 4); \
         _Pragma("GCC unroll 4") for (int r = 0; r < rows; r++) { \
-            a[r][0] = vfmaq_laneq_f32(a[r][0], w0, xv[r], lane); \
-            a[r][1] = vfmaq_laneq_f32(a[r][1], w1, xv[r], lane); \
-            a[r][2] = vfmaq_laneq_f32(a[r][2], w2, xv[r], lane); \
-            a[r][3] = vfmaq_laneq_f32(a[r][3], w3, xv[r], lane); \
+            a[r][i] = vfmaq_laneq_f32(a[r][i], w0, xv[r], lane); \
+            a[r][i + 1] = vfmaq_laneq_f32(a[r][i + 1], w1, xv[r], lane); \
         } \
-    } while (0)
+    }
 
 /* k is even. */
 INLINE void multiply_rows(const int rows, const float *x, size_t ldx, const float (*w)[COLUMNS], int n_k, float32x4_t a[TILE_ROWS][4])
@@ -29,16 +27,16 @@ INLINE void multiply_rows(const int rows, const float *x, size_t ldx, const floa
     for (; k + 4 <= n_k; k += 4) {
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) xv[r] = vld1q_f32(x + (size_t)r * ldx + k);
-        FMA_LANE(0);
-        FMA_LANE(1);
-        FMA_LANE(2);
-        FMA_LANE(3);
+        FMA_LANE(0)
+        FMA_LANE(1)
+        FMA_LANE(2)
+        FMA_LANE(3)
     }
     if (k < n_k) {
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) xv[r] = vcombine_f32(vld1_f32(x + (size_t)r * ldx + k), vdup_n_f32(0));
-        FMA_LANE(0);
-        FMA_LANE(1);
+        FMA_LANE(0)
+        FMA_LANE(1)
     }
 }
 #undef FMA_LANE
