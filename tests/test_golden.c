@@ -2,7 +2,8 @@
    from: tests/golden/README.md.
 
    test_golden logits|fastkv MODEL exact|rounded [LEVEL]: exact is the fp32 check path, rounded the path that people use, on the ISA level given
-   or the best there is. Skips (77) when the model file or the level is missing. */
+   or the best there is. Skips (77) when the model file or the level is missing.
+   FKV_TEST_DEVICE: a device other than the CPU. FKV_TEST_FEW: only the chat prompt's logits, or the first FastKV case. */
 #define _GNU_SOURCE
 #include <jansson.h>
 #include <math.h>
@@ -18,7 +19,7 @@
 #include "support/model_path.h"
 
 static const char *model_name, *level;
-static bool exact;
+static bool exact, few;
 static fkv_engine *engine;
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------------- */
@@ -144,6 +145,7 @@ static double allowed_kld(const json_t *row)
 static void logits_row(const json_t *row)
 {
     double margin;
+    if (few && strcmp(json_string_value(json_object_get(row, "name")), "chat") != 0) return;
     n_ids = int_array(json_object_get(row, "ids"), ids, MOST);
     const struct fkv_kv_params kv = full_attention();
     fkv_session *s = open_session(&kv);
@@ -319,7 +321,13 @@ static void fastkv_prompt(const json_t *row)
 
 static void fastkv_row(const json_t *row)
 {
-    if (strcmp(json_string_value(json_object_get(row, "kind")), "prompt") == 0)
+    static int n_prompts, n_cases;
+    const bool is_prompt = strcmp(json_string_value(json_object_get(row, "kind")), "prompt") == 0;
+    const int before = is_prompt ? n_prompts++ : n_cases++;
+    if (few && before > 0) return;
+    if (few && is_prompt)
+        n_ids = int_array(json_object_get(row, "ids"), ids, MOST);
+    else if (is_prompt)
         fastkv_prompt(row);
     else
         fastkv_case(row);
@@ -356,6 +364,12 @@ int main(int argc, char **argv)
     struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
     p.exact = exact;
     p.isa = level;
+    p.device = getenv("FKV_TEST_DEVICE");
+    few = getenv("FKV_TEST_FEW") != NULL;
+    if (p.device && fkv_vulkan_list(NULL, 0, err) == 0) {
+        printf("skipped: %s\n", err);
+        return 77;
+    }
     if (fkv_engine_open(&engine, path, &p, err) != FKV_OK) {
         fprintf(stderr, "%s\n", err);
         return 1;

@@ -5,6 +5,23 @@
 #include "vulkan/cases.h"
 #include "vulkan/support.h"
 
+static void count_check(void *user, const struct fkv_vulkan_check *check)
+{
+    assert_true(check->error <= check->allowed);
+    ++*(int *)user;
+}
+
+static void test_self_test(void **state)
+{
+    (void)state;
+    char err[FKV_ERROR_BYTES];
+    int n = 0;
+    if (fkv_vulkan_self_test("vulkan", count_check, &n, err) != FKV_OK) fail_msg("%s", err);
+    assert_true(n > 30);
+    assert_int_equal(fkv_vulkan_self_test("vulkan:99", count_check, &n, err), FKV_ERROR_UNSUPPORTED);
+    assert_int_equal(fkv_vulkan_self_test("vulkan:x", count_check, &n, err), FKV_ERROR_ARGUMENT);
+}
+
 int main(int argc, char **argv)
 {
     char why[FKV_ERROR_BYTES];
@@ -14,8 +31,10 @@ int main(int argc, char **argv)
     }
     fprintf(stderr, "device: %s\n", side(SIDE_FAST)->device);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products), cmocka_unit_test(test_gated), cmocka_unit_test(test_embed),       cmocka_unit_test(test_rows),   cmocka_unit_test(test_gather),
-        cmocka_unit_test(test_attend),   cmocka_unit_test(test_cache_moves), cmocka_unit_test(test_score), cmocka_unit_test(test_select), cmocka_unit_test(test_golden_selections),
+        cmocka_unit_test(test_products), cmocka_unit_test(test_gated), cmocka_unit_test(test_embed), cmocka_unit_test(test_rows), cmocka_unit_test(test_gather),
+        cmocka_unit_test(test_attend), cmocka_unit_test(test_cache_moves), cmocka_unit_test(test_score), cmocka_unit_test(test_select),
+        cmocka_unit_test(test_golden_selections),
+        cmocka_unit_test(test_self_test),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,13 @@ fkv_status fkv_vulkan_backend_create(struct fkv_backend **b, const char *device,
     return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "device %s: %s", device, not_built);
 }
 
+fkv_status fkv_vulkan_self_test(const char *device, void (*report)(void *user, const struct fkv_vulkan_check *check), void *user, char *err)
+{
+    (void)device, (void)report, (void)user;
+    if (err) snprintf(err, FKV_ERROR_BYTES, "%s", not_built);
+    return FKV_ERROR_UNSUPPORTED;
+}
+
 int fkv_vulkan_list(struct fkv_vulkan_device *devices, int n, char *why)
 {
     (void)devices, (void)n;

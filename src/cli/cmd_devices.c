@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/team.h"
@@ -20,11 +21,30 @@ static void print_vulkan(void) {
     }
 }
 
+static void print_check(void *user, const struct fkv_vulkan_check *c) {
+    const double s = c->ms * 1e-3;
+    (void)user;
+    printf("%-24s %9.2g %9.2g %9.3f %9.2f %9.2f  %s\n", c->name, c->error, c->allowed, c->ms, 2e-9 * c->multiply_adds / s, 1e-9 * c->bytes / s,
+           c->error <= c->allowed ? "ok" : "WRONG");
+    fflush(stdout);
+}
+
+/* A table to attach to a bug report. */
+static int self_test(const char *device) {
+    char err[FKV_ERROR_BYTES];
+    const bool named = strncmp(device, "vulkan", 6) == 0;
+    print_vulkan();
+    printf("\nself-test of %s, fastkv %s\n", named ? device : "vulkan", fkv_version());
+    printf("%-24s %9s %9s %9s %9s %9s\n", "operation", "error", "allowed", "ms", "GFLOP/s", "GB/s");
+    if (fkv_vulkan_self_test(named ? device : "vulkan", print_check, NULL, err) != FKV_OK) return console_error("%s", err);
+    return EXIT_SUCCESS;
+}
+
 int cmd_devices(struct settings *settings) {
     struct fkv_isa_level levels[LEVELS_MAX];
     int n = fkv_isa_list(levels, LEVELS_MAX);
     uint64_t memory = fkv_memory_available();
-    (void)settings;
+    if (settings->self_test) return self_test(settings->engine.device);
     puts("back end  state");
     printf("cpu       %d physical cores, %s of memory available\n", fkv_physical_cores(), memory ? SIZE(memory) : "an unknown amount");
     print_vulkan();

@@ -28,7 +28,7 @@ const struct option cli_options[] = {
      RANGE("a number of threads", 0, 1024)},
     {PLAN, GROUP_MODEL, "-c, --ctx-size", "N", "0", OPTION_INT, AT(session.n_ctx),
      "most tokens in the context, prompt and answer; 0: what the model was trained for", FROM("a number of tokens", 0)},
-    {PLAN, GROUP_MODEL, "--device", "NAME", "cpu", OPTION_TEXT, AT(engine.device), "cpu, vulkan[:N] or auto", PLAIN},
+    {PLAN | COMMAND_DEVICES, GROUP_MODEL, "--device", "NAME", "cpu", OPTION_TEXT, AT(engine.device), "cpu, vulkan[:N] or auto", PLAIN},
     {PLAN, GROUP_MODEL, "--exact", NULL, NULL, OPTION_FLAG, AT(engine.exact), "fp32 throughout, nothing rounded: slow, for checking",
      PLAIN},
 
@@ -111,6 +111,8 @@ const struct option cli_options[] = {
     {COMMAND_BENCH, GROUP_OUTPUT, "-o, --output", "md|csv|json", "md", OPTION_CHOICE, AT(output), "format; csv and json are in plain units",
      WORDS("md|csv|json")},
 
+    {COMMAND_DEVICES, GROUP_OUTPUT, "--self-test", NULL, NULL, OPTION_FLAG, AT(self_test),
+     "run every Vulkan shader on small data and compare with the CPU: on the device named, or the best", PLAIN},
     {COMMAND_TOKENIZE, GROUP_OUTPUT, "--ids", NULL, NULL, OPTION_FLAG, AT(ids_only), "print one JSON array of ids", PLAIN},
     {COMMAND_RUN, GROUP_OUTPUT, "--trace", "FILE", NULL, OPTION_TEXT, AT(trace),
      "write what was kept, logits, ids and times as JSON, to check a run from outside", PLAIN},

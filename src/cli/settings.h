@@ -42,6 +42,8 @@ struct settings {
     struct option_texts policies;
     int repetitions, output;
     bool stages;
+    /* devices */
+    bool self_test;
 };
 
 #endif

@@ -259,6 +259,18 @@ struct fkv_vulkan_device {
 /* Number of Vulkan devices, in the order of "vulkan:N"; fills at most n of them. why: FKV_ERROR_BYTES or NULL, the reason when there are none. */
 FKV_API int fkv_vulkan_list(struct fkv_vulkan_device *devices, int n, char *why);
 
+/* One check of the self-test: an operation on small data, against the CPU in plain C. */
+struct fkv_vulkan_check {
+    const char *name;
+    double error;           /* largest difference, as a share of the largest value; selections: wrong indices */
+    double allowed;
+    double ms;              /* of the second run, submission and waiting included */
+    double multiply_adds, bytes; /* what it computes and moves at least */
+};
+/* Runs the checks on a device ("vulkan" or "vulkan:N") and reports each. FKV_ERROR_NUMBER when one is out of bounds, after all of them;
+   other failures end it. err: FKV_ERROR_BYTES or NULL. */
+FKV_API fkv_status fkv_vulkan_self_test(const char *device, void (*report)(void *user, const struct fkv_vulkan_check *check), void *user, char *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,301 @@
+/* The self-test: every shader once through its operation, on small data, against the CPU back end in plain C. What a person attaches to a bug report
+   about a device we have never seen. */
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "quant/quant.h"
+#include "vulkan/vk_internal.h"
+
+enum {
+    COLS = 512, WEIGHT_ROWS = 384, ROWS = 70, /* of weights and activations */
+    D = 64, KV_HEADS = 2, HEADS = 6, ENTRIES = 600, WINDOW = 8, RETAINED = 100,
+    Q_WIDTH = HEADS * D, KV_WIDTH = KV_HEADS * D,
+    SCORED = 5000, CAP = 500,
+    MOST = ENTRIES * KV_WIDTH,                /* floats of any input or output */
+};
+
+/* What checks compute with on one back end. */
+struct bench {
+    struct fkv_backend *b;
+    float *x, *y, *table;                     /* [MOST] inputs, results, norms and angles */
+    struct fkv_weight w, up;
+    struct fkv_kv_store *full, *kept;
+    int32_t rows[KV_HEADS * CAP];
+};
+
+enum result { RESULT_Y, RESULT_X, RESULT_ROWS };
+
+struct check {
+    const char *name;
+    uint32_t type;                            /* of the weights: enum fkv_type; of K and V: enum fkv_kv_elem */
+    bool cache;                               /* it needs K and V, else weights */
+    void (*run)(struct fkv_run *r, struct bench *b);
+    enum result result;
+    size_t n;                                 /* of the result */
+    double allowed, multiply_adds, bytes;
+};
+
+/* ---- the operations ------------------------------------------------------------------------------------------------------------------------ */
+
+static const int32_t few_rows[] = {3, 40, 41, WEIGHT_ROWS - 1};
+
+static void multiply(struct fkv_run *r, struct bench *b, int n)
+{
+    const struct fkv_input in = {b->x, COLS, n, b->table, 1e-5f};
+    r->b->ops->product(r, &in, &(struct fkv_output){&b->w, b->table, b->y, WEIGHT_ROWS, false}, 1);
+}
+
+static void run_product(struct fkv_run *r, struct bench *b) { multiply(r, b, ROWS); }
+static void run_matvec(struct fkv_run *r, struct bench *b) { multiply(r, b, 1); }
+static void run_embed(struct fkv_run *r, struct bench *b) { r->b->ops->embed(r, &b->w, few_rows, 4, b->y); }
+static void run_gather(struct fkv_run *r, struct bench *b) { r->b->ops->gather(r, b->x, 128, few_rows, 4); }
+static void run_head_norm(struct fkv_run *r, struct bench *b) { r->b->ops->head_norm(r, b->x, Q_WIDTH, ROWS, HEADS, D, b->table, 1e-6f); }
+
+static void run_gated(struct fkv_run *r, struct bench *b)
+{
+    const struct fkv_input in = {b->x, COLS, ROWS, b->table, 1e-5f};
+    r->b->ops->gated(r, &in, &b->w, &b->up, b->y, WEIGHT_ROWS);
+}
+
+static void run_rope(struct fkv_run *r, struct bench *b)
+{
+    const struct fkv_rope rope = {false, D, D, b->table};
+    r->b->ops->rope(r, &rope, b->x, Q_WIDTH, 4, HEADS, few_rows);
+}
+
+static void run_attend(struct fkv_run *r, struct bench *b)
+{
+    int32_t seen[ROWS];
+    for (int i = 0; i < ROWS; i++) seen[i] = ENTRIES - ROWS + i + 1;
+    r->b->ops->attend(r, b->full, HEADS, 0.125f, b->x, Q_WIDTH, ROWS, seen, b->y);
+}
+
+static void run_attend_one(struct fkv_run *r, struct bench *b) { r->b->ops->attend(r, b->full, HEADS, 0.125f, b->x, Q_WIDTH, 1, NULL, b->y); }
+
+static void run_retain(struct fkv_run *r, struct bench *b)
+{
+    int32_t rows[KV_HEADS * RETAINED];
+    for (int i = 0; i < KV_HEADS * RETAINED; i++) rows[i] = i % RETAINED * 5 + i / RETAINED;
+    for (int h = 0; h < KV_HEADS; h++) r->b->ops->kv_cut(b->kept, h, 0);
+    r->b->ops->retain(r, b->kept, b->full, rows, RETAINED);
+    r->b->ops->attend(r, b->kept, HEADS, 0.125f, b->x, Q_WIDTH, 1, NULL, b->y);
+}
+
+static void run_score(struct fkv_run *r, struct bench *b)
+{
+    const struct fkv_scoring how = {WINDOW, false, 7, 0.125f};
+    r->b->ops->score(r, b->full, &how, HEADS, b->x, Q_WIDTH, ENTRIES, b->y);
+}
+
+static void run_select(struct fkv_run *r, struct bench *b) { r->b->ops->select(r, b->x, KV_HEADS, SCORED + WINDOW, WINDOW, 1, CAP, b->rows); }
+static void run_select_common(struct fkv_run *r, struct bench *b) { r->b->ops->select_common(r, b->x, KV_HEADS, SCORED + WINDOW, WINDOW, 1, CAP, b->rows); }
+
+#define PRODUCTS(NAME, block_values, block_bytes)                                                                                                              \
+    {"product " #NAME, FKV_TYPE_##NAME, false, run_product, RESULT_Y, ROWS * WEIGHT_ROWS, 1e-5, (double)ROWS * WEIGHT_ROWS * COLS,                           \
+     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * ROWS * (COLS + WEIGHT_ROWS)},                                                        \
+    {"matvec " #NAME, FKV_TYPE_##NAME, false, run_matvec, RESULT_Y, WEIGHT_ROWS, 1e-5, (double)WEIGHT_ROWS * COLS,                                           \
+     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * (COLS + WEIGHT_ROWS)}
+#define KV_BYTES(bytes) ((double)ENTRIES * KV_WIDTH * 2 * (bytes))
+#define CACHE(name, elem, run, n, allowed, macs, bytes) {name, elem, true, run, RESULT_Y, n, allowed, macs, bytes}
+
+static const struct check checks[] = {
+    PRODUCTS(F32, 1, 4), PRODUCTS(F16, 1, 2), PRODUCTS(BF16, 1, 2), PRODUCTS(Q8_0, 32, 34), PRODUCTS(Q4_0, 32, 18), PRODUCTS(Q4_1, 32, 20),
+    PRODUCTS(Q5_0, 32, 22), PRODUCTS(Q5_1, 32, 24), PRODUCTS(Q4_K, 256, 144), PRODUCTS(Q5_K, 256, 176), PRODUCTS(Q6_K, 256, 210),
+    {"gated, swiglu", FKV_TYPE_Q8_0, false, run_gated, RESULT_Y, ROWS * WEIGHT_ROWS, 1e-5, 2.0 * ROWS * WEIGHT_ROWS * COLS, 2.0 * WEIGHT_ROWS * COLS / 32 * 34},
+    {"embed", FKV_TYPE_Q8_0, false, run_embed, RESULT_Y, 4 * COLS, 1e-6, 0, 4.0 * COLS * 5},
+    {"gather", FKV_TYPE_F32, false, run_gather, RESULT_X, 4 * 128, 0, 0, 4.0 * 128 * 8},
+    {"rms_norm", FKV_TYPE_F32, false, run_head_norm, RESULT_X, ROWS * Q_WIDTH, 1e-5, (double)ROWS * Q_WIDTH, 8.0 * ROWS * Q_WIDTH},
+    {"rope", FKV_TYPE_F32, false, run_rope, RESULT_X, 4 * Q_WIDTH, 1e-5, 8.0 * Q_WIDTH, 32.0 * Q_WIDTH},
+    CACHE("attend f32", FKV_ELEM_F32, run_attend, ROWS * Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(4)),
+    CACHE("attend f16", FKV_ELEM_F16, run_attend, ROWS * Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(2)),
+    CACHE("attend_one f32", FKV_ELEM_F32, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(4)),
+    CACHE("attend_one f16", FKV_ELEM_F16, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(2)),
+    CACHE("attend_one bf16", FKV_ELEM_BF16, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(2)),
+    CACHE("attend_one q8_0", FKV_ELEM_Q8_0, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(1.125)),
+    CACHE("kv_copy and attend_one", FKV_ELEM_F16, run_retain, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * RETAINED, 6.0 * RETAINED * KV_WIDTH * 2),
+    CACHE("window scores", FKV_ELEM_F32, run_score, KV_HEADS * (ENTRIES - WINDOW), 1e-5, (double)WINDOW * Q_WIDTH * ENTRIES, KV_BYTES(2)),
+    {"top_k", FKV_TYPE_F32, false, run_select, RESULT_ROWS, KV_HEADS * CAP, 0, 0, 6.0 * 4 * KV_HEADS * SCORED},
+    {"sum_heads and top_k", FKV_TYPE_F32, false, run_select_common, RESULT_ROWS, CAP, 0, 0, 6.0 * 4 * SCORED},
+};
+
+/* ---- data ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t next_bits(uint32_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
+
+static float next_float(uint32_t *state) { return (float)(next_bits(state) >> 8) / (float)(1 << 23) - 1.0f; }
+
+/* A weight's bytes: random, but for the floats and the scales, which must stay small. */
+static void fill_weight(uint8_t *bytes, const struct fkv_quant_type *q, uint32_t *state)
+{
+    const size_t blocks = (size_t)WEIGHT_ROWS * COLS / q->block_elements;
+    for (size_t i = 0; i < blocks; i++, bytes += q->block_bytes) {
+        const float x = next_float(state) / 16;
+        const fkv_f16 half = fkv_f16_from_f32(x);
+        const fkv_bf16 brain = fkv_bf16_from_f32(x);
+        for (uint32_t j = 0; j < q->block_bytes; j++) bytes[j] = (uint8_t)(next_bits(state) >> 9);
+        if (q->type == FKV_TYPE_F32) memcpy(bytes, &x, 4);
+        else if (q->type == FKV_TYPE_BF16) memcpy(bytes, &brain, 2);
+        else if (q->type == FKV_TYPE_Q6_K) memcpy(bytes + q->block_bytes - 2, &half, 2);
+        else memcpy(bytes, &half, 2);
+        if (q->block_bytes % 4 == 0 && q->block_elements > 1) memcpy(bytes + 2, &half, 2); /* the types that have a minimum */
+    }
+}
+
+static fkv_status fill_cache(struct bench *b, int type)
+{
+    const struct fkv_ops *ops = b->b->ops;
+    double stage_s[FKV_N_STAGES];
+    struct fkv_run r = {b->b, 0, stage_s};
+    fkv_status status = ops->kv_create(b->b, &b->full, KV_HEADS, D, type, type, ENTRIES, true);
+    if (status == FKV_OK) status = ops->kv_create(b->b, &b->kept, KV_HEADS, D, type, type, ENTRIES, true);
+    for (int row = 0; status == FKV_OK && row < ENTRIES; row += 200) {
+        const float *at = b->x + (size_t)row * KV_WIDTH;
+        ops->kv_append(&r, b->full, at, at, KV_WIDTH, 200);
+    }
+    return status == FKV_OK ? ops->wait(b->b) : status;
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------------------------------------------- */
+
+struct region {
+    struct bench *b;
+    const struct check *check;
+};
+
+static void run_region(void *arg, int thread)
+{
+    const struct region *g = arg;
+    double stage_s[FKV_N_STAGES] = {0};
+    struct fkv_run r = {g->b->b, thread, stage_s};
+    g->check->run(&r, g->b);
+}
+
+static void fill_region(void *arg, int thread)
+{
+    struct region *g = arg;
+    (void)thread;
+    fill_cache(g->b, (int)g->check->type);
+}
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+/* Runs the check twice on one back end, from the same data: the second run's time and its result, floats or indices, to result[]. */
+static fkv_status run_on(struct bench *b, const struct check *check, const float *data, const uint8_t *weight, float *result, double *ms, struct fkv_error *e)
+{
+    const struct fkv_ops *ops = b->b->ops;
+    const struct fkv_quant_type *q = fkv_quant_find(check->cache ? FKV_TYPE_F32 : check->type);
+    struct region g = {b, check};
+    fkv_status status = FKV_OK;
+    ops->write(b->b, b->x, data, MOST);
+    ops->write(b->b, b->table, data + 100, MOST - 100);
+    if (check->cache) {
+        fkv_team_run(b->b->team, fill_region, &g);
+    } else {
+        b->w = b->up = (struct fkv_weight){weight, fkv_quant_row_bytes(q, COLS), q->type, WEIGHT_ROWS, COLS};
+        status = ops->load_weight(b->b, &b->w, check->name, e);
+        if (status == FKV_OK) status = ops->load_weight(b->b, &b->up, check->name, e);
+    }
+    for (int i = 0; i < 2 && status == FKV_OK; i++) {
+        const double start = now_ms();
+        fkv_team_run(b->b->team, run_region, &g);
+        status = ops->wait(b->b);
+        *ms = now_ms() - start;
+    }
+    const float *from = check->result == RESULT_X ? b->x : b->y;
+    if (status == FKV_OK && check->result != RESULT_ROWS) {
+        const float *read = ops->read(b->b, from, check->n, result);
+        if (read != result) memcpy(result, read, check->n * sizeof *result);
+        status = ops->wait(b->b);
+    }
+    for (size_t i = 0; check->result == RESULT_ROWS && i < check->n; i++) result[i] = (float)b->rows[i];
+    if (check->cache) {
+        ops->kv_destroy(b->full);
+        ops->kv_destroy(b->kept);
+        b->full = b->kept = NULL;
+    }
+    if (status != FKV_OK && !*e->text) fkv_fail(e, status, "%s: %s", check->name, *b->b->error.text ? b->b->error.text : fkv_status_text(status));
+    return status;
+}
+
+static double error_of(const struct check *check, const float *want, const float *got)
+{
+    double most = 0, top = 0, wrong = 0;
+    for (size_t i = 0; i < check->n; i++) {
+        const double d = fabs((double)want[i] - (double)got[i]);
+        most = d > most || isnan(d) ? d : most;
+        top = fmax(top, fabs((double)want[i]));
+        wrong += want[i] != got[i];
+    }
+    return check->result == RESULT_ROWS ? wrong : most / (top > 0 ? top : 1);
+}
+
+static fkv_status open_bench(struct bench *b)
+{
+    float **all[] = {&b->x, &b->y, &b->table};
+    fkv_status status = b->b->ops->prepare(b->b, SCORED + WINDOW, HEADS, WINDOW);
+    for (int i = 0; i < 3 && status == FKV_OK; i++) status = b->b->ops->alloc(b->b, all[i], MOST, false);
+    return status;
+}
+
+static void close_bench(struct bench *b)
+{
+    float *all[] = {b->x, b->y, b->table};
+    for (int i = 0; b->b && i < 3; i++)
+        if (all[i]) b->b->ops->free(b->b, all[i], MOST);
+    if (b->b) b->b->ops->destroy(b->b);
+}
+
+/* data: floats [MOST], then a weight's bytes, then two results. */
+static fkv_status run_checks(struct bench *cpu, struct bench *gpu, float *data, void (*report)(void *, const struct fkv_vulkan_check *), void *user, struct fkv_error *e)
+{
+    uint8_t *weight = (uint8_t *)(data + MOST);
+    float *want = data + MOST + WEIGHT_ROWS * COLS, *got = want + MOST;
+    uint32_t state = 1;
+    int bad = 0;
+    for (int i = 0; i < MOST; i++) data[i] = next_float(&state);
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        const struct check *check = &checks[i];
+        double cpu_ms = 0;
+        struct fkv_vulkan_check done = {.name = check->name, .allowed = check->allowed, .multiply_adds = check->multiply_adds, .bytes = check->bytes};
+        if (!check->cache) fill_weight(weight, fkv_quant_find(check->type), &state);
+        fkv_status status = run_on(cpu, check, data, weight, want, &cpu_ms, e);
+        if (status == FKV_OK) status = run_on(gpu, check, data, weight, got, &done.ms, e);
+        if (status != FKV_OK) return status;
+        done.error = error_of(check, want, got);
+        if (!(done.error <= done.allowed)) bad++;
+        report(user, &done);
+    }
+    return bad ? fkv_fail(e, FKV_ERROR_NUMBER, "%d of %zu checks are out of bounds", bad, sizeof checks / sizeof *checks) : FKV_OK;
+}
+
+fkv_status fkv_vulkan_self_test(const char *device, void (*report)(void *user, const struct fkv_vulkan_check *check), void *user, char *err)
+{
+    struct fkv_error e = {""};
+    struct bench cpu = {0}, gpu = {0};
+    float *data = malloc((size_t)(3 * MOST + WEIGHT_ROWS * COLS) * sizeof *data);
+    fkv_status status = data ? FKV_OK : fkv_fail(&e, FKV_ERROR_MEMORY, "no memory for the self-test");
+    if (status == FKV_OK) status = fkv_vulkan_backend_create(&gpu.b, device, false, COLS, &e);
+    if (status == FKV_OK) status = fkv_cpu_backend_create(&cpu.b, 1, "reference", true, COLS, &e);
+    if (status == FKV_OK && (open_bench(&cpu) != FKV_OK || open_bench(&gpu) != FKV_OK)) status = fkv_fail(&e, FKV_ERROR_MEMORY, "no memory for the self-test's data");
+    if (status == FKV_OK) status = run_checks(&cpu, &gpu, data, report, user, &e);
+    close_bench(&cpu);
+    close_bench(&gpu);
+    free(data);
+    if (err) memcpy(err, e.text, sizeof e.text);
+    return status;
+}
