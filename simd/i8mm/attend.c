@@ -108,7 +108,8 @@ static void begin(const struct fkv_attend *a, struct attend_scratch *s)
 {
     const int rows = row_groups(a->n_rows) * GROUP_ROWS;
     for (int row = 0; row < rows; row++) {
-        pack_row(a->q + (size_t)row * a->ldq, row < a->n_rows ? a->d : 0, (a->d + 3) & ~3, s->q[row / GROUP_ROWS], row % GROUP_ROWS);
+        const bool there = row < a->n_rows;
+        pack_row(there ? a->q + (size_t)row * a->ldq : NULL, there ? a->d : 0, (a->d + 3) & ~3, s->q[row / GROUP_ROWS], row % GROUP_ROWS);
         pack_row(NULL, 0, BLOCK, s->p16[row / GROUP_ROWS], row % GROUP_ROWS);
         memset(s->out[row], 0, (size_t)fkv_padded_head(a->d) * 4);
         memset(s->lane_sum[row], 0, sizeof s->lane_sum[row]);

@@ -17,7 +17,7 @@ static inline int row_groups(int m) { return (m + GROUP_ROWS - 1) / GROUP_ROWS; 
 /* Where 4 k of a row go in a group. */
 INLINE bfloat16_t *group_at(void *group, int row, int k) { return (bfloat16_t *)((char *)group + (size_t)(k / 4) * STEP_GROUP_BYTES) + 4 * row; }
 
-/* n of x, n divides by 2, then zeros up to padded_n, which divides by 4. */
+/* n of x, then zeros up to padded_n, which divides by 4. x may be NULL when n is 0. */
 INLINE void pack_row(const float *x, int n, int padded_n, void *group, int row)
 {
     for (int k = 0; k < padded_n; k += 4)

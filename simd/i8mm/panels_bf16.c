@@ -21,7 +21,10 @@ void fkv_x16_pack_i8mm(const float *x, size_t ldx, int m, int k, int row0, int r
     (void)m;
     for (int row = row0; row < row1; row += GROUP_ROWS) {
         void *group = (char *)packed + (size_t)(row / GROUP_ROWS) * group_bytes(k);
-        for (int r = 0; r < GROUP_ROWS; r++) pack_row(x + (size_t)(row + r) * ldx, row + r < row1 ? k : 0, k, group, r);
+        for (int r = 0; r < GROUP_ROWS; r++) {
+            const bool there = row + r < row1;
+            pack_row(there ? x + (size_t)(row + r) * ldx : NULL, there ? k : 0, k, group, r);
+        }
     }
 }
 
