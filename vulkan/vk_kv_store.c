@@ -16,6 +16,7 @@ static uint64_t head_bytes(const struct fkv_kv_store *s, int which) { return vk_
 
 int vk_visible_heads(const struct fkv_kv_store *s)
 {
+    if (s->room == 0) return s->heads; /* the device failed before there was an entry */
     const uint64_t k = head_bytes(s, VK_K), v = head_bytes(s, VK_V), fit = s->b->c.max_range / (k > v ? k : v);
     return fit < 1 ? 1 : fit < (uint64_t)s->heads ? (int)fit : s->heads;
 }
