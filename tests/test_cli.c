@@ -403,6 +403,7 @@ static void test_run_failures(void **state) {
     expect_text(r.err, "ulkan"); /* which of them, the message says */
     release(r);
     expect_failure(RUN("run", "-m", model, "-p", "x", "--device", "gpu"), "device gpu: expected cpu, vulkan[:N] or auto");
+    expect_failure(RUN("run", "-m", model, "-p", "x", "-ngl", "3"), "layers on the GPU: 3 wanted, but the device is the CPU: choose vulkan or auto");
     setenv("FASTKV_ISA", "mmx", 1);
     r = RUN("run", "-m", model, "-p", "x");
     unsetenv("FASTKV_ISA");

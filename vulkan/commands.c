@@ -112,7 +112,8 @@ static void submit(struct vk_context *c, VkFence fence)
     if (m->submitted == 0) m->since = now_s();
     m->submitted += m->recorded;
     m->recorded = 0;
-    vk_check(c, c->vk.vkQueueSubmit(c->queue, 1, &info, fence), "submission");
+    const bool lose = c->lose_after > 0 && --c->lose_after == 0;
+    vk_check(c, lose ? VK_ERROR_DEVICE_LOST : c->vk.vkQueueSubmit(c->queue, 1, &info, fence), "submission");
 }
 
 /* The rate of work shown since the last wait bounds the submissions to come. */

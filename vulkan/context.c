@@ -135,8 +135,11 @@ static int compute_family(VkPhysicalDevice physical)
 static void find_lack(VkPhysicalDevice physical, const VkPhysicalDeviceProperties *p, char lack[96])
 {
     const VkPhysicalDeviceLimits *l = &p->limits;
+    const char *fault = getenv("FASTKV_VULKAN_FAIL");
     *lack = 0;
-    if (p->apiVersion < VK_API_VERSION_1_2)
+    if (fault && strcmp(fault, "lack") == 0)
+        snprintf(lack, 96, "FASTKV_VULKAN_FAIL=lack");
+    else if (p->apiVersion < VK_API_VERSION_1_2)
         snprintf(lack, 96, "Vulkan 1.2 wanted, it has %u.%u", VK_API_VERSION_MAJOR(p->apiVersion), VK_API_VERSION_MINOR(p->apiVersion));
     else if (compute_family(physical) < 0)
         snprintf(lack, 96, "it has no compute queue");
@@ -242,7 +245,7 @@ static fkv_status choose_device(struct vk_context *c, const char *device, struct
     VkPhysicalDevice devices[MAX_DEVICES];
     const uint32_t n = list_devices(c->instance, devices);
     if (strncmp(device, "vulkan:", 7) == 0) return numbered(c, device, devices, n, e);
-    int best = strcmp(device, "auto") == 0 ? 1 : -1; /* auto takes no device that computes on the CPU */
+    int best = -1;
     char lack[96] = "the loader found no device";
     for (uint32_t i = 0; i < n; i++) {
         VkPhysicalDeviceProperties p;
@@ -272,6 +275,18 @@ static fkv_status open_device(struct vk_context *c, struct fkv_error *e)
     return FKV_OK;
 }
 
+static bool has_extension(VkPhysicalDevice physical, const char *name)
+{
+    uint32_t n = 0;
+    bool found = false;
+    if (vkEnumerateDeviceExtensionProperties(physical, NULL, &n, NULL) != VK_SUCCESS) return false;
+    VkExtensionProperties *all = calloc(n + 1, sizeof *all);
+    if (all && vkEnumerateDeviceExtensionProperties(physical, NULL, &n, all) >= 0)
+        for (uint32_t i = 0; i < n; i++) found = found || strcmp(all[i].extensionName, name) == 0;
+    free(all);
+    return found;
+}
+
 static uint64_t number_in(const char *variable)
 {
     const char *text = getenv(variable);
@@ -289,6 +304,12 @@ static void read_limits(struct vk_context *c)
     c->max_allocation = allocation.maxMemoryAllocationSize;
     if (cap >= VK_SHARED_BYTES && cap < c->max_range) c->max_range = cap & ~(uint64_t)(VK_ALIGNMENT - 1);
     c->fixed_budget = (double)number_in("FASTKV_VULKAN_SUBMIT");
+    c->memory_bytes = local_bytes(c->physical);
+    const uint64_t memory_cap = number_in("FASTKV_VULKAN_MEMORY");
+    if (memory_cap && memory_cap < c->memory_bytes) c->memory_bytes = memory_cap;
+    const char *fault = getenv("FASTKV_VULKAN_FAIL");
+    if (fault && strncmp(fault, "lost:", 5) == 0) c->lose_after = strtol(fault + 5, NULL, 10);
+    c->has_budget = has_extension(c->physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 }
 
 fkv_status vk_context_open(struct vk_context *c, const char *device, struct fkv_error *e)

@@ -5,8 +5,9 @@
 
    FASTKV_VULKAN_VALIDATE=core,sync,gpu (any of them) turns the Khronos validation layer on: each of its messages is printed and counts as a
    failure; one that comes while the device is closed aborts.
-   FASTKV_VULKAN_RANGE=BYTES caps what one binding sees, FASTKV_VULKAN_SUBMIT=N sets the multiply-adds of one submission: tests of a generous
-   device see how a small one is served. */
+   FASTKV_VULKAN_RANGE=BYTES caps what one binding sees, FASTKV_VULKAN_SUBMIT=N sets the multiply-adds of one submission, FASTKV_VULKAN_MEMORY=BYTES
+   caps the device's memory: tests of a generous device see how a small one is served.
+   FASTKV_VULKAN_FAIL=lost:N makes the N-th submission lose the device, FASTKV_VULKAN_FAIL=lack makes every device lack something. */
 #ifndef FKV_VULKAN_CONTEXT_H
 #define FKV_VULKAN_CONTEXT_H
 
@@ -39,6 +40,9 @@ struct vk_context {
     VkPhysicalDeviceMemoryProperties heaps;
     uint64_t max_range;         /* bytes of one binding */
     uint64_t max_allocation;    /* bytes of one VkDeviceMemory */
+    uint64_t memory_bytes;      /* of all of them that hold weights and sessions */
+    long lose_after;            /* submissions until the device is lost on purpose; 0: never */
+    bool has_budget;            /* VK_EXT_memory_budget */
     double fixed_budget;        /* work of one submission, or 0: by measurement */
     bool closing;
     bool own_buffers;           /* each piece of memory is a buffer: the GPU-assisted layer finds what goes past a buffer's end only */

@@ -117,6 +117,7 @@ static void remove_range(struct block *b, int at)
     memmove(b->free + at, b->free + at + 1, (size_t)(b->n_free - at) * sizeof *b->free);
 }
 
+/* NULL when there is no memory, or no more of it than the context allows. */
 static struct block *add_block(struct vk_context *c, uint64_t bytes)
 {
     struct vk_memory *m = c->memory;
@@ -124,6 +125,7 @@ static struct block *add_block(struct vk_context *c, uint64_t bytes)
     if (!more) return NULL;
     m->block = more;
     struct block b = {.bytes = bytes};
+    if (vk_memory_bytes(c) + bytes > c->memory_bytes) return NULL;
     if (create_buffer(c, bytes, 0, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, &b.buffer, &b.memory) != VK_SUCCESS || !add_range(&b, 0, (struct range){0, bytes})) {
         destroy_buffer(c, b.buffer, b.memory);
         return NULL;
@@ -197,6 +199,21 @@ uint64_t vk_memory_bytes(const struct vk_context *c)
     uint64_t bytes = 0;
     for (int i = 0; i < c->memory->n_blocks; i++) bytes += c->memory->block[i].bytes;
     return bytes;
+}
+
+uint64_t vk_memory_left(const struct vk_context *c)
+{
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 now = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget};
+    const uint64_t used = vk_memory_bytes(c), left = c->memory_bytes > used ? c->memory_bytes - used : 0;
+    if (!c->has_budget) return left;
+    vkGetPhysicalDeviceMemoryProperties2(c->physical, &now);
+    uint64_t free_now = 0; /* of the heap that blocks come from */
+    for (uint32_t i = 0; i < c->heaps.memoryHeapCount; i++) {
+        const uint64_t most = budget.heapBudget[i], in_use = budget.heapUsage[i];
+        if (c->heaps.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT && most > in_use && most - in_use > free_now) free_now = most - in_use;
+    }
+    return free_now < left ? free_now : left;
 }
 
 bool vk_memory_create(struct vk_context *c)

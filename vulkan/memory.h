@@ -28,8 +28,9 @@ void vk_memory_destroy(struct vk_context *c);
 bool vk_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s);
 /* The device has finished with it. An empty slice is allowed. */
 void vk_free(struct vk_context *c, struct vk_slice *s);
-/* Bytes of all blocks. */
+/* Bytes of all blocks; how many more the device has. */
 uint64_t vk_memory_bytes(const struct vk_context *c);
+uint64_t vk_memory_left(const struct vk_context *c);
 
 /* Memory for x[n] whose address stands for a slice: nobody can read or write there, but addresses within it are computed as usual. */
 bool vk_alloc_floats(struct vk_context *c, size_t n, float **x);

@@ -2,6 +2,7 @@
 #include "vulkan/vk_backend.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "vulkan/vk_internal.h"
 
@@ -68,16 +69,49 @@ static void free_scratch(struct vk_backend *b)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) vk_free(&b->c, all[i]);
 }
 
+enum { SCRATCHES = 7 };
+
+/* Bytes of each piece of scratch, in the order of free_scratch(). */
+static void size_scratch(uint64_t n, uint64_t heads, uint64_t w, uint64_t logit_heads, uint64_t bytes[SCRATCHES])
+{
+    const uint64_t sizes[SCRATCHES] = {heads * (n / VK_PIECE + 1) * (FKV_MAX_HEAD + 2) * 4, logit_heads * w * n * 4, logit_heads * w * 2 * 4, heads * n * 4, n * 4,
+                                       heads * (4 * 256 + 10 + 2 * (n / 2048 + 1)) * 4, heads * n * 4};
+    memcpy(bytes, sizes, sizeof sizes);
+}
+
+/* Heads whose logits are held at once. */
+static int logit_heads(uint64_t n, uint64_t heads, uint64_t w)
+{
+    const uint64_t fit = MOST_LOGIT_BYTES / (w * n * 4);
+    return fit < 1 ? 1 : fit < heads ? (int)fit : (int)heads;
+}
+
+static uint64_t vk_scratch_bytes(const struct fkv_backend *base, int n_entries, int n_head, int window)
+{
+    uint64_t bytes[SCRATCHES], sum = 0;
+    (void)base;
+    size_scratch((uint64_t)n_entries, (uint64_t)n_head, (uint64_t)window, (uint64_t)logit_heads((uint64_t)n_entries, (uint64_t)n_head, (uint64_t)window), bytes);
+    for (int i = 0; i < SCRATCHES; i++) sum += bytes[i];
+    return sum;
+}
+
 static bool alloc_scratch(struct vk_backend *b)
 {
     struct vk_context *c = &b->c;
+    struct vk_slice *all[SCRATCHES] = {&b->part, &b->logits, &b->stats, &b->sums, &b->total, &b->work, &b->found};
     const uint64_t n = (uint64_t)b->n_entries, heads = (uint64_t)b->n_head, w = (uint64_t)b->window;
-    const uint64_t fit = MOST_LOGIT_BYTES / (w * n * 4);
-    b->logit_heads = fit < 1 ? 1 : fit < heads ? (int)fit : (int)heads;
-    return vk_alloc(c, heads * (n / VK_PIECE + 1) * (FKV_MAX_HEAD + 2) * 4, &b->part) && vk_alloc(c, (uint64_t)b->logit_heads * w * n * 4, &b->logits) &&
-           vk_alloc(c, (uint64_t)b->logit_heads * w * 2 * 4, &b->stats) && vk_alloc(c, heads * n * 4, &b->sums) && vk_alloc(c, n * 4, &b->total) &&
-           vk_alloc(c, heads * (4 * 256 + 10 + 2 * (n / 2048 + 1)) * 4, &b->work) && vk_alloc(c, heads * n * 4, &b->found) &&
-           vk_commands_reserve(c, heads * (n + 2) * 4);
+    uint64_t bytes[SCRATCHES];
+    bool ok = true;
+    b->logit_heads = logit_heads(n, heads, w);
+    size_scratch(n, heads, w, (uint64_t)b->logit_heads, bytes);
+    for (int i = 0; i < SCRATCHES && ok; i++) ok = vk_alloc(c, bytes[i], all[i]);
+    return ok && vk_commands_reserve(c, heads * (n + 2) * 4);
+}
+
+static uint64_t vk_bytes_left(struct fkv_backend *base)
+{
+    struct vk_context *c = &((struct vk_backend *)base)->c;
+    return vk_memory_left(c);
 }
 
 static fkv_status vk_prepare(struct fkv_backend *base, int n_entries, int n_head, int window)
@@ -140,6 +174,9 @@ static const struct fkv_ops vk_ops = {
     .discard = vk_discard,
     .load_weight = vk_load_weight,
     .load_vector = vk_load_vector,
+    .weight_bytes = vk_weight_bytes,
+    .scratch_bytes = vk_scratch_bytes,
+    .bytes_left = vk_bytes_left,
     .wait = vk_wait,
     .kv_create = vk_kv_create,
     .kv_destroy = vk_kv_destroy,

@@ -64,6 +64,7 @@ enum { VK_MAX_HEADS = 1024 }; /* KV heads: the model loader takes no more */
 /* The operations, by file. */
 fkv_status vk_load_weight(struct fkv_backend *b, struct fkv_weight *w, const char *name, struct fkv_error *e);
 fkv_status vk_load_vector(struct fkv_backend *b, const float **v, size_t n, const char *name, struct fkv_error *e);
+uint64_t vk_weight_bytes(const struct fkv_backend *b, const struct fkv_weight *w);
 void vk_write_slice(struct vk_context *c, struct vk_slice to, const void *from);
 
 void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x);

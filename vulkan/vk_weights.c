@@ -89,6 +89,12 @@ static struct vk_weight *create(struct vk_backend *b, const struct fkv_weight *w
     return d;
 }
 
+uint64_t vk_weight_bytes(const struct fkv_backend *b, const struct fkv_weight *w)
+{
+    const struct fkv_quant_type *q = fkv_quant_find(device_type(w->type, b->exact));
+    return (uint64_t)w->rows * fkv_quant_row_bytes(q, (size_t)w->cols);
+}
+
 static fkv_status no_memory(struct vk_backend *b, const char *name, struct fkv_error *e)
 {
     return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for it on the Vulkan device %s, which has given %llu MiB", name, b->base.device,

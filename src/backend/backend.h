@@ -124,6 +124,11 @@ struct fkv_ops {
        stay in place until `destroy`, which takes back what was loaded. */
     fkv_status (*load_weight)(struct fkv_backend *b, struct fkv_weight *w, const char *name, struct fkv_error *e);
     fkv_status (*load_vector)(struct fkv_backend *b, const float **v, size_t n, const char *name, struct fkv_error *e);
+    /* For a plan: bytes of the back end's own memory that load_weight and `prepare` would take, and how many are left. The CPU's is the host's: none
+       are taken. */
+    uint64_t (*weight_bytes)(const struct fkv_backend *b, const struct fkv_weight *w);
+    uint64_t (*scratch_bytes)(const struct fkv_backend *b, int n_entries, int n_head, int window);
+    uint64_t (*bytes_left)(struct fkv_backend *b);
     /* Returns when all operations so far are done. A failure of the device stays: its message is in `error`. */
     fkv_status (*wait)(struct fkv_backend *b);
 

@@ -14,7 +14,9 @@ int generator_open(struct generator *g, const struct settings *settings) {
     double start = machine_clock_s();
     *g = (struct generator){.settings = settings};
     progress_open(&g->progress, !settings->no_progress);
-    if (fkv_engine_open(&g->engine, settings->model, &settings->engine, err) != FKV_OK) return console_error("%s", err);
+    struct fkv_engine_params engine = settings->engine;
+    engine.session = &settings->session;
+    if (fkv_engine_open(&g->engine, settings->model, &engine, err) != FKV_OK) return console_error("%s", err);
     g->load_s = machine_clock_s() - start;
     int trained = fkv_engine_info(g->engine)->n_ctx_train;
     g->n_ctx = settings->session.n_ctx ? settings->session.n_ctx : trained;

@@ -28,7 +28,10 @@ const struct option cli_options[] = {
      RANGE("a number of threads", 0, 1024)},
     {PLAN, GROUP_MODEL, "-c, --ctx-size", "N", "0", OPTION_INT, AT(session.n_ctx),
      "most tokens in the context, prompt and answer; 0: what the model was trained for", FROM("a number of tokens", 0)},
-    {PLAN | COMMAND_DEVICES, GROUP_MODEL, "--device", "NAME", "cpu", OPTION_TEXT, AT(engine.device), "cpu, vulkan[:N] or auto", PLAIN},
+    {PLAN | COMMAND_DEVICES, GROUP_MODEL, "--device", "NAME", "cpu", OPTION_TEXT, AT(engine.device),
+     "cpu, vulkan[:N] or auto: a GPU if its products are the faster", PLAIN},
+    {PLAN, GROUP_MODEL, "-ngl, --gpu-layers", "N|auto|all", "auto", OPTION_TEXT, AT(engine.gpu_layers),
+     "layers on the GPU, from the first; the others stay on the CPU. auto: as many as its memory holds", PLAIN},
     {PLAN, GROUP_MODEL, "--exact", NULL, NULL, OPTION_FLAG, AT(engine.exact), "fp32 throughout, nothing rounded: slow, for checking",
      PLAIN},
 

@@ -8,6 +8,10 @@ void report_model(FILE *out, const struct fkv_model_info *info) {
     fprintf(out, "model   %s (%s, %s, %s parameters, %s); %s, %s, %d thread%s\n", *info->name ? info->name : "without a name", info->arch,
             info->quantisation, COUNT(info->n_params), SIZE(info->weight_bytes), info->device, info->isa, info->n_threads,
             info->n_threads == 1 ? "" : "s");
+    if (*info->note) fprintf(out, "device  %s\n", info->note);
+    if (info->gpu_layers)
+        fprintf(out, "layers  %d of %d on the GPU: weights %s of its %s%s\n", info->gpu_layers, info->n_layer, SIZE(info->gpu_weight_bytes),
+                SIZE(info->gpu_bytes), info->gpu_layers < info->n_layer ? "; the others and the output on the CPU" : "");
 }
 
 void report_need(FILE *out, const struct memory_need *need, const char *policy) {

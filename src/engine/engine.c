@@ -8,7 +8,6 @@
 
 #include "quant/quant.h"
 #include "tokenizer/chat_template.h"
-#include "vulkan/vk_backend.h"
 
 /* A copy of a string key, "" (or NULL when `absent_is_null`) for a missing one. */
 static fkv_status copy_key(char **copy, const struct fkv_gguf *g, const char *key, bool absent_is_null, struct fkv_error *e)
@@ -36,7 +35,7 @@ static const char *main_type(const struct fkv_gguf *g)
 static void fill_info(fkv_engine *e)
 {
     struct fkv_model_info *info = &e->info;
-    *info = (struct fkv_model_info){.arch = e->arch, .name = e->name, .quantisation = main_type(e->gguf), .isa = "", .device = "",
+    *info = (struct fkv_model_info){.arch = e->arch, .name = e->name, .quantisation = main_type(e->gguf), .isa = "", .device = "", .note = e->note,
                                     .n_vocab = fkv_tokenizer_n_vocab(e->tokenizer)};
     for (size_t i = 0; i < fkv_gguf_n_tensors(e->gguf); i++) {
         const struct fkv_gguf_tensor *t = fkv_gguf_tensor(e->gguf, i);
@@ -53,49 +52,13 @@ static void fill_info(fkv_engine *e)
     info->d_ff = h->d_ff;
     info->n_vocab = h->n_vocab;
     info->n_ctx_train = h->n_ctx_train;
-    info->isa = e->backend->isa;
-    info->device = e->backend->device;
-    info->n_threads = fkv_team_size(e->backend->team);
-}
-
-static fkv_status create_backend(fkv_engine *e, const struct fkv_engine_params *p, const char *device, struct fkv_error *error)
-{
-    const int max_cols = fkv_model_max_cols(&e->model->h);
-    if (strcmp(device, "cpu") == 0) return fkv_cpu_backend_create(&e->backend, p->n_threads, p->isa, p->exact, max_cols, error);
-    return fkv_vulkan_backend_create(&e->backend, device, p->exact, max_cols, error);
-}
-
-static void close_weights(fkv_engine *e)
-{
-    fkv_block_buffers_destroy(&e->block);
-    if (e->backend) e->backend->ops->destroy(e->backend);
-    fkv_model_free(e->model);
-    e->backend = NULL;
-    e->model = NULL;
-}
-
-static fkv_status open_weights_on(fkv_engine *e, const struct fkv_engine_params *p, const char *device, struct fkv_error *error)
-{
-    fkv_status status = fkv_model_load(&e->model, e->gguf, error);
-    if (status == FKV_OK) status = create_backend(e, p, device, error);
-    if (status == FKV_OK) status = fkv_model_place(e->model, e->backend, error);
-    if (status == FKV_OK && fkv_block_buffers_create(&e->block, e->backend, &e->model->h) != FKV_OK)
-        status = fkv_fail(error, FKV_ERROR_MEMORY, "no memory for the activations");
-    if (status != FKV_OK) close_weights(e);
-    return status;
-}
-
-/* auto: a GPU that has room for the model, else the CPU. */
-static fkv_status open_weights(fkv_engine *e, const struct fkv_engine_params *p, struct fkv_error *error)
-{
-    const char *device = p->device ? p->device : "cpu";
-    const bool automatic = strcmp(device, "auto") == 0;
-    if (!automatic && strcmp(device, "cpu") != 0 && strcmp(device, "vulkan") != 0 && strncmp(device, "vulkan:", 7) != 0)
-        return fkv_fail(error, FKV_ERROR_ARGUMENT, "device %s: expected cpu, vulkan[:N] or auto", device);
-    const fkv_status status = open_weights_on(e, p, device, error);
-    if (!automatic || status == FKV_OK) return status;
-    *error = (struct fkv_error){""};
-    return open_weights_on(e, p, "cpu", error);
+    const struct fkv_engine_place *first = e->place, *last = &e->place[e->n_places - 1];
+    info->isa = last->b->isa;
+    info->device = first->b->device;
+    info->n_threads = fkv_team_size(last->b->team);
+    info->gpu_weight_bytes = fkv_model_place_bytes(e->model, first->b, first->end);
+    info->gpu_layers = info->gpu_weight_bytes ? first->end : 0;
+    if (info->gpu_layers) info->gpu_bytes = first->b->ops->bytes_left(first->b) + info->gpu_weight_bytes;
 }
 
 fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct fkv_engine_params *params, char *err)
@@ -112,7 +75,7 @@ fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct f
     if (status == FKV_OK) status = copy_key(&e->name, e->gguf, "general.name", false, &error);
     if (status == FKV_OK) status = copy_key(&e->chat_template, e->gguf, "tokenizer.chat_template", true, &error);
     if (status == FKV_OK) status = fkv_tokenizer_create(&e->tokenizer, e->gguf, &error);
-    if (status == FKV_OK && !p->vocab_only) status = open_weights(e, p, &error);
+    if (status == FKV_OK && !p->vocab_only) status = fkv_engine_open_places(e, p, &error);
     if (status == FKV_OK) {
         fill_info(e);
         *engine = e;
@@ -126,7 +89,7 @@ fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct f
 void fkv_engine_close(fkv_engine *e)
 {
     if (!e) return;
-    close_weights(e);
+    fkv_engine_close_places(e);
     fkv_tokenizer_destroy(e->tokenizer);
     fkv_gguf_close(e->gguf);
     free(e->arch);

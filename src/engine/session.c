@@ -24,7 +24,7 @@ struct fkv_session {
     struct fkv_error error;
     void *memory;              /* one reservation for the host's arrays */
     size_t bytes;
-    float *activations;        /* the back end's */
+    float *activations[FKV_MAX_PLACES]; /* the back ends' */
     size_t n_activations;
 };
 
@@ -49,22 +49,19 @@ static void *carve(struct carver *c, size_t bytes)
     return p;
 }
 
-/* Lays the activations out over `memory`, which is not touched; returns their number. */
-static size_t lay_out_activations(fkv_session *s, float *memory)
+size_t fkv_lay_out_activations(struct fkv_place *at, const struct fkv_hparams *h, int n_ctx, float *memory)
 {
-    const struct fkv_hparams *h = &s->e->model->h;
-    const size_t n = (size_t)s->shape.params.n_ctx, heads = (size_t)h->n_kv_head;
-    struct fkv_forward *f = &s->f;
+    const size_t n = (size_t)n_ctx, heads = (size_t)h->n_kv_head;
     struct carver c = {(char *)memory, 0};
-    f->x = carve(&c, n * (size_t)h->d_model * sizeof(float));
-    f->q_window = carve(&c, FKV_MAX_WINDOW * (size_t)(h->n_head * h->d_head) * sizeof(float));
-    f->scores = carve(&c, heads * n * sizeof(float));
-    f->made_logits = carve(&c, (size_t)h->n_vocab * sizeof(float));
-    f->rope.cos_sin = carve(&c, n * (size_t)h->n_rot * sizeof(float));
+    at->x = carve(&c, n * (size_t)h->d_model * sizeof(float));
+    at->q_window = carve(&c, FKV_MAX_WINDOW * (size_t)(h->n_head * h->d_head) * sizeof(float));
+    at->scores = carve(&c, heads * n * sizeof(float));
+    at->made_logits = carve(&c, (size_t)h->n_vocab * sizeof(float));
+    at->rope.cos_sin = carve(&c, n * (size_t)h->n_rot * sizeof(float));
     return c.offset / sizeof(float);
 }
 
-/* The same for the host's arrays; returns their bytes. */
+/* Lays the host's arrays out over `memory`; returns their bytes. */
 static size_t lay_out(fkv_session *s, void *memory)
 {
     const struct fkv_hparams *h = &s->e->model->h;
@@ -82,6 +79,20 @@ static size_t lay_out(fkv_session *s, void *memory)
     return c.offset;
 }
 
+/* Activations and scratch of one back end. */
+static fkv_status allocate_at(fkv_session *s, int i)
+{
+    struct fkv_place *at = &s->f.place[i];
+    struct fkv_backend *b = at->b;
+    const struct fkv_hparams *h = &s->e->model->h;
+    const int n_ctx = s->shape.params.n_ctx;
+    s->n_activations = fkv_lay_out_activations(at, h, n_ctx, NULL);
+    const fkv_status status = b->ops->alloc(b, &s->activations[i], s->n_activations, false);
+    if (status != FKV_OK) return status;
+    fkv_lay_out_activations(at, h, n_ctx, s->activations[i]);
+    return b->ops->prepare(b, n_ctx, h->n_head, s->shape.params.kv.window);
+}
+
 static fkv_status allocate(fkv_session *s)
 {
     struct fkv_forward *f = &s->f;
@@ -91,15 +102,15 @@ static fkv_status allocate(fkv_session *s)
     s->memory = fkv_reserve(s->bytes);
     if (!s->memory) return FKV_ERROR_MEMORY;
     lay_out(s, s->memory);
-    struct fkv_backend *b = s->e->backend;
-    s->n_activations = lay_out_activations(s, NULL);
-    fkv_status status = b->ops->alloc(b, &s->activations, s->n_activations, false);
-    if (status == FKV_OK) {
-        lay_out_activations(s, s->activations);
-        status = b->ops->prepare(b, n_ctx, h->n_head, s->shape.params.kv.window);
-    }
+    fkv_status status = FKV_OK;
+    for (int i = 0; i < f->n_places && status == FKV_OK; i++) status = allocate_at(s, i);
     if (status != FKV_OK) return status;
-    return fkv_kv_cache_create(&f->cache, s->e->backend, h->n_layer, h->n_kv_head, h->d_head, s->shape.k_type, s->shape.v_type, n_ctx);
+    struct fkv_backend **backends = malloc((size_t)h->n_layer * sizeof *backends);
+    if (!backends) return FKV_ERROR_MEMORY;
+    for (int l = 0; l < h->n_layer; l++) backends[l] = fkv_engine_backend(s->e, l);
+    status = fkv_kv_cache_create(&f->cache, backends, h->n_layer, h->n_kv_head, h->d_head, s->shape.k_type, s->shape.v_type, n_ctx);
+    free(backends);
+    return status;
 }
 
 static void set_up(fkv_session *s)
@@ -107,13 +118,15 @@ static void set_up(fkv_session *s)
     struct fkv_forward *f = &s->f;
     const struct fkv_hparams *h = &s->e->model->h;
     f->model = s->e->model;
-    f->b = s->e->backend;
-    f->block = &s->e->block;
+    f->n_places = s->e->n_places;
+    for (int i = 0; i < f->n_places; i++) {
+        const struct fkv_engine_place *p = &s->e->place[i];
+        f->place[i] = (struct fkv_place){.b = p->b, .block = &p->block, .end = p->end, .rope = {h->rope_pairs, h->n_rot, h->d_head, NULL}};
+    }
     f->kv = &s->shape.params.kv;
     f->policy = fkv_policy_find(f->kv->policy);
     f->k_type = s->shape.k_work;
     f->v_type = s->shape.v_work;
-    f->rope = (struct fkv_rope){h->rope_pairs, h->n_rot, h->d_head, NULL};
     f->tsp_layer = f->n_propagated = -1;
     f->progress = s->shape.params.progress;
     f->progress_user = s->shape.params.progress_user;
@@ -147,7 +160,8 @@ void fkv_session_close(fkv_session *s)
 {
     if (!s) return;
     fkv_kv_cache_destroy(s->f.cache);
-    if (s->activations) s->e->backend->ops->free(s->e->backend, s->activations, s->n_activations);
+    for (int i = 0; i < s->f.n_places; i++)
+        if (s->activations[i]) s->f.place[i].b->ops->free(s->f.place[i].b, s->activations[i], s->n_activations);
     fkv_unreserve(s->memory, s->bytes);
     free(s);
 }
@@ -159,7 +173,7 @@ static void extend_angles(fkv_session *s, size_t n)
 {
     const struct fkv_hparams *h = &s->e->model->h;
     const float *divisors = s->e->model->rope_freqs;
-    float *table = (float *)(uintptr_t)s->f.rope.cos_sin, row[FKV_MAX_HEAD];
+    float row[FKV_MAX_HEAD];
     double frequency[FKV_MAX_HEAD / 2];
     for (int i = 0; i < h->n_rot / 2; i++)
         frequency[i] = pow((double)h->rope_base, -2.0 * i / h->n_rot) / (double)h->rope_scale / (divisors ? (double)divisors[i] : 1.0);
@@ -169,7 +183,11 @@ static void extend_angles(fkv_session *s, size_t n)
             row[2 * i] = (float)cos(angle);
             row[2 * i + 1] = (float)sin(angle);
         }
-        s->e->backend->ops->write(s->e->backend, table + s->angles * (size_t)h->n_rot, row, (size_t)h->n_rot);
+        for (int i = 0; i < s->f.n_places; i++) {
+            const struct fkv_place *at = &s->f.place[i];
+            float *table = (float *)(uintptr_t)at->rope.cos_sin;
+            at->b->ops->write(at->b, table + s->angles * (size_t)h->n_rot, row, (size_t)h->n_rot);
+        }
     }
 }
 
@@ -178,8 +196,8 @@ static void extend_angles(fkv_session *s, size_t n)
 static fkv_status failed(fkv_session *s, fkv_status status)
 {
     if (status == FKV_OK || status == FKV_ERROR_CONTEXT || status == FKV_ERROR_ARGUMENT) return status; /* those said more already */
-    const struct fkv_error *why = &s->e->backend->error;
-    if (*why->text) return fkv_fail(&s->error, status, "%s", why->text);
+    for (int i = 0; i < s->f.n_places; i++)
+        if (*s->f.place[i].b->error.text) return fkv_fail(&s->error, status, "%s", s->f.place[i].b->error.text);
     const char *text = status == FKV_ERROR_NUMBER ? "the model computed a value that is not a number: its weights are damaged, or too large for their type"
                                                   : fkv_status_text(status);
     return fkv_fail(&s->error, status, "%s", text);

@@ -68,9 +68,11 @@ struct fkv_engine_params {
     bool exact;          /* the fp32 check path: activations and K and V are never rounded; slow */
     bool vocab_only;     /* load the tokenizer and the metadata, not the weights */
     const char *isa;     /* force a lower ISA level; NULL: the best there is */
-    const char *device;  /* "cpu", "vulkan[:N]", "auto"; NULL: "cpu" */
+    const char *device;  /* "cpu", "vulkan[:N]", "auto" (a GPU if it is the faster); NULL: "cpu" */
+    const char *gpu_layers; /* layers on the GPU, the others on the CPU: a number, "all", "auto" (as many as fit beside `session`); NULL: "auto" */
+    const struct fkv_session_params *session; /* what memory is left for on the GPU; NULL: the defaults */
 };
-#define FKV_ENGINE_PARAMS_INIT { sizeof(struct fkv_engine_params), 0, false, false, NULL, NULL }
+#define FKV_ENGINE_PARAMS_INIT { sizeof(struct fkv_engine_params), 0, false, false, NULL, NULL, NULL, NULL }
 
 struct fkv_model_info {
     const char *arch, *name;         /* general.architecture, general.name ("" when the file has none) */
@@ -79,7 +81,10 @@ struct fkv_model_info {
     int n_vocab, n_ctx_train;
     uint64_t n_params, weight_bytes; /* weight_bytes: of all tensors, as stored */
     const char *isa, *device;        /* what runs it */
+    const char *note;                /* why "auto" did not take a GPU; "" else */
     int n_threads;
+    int gpu_layers;                  /* layers on the device, the others on the CPU */
+    uint64_t gpu_weight_bytes, gpu_bytes; /* what they take there, and what the device had for weights and sessions */
 };
 
 /* Opens a GGUF file (of a split model, its first part). err: FKV_ERROR_BYTES or NULL. */
@@ -161,7 +166,7 @@ struct fkv_session_params {
 
 /* What a prompt of n_prompt tokens and n_predict decoded ones will need, before anything is allocated. */
 struct fkv_memory_plan {
-    uint64_t weights;        /* mapped from the file */
+    uint64_t weights;        /* mapped from the file: those that no GPU holds */
     uint64_t kv;             /* cache after the prefill and n_predict tokens, with this policy */
     uint64_t kv_full;        /* the same with full attention */
     uint64_t kv_prefill;     /* one layer's full K and V while it is prefilled */

@@ -6,7 +6,7 @@
 #include "base/memory.h"
 
 struct fkv_kv_cache {
-    struct fkv_backend *b;
+    struct fkv_backend **b;      /* [n_layer] */
     int n_layer, heads, capacity;
     struct fkv_kv_store **store; /* [n_layer] */
     int32_t *pos;                /* [n_layer][heads][capacity] */
@@ -18,18 +18,20 @@ static int32_t *positions(const struct fkv_kv_cache *c, int layer, int head)
     return c->pos + ((size_t)layer * (size_t)c->heads + (size_t)head) * (size_t)c->capacity;
 }
 
-fkv_status fkv_kv_cache_create(struct fkv_kv_cache **cache, struct fkv_backend *b, int n_layer, int heads, int d, int k_type, int v_type, int capacity)
+fkv_status fkv_kv_cache_create(struct fkv_kv_cache **cache, struct fkv_backend *const *b, int n_layer, int heads, int d, int k_type, int v_type, int capacity)
 {
     fkv_status status = FKV_ERROR_MEMORY;
     struct fkv_kv_cache *c = calloc(1, sizeof *c);
     if (!c) return status;
-    *c = (struct fkv_kv_cache){.b = b, .n_layer = n_layer, .heads = heads, .capacity = capacity};
+    *c = (struct fkv_kv_cache){.n_layer = n_layer, .heads = heads, .capacity = capacity};
     c->pos_bytes = (size_t)n_layer * (size_t)heads * (size_t)capacity * sizeof *c->pos;
     c->pos = fkv_reserve(c->pos_bytes);
     c->store = calloc((size_t)n_layer, sizeof(struct fkv_kv_store *));
-    if (!c->pos || !c->store) goto error;
+    c->b = calloc((size_t)n_layer, sizeof *c->b);
+    if (!c->pos || !c->store || !c->b) goto error;
+    memcpy(c->b, b, (size_t)n_layer * sizeof *c->b);
     for (int l = 0; l < n_layer; l++) {
-        status = b->ops->kv_create(b, &c->store[l], heads, d, k_type, v_type, capacity, false);
+        status = b[l]->ops->kv_create(b[l], &c->store[l], heads, d, k_type, v_type, capacity, false);
         if (status != FKV_OK) goto error;
     }
     *cache = c;
@@ -42,13 +44,15 @@ error:
 void fkv_kv_cache_destroy(struct fkv_kv_cache *c)
 {
     if (!c) return;
-    for (int l = 0; c->store && l < c->n_layer; l++) c->b->ops->kv_destroy(c->store[l]);
+    for (int l = 0; c->store && c->b && l < c->n_layer; l++)
+        if (c->store[l]) c->b[l]->ops->kv_destroy(c->store[l]);
     free(c->store);
+    free(c->b);
     fkv_unreserve(c->pos, c->pos_bytes);
     free(c);
 }
 
-int fkv_kv_cache_count(const struct fkv_kv_cache *c, int layer, int head) { return c->b->ops->kv_count(c->store[layer], head); }
+int fkv_kv_cache_count(const struct fkv_kv_cache *c, int layer, int head) { return c->b[layer]->ops->kv_count(c->store[layer], head); }
 
 const int32_t *fkv_kv_cache_positions(const struct fkv_kv_cache *c, int layer, int head) { return positions(c, layer, head); }
 
@@ -57,7 +61,7 @@ struct fkv_kv_store *fkv_kv_cache_store(const struct fkv_kv_cache *c, int layer)
 uint64_t fkv_kv_cache_bytes(const struct fkv_kv_cache *c)
 {
     uint64_t bytes = 0;
-    for (int l = 0; l < c->n_layer; l++) bytes += c->b->ops->kv_bytes(c->store[l]);
+    for (int l = 0; l < c->n_layer; l++) bytes += c->b[l]->ops->kv_bytes(c->store[l]);
     return bytes;
 }
 
@@ -76,7 +80,7 @@ void fkv_kv_cache_append(struct fkv_run *r, struct fkv_kv_cache *c, int layer, c
 {
     if (r->thread == 0)
         for (int h = 0; h < c->heads; h++) positions(c, layer, h)[fkv_kv_cache_count(c, layer, h)] = pos;
-    c->b->ops->kv_append(r, c->store[layer], k, v, 0, 1);
+    r->b->ops->kv_append(r, c->store[layer], k, v, 0, 1);
 }
 
 void fkv_kv_cache_retain(struct fkv_run *r, struct fkv_kv_cache *c, int layer, const struct fkv_kv_store *work, const int32_t *rows, int n, const int32_t *pos)
@@ -87,7 +91,7 @@ void fkv_kv_cache_retain(struct fkv_run *r, struct fkv_kv_cache *c, int layer, c
             for (int i = 0; i < n; i++) to[i] = pos[rows ? rows[(size_t)h * (size_t)n + (size_t)i] : i];
         }
     fkv_team_barrier(r->b->team); /* counts were read before they grow */
-    c->b->ops->retain(r, c->store[layer], work, rows, n);
+    r->b->ops->retain(r, c->store[layer], work, rows, n);
 }
 
 void fkv_kv_cache_cut(struct fkv_kv_cache *c, int32_t pos)
@@ -96,6 +100,6 @@ void fkv_kv_cache_cut(struct fkv_kv_cache *c, int32_t pos)
         for (int h = 0; h < c->heads; h++) {
             int n = fkv_kv_cache_count(c, l, h);
             while (n > 0 && positions(c, l, h)[n - 1] >= pos) n--;
-            c->b->ops->kv_cut(c->store[l], h, n);
+            c->b[l]->ops->kv_cut(c->store[l], h, n);
         }
 }

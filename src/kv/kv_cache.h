@@ -9,8 +9,8 @@
 
 struct fkv_kv_cache;
 
-/* Room for `capacity` entries in every head; memory is taken as entries come. Types: enum fkv_kv_elem. */
-fkv_status fkv_kv_cache_create(struct fkv_kv_cache **cache, struct fkv_backend *b, int n_layer, int heads, int d, int k_type, int v_type, int capacity);
+/* Room for `capacity` entries in every head; memory is taken as entries come. b: [n_layer], of each layer. Types: enum fkv_kv_elem. */
+fkv_status fkv_kv_cache_create(struct fkv_kv_cache **cache, struct fkv_backend *const *b, int n_layer, int heads, int d, int k_type, int v_type, int capacity);
 void fkv_kv_cache_destroy(struct fkv_kv_cache *cache);
 
 int fkv_kv_cache_count(const struct fkv_kv_cache *cache, int layer, int head);

@@ -54,13 +54,13 @@ struct prefill {
     uint64_t done, all;           /* progress, in multiply-adds */
 };
 
-static struct fkv_run run_of(struct fkv_forward *f, int thread) { return (struct fkv_run){f->b, thread, f->stage_s}; }
+static struct fkv_run run_of(struct fkv_forward *f, int thread) { return (struct fkv_run){f->at->b, thread, f->stage_s}; }
 
 static struct fkv_block block_of(struct prefill *p, int thread)
 {
     struct fkv_forward *f = p->f;
-    const struct fkv_block_buffers *b = f->block;
-    return (struct fkv_block){run_of(f, thread), &f->model->h, &f->rope, f->x + (size_t)p->row * (size_t)f->model->h.d_model, f->pos + p->row, p->rows,
+    const struct fkv_block_buffers *b = f->at->block;
+    return (struct fkv_block){run_of(f, thread), &f->model->h, &f->at->rope, f->at->x + (size_t)p->row * (size_t)f->model->h.d_model, f->pos + p->row, p->rows,
                               b->q, b->k, b->v, b->att, b->ff};
 }
 
@@ -72,7 +72,7 @@ static void embed_region(void *arg, int thread)
 {
     struct prefill *p = arg;
     struct fkv_run r = run_of(p->f, thread);
-    r.b->ops->embed(&r, &p->f->model->token_embd, p->ids, p->n, p->f->x);
+    r.b->ops->embed(&r, &p->f->model->token_embd, p->ids, p->n, p->f->at->x);
 }
 
 /* Queries of the last rows, which score the others. */
@@ -80,7 +80,7 @@ static void window_region(void *arg, int thread)
 {
     struct prefill *p = arg;
     struct fkv_block b = block_of(p, thread);
-    b.q = p->f->q_window;
+    b.q = p->f->at->q_window;
     p->f->model->arch->attn_in(&b, p->w, FKV_WANT_Q);
 }
 
@@ -113,15 +113,15 @@ static void select_region(void *arg, int thread)
     struct prefill *p = arg;
     struct fkv_forward *f = p->f;
     const struct fkv_hparams *h = &f->model->h;
-    const struct fkv_ops *ops = f->b->ops;
+    const struct fkv_ops *ops = f->at->b->ops;
     const struct fkv_layer_plan *plan = &p->plan;
     struct fkv_run r = run_of(f, thread);
     const int window = f->kv->window;
     if (plan->ranking == FKV_RANK_WINDOW && (plan->keep < p->n || p->going_on == CHOSEN_ROWS)) {
         const struct fkv_scoring how = {window, f->kv->pool_avg, f->kv->pool_kernel, attention_scale(h)};
-        ops->score(&r, p->work, &how, h->n_head, f->q_window, q_width(h), p->n, f->scores);
-        if (plan->keep < p->n) ops->select(&r, f->scores, h->n_kv_head, p->n, window, p->sinks, plan->keep, f->kept);
-        if (p->going_on == CHOSEN_ROWS) ops->select_common(&r, f->scores, h->n_kv_head, p->n, window, p->sinks, plan->propagate, f->chosen);
+        ops->score(&r, p->work, &how, h->n_head, f->at->q_window, q_width(h), p->n, f->at->scores);
+        if (plan->keep < p->n) ops->select(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->keep, f->kept);
+        if (p->going_on == CHOSEN_ROWS) ops->select_common(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->propagate, f->chosen);
     }
     fkv_kv_cache_retain(&r, f->cache, p->layer, p->work, plan->keep < p->n ? f->kept : NULL, plan->keep, f->pos);
 }
@@ -130,21 +130,21 @@ static void gather_region(void *arg, int thread)
 {
     struct prefill *p = arg;
     struct fkv_run r = run_of(p->f, thread);
-    r.b->ops->gather(&r, p->f->x, (size_t)p->f->model->h.d_model, p->f->chosen, p->rows);
+    r.b->ops->gather(&r, p->f->at->x, (size_t)p->f->model->h.d_model, p->f->chosen, p->rows);
 }
 
 static void head(struct fkv_run *r, const struct fkv_forward *f, const float *x)
 {
     const struct fkv_hparams *h = &f->model->h;
     const struct fkv_input last = {x, (size_t)h->d_model, 1, f->model->output_norm, h->norm_eps};
-    r->b->ops->product(r, &last, &(struct fkv_output){&f->model->output, NULL, f->made_logits, (size_t)h->n_vocab, false}, 1);
+    r->b->ops->product(r, &last, &(struct fkv_output){&f->model->output, NULL, f->at->made_logits, (size_t)h->n_vocab, false}, 1);
 }
 
 static void head_region(void *arg, int thread)
 {
     struct prefill *p = arg;
     struct fkv_run r = run_of(p->f, thread);
-    head(&r, p->f, p->f->x + (size_t)(p->n - 1) * (size_t)p->f->model->h.d_model);
+    head(&r, p->f, p->f->at->x + (size_t)(p->n - 1) * (size_t)p->f->model->h.d_model);
 }
 
 /* ---- progress ------------------------------------------------------------------------------------------------------------------- */
@@ -188,8 +188,8 @@ static uint64_t total_cost(const struct prefill *p)
 static fkv_status run_block(struct prefill *p, fkv_team_fn region, uint64_t cost)
 {
     const struct fkv_forward *f = p->f;
-    fkv_team_run(f->b->team, region, p);
-    const fkv_status status = f->b->ops->wait(f->b);
+    fkv_team_run(f->at->b->team, region, p);
+    const fkv_status status = f->at->b->ops->wait(f->at->b);
     if (status != FKV_OK) return status;
     p->done += cost * (uint64_t)p->rows;
     if (f->progress && !f->progress(f->progress_user, p->done < p->all ? p->done : p->all, p->all)) return FKV_ERROR_CANCELLED;
@@ -230,7 +230,7 @@ static void shrink(struct prefill *p)
     struct fkv_forward *f = p->f;
     p->rows = p->going_on == LAST_ROW ? 1 : p->plan.propagate;
     if (p->going_on == LAST_ROW) f->chosen[0] = p->n - 1;
-    fkv_team_run(f->b->team, gather_region, p);
+    fkv_team_run(f->at->b->team, gather_region, p);
     for (int i = 0; i < p->rows; i++) {
         f->pos[i] = f->pos[f->chosen[i]];
         f->chosen_seen[i] = f->chosen[i] + 1;
@@ -241,7 +241,7 @@ static void shrink(struct prefill *p)
 
 static void note_peak(struct prefill *p)
 {
-    const uint64_t now = fkv_kv_cache_bytes(p->f->cache) + p->f->b->ops->kv_bytes(p->work);
+    const uint64_t now = fkv_kv_cache_bytes(p->f->cache) + p->f->at->b->ops->kv_bytes(p->work);
     if (now > p->f->kv_peak_bytes) p->f->kv_peak_bytes = now;
 }
 
@@ -255,12 +255,12 @@ static fkv_status prefill_layer(struct prefill *p)
     p->plan = fkv_policy_plan(f->policy, f->kv, &state);
     p->going_on = who_goes_on(&p->plan, n, p->layer, h->n_layer);
     p->w = &f->model->layer[p->layer];
-    f->b->ops->kv_assign(p->work, fkv_kv_cache_store(f->cache, p->layer));
+    f->at->b->ops->kv_assign(p->work, fkv_kv_cache_store(f->cache, p->layer));
 
     if (p->plan.ranking == FKV_RANK_WINDOW && (p->plan.keep < n || p->going_on == CHOSEN_ROWS)) {
         p->rows = f->kv->window;
         p->row = n - p->rows;
-        fkv_team_run(f->b->team, window_region, p);
+        fkv_team_run(f->at->b->team, window_region, p);
     }
     p->have_kv = p->going_on != ALL_ROWS;
     p->seen = f->seen;
@@ -272,7 +272,7 @@ static fkv_status prefill_layer(struct prefill *p)
 
     if (p->plan.ranking == FKV_RANK_RECENCY && p->plan.keep < n) rank_by_recency(f, h->n_kv_head, n, p->sinks, p->plan.keep);
     if (p->plan.keep < n) f->pruned = true;
-    fkv_team_run(f->b->team, select_region, p);
+    fkv_team_run(f->at->b->team, select_region, p);
     note_peak(p);
     if (p->going_on == ALL_ROWS) return FKV_OK;
     shrink(p);
@@ -284,65 +284,101 @@ static fkv_status prefill_layer(struct prefill *p)
 
 static fkv_status take_logits(struct fkv_forward *f)
 {
-    f->logits = f->b->ops->read(f->b, f->made_logits, (size_t)f->model->h.n_vocab, f->logits_copy);
-    const fkv_status status = f->b->ops->wait(f->b);
+    f->logits = f->at->b->ops->read(f->at->b, f->at->made_logits, (size_t)f->model->h.n_vocab, f->logits_copy);
+    const fkv_status status = f->at->b->ops->wait(f->at->b);
     if (status != FKV_OK) return status;
     for (int i = 0; i < f->model->h.n_vocab; i++)
         if (!isfinite(f->logits[i])) return FKV_ERROR_NUMBER;
     return FKV_OK;
 }
 
+/* The residual stream's n floats go on to the next place, whose memory, if there is one, is the host's. */
+static fkv_status go_on(struct fkv_forward *f, size_t n)
+{
+    const struct fkv_place *from = f->at++;
+    const float *x = from->b->ops->read(from->b, from->x, n, f->at->x);
+    const fkv_status status = from->b->ops->wait(from->b);
+    if (x != f->at->x) f->at->b->ops->write(f->at->b, f->at->x, x, n);
+    return status;
+}
+
+static bool is_last(const struct fkv_forward *f) { return f->at == &f->place[f->n_places - 1]; }
+
+/* The layers of the place where the pass is. */
+static fkv_status prefill_place(struct prefill *p)
+{
+    struct fkv_forward *f = p->f;
+    const struct fkv_hparams *h = &f->model->h;
+    const struct fkv_place *at = f->at;
+    const size_t most = (size_t)p->n * (size_t)h->d_model;
+    fkv_status status = at->b->ops->kv_create(at->b, &p->work, h->n_kv_head, h->d_head, f->k_type, f->v_type, fkv_kv_cache_longest(f->cache) + p->n, true);
+    if (status != FKV_OK) return status;
+    for (; p->layer < at->end && status == FKV_OK; p->layer++) status = prefill_layer(p);
+    if (status == FKV_OK && is_last(f)) {
+        fkv_team_run(at->b->team, head_region, p);
+        status = take_logits(f);
+    } else if (status == FKV_OK) {
+        status = go_on(f, (size_t)p->n * (size_t)h->d_model);
+    }
+    at->b->ops->kv_destroy(p->work);
+    at->b->ops->discard(at->b, at->x, most);
+    return status;
+}
+
 fkv_status fkv_prefill(struct fkv_forward *f, const int32_t *ids, int n, int first)
 {
-    const struct fkv_hparams *h = &f->model->h;
     struct prefill p = {.f = f, .ids = ids, .n_prompt = n, .n = n, .sinks = f->kv->sinks > first ? f->kv->sinks - first : 0};
+    fkv_status status = FKV_OK;
     if (p.sinks > n) p.sinks = n;
     f->tsp_layer = f->n_propagated = -1;
     f->pruned = false;
     p.all = total_cost(&p);
-    fkv_status status = f->b->ops->kv_create(f->b, &p.work, h->n_kv_head, h->d_head, f->k_type, f->v_type, fkv_kv_cache_longest(f->cache) + n, true);
-    if (status != FKV_OK) return status;
     for (int i = 0; i < n; i++) {
         f->pos[i] = first + i;
         f->seen[i] = i + 1;
     }
-    fkv_team_run(f->b->team, embed_region, &p);
-    for (p.layer = 0; p.layer < h->n_layer && status == FKV_OK; p.layer++) status = prefill_layer(&p);
-    if (status == FKV_OK) {
-        fkv_team_run(f->b->team, head_region, &p);
-        status = take_logits(f);
-    }
-    f->b->ops->kv_destroy(p.work);
-    f->b->ops->discard(f->b, f->x, (size_t)n * (size_t)h->d_model);
+    f->at = f->place;
+    fkv_team_run(f->at->b->team, embed_region, &p);
+    while (p.layer < f->model->h.n_layer && status == FKV_OK) status = prefill_place(&p);
     return status;
 }
 
 struct decode {
     struct fkv_forward *f;
     int32_t id, pos;
+    int layer;
 };
 
+/* The layers from `layer` on of the place where the pass is. */
 static void decode_region(void *arg, int thread)
 {
     struct decode *d = arg;
     struct fkv_forward *f = d->f;
     const struct fkv_model *m = f->model;
-    const struct fkv_block_buffers *buffers = f->block;
-    struct fkv_block b = {run_of(f, thread), &m->h, &f->rope, f->x, &d->pos, 1, buffers->q, buffers->k, buffers->v, buffers->att, buffers->ff};
-    const struct fkv_ops *ops = f->b->ops;
-    ops->embed(&b.run, &m->token_embd, &d->id, 1, f->x);
-    for (int l = 0; l < m->h.n_layer; l++) {
+    const struct fkv_place *at = f->at;
+    const struct fkv_block_buffers *buffers = at->block;
+    struct fkv_block b = {run_of(f, thread), &m->h, &at->rope, at->x, &d->pos, 1, buffers->q, buffers->k, buffers->v, buffers->att, buffers->ff};
+    const struct fkv_ops *ops = at->b->ops;
+    if (d->layer == 0) ops->embed(&b.run, &m->token_embd, &d->id, 1, at->x);
+    for (int l = d->layer; l < at->end; l++) {
         m->arch->attn_in(&b, &m->layer[l], FKV_WANT_Q | FKV_WANT_KV);
         fkv_kv_cache_append(&b.run, f->cache, l, b.k, b.v, d->pos);
         ops->attend(&b.run, fkv_kv_cache_store(f->cache, l), m->h.n_head, attention_scale(&m->h), b.q, q_width(&m->h), 1, NULL, b.att);
         m->arch->attn_out_ffn(&b, &m->layer[l]);
     }
-    head(&b.run, f, f->x);
+    if (is_last(f)) head(&b.run, f, at->x);
 }
 
 fkv_status fkv_decode(struct fkv_forward *f, int32_t id, int pos)
 {
-    struct decode d = {f, id, pos};
-    fkv_team_run(f->b->team, decode_region, &d);
+    struct decode d = {f, id, pos, 0};
+    f->at = f->place;
+    fkv_team_run(f->at->b->team, decode_region, &d);
+    while (!is_last(f)) {
+        d.layer = f->at->end;
+        const fkv_status status = go_on(f, (size_t)f->model->h.d_model);
+        if (status != FKV_OK) return status;
+        fkv_team_run(f->at->b->team, decode_region, &d);
+    }
     return take_logits(f);
 }

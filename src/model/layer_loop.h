@@ -24,24 +24,32 @@ fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, struct fkv_back
 void fkv_block_buffers_destroy(struct fkv_block_buffers *b);
 uint64_t fkv_block_buffers_bytes(const struct fkv_hparams *h);
 
+/* A run of layers on one back end, and the activations that live there. The first place has the embedding table, the last the output head. */
+struct fkv_place {
+    struct fkv_backend *b;
+    const struct fkv_block_buffers *block;
+    int end;                    /* its layers end before this one */
+    struct fkv_rope rope;       /* table of n_ctx positions; rows up to the last position are filled */
+    float *x;                   /* [n_ctx][d_model] the residual stream */
+    float *q_window;            /* [FKV_MAX_WINDOW][n_head d_head] */
+    float *scores;              /* [n_kv_head][n_ctx] */
+    float *made_logits;         /* [n_vocab] */
+};
+enum { FKV_MAX_PLACES = 2 };    /* a GPU, and the CPU for the layers it has no room for */
+
 /* What a forward pass works on. Arrays are sized for the session's context, n_ctx. */
 struct fkv_forward {
     const struct fkv_model *model;
-    struct fkv_backend *b;
-    const struct fkv_block_buffers *block;
+    struct fkv_place place[FKV_MAX_PLACES], *at; /* in the order of their layers; where the pass is. Of several, the last is the CPU */
+    int n_places;
     struct fkv_kv_cache *cache;
     const struct fkv_policy *policy;
     const struct fkv_kv_params *kv;
     int k_type, v_type;         /* of the layer being prefilled: enum fkv_kv_elem */
-    struct fkv_rope rope;       /* table of n_ctx positions; rows up to the last position are filled */
 
-    float *x;                   /* [n_ctx][d_model] the residual stream */
-    float *q_window;            /* [FKV_MAX_WINDOW][n_head d_head] */
-    float *scores;              /* [n_kv_head][n_ctx] */
     int32_t *pos, *seen;        /* [n_ctx] positions of the rows alive; 1, 2, 3, ... */
     int32_t *kept;              /* [n_kv_head][n_ctx] rows a layer keeps */
     int32_t *chosen, *chosen_seen; /* [n_ctx] rows that go on, and how many rows each sees */
-    float *made_logits;         /* [n_vocab] where the back end computes */
     float *logits_copy;         /* [n_vocab] of the host, for a back end whose memory it cannot read */
     const float *logits;        /* [n_vocab] one of these: for the host */
 

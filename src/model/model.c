@@ -251,19 +251,40 @@ static fkv_status place(const struct fkv_weight_name *w, const char *name, const
     return b->ops->load_weight(b, at, name, e);
 }
 
-fkv_status fkv_model_place(struct fkv_model *m, struct fkv_backend *b, struct fkv_error *e)
+/* How many instances of a weight belong to the first n layers: the head comes after the last. */
+static int placed(const struct fkv_weight_name *w, const struct fkv_hparams *h, int n_layers)
+{
+    const bool head = w->offset == offsetof(struct fkv_model, output) || w->offset == offsetof(struct fkv_model, output_norm);
+    if (strchr(w->name, '%')) return n_layers;
+    return head ? n_layers == h->n_layer : n_layers > 0;
+}
+
+fkv_status fkv_model_place(struct fkv_model *m, struct fkv_backend *b, int n_layers, struct fkv_error *e)
 {
     fkv_status status = FKV_OK;
     char name[96];
     const bool tied = m->output.data == m->token_embd.data;
     for (const struct fkv_weight_name *w = m->arch->weights; w->name; w++)
-        for (int l = 0; l < instances(w, &m->h) && status == FKV_OK; l++) {
+        for (int l = 0; l < placed(w, &m->h, n_layers) && status == FKV_OK; l++) {
             if (tied && w->offset == offsetof(struct fkv_model, output) && !strchr(w->name, '%')) continue;
             weight_name(name, w, l);
             status = place(w, name, &m->h, strchr(w->name, '%') ? (void *)&m->layer[l] : m, b, e);
         }
-    if (tied) m->output = m->token_embd;
+    if (tied && n_layers == m->h.n_layer) m->output = m->token_embd;
     return status;
+}
+
+uint64_t fkv_model_place_bytes(const struct fkv_model *m, const struct fkv_backend *b, int n_layers)
+{
+    uint64_t bytes = 0;
+    for (const struct fkv_weight_name *w = m->arch->weights; w->name; w++)
+        for (int l = 0; l < placed(w, &m->h, n_layers); l++) {
+            const void *object = strchr(w->name, '%') ? (const void *)&m->layer[l] : m;
+            const struct fkv_weight *weight = (const void *)((const char *)object + w->offset);
+            const bool twice = weight == &m->output && m->output.data == m->token_embd.data;
+            if (w->rows != FKV_DIM_ONE && !twice) bytes += b->ops->weight_bytes(b, weight);
+        }
+    return bytes;
 }
 
 void fkv_model_free(struct fkv_model *m)

@@ -75,8 +75,11 @@ struct fkv_arch {
 /* Finds the architecture, reads and checks hyper-parameters and every tensor's shape. Weights stay in the gguf, which must outlive the
    model. Messages: "blk.3.attn_q.weight: expected [4096 x 4096], file has [4096 x 1024]". */
 fkv_status fkv_model_load(struct fkv_model **model, const struct fkv_gguf *g, struct fkv_error *e);
-/* Brings the weights to where the back end computes. After a failure the model can only be freed. */
-fkv_status fkv_model_place(struct fkv_model *model, struct fkv_backend *b, struct fkv_error *e);
+/* Brings the weights of the first n layers to where the back end computes: the embedding table with them and, if these are all layers, the output
+   head. After a failure the model can only be freed. */
+fkv_status fkv_model_place(struct fkv_model *model, struct fkv_backend *b, int n_layers, struct fkv_error *e);
+/* Bytes of the matrices that it would bring, there. */
+uint64_t fkv_model_place_bytes(const struct fkv_model *model, const struct fkv_backend *b, int n_layers);
 void fkv_model_free(struct fkv_model *model);
 /* Longest input row of any product of the model. */
 int fkv_model_max_cols(const struct fkv_hparams *h);

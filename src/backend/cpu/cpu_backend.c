@@ -177,6 +177,24 @@ static fkv_status cpu_load_vector(struct fkv_backend *b, const float **v, size_t
     return FKV_OK;
 }
 
+static uint64_t cpu_weight_bytes(const struct fkv_backend *b, const struct fkv_weight *w)
+{
+    (void)b, (void)w;
+    return 0;
+}
+
+static uint64_t cpu_scratch_bytes(const struct fkv_backend *b, int n_entries, int n_head, int window)
+{
+    (void)b, (void)n_entries, (void)n_head, (void)window;
+    return 0;
+}
+
+static uint64_t cpu_bytes_left(struct fkv_backend *b)
+{
+    (void)b;
+    return fkv_memory_available();
+}
+
 static fkv_status cpu_wait(struct fkv_backend *b)
 {
     (void)b;
@@ -206,6 +224,9 @@ static const struct fkv_ops cpu_ops = {
     .discard = cpu_discard,
     .load_weight = cpu_load_weight,
     .load_vector = cpu_load_vector,
+    .weight_bytes = cpu_weight_bytes,
+    .scratch_bytes = cpu_scratch_bytes,
+    .bytes_left = cpu_bytes_left,
     .wait = cpu_wait,
     .kv_create = cpu_kv_create,
     .kv_destroy = cpu_kv_destroy,
