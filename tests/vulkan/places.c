@@ -1,0 +1,273 @@
+/* Where layers are computed: some on the device and some on the CPU, the plan for little memory, the choice of `auto`, and what is said when the
+   device fails: each failure is planted through the environment (vulkan/context.h). Skips (77) without a device. */
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support/tiny_session.h"
+
+enum { N = 200, N_DECODED = 3 };
+
+static int32_t ids[N + N_DECODED];
+
+static const struct tiny_model model = {"qwen2", 6, 4, 2, 32, 128, 256, FKV_TYPE_Q8_0, false, true, 3};
+
+static fkv_status open_on(fkv_engine **e, const char *device, const char *layers, const struct fkv_session_params *session, char *err)
+{
+    struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    char path[64];
+    p.exact = true;
+    p.device = device;
+    p.gpu_layers = layers;
+    p.session = session;
+    *err = 0;
+    tiny_model_write(&model, path);
+    const fkv_status status = fkv_engine_open(e, path, &p, err);
+    unlink(path);
+    return status;
+}
+
+static fkv_engine *engine_on(const char *device, const char *layers, const struct fkv_session_params *session)
+{
+    fkv_engine *e = NULL;
+    char err[FKV_ERROR_BYTES];
+    if (open_on(&e, device, layers, session, err) != FKV_OK) fail_msg("%s", err);
+    return e;
+}
+
+static void expect_failure(fkv_status want, const char *text, const char *device, const char *layers, const struct fkv_session_params *session)
+{
+    fkv_engine *e = NULL;
+    char err[FKV_ERROR_BYTES];
+    assert_int_equal(open_on(&e, device, layers, session, err), want);
+    if (!strstr(err, text)) fail_msg("expected \"%s\" in \"%s\"", text, err);
+}
+
+static struct fkv_session_params small_session(void)
+{
+    struct fkv_session_params p = paper_params(0.3, 0.2, 1);
+    p.n_ctx = 256;
+    return p;
+}
+
+/* Prompt and some tokens on both: the same rows kept and propagated, the same logits but for the order of sums. */
+static void assert_same_answers(fkv_engine *a, fkv_engine *b)
+{
+    const struct fkv_session_params p = small_session();
+    fkv_session *s[2] = {tiny_session(a, &p), tiny_session(b, &p)};
+    for (int i = 0; i < 2; i++) sync_or_fail(s[i], ids, N);
+    for (int l = 0; l < model.n_layer; l++)
+        for (int h = 0; h < model.n_kv_head; h++) {
+            const int32_t *pos[2];
+            const int n = fkv_session_kept(s[0], l, h, &pos[0]);
+            assert_int_equal(n, fkv_session_kept(s[1], l, h, &pos[1]));
+            assert_memory_equal(pos[0], pos[1], (size_t)n * sizeof **pos);
+        }
+    const int32_t *rows[2];
+    int layer[2];
+    const int n = fkv_session_propagated(s[0], &layer[0], &rows[0]);
+    assert_int_equal(n, fkv_session_propagated(s[1], &layer[1], &rows[1]));
+    assert_int_equal(layer[0], layer[1]);
+    assert_memory_equal(rows[0], rows[1], (size_t)n * sizeof **rows);
+    for (int i = 0; i <= N_DECODED; i++) {
+        const float *want = fkv_session_logits(s[0]), *got = fkv_session_logits(s[1]);
+        float top = 0, most = 0;
+        for (int j = 0; j < TINY_VOCAB; j++) {
+            top = fmaxf(top, fabsf(want[j]));
+            most = fmaxf(most, fabsf(want[j] - got[j]));
+        }
+        if (!(most <= 1e-4f * top)) fail_msg("logits %d tokens after the prompt differ by %g of %g", i, (double)most, (double)top);
+        for (int k = 0; k < 2 && i < N_DECODED; k++) append_or_fail(s[k], ids[N + i]);
+    }
+    for (int i = 0; i < 2; i++) fkv_session_close(s[i]);
+}
+
+static void test_some_layers_on_the_cpu(void **state)
+{
+    (void)state;
+    fkv_engine *cpu = engine_on("cpu", "0", NULL);
+    static const char *const layers[] = {"0", "1", "2", "3", "5", "all", "99"};
+    static const int want[] = {0, 1, 2, 3, 5, 6, 6}; /* the TSP layer is layer 2 */
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        fkv_engine *e = engine_on("vulkan", layers[i], NULL);
+        assert_int_equal(fkv_engine_info(e)->gpu_layers, want[i]);
+        assert_same_answers(cpu, e);
+        fkv_engine_close(e);
+    }
+    fkv_engine_close(cpu);
+}
+
+static void test_layers_that_make_no_sense(void **state)
+{
+    (void)state;
+    expect_failure(FKV_ERROR_ARGUMENT, "expected a number, auto or all, found many", "vulkan", "many", NULL);
+    expect_failure(FKV_ERROR_ARGUMENT, "found -1", "vulkan", "-1", NULL);
+    expect_failure(FKV_ERROR_ARGUMENT, "the device is the CPU", "cpu", "3", NULL);
+}
+
+/* The device has room for some layers only: the plan is made for them, and holds. */
+static void test_little_memory(void **state)
+{
+    (void)state;
+    const struct fkv_session_params p = small_session();
+    fkv_engine *cpu = engine_on("cpu", NULL, NULL), *whole = engine_on("vulkan", NULL, &p);
+    const struct fkv_model_info *info = fkv_engine_info(whole);
+    assert_int_equal(info->gpu_layers, model.n_layer);
+    int found = 0, last = model.n_layer;
+    for (unsigned long cap = 6 << 20; cap >= 1 << 20; cap -= 256 << 10) {
+        char text[32], err[FKV_ERROR_BYTES];
+        snprintf(text, sizeof text, "%lu", cap);
+        setenv("FASTKV_VULKAN_MEMORY", text, 1);
+        fkv_engine *e = NULL;
+        const fkv_status status = open_on(&e, "vulkan", "auto", &p, err);
+        if (status == FKV_ERROR_MEMORY) break; /* not even the back end's own buffers fit */
+        if (status != FKV_OK) fail_msg("%s", err);
+        const int n = fkv_engine_info(e)->gpu_layers;
+        assert_true(n <= last);
+        if (n > 0 && n < model.n_layer) {
+            if (n != last) assert_same_answers(cpu, e);
+            found++;
+        }
+        last = n;
+        fkv_engine_close(e);
+    }
+    assert_true(found > 0);
+    setenv("FASTKV_VULKAN_MEMORY", "1500000", 1);
+    expect_failure(FKV_ERROR_MEMORY, "no memory for it on the Vulkan device", "vulkan", "all", &p);
+    fkv_engine_close(whole);
+    fkv_engine_close(cpu);
+}
+
+/* All layers with ever less memory: whatever does not fit, weights, session or K and V as they come, is one error. */
+static void test_memory_that_runs_out(void **state)
+{
+    (void)state;
+    int where[4] = {0}; /* in opening, session, prompt, nowhere */
+    for (unsigned long cap = 1200 << 10; cap < 6 << 20; cap += 128 << 10) {
+        char text[32], err[FKV_ERROR_BYTES];
+        const struct fkv_session_params p = small_session();
+        fkv_engine *e = NULL;
+        fkv_session *s = NULL;
+        int stage = 0;
+        snprintf(text, sizeof text, "%lu", cap);
+        setenv("FASTKV_VULKAN_MEMORY", text, 1);
+        fkv_status status = open_on(&e, "vulkan", "all", NULL, err);
+        if (status == FKV_OK) {
+            stage = 1;
+            status = fkv_session_open(&s, e, &p, err);
+        }
+        if (status == FKV_OK) {
+            stage = 2;
+            status = fkv_session_sync(s, ids, N);
+            if (status != FKV_OK) snprintf(err, sizeof err, "%s", fkv_session_error(s));
+        }
+        if (status == FKV_OK) stage = 3;
+        else assert_int_equal(status, FKV_ERROR_MEMORY);
+        if (status != FKV_OK && !strstr(err, "memory")) fail_msg("expected \"memory\" in \"%s\"", err);
+        where[stage]++;
+        fkv_session_close(s);
+        fkv_engine_close(e);
+    }
+    for (int i = 0; i < 4; i++) assert_true(where[i] > 0);
+}
+
+static void expect_cpu(const char *note)
+{
+    fkv_engine *cpu = engine_on("cpu", NULL, NULL), *e = engine_on("auto", NULL, NULL);
+    const struct fkv_model_info *info = fkv_engine_info(e);
+    assert_string_equal(info->device, "cpu");
+    if (!strstr(info->note, note)) fail_msg("expected \"%s\" in \"%s\"", note, info->note);
+    assert_same_answers(cpu, e);
+    fkv_engine_close(e);
+    fkv_engine_close(cpu);
+}
+
+/* What `auto` takes depends on the machine: either a device, which then answers, or the CPU, with the reason. */
+static void test_auto(void **state)
+{
+    (void)state;
+    fkv_engine *e = engine_on("auto", NULL, NULL);
+    const struct fkv_model_info *info = fkv_engine_info(e);
+    if (strcmp(info->device, "cpu") == 0)
+        assert_non_null(strstr(info->note, "CPU is faster here: "));
+    else
+        assert_string_equal(info->note, "");
+    fkv_engine_close(e);
+}
+
+static void test_device_that_lacks_something(void **state)
+{
+    (void)state;
+    setenv("FASTKV_VULKAN_FAIL", "lack", 1);
+    expect_failure(FKV_ERROR_UNSUPPORTED, "no Vulkan device that can run this", "vulkan", NULL, NULL);
+    expect_failure(FKV_ERROR_UNSUPPORTED, "FASTKV_VULKAN_FAIL=lack", "vulkan:0", NULL, NULL);
+    expect_cpu("no Vulkan device that can run this");
+}
+
+/* Lost at the first submission, while weights are brought or tried: an error, or the CPU if nobody asked for the device. */
+static void test_device_lost_at_once(void **state)
+{
+    (void)state;
+    setenv("FASTKV_VULKAN_FAIL", "lost:1", 1);
+    fkv_engine *e = NULL;
+    char err[FKV_ERROR_BYTES];
+    fkv_status status = open_on(&e, "vulkan", NULL, NULL, err);
+    if (status == FKV_OK) { /* nothing was submitted yet: the prompt is */
+        const struct fkv_session_params p = small_session();
+        fkv_session *s = tiny_session(e, &p);
+        status = fkv_session_sync(s, ids, N);
+        snprintf(err, sizeof err, "%s", fkv_session_error(s));
+        fkv_session_close(s);
+        fkv_engine_close(e);
+    }
+    assert_int_equal(status, FKV_ERROR_DEVICE);
+    assert_non_null(strstr(err, "the device was lost"));
+    expect_cpu("the device was lost");
+}
+
+/* Lost in a prompt: the session says so, then and later, and everything closes. */
+static void test_device_lost_later(void **state)
+{
+    (void)state;
+    for (int n = 3; n < 30; n += 9) {
+        char fault[32];
+        snprintf(fault, sizeof fault, "lost:%d", n);
+        setenv("FASTKV_VULKAN_FAIL", fault, 1);
+        const struct fkv_session_params p = small_session();
+        fkv_engine *e = engine_on("vulkan", "4", NULL);
+        fkv_session *s = tiny_session(e, &p);
+        fkv_status status = fkv_session_sync(s, ids, N);
+        for (int i = 0; i < 30 && status == FKV_OK; i++) status = fkv_session_append(s, ids[i]);
+        assert_int_equal(status, FKV_ERROR_DEVICE);
+        assert_non_null(strstr(fkv_session_error(s), "the device was lost"));
+        assert_int_equal(fkv_session_sync(s, ids, N), FKV_ERROR_DEVICE);
+        fkv_session_close(s);
+        fkv_engine_close(e);
+    }
+}
+
+static int no_faults(void **state)
+{
+    (void)state;
+    unsetenv("FASTKV_VULKAN_MEMORY");
+    unsetenv("FASTKV_VULKAN_FAIL");
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, no_faults)
+
+int main(void)
+{
+    char why[FKV_ERROR_BYTES];
+    if (fkv_vulkan_list(NULL, 0, why) == 0) {
+        fprintf(stderr, "%s\n", why);
+        return 77;
+    }
+    tiny_model_prompt(5, ids, N + N_DECODED);
+    const struct CMUnitTest tests[] = {
+        TEST(test_some_layers_on_the_cpu), TEST(test_layers_that_make_no_sense), TEST(test_little_memory), TEST(test_memory_that_runs_out),
+        TEST(test_auto), TEST(test_device_that_lacks_something), TEST(test_device_lost_at_once), TEST(test_device_lost_later),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
