@@ -32,38 +32,31 @@ INLINE void add_scaled(const int32x4_t a[X_ROWS][2], const float32x4_t w_scale[2
         }
 }
 
-INLINE void tile(const int steps, const int8_t *w, const struct x_block *x_block, int n_blocks, float *sums)
+static void multiply(const int8_t *w, const struct x_block *x_block, int n_blocks, float *sums)
 {
     const int8_t *x = x_block->q[0][0], *x_end = (const int8_t *)(x_block + n_blocks);
     float32x4_t sum[X_ROWS][2];
 #pragma GCC unroll 12
     for (int i = 0; i < 12; i++) sum[i / 2][i % 2] = vld1q_f32(sums + 4 * i);
     while (x != x_end) {
-#pragma GCC unroll 2
-        for (int first = 0; first < 4; first += steps) {
-            const int8_t *x_scales = x + (4 - first) * STEP_BYTES / 8 * X_ROWS;
-            int8x16_t wv[4], xv[3];
-            int32x4_t a[X_ROWS][2];
+        int8x16_t wv[4], xv[3];
+        int32x4_t a[X_ROWS][2];
 #pragma GCC unroll 12
-            for (int i = 0; i < 12; i++) a[i / 2][i % 2] = zero_s32();
+        for (int i = 0; i < 12; i++) a[i / 2][i % 2] = zero_s32();
 #pragma GCC unroll 4
-            for (int s = 0; s < steps; s++) {
-                load_4(&w, wv);
-                load_3(&x, xv);
-                multiply_step(wv, xv, a);
-            }
-            const float32x4_t w_scale[2] = {vld1q_f32((const float *)w), vld1q_f32((const float *)w + 4)};
-            w += 4 * QUADS_SCALES;
-            load_3(first + steps == 4 ? &x : &x_scales, xv);
-            add_scaled(a, w_scale, xv, sum);
+        for (int s = 0; s < 4; s++) {
+            load_4(&w, wv);
+            load_3(&x, xv);
+            multiply_step(wv, xv, a);
         }
+        const float32x4_t w_scale[2] = {vld1q_f32((const float *)w), vld1q_f32((const float *)w + 4)};
+        w += 4 * QUADS_SCALES;
+        load_3(&x, xv);
+        add_scaled(a, w_scale, xv, sum);
     }
 #pragma GCC unroll 12
     for (int i = 0; i < 12; i++) vst1q_f32(sums + 4 * i, sum[i / 2][i % 2]);
 }
 
-static void tile_32(const int8_t *w, const struct x_block *x, int n_blocks, float *sums) { tile(4, w, x, n_blocks, sums); }
-static void tile_16(const int8_t *w, const struct x_block *x, int n_blocks, float *sums) { tile(2, w, x, n_blocks, sums); }
-
-static const struct tile tiles = {QUADS, tile_32, tile_16};
-QUANTISED_PANELS(dotprod, &tiles)
+static const struct tile tile = {QUADS, multiply};
+QUANTISED_PANELS(dotprod, &tile)

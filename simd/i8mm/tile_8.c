@@ -7,46 +7,39 @@
 #include "simd/neon/load_many.h"
 #include "simd/neon/quantised.h"
 
-INLINE void tile_block(const int steps, const int8_t **w, const int8_t **x, float32x4_t sum[3][4])
+INLINE void multiply_block(const int8_t **w, const int8_t **x, float32x4_t sum[3][4])
 {
-#pragma GCC unroll 2
-    for (int first = 0; first < 4; first += steps) {
-        const int8_t *x_scales = *x + (4 - first) * 8 * X_ROWS;
-        int8x16_t wv[4], xv[3];
-        int32x4_t a[3][4];
+    int8x16_t wv[4], xv[3];
+    int32x4_t a[3][4];
 #pragma GCC unroll 12
-        for (int i = 0; i < 12; i++) a[i / 4][i % 4] = zero_s32();
+    for (int i = 0; i < 12; i++) a[i / 4][i % 4] = zero_s32();
 #pragma GCC unroll 4
-        for (int s = 0; s < steps; s++) {
-            load_4(w, wv);
-            load_3(x, xv);
-#pragma GCC unroll 12
-            for (int i = 0; i < 12; i++) a[i / 4][i % 4] = vmmlaq_s32(a[i / 4][i % 4], xv[i / 4], wv[i % 4]);
-        }
+    for (int s = 0; s < 4; s++) {
         load_4(w, wv);
-        load_3(first + steps == 4 ? x : &x_scales, xv);
+        load_3(x, xv);
 #pragma GCC unroll 12
-        for (int i = 0; i < 12; i++)
-            sum[i / 4][i % 4] = vfmaq_f32(sum[i / 4][i % 4], vmulq_f32(vcvtq_f32_s32(a[i / 4][i % 4]), vreinterpretq_f32_s8(wv[i % 4])),
-                                          vreinterpretq_f32_s8(xv[i / 4]));
+        for (int i = 0; i < 12; i++) a[i / 4][i % 4] = vmmlaq_s32(a[i / 4][i % 4], xv[i / 4], wv[i % 4]);
     }
+    load_4(w, wv);
+    load_3(x, xv);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; i++)
+        sum[i / 4][i % 4] = vfmaq_f32(sum[i / 4][i % 4], vmulq_f32(vcvtq_f32_s32(a[i / 4][i % 4]), vreinterpretq_f32_s8(wv[i % 4])),
+                                      vreinterpretq_f32_s8(xv[i / 4]));
 }
 
 /* Eight blocks at a time: the loop's own instructions would be 2 % of the work. */
-INLINE void tile(const int steps, const int8_t *w, const struct x_block *x_block, int n_blocks, float *sums)
+static void multiply(const int8_t *w, const struct x_block *x_block, int n_blocks, float *sums)
 {
     const int8_t *x = x_block->q[0][0];
     float32x4_t sum[3][4];
     load_cells(sums, STRIP, sum);
     for (int eights = n_blocks / 8; eights > 0; eights--)
 #pragma GCC unroll 8
-        for (int i = 0; i < 8; i++) tile_block(steps, &w, &x, sum);
-    for (int rest = n_blocks % 8; rest > 0; rest--) tile_block(steps, &w, &x, sum);
+        for (int i = 0; i < 8; i++) multiply_block(&w, &x, sum);
+    for (int rest = n_blocks % 8; rest > 0; rest--) multiply_block(&w, &x, sum);
     store_cells(sums, STRIP, sum);
 }
 
-static void tile_32(const int8_t *w, const struct x_block *x, int n_blocks, float *sums) { tile(4, w, x, n_blocks, sums); }
-static void tile_16(const int8_t *w, const struct x_block *x, int n_blocks, float *sums) { tile(2, w, x, n_blocks, sums); }
-
-static const struct tile tiles = {PAIRS, tile_32, tile_16};
-QUANTISED_PANELS(i8mm, &tiles)
+static const struct tile tile = {PAIRS, multiply};
+QUANTISED_PANELS(i8mm, &tile)

@@ -2,12 +2,15 @@
 
    A panel is unpacked to signed bytes by chunks of 512 k (16 KiB and its scales), which all rows of X then use from L1. All values fit
    a signed byte once the zero point is off, so no start values are needed. A scale is multiplied with that of X's block and enters by
-   one fmla. Weight rows past n repeat the last one; they and rows of X past m are not stored. */
+   one fmla. Weight rows past n repeat the last one; they and rows of X past m are not stored.
+
+   All is exact but Q6_K, which has a scale per 16 values: converting, scaling and adding sums of 16 would cost twice the products' own
+   instructions (smmla 30 % of the inner loop, 45 % with a scale per 32). Its weights are rounded to one scale per 32 (weights.h). */
 #include "simd/neon/quantised.h"
 #include "simd/neon/weights.h"
 
 enum { CHUNK_BLOCKS = 16, STRIPS = FKV_PANEL_ROWS / STRIP, GROUPS = FKV_BLOCK_ROWS / X_ROWS };
-enum { MOST_BLOCK_BYTES = 4 * STEP_BYTES + 2 * PAIRS_SCALES * 4 };
+enum { MOST_BLOCK_BYTES = 4 * STEP_BYTES + PAIRS_SCALES * 4 };
 
 struct panel_scratch {
     int8_t w[STRIPS][CHUNK_BLOCKS * MOST_BLOCK_BYTES]; /* quantised.h, enum layout */
@@ -22,20 +25,12 @@ _Static_assert(sizeof(struct panel_scratch) <= FKV_PANEL_SCRATCH, "panel scratch
 struct place {
     int8_t *block;
     enum layout layout;
-    int quad;            /* rows 4 quad .. 4 quad + 3 of the strip */
-    int steps_per_scale; /* 4 or 2 */
+    int quad; /* rows 4 quad .. 4 quad + 3 of the strip */
 };
 
-/* The bytes of a step of 8 k lie together, scales follow every steps_per_scale steps. */
-INLINE int8_t *step_at(const struct place *to, int step)
+INLINE void store_scales(const struct place *to, float32x4_t scale)
 {
-    const size_t scale_bytes = 4 * (to->layout == PAIRS ? PAIRS_SCALES : QUADS_SCALES);
-    return to->block + (size_t)step * STEP_BYTES + (size_t)(step / to->steps_per_scale) * scale_bytes;
-}
-
-INLINE void store_scales(const struct place *to, int index, float32x4_t scale)
-{
-    float *at = (float *)(step_at(to, (index + 1) * to->steps_per_scale - 1) + STEP_BYTES) + (to->layout == PAIRS ? 8 : 4) * to->quad;
+    float *at = (float *)(to->block + 4 * STEP_BYTES) + (to->layout == PAIRS ? 8 : 4) * to->quad;
     if (to->layout == PAIRS) {
         vst1q_f32(at, low_halves(scale, scale));
         vst1q_f32(at + 4, high_halves(scale, scale));
@@ -50,7 +45,7 @@ INLINE void store_values(const struct place *to, int step, const int8x16_t v[4])
     float32x4_t f[4]; /* moved, not computed with */
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) f[r] = vreinterpretq_f32_s8(v[r]);
-    float *first = (float *)step_at(to, step), *second = (float *)step_at(to, step + 1);
+    float *first = (float *)(to->block + step * STEP_BYTES), *second = (float *)(to->block + (step + 1) * STEP_BYTES);
     if (to->layout == PAIRS) {
         for (int i = 0; i < 2; i++) {
             vst1q_f32(first + 8 * to->quad + 4 * i, low_halves(f[2 * i], f[2 * i + 1]));
@@ -90,7 +85,7 @@ INLINE void unpack_32(const uint8_t *const row[4], size_t at, struct place *to, 
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) v[i] = values(row[i] + at);
     store_block(to, v);
-    store_scales(to, 0, four_halves(row, at));
+    store_scales(to, four_halves(row, at));
     if (offset) vst1q_f32(offset + 4 * to->quad, four_halves(row, at + 2));
 }
 
@@ -113,47 +108,46 @@ INLINE void unpack_k(const uint8_t *const row[4], size_t at, struct place *to, s
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) v[i] = values(row[i] + at, j);
         store_block(to, v);
-        store_scales(to, 0, scale[j / 4][j % 4]);
+        store_scales(to, scale[j / 4][j % 4]);
         vst1q_f32(offset[j] + 4 * to->quad, minimum[j / 4][j % 4]);
     }
 }
 
 INLINE void unpack_q6_k(const uint8_t *const row[4], size_t at, struct place *to, size_t block_bytes)
 {
-    float scale[4][16];
-    for (int i = 0; i < 4; i++) scales_q6_k(row[i] + at, scale[i]);
+    int16_t factor[4][16];
+    float32x4_t scale[2][4];
+    for (int i = 0; i < 4; i++) {
+        float32x4_t s[2];
+        scales_q6_k(row[i] + at, factor[i], s);
+        scale[0][i] = s[0], scale[1][i] = s[1];
+    }
+    for (int h = 0; h < 2; h++) transpose_4x4(scale[h]);
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++, to->block += block_bytes) {
         struct bytes32 v[4];
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) v[i] = values_q6_k(row[i] + at, j);
+        for (int i = 0; i < 4; i++) v[i] = scaled_q6_k(row[i] + at, j, factor[i] + 2 * j);
         store_block(to, v);
-        for (int h = 0; h < 2; h++) {
-            const float four[4] = {scale[0][2 * j + h], scale[1][2 * j + h], scale[2][2 * j + h], scale[3][2 * j + h]};
-            store_scales(to, h, vld1q_f32(four));
-        }
+        store_scales(to, scale[j / 4][j % 4]);
     }
 }
 
 /* ---- the formats ---- */
 
 static const struct format {
-    size_t bytes;      /* of a stored block */
-    int blocks;        /* of 32 values in it */
-    int scales;        /* of 32 values */
+    size_t bytes; /* of a stored block */
+    int blocks;   /* of 32 values in it */
     bool has_offset;
 } formats[FKV_TYPE_LIMIT] = {
-    [FKV_TYPE_Q8_0] = {sizeof(struct fkv_block_q8_0), 1, 1, false}, [FKV_TYPE_Q4_0] = {sizeof(struct fkv_block_q4_0), 1, 1, false},
-    [FKV_TYPE_Q4_1] = {sizeof(struct fkv_block_q4_1), 1, 1, true},  [FKV_TYPE_Q5_0] = {sizeof(struct fkv_block_q5_0), 1, 1, false},
-    [FKV_TYPE_Q4_K] = {sizeof(struct fkv_block_q4_k), 8, 1, true},  [FKV_TYPE_Q5_K] = {sizeof(struct fkv_block_q5_k), 8, 1, true},
-    [FKV_TYPE_Q6_K] = {sizeof(struct fkv_block_q6_k), 8, 2, false},
+    [FKV_TYPE_Q8_0] = {sizeof(struct fkv_block_q8_0), 1, false}, [FKV_TYPE_Q4_0] = {sizeof(struct fkv_block_q4_0), 1, false},
+    [FKV_TYPE_Q4_1] = {sizeof(struct fkv_block_q4_1), 1, true},  [FKV_TYPE_Q5_0] = {sizeof(struct fkv_block_q5_0), 1, false},
+    [FKV_TYPE_Q4_K] = {sizeof(struct fkv_block_q4_k), 8, true},  [FKV_TYPE_Q5_K] = {sizeof(struct fkv_block_q5_k), 8, true},
+    [FKV_TYPE_Q6_K] = {sizeof(struct fkv_block_q6_k), 8, false},
 };
 
 /* Bytes of an unpacked block of 32. */
-static size_t unpacked_bytes(const struct format *f, enum layout layout)
-{
-    return 4 * STEP_BYTES + (size_t)f->scales * 4 * (layout == PAIRS ? PAIRS_SCALES : QUADS_SCALES);
-}
+static size_t unpacked_bytes(enum layout layout) { return 4 * STEP_BYTES + 4 * (layout == PAIRS ? PAIRS_SCALES : QUADS_SCALES); }
 
 static void unpack_stored(enum fkv_type type, const uint8_t *const row[4], size_t at, struct place *to, size_t block_bytes, float (*offset)[STRIP])
 {
@@ -172,12 +166,12 @@ static void unpack_stored(enum fkv_type type, const uint8_t *const row[4], size_
 static void unpack_chunk(const struct fkv_panel *p, enum fkv_type type, enum layout layout, int block0, int n_blocks, struct panel_scratch *s)
 {
     const struct format *f = &formats[type];
-    const size_t block_bytes = unpacked_bytes(f, layout);
+    const size_t block_bytes = unpacked_bytes(layout);
     for (int first = 0; first < (p->n + STRIP - 1) / STRIP * STRIP; first += 4) {
         const uint8_t *row[4];
         for (int i = 0; i < 4; i++) row[i] = (const uint8_t *)p->w + (size_t)(first + i < p->n ? first + i : p->n - 1) * p->w_stride;
         for (int b = 0; b < n_blocks; b += f->blocks) {
-            struct place to = {s->w[first / STRIP] + (size_t)b * block_bytes, layout, first % STRIP / 4, 4 / f->scales};
+            struct place to = {s->w[first / STRIP] + (size_t)b * block_bytes, layout, first % STRIP / 4};
             unpack_stored(type, row, (size_t)((block0 + b) / f->blocks) * f->bytes, &to, block_bytes, s->offset[first / STRIP] + b);
         }
     }
@@ -228,7 +222,6 @@ void fkv_neon_panel(const struct fkv_panel *p, enum fkv_type type, const struct 
 {
     struct panel_scratch *s = p->scratch;
     const struct format *f = &formats[type];
-    tile_fn *multiply = f->scales == 2 ? tile->per_16 : tile->per_32;
     const int groups = x8_groups(p->m), blocks = p->k / 32, strips = (p->n + STRIP - 1) / STRIP;
     memset(s->sums, 0, (size_t)groups * sizeof s->sums[0]);
     for (int b = 0; b < blocks; b += CHUNK_BLOCKS) {
@@ -238,7 +231,7 @@ void fkv_neon_panel(const struct fkv_panel *p, enum fkv_type type, const struct 
             const size_t at = (size_t)g * (size_t)blocks + (size_t)b;
             prefetch_part(p, (size_t)(b / f->blocks) * f->bytes, (size_t)(n_blocks / f->blocks) * f->bytes, g, groups);
             for (int i = 0; i < strips; i++) {
-                multiply(s->w[i], x8_blocks(p->x) + at, n_blocks, s->sums[g][i][0]);
+                tile->multiply(s->w[i], x8_blocks(p->x) + at, n_blocks, s->sums[g][i][0]);
                 if (f->has_offset) add_offsets((const float (*)[STRIP])s->offset[i], x8_sums(p->x, p->m, p->k) + at, n_blocks, s->sums[g][i][0]);
             }
         }

@@ -7,19 +7,18 @@
 
 enum { STRIP = 8, STEP_BYTES = 8 * STRIP }; /* weight rows of a tile; bytes of 8 k of them */
 
-/* How 8 weight rows x 8 k lie in a step of 64 bytes, and the scales after the steps that they serve (float):
+/* How 8 weight rows x 8 k lie in a step of 64 bytes, and the scales after the four steps that they serve (float):
    PAIRS: [4 pairs of rows][2 rows][8 k]; scales [4 pairs][s0, s1, s0, s1]. As smmla and smull take them.
    QUADS: [2 halves of 4 k][8 rows][4 k]; scales [8 rows]. As sdot takes them. */
 enum layout { PAIRS, QUADS };
 enum { PAIRS_SCALES = 16, QUADS_SCALES = 8 };
 
-/* sums[6][8] += the scaled dots of n_blocks blocks of 32 k: w is [n_blocks][4 steps, scales], or of a type with a scale per 16
-   values [n_blocks][2][2 steps, scales]. x: one group's row of blocks. */
+/* sums[6][8] += the scaled dots of n_blocks blocks of 32 k: w is [n_blocks][4 steps, scales]. x: one group's row of blocks. */
 typedef void tile_fn(const int8_t *w, const struct x_block *x, int n_blocks, float *sums);
 
 struct tile {
     enum layout layout;
-    tile_fn *per_32, *per_16;
+    tile_fn *multiply;
 };
 
 /* The products of a level: fkv_panel_<format>_<level>() for all seven. */

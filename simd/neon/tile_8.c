@@ -6,55 +6,49 @@
 #include "simd/neon/cells.h"
 #include "simd/neon/quantised.h"
 
-/* Over `steps` (2 or 4) steps of 8 k: the lower row of x by the lower row of w, and the upper by the upper. */
-INLINE int32x4_t dot_lower(const int steps, const int8x16_t *x, const int8x16_t *w)
+/* Over four steps of 8 k: the lower row of x by the lower row of w, and the upper by the upper. */
+INLINE int32x4_t dot_lower(const int8x16_t x[4], const int8x16_t w[4])
 {
-    int32x4_t sum = vpaddlq_s16(vmlal_s8(vmull_s8(vget_low_s8(x[0]), vget_low_s8(w[0])), vget_low_s8(x[1]), vget_low_s8(w[1])));
-    if (steps == 4) sum = vpadalq_s16(sum, vmlal_s8(vmull_s8(vget_low_s8(x[2]), vget_low_s8(w[2])), vget_low_s8(x[3]), vget_low_s8(w[3])));
-    return sum;
+    const int32x4_t sum = vpaddlq_s16(vmlal_s8(vmull_s8(vget_low_s8(x[0]), vget_low_s8(w[0])), vget_low_s8(x[1]), vget_low_s8(w[1])));
+    return vpadalq_s16(sum, vmlal_s8(vmull_s8(vget_low_s8(x[2]), vget_low_s8(w[2])), vget_low_s8(x[3]), vget_low_s8(w[3])));
 }
 
-INLINE int32x4_t dot_upper(const int steps, const int8x16_t *x, const int8x16_t *w)
+INLINE int32x4_t dot_upper(const int8x16_t x[4], const int8x16_t w[4])
 {
-    int32x4_t sum = vpaddlq_s16(vmlal_high_s8(vmull_high_s8(x[0], w[0]), x[1], w[1]));
-    if (steps == 4) sum = vpadalq_s16(sum, vmlal_high_s8(vmull_high_s8(x[2], w[2]), x[3], w[3]));
-    return sum;
+    const int32x4_t sum = vpaddlq_s16(vmlal_high_s8(vmull_high_s8(x[0], w[0]), x[1], w[1]));
+    return vpadalq_s16(sum, vmlal_high_s8(vmull_high_s8(x[2], w[2]), x[3], w[3]));
 }
 
-INLINE int32x4_t dot_cell(const int steps, const int8x16_t *x, const int8x16_t *w, const int8x16_t *swapped)
+INLINE int32x4_t dot_cell(const int8x16_t x[4], const int8x16_t w[4], const int8x16_t swapped[4])
 {
-    const int32x4_t x0 = vpaddq_s32(dot_lower(steps, x, w), dot_lower(steps, x, swapped));
-    return vpaddq_s32(x0, vpaddq_s32(dot_upper(steps, x, swapped), dot_upper(steps, x, w)));
+    const int32x4_t x0 = vpaddq_s32(dot_lower(x, w), dot_lower(x, swapped));
+    return vpaddq_s32(x0, vpaddq_s32(dot_upper(x, swapped), dot_upper(x, w)));
 }
 
-INLINE void tile(const int steps, const int8_t *w, const struct x_block *x, int n_blocks, float *sums)
+static void multiply(const int8_t *w, const struct x_block *x, int n_blocks, float *sums)
 {
     float32x4_t sum[3][4];
     load_cells(sums, STRIP, sum);
-    for (int b = 0; b < n_blocks; b++, x++)
-        for (int first = 0; first < 4; first += steps, w += steps * STEP_BYTES + 4 * PAIRS_SCALES)
+    for (int b = 0; b < n_blocks; b++, x++, w += 4 * STEP_BYTES + 4 * PAIRS_SCALES)
 #pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) {
-                int8x16_t wv[4], swapped[4];
+        for (int j = 0; j < 4; j++) {
+            int8x16_t wv[4], swapped[4];
 #pragma GCC unroll 4
-                for (int s = 0; s < steps; s++) {
-                    wv[s] = vld1q_s8(w + s * STEP_BYTES + 16 * j);
-                    swapped[s] = vextq_s8(wv[s], wv[s], 8);
-                }
-                const float32x4_t scale = vld1q_f32((const float *)(w + steps * STEP_BYTES) + 4 * j);
-#pragma GCC unroll 3
-                for (int i = 0; i < 3; i++) {
-                    int8x16_t xv[4];
-#pragma GCC unroll 4
-                    for (int s = 0; s < steps; s++) xv[s] = vld1q_s8(x->q[first + s][2 * i]);
-                    sum[i][j] = vfmaq_f32(sum[i][j], vcvtq_f32_s32(dot_cell(steps, xv, wv, swapped)), vmulq_f32(scale, vld1q_f32(x->scale[i])));
-                }
+            for (int s = 0; s < 4; s++) {
+                wv[s] = vld1q_s8(w + s * STEP_BYTES + 16 * j);
+                swapped[s] = vextq_s8(wv[s], wv[s], 8);
             }
+            const float32x4_t scale = vld1q_f32((const float *)(w + 4 * STEP_BYTES) + 4 * j);
+#pragma GCC unroll 3
+            for (int i = 0; i < 3; i++) {
+                int8x16_t xv[4];
+#pragma GCC unroll 4
+                for (int s = 0; s < 4; s++) xv[s] = vld1q_s8(x->q[s][2 * i]);
+                sum[i][j] = vfmaq_f32(sum[i][j], vcvtq_f32_s32(dot_cell(xv, wv, swapped)), vmulq_f32(scale, vld1q_f32(x->scale[i])));
+            }
+        }
     store_cells(sums, STRIP, sum);
 }
 
-static void tile_32(const int8_t *w, const struct x_block *x, int n_blocks, float *sums) { tile(4, w, x, n_blocks, sums); }
-static void tile_16(const int8_t *w, const struct x_block *x, int n_blocks, float *sums) { tile(2, w, x, n_blocks, sums); }
-
-static const struct tile tiles = {PAIRS, tile_32, tile_16};
-QUANTISED_PANELS(neon, &tiles)
+static const struct tile tile = {PAIRS, multiply};
+QUANTISED_PANELS(neon, &tile)

@@ -94,16 +94,41 @@ INLINE void scales_q4_k(const uint8_t *block, float32x4_t scale[2], float32x4_t 
     widen_bytes((uint64_t)m4 << 32 | (s[1] & 0x3f3f3f3fu), -load_f16(block + 2), offset);
 }
 
-/* The 16 scales d sc of a Q6_K block, one per 16 values. */
-INLINE void scales_q6_k(const uint8_t *block, float scale[16])
+/* ---- Q6_K with one scale per 32 instead of 16: bytes q' = round(4 q sc / top), scale d top / 4 ----
+
+   top: of the two sc of 32 values the one of larger magnitude. Its 16 values become 4 q, exactly; the others are rounded, to an eighth of
+   d top at most. Only -4 q of q = -32 does not fit: where the two are opposite, 127/32 takes the place of 4. */
+
+/* Of the 8 pairs of sc, as factors of scaled_q6_k(): 4 sc / top in units of 2^-12. */
+INLINE void scales_q6_k(const uint8_t *block, int16_t factor[16], float32x4_t scale[2])
 {
     const int8x16_t sc = vld1q_s8((const int8_t *)block + 192);
-    const float d = load_f16(block + 208);
-    const int16x8_t half[2] = {vmovl_s8(vget_low_s8(sc)), vmovl_high_s8(sc)};
+    const int16x8_t even = vmovl_s8(vget_low_s8(vuzp1q_s8(sc, sc))), odd = vmovl_s8(vget_low_s8(vuzp2q_s8(sc, sc)));
+    const int16x8_t top = vbslq_s16(vcgtq_s16(vabsq_s16(odd), vabsq_s16(even)), odd, even);
+    const int16x8_t one = vbslq_s16(vceqq_s16(even, vnegq_s16(odd)), vdupq_n_s16(127 * 128), vdupq_n_s16(128 * 128));
+    const float quarter = load_f16(block + 208) * 4096;
+#pragma GCC unroll 2
     for (int i = 0; i < 2; i++) {
-        vst1q_f32(scale + 8 * i, vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(half[i]))), d));
-        vst1q_f32(scale + 8 * i + 4, vmulq_n_f32(vcvtq_f32_s32(vmovl_high_s16(half[i])), d));
+#define FOUR(v) vcvtq_f32_s32(i ? vmovl_high_s16(v) : vmovl_s16(vget_low_s16(v)))
+        const float32x4_t unit = vdivq_f32(FOUR(one), FOUR(top)); /* of zeros infinite: 0 x inf is NaN, which becomes 0 */
+        const int16x4_t e = vmovn_s32(vcvtnq_s32_f32(vmulq_f32(FOUR(even), unit))), o = vmovn_s32(vcvtnq_s32_f32(vmulq_f32(FOUR(odd), unit)));
+        vst1q_s16(factor + 8 * i, vcombine_s16(vzip1_s16(e, o), vzip2_s16(e, o)));
+        scale[i] = vdivq_f32(vmulq_n_f32(FOUR(top), quarter), FOUR(one));
+#undef FOUR
     }
+}
+
+INLINE int8x16_t scaled_16(int8x16_t q, int16_t factor)
+{
+    const int16x8_t low = vqrdmulhq_n_s16(vshll_n_s8(vget_low_s8(q), 3), factor), high = vqrdmulhq_n_s16(vshll_high_n_s8(q, 3), factor);
+    return vuzp1q_s8(vreinterpretq_s8_s16(low), vreinterpretq_s8_s16(high));
+}
+
+/* factor: of the two sc of block j. */
+INLINE struct bytes32 scaled_q6_k(const uint8_t *block, int j, const int16_t factor[2])
+{
+    const struct bytes32 q = values_q6_k(block, j);
+    return (struct bytes32){scaled_16(q.low, factor[0]), scaled_16(q.high, factor[1])};
 }
 
 #endif
