@@ -47,10 +47,10 @@ static void panel(void (*kernel)(const struct fkv_panel *), const void *packed)
     kernel(&p);
 }
 
-static void attend(int rows, int type)
+static void attend(int rows, int k_type, int v_type)
 {
-    const struct fkv_attend a = {.q = t.x, .ldq = HEAD, .n_keys = t.n_keys, .n_rows = rows, .d = HEAD, .scale = 0.1f, .k = t.tiles, .v = t.tiles, .k_type = type,
-                                 .v_type = type, .first = 0, .last = ENTRIES, .out = t.y, .ldo = HEAD, .max = t.scores, .sum = t.scores + FKV_ATTEND_ROWS,
+    const struct fkv_attend a = {.q = t.x, .ldq = HEAD, .n_keys = t.n_keys, .n_rows = rows, .d = HEAD, .scale = 0.1f, .k = t.tiles, .v = t.tiles, .k_type = k_type,
+                                 .v_type = v_type, .first = 0, .last = ENTRIES, .out = t.y, .ldo = HEAD, .max = t.scores, .sum = t.scores + FKV_ATTEND_ROWS,
                                  .scratch = t.scratch};
     t.level->attend(&a);
 }
@@ -69,10 +69,10 @@ PRODUCT(f16, t.packed16, t.x)
 PRODUCT(bf16, t.packed16, t.x)
 PRODUCT(f32, t.x, t.x)
 
-static void attend_prefill_f16(void) { attend(FKV_ATTEND_ROWS, FKV_ELEM_F16); }
-static void attend_decode_f16(void) { attend(6, FKV_ELEM_F16); }
-static void attend_prefill_bf16(void) { attend(FKV_ATTEND_ROWS, FKV_ELEM_BF16); }
-static void attend_decode_bf16(void) { attend(6, FKV_ELEM_BF16); }
+/* As the engine calls it: keys are f16 while a layer is prefilled, the rest is of the level's own type. */
+static void attend_prefill(void) { attend(FKV_ATTEND_ROWS, FKV_ELEM_F16, t.level->kv_elem); }
+static void attend_decode(void) { attend(6, t.level->kv_elem, t.level->kv_elem); }
+static void attend_decode_f16(void) { attend(6, FKV_ELEM_F16, FKV_ELEM_F16); }
 static void window_logits(void) { t.level->window_logits(t.x, HEAD, WINDOW, t.tiles, FKV_ELEM_F16, HEAD, ENTRIES, 0.1f, t.scores, ENTRIES); }
 static void window_sums(void) { t.level->window_sums(t.scores, SCORES / WINDOW, WINDOW, SCORES / WINDOW, t.y); }
 static void pool_max(void) { t.level->pool_max(t.scores, SCORES, 7, t.y); }
@@ -91,10 +91,9 @@ static const struct {
 } cases[] = {
     PRODUCT_CASES(q8_0) PRODUCT_CASES(q4_0) PRODUCT_CASES(q4_1) PRODUCT_CASES(q5_0) PRODUCT_CASES(q4_k) PRODUCT_CASES(q5_k) PRODUCT_CASES(q6_k)
     PRODUCT_CASES(f16) PRODUCT_CASES(bf16) PRODUCT_CASES(f32)
-    {"attend_prefill_f16", attend_prefill_f16, 2.0 * FKV_ATTEND_ROWS * ENTRIES * HEAD},
+    {"attend_prefill", attend_prefill, 2.0 * FKV_ATTEND_ROWS * ENTRIES * HEAD},
+    {"attend_decode", attend_decode, 2.0 * 6 * ENTRIES * HEAD},
     {"attend_decode_f16", attend_decode_f16, 2.0 * 6 * ENTRIES * HEAD},
-    {"attend_prefill_bf16", attend_prefill_bf16, 2.0 * FKV_ATTEND_ROWS * ENTRIES * HEAD},
-    {"attend_decode_bf16", attend_decode_bf16, 2.0 * 6 * ENTRIES * HEAD},
     {"window_logits", window_logits, (double)WINDOW * ENTRIES * HEAD},
     {"window_sums", window_sums, SCORES},
     {"pool_max", pool_max, SCORES},

@@ -25,7 +25,7 @@ LEVELS = ["neon", "dotprod", "i8mm"]
 def kind_of_product(case):
     if re.match(r"(panel|matvec)_q", case):
         return "int8"
-    if re.match(r"panel_(f16|bf16)|attend_.*_bf16", case):
+    if re.match(r"panel_(f16|bf16)|attend_", case):
         return "half"
     return "f32" if re.match(r"panel|matvec|attend|window_logits", case) else None
 
@@ -72,8 +72,8 @@ def loops(disassembly):
 
 
 def loop_table(build):
-    print("The inner loops of the int8 panels as compiled: tile_32 serves all types but Q6_K, tile_16 that one (a scale per 16 values).\n")
-    print("| level | loop | instructions | sdot or smmla | share | with the fmla of the scales |")
+    print("The inner loop of the int8 panels as compiled: it serves all seven types.\n")
+    print("| level | function | instructions | sdot or smmla | share | with the fmla of the scales |")
     print("|---|---|---|---|---|---|")
     for level, instruction in (("dotprod", "sdot"), ("i8mm", "smmla")):
         found = next(pathlib.Path(build, "simd").glob(f"libsimd_{level}.a.p/*tile_8.c.o"))

@@ -1,5 +1,6 @@
-/* Attention over bf16 tiles by bfmmla: softmax(q K^T scale) V with a running maximum per block of 256 entries; sums are fp32. Caches of
-   other types are multiplied as fp32, by NEON's kernel.
+/* Attention over bf16 values and bf16 or f16 keys by bfmmla: softmax(q K^T scale) V with a running maximum per block of 256 entries; sums are
+   fp32. The queries and the keys carry the scores: q, and a tile of f16 keys, become two bf16 each, of which the second is what the first
+   lacks. Caches of other types are multiplied as fp32, by NEON's kernel.
 
    Both tiles are "pairs x 32 x 2" (simd.h): 4 columns of a pair, and the same 4 of the next pair, zip to two vectors of [2 columns][4 k],
    k being channels of K or entries of V. A row's arithmetic does not depend on the rows beside it. What a row does not see has p = 0. */
@@ -9,11 +10,12 @@
 enum { GROUPS = FKV_ATTEND_ROWS / GROUP_ROWS, PAIR_BYTES = 2 * FKV_TILE * 2 };
 
 struct attend_scratch {
-    int8_t q[GROUPS][FKV_MAX_HEAD / 4][STEP_GROUP_BYTES];
+    int8_t q[2][GROUPS][FKV_MAX_HEAD / 4][STEP_GROUP_BYTES]; /* rounded, and what that took off */
     int8_t p16[GROUPS][BLOCK / 4][STEP_GROUP_BYTES];
     float p[FKV_ATTEND_ROWS][BLOCK]; /* dots, then 2^(logit - max) */
     float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
     float lane_sum[FKV_ATTEND_ROWS][4];
+    bfloat16_t k[2][FKV_MAX_HEAD * FKV_TILE]; /* the same of a tile of f16 */
 };
 _Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
 
@@ -28,16 +30,22 @@ INLINE void zip_pairs(const char *pairs, int8x16_t w[4])
     }
 }
 
-/* p[12 rows][8 entries] of a group: q by a tile of K. */
-INLINE void dots(const int halves, const int8_t *q, const char *tile, int steps, float *p)
+/* p[12 rows][8 entries] of a group: q and its rest by a tile of K; unless rest is NULL, q also by the rest of the tile. */
+INLINE void dots(const int halves, const int8_t *q, const int8_t *q_rest, const char *tile, const char *rest, int steps, float *p)
 {
     float32x4_t cell[2][3][4];
 #pragma GCC unroll 24
     for (int i = 0; i < 12 * halves; i++) cell[i / 12][i / 4 % 3][i % 4] = vdupq_n_f32(0);
     for (; steps > 0; steps--, tile += 2 * PAIR_BYTES) {
+        const int8_t *again = q;
         int8x16_t w[4];
         zip_pairs(tile, w);
         multiply_cells(halves, w, &q, cell);
+        multiply_cells(halves, w, &q_rest, cell);
+        if (!rest) continue;
+        zip_pairs(rest, w);
+        multiply_cells(halves, w, &again, cell);
+        rest += 2 * PAIR_BYTES;
     }
     store_group(halves, p, BLOCK, cell);
 }
@@ -56,6 +64,19 @@ INLINE void add_values(const int halves, const int8_t *p, const char *tile, size
     store_group(halves, out, FKV_MAX_HEAD, cell);
 }
 
+/* n of f16 as bf16 and what rounding took off; n divides by 8. */
+static void round_f16(const char *from, int n, bfloat16_t *rounded, bfloat16_t *rest)
+{
+    for (int i = 0; i < n; i += 8) {
+        const float32x4_t a = load_4_f16(from + 2 * i), b = load_4_f16(from + 2 * i + 8);
+        const bfloat16x8_t r = vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(a), b);
+        const uint16x8_t bits = vreinterpretq_u16_bf16(r);
+        const float32x4_t c = vsubq_f32(a, widen_bf16(vget_low_u16(bits))), d = vsubq_f32(b, widen_bf16(vget_high_u16(bits)));
+        vst1q_bf16(rounded + i, r);
+        vst1q_bf16(rest + i, vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(c), d));
+    }
+}
+
 static bool is_full(const struct fkv_attend *a, int group) { return a->n_rows - group * GROUP_ROWS > GROUP_ROWS / 2; }
 
 /* The most entries any row of a group sees. */
@@ -64,17 +85,30 @@ static int group_seen(const struct fkv_attend *a, int group, int start)
     return most_seen(a, group * GROUP_ROWS, min_int(GROUP_ROWS, a->n_rows - group * GROUP_ROWS), start);
 }
 
-static void block_dots(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+/* A tile of K by the rows that see any of it; e: its first entry in the block. */
+INLINE void tile_dots(const struct fkv_attend *a, int start, int e, const char *tile, const char *rest, struct attend_scratch *s)
 {
     const int steps = (a->d + 3) / 4;
+    for (int g = 0; g < row_groups(a->n_rows); g++) {
+        if (group_seen(a, g, start) <= e) continue;
+        for (int i = 0; i < FKV_TILE; i += CELL_COLUMNS) {
+            float *p = &s->p[g * GROUP_ROWS][e + i];
+            if (is_full(a, g)) dots(2, s->q[0][g][0], s->q[1][g][0], tile + 4 * i, rest ? rest + 4 * i : NULL, steps, p);
+            else dots(1, s->q[0][g][0], s->q[1][g][0], tile + 4 * i, rest ? rest + 4 * i : NULL, steps, p);
+        }
+    }
+}
+
+static void block_dots(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+{
+    const size_t tile_bytes = fkv_tile_bytes(a->k_type, a->d);
     for (int e = 0; e < most; e += FKV_TILE) {
-        const char *tile = (const char *)a->k + (size_t)((start + e) / FKV_TILE) * fkv_tile_bytes(a->k_type, a->d);
-        for (int g = 0; g < row_groups(a->n_rows); g++) {
-            if (group_seen(a, g, start) <= e) continue;
-            for (int i = 0; i < FKV_TILE; i += CELL_COLUMNS) {
-                if (is_full(a, g)) dots(2, s->q[g][0], tile + 4 * i, steps, &s->p[g * GROUP_ROWS][e + i]);
-                else dots(1, s->q[g][0], tile + 4 * i, steps, &s->p[g * GROUP_ROWS][e + i]);
-            }
+        const char *tile = (const char *)a->k + (size_t)((start + e) / FKV_TILE) * tile_bytes;
+        if (a->k_type == FKV_ELEM_F16) {
+            round_f16(tile, fkv_padded_head(a->d) * FKV_TILE, s->k[0], s->k[1]);
+            tile_dots(a, start, e, (const char *)s->k[0], (const char *)s->k[1], s);
+        } else {
+            tile_dots(a, start, e, tile, NULL, s);
         }
     }
 }
@@ -104,12 +138,20 @@ static void block_values(const struct fkv_attend *a, int start, struct attend_sc
         }
 }
 
+static void pack_query(const float *q, int d, int padded_d, int row, struct attend_scratch *s)
+{
+    float rest[FKV_MAX_HEAD];
+    for (int c = 0; c < d; c++) rest[c] = q[c] - fkv_f32_from_bf16(fkv_bf16_from_f32(q[c]));
+    pack_row(q, d, padded_d, s->q[0][row / GROUP_ROWS], row % GROUP_ROWS);
+    pack_row(rest, d, padded_d, s->q[1][row / GROUP_ROWS], row % GROUP_ROWS);
+}
+
 static void begin(const struct fkv_attend *a, struct attend_scratch *s)
 {
     const int rows = row_groups(a->n_rows) * GROUP_ROWS;
     for (int row = 0; row < rows; row++) {
         const bool there = row < a->n_rows;
-        pack_row(there ? a->q + (size_t)row * a->ldq : NULL, there ? a->d : 0, (a->d + 3) & ~3, s->q[row / GROUP_ROWS], row % GROUP_ROWS);
+        pack_query(there ? a->q + (size_t)row * a->ldq : NULL, there ? a->d : 0, (a->d + 3) & ~3, row, s);
         pack_row(NULL, 0, BLOCK, s->p16[row / GROUP_ROWS], row % GROUP_ROWS);
         memset(s->out[row], 0, (size_t)fkv_padded_head(a->d) * 4);
         memset(s->lane_sum[row], 0, sizeof s->lane_sum[row]);
@@ -119,7 +161,7 @@ static void begin(const struct fkv_attend *a, struct attend_scratch *s)
 
 void fkv_attend_i8mm(const struct fkv_attend *a)
 {
-    if (a->k_type != FKV_ELEM_BF16 || a->v_type != FKV_ELEM_BF16) {
+    if ((a->k_type != FKV_ELEM_BF16 && a->k_type != FKV_ELEM_F16) || a->v_type != FKV_ELEM_BF16) {
         fkv_attend_neon(a);
         return;
     }
