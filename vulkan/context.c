@@ -182,15 +182,32 @@ static void read_properties(VkPhysicalDevice physical, VkPhysicalDevicePropertie
     vkGetPhysicalDeviceProperties2(physical, &both);
 }
 
+/* Is the variant of that name wanted? */
+static bool is_on(const char *variant)
+{
+    const char *off = getenv("FASTKV_VULKAN_OFF");
+    return !off || !strstr(off, variant);
+}
+
+/* The device's own API is 1.2 at least. */
+static bool reduces_by_subgroups(VkPhysicalDevice physical, uint32_t *size)
+{
+    VkPhysicalDeviceSubgroupProperties s = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+    VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &s};
+    const VkSubgroupFeatureFlags wanted = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
+    vkGetPhysicalDeviceProperties2(physical, &both);
+    *size = s.subgroupSize;
+    return (s.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (s.supportedOperations & wanted) == wanted && is_on("subgroup");
+}
+
 static void describe(VkPhysicalDevice physical, struct fkv_vulkan_device *d)
 {
     VkPhysicalDeviceProperties p;
     VkPhysicalDeviceDriverProperties driver;
-    VkPhysicalDeviceSubgroupProperties subgroup = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
-    VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &subgroup};
+    uint32_t subgroup_size = 0;
     read_properties(physical, &p, &driver);
-    if (p.apiVersion >= VK_API_VERSION_1_2) vkGetPhysicalDeviceProperties2(physical, &both);
-    *d = (struct fkv_vulkan_device){.kind = kind_of(p.deviceType), .memory_bytes = local_bytes(physical), .subgroup_size = subgroup.subgroupSize,
+    const bool subgroup = p.apiVersion >= VK_API_VERSION_1_2 && reduces_by_subgroups(physical, &subgroup_size);
+    *d = (struct fkv_vulkan_device){.kind = kind_of(p.deviceType), .memory_bytes = local_bytes(physical), .subgroup_size = subgroup_size, .subgroup_arithmetic = subgroup,
                                     .shared_bytes = p.limits.maxComputeSharedMemorySize, .max_range = p.limits.maxStorageBufferRange};
     snprintf(d->name, sizeof d->name, "%s", p.deviceName);
     snprintf(d->driver, sizeof d->driver, "%.40s %.40s", driver.driverName, driver.driverInfo);
@@ -303,6 +320,8 @@ static void read_limits(struct vk_context *c)
     c->max_range = c->properties.limits.maxStorageBufferRange & ~(uint64_t)(VK_ALIGNMENT - 1);
     c->max_allocation = allocation.maxMemoryAllocationSize;
     if (cap >= VK_SHARED_BYTES && cap < c->max_range) c->max_range = cap & ~(uint64_t)(VK_ALIGNMENT - 1);
+    uint32_t size;
+    c->subgroup = reduces_by_subgroups(c->physical, &size);
     c->fixed_budget = (double)number_in("FASTKV_VULKAN_SUBMIT");
     c->memory_bytes = local_bytes(c->physical);
     const uint64_t memory_cap = number_in("FASTKV_VULKAN_MEMORY");

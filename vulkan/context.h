@@ -7,6 +7,7 @@
    failure; one that comes while the device is closed aborts.
    FASTKV_VULKAN_RANGE=BYTES caps what one binding sees, FASTKV_VULKAN_SUBMIT=N sets the multiply-adds of one submission, FASTKV_VULKAN_MEMORY=BYTES
    caps the device's memory: tests of a generous device see how a small one is served.
+   FASTKV_VULKAN_OFF=subgroup turns that variant of the shaders off, as on a device that has no subgroup arithmetic.
    FASTKV_VULKAN_FAIL=lost:N makes the N-th submission lose the device, FASTKV_VULKAN_FAIL=lack makes every device lack something. */
 #ifndef FKV_VULKAN_CONTEXT_H
 #define FKV_VULKAN_CONTEXT_H
@@ -44,6 +45,7 @@ struct vk_context {
     long lose_after;            /* submissions until the device is lost on purpose; 0: never */
     bool has_budget;            /* VK_EXT_memory_budget */
     double fixed_budget;        /* work of one submission, or 0: by measurement */
+    bool subgroup;              /* shaders reduce by subgroup arithmetic */
     bool closing;
     bool own_buffers;           /* each piece of memory is a buffer: the GPU-assisted layer finds what goes past a buffer's end only */
 

@@ -9,12 +9,22 @@
 
 #include "shaders.inc" /* const uint32_t <name>_code[] of every shader */
 
-static const struct {
+struct shader {
     const char *name;
     const uint32_t *code;
     size_t bytes;
-} shaders[] = {
+};
+
+static const struct shader shaders[] = {
 #define SHADER(name) {#name, name##_code, sizeof name##_code},
+#include "vulkan/pipelines.def"
+#undef SHADER
+};
+
+/* In their place, with subgroup arithmetic; code NULL: there is no such variant. */
+static const struct shader subgroup_shaders[VK_N_SHADERS] = {
+#define SHADER(name)
+#define VARIANT(name, how) [VK_SHADER_##name] = {#name "_" #how, name##_##how##_code, sizeof name##_##how##_code},
 #include "vulkan/pipelines.def"
 #undef SHADER
 };
@@ -75,8 +85,9 @@ void vk_pipelines_destroy(struct vk_context *c)
 static bool make_module(struct vk_context *c, enum vk_shader shader)
 {
     VkShaderModule *module = &c->pipelines->module[shader];
-    const VkShaderModuleCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = shaders[shader].bytes, .pCode = shaders[shader].code};
-    return *module || vk_check(c, c->vk.vkCreateShaderModule(c->device, &info, NULL, module), shaders[shader].name);
+    const struct shader *s = c->subgroup && subgroup_shaders[shader].code ? &subgroup_shaders[shader] : &shaders[shader];
+    const VkShaderModuleCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = s->bytes, .pCode = s->code};
+    return *module || vk_check(c, c->vk.vkCreateShaderModule(c->device, &info, NULL, module), s->name);
 }
 
 static VkPipeline make(struct vk_context *c, enum vk_shader shader, const uint32_t constants[VK_MAX_CONSTANTS])

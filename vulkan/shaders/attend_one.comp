@@ -20,20 +20,11 @@ KV_READER(read_k, K_TYPE, k)
 KV_READER(read_v, V_TYPE, v)
 
 const uint PIECE = 256u, FOURS = CHUNKS * 8u, SHARES = 256u / FOURS; // FOURS: of channels; SHARES: of the entries, among the invocations of a four
-shared float sq[256], weight[PIECE], tree[256];
+shared float sq[256], weight[PIECE];
 shared vec4 shares[256];
 
-float reduce(float x, bool largest)
-{
-    barrier();
-    tree[LANE] = x;
-    barrier();
-    for (uint s = 128u; s > 0u; s >>= 1) {
-        if (LANE < s) tree[LANE] = largest ? max(tree[LANE], tree[LANE + s]) : tree[LANE] + tree[LANE + s];
-        barrier();
-    }
-    return tree[0];
-}
+const uint LANES = 256u;
+#include "reduce.glsl"
 
 void main()
 {

@@ -1,5 +1,6 @@
 #version 450
-// y[n] = or += w[n][k] x + bias. A group makes 4 rows: 16 invocations each, of which every one takes 8 values at a time.
+// y[n] = or += w[n][k] x + bias. A group makes 4 rows. The baseline: 16 invocations a row, of which every one takes 8 values at a time. With SUBGROUP
+// all 64 take part in each row, so that x is read once for four.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 layout(local_size_x = 64) in;
@@ -9,6 +10,40 @@ layout(std430, set = 0, binding = 1) readonly buffer X { float x[]; };
 layout(std430, set = 0, binding = 2) readonly buffer Bias { float bias[]; };
 layout(std430, set = 0, binding = 3) buffer Y { float y[]; };
 
+void finish(uint row, float v)
+{
+    if (row >= p.n) return;
+    const uint to = p.at[3] + row;
+    if (p.has_bias != 0u) v += bias[p.at[2] + row];
+    y[to] = p.add != 0u ? y[to] + v : v;
+}
+
+#ifdef SUBGROUP
+#extension GL_KHR_shader_subgroup_arithmetic : require
+shared vec4 part[64]; // of each subgroup
+
+void main()
+{
+    const uint row0 = GROUP * 4u;
+    vec4 sum = vec4(0.0);
+    for (uint k = LANE * 8u; k < p.k; k += 64u * 8u) {
+        const uint i = p.at[1] + k;
+        const vec4 lo = vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u]), hi = vec4(x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
+        for (uint r = 0u; r < 4u; r++) {
+            if (row0 + r >= p.n) break;
+            const Eight v = weights((row0 + r) * p.stride, k);
+            sum[r] += dot(v.lo, lo) + dot(v.hi, hi);
+        }
+    }
+    sum = subgroupAdd(sum);
+    if (subgroupElect()) part[gl_SubgroupID] = sum;
+    barrier();
+    if (LANE >= 4u) return;
+    float v = 0.0;
+    for (uint i = 0u; i < gl_NumSubgroups; i++) v += part[i][LANE];
+    finish(row0 + LANE, v);
+}
+#else
 const uint LANES = 16u;
 shared float part[64];
 
@@ -28,10 +63,6 @@ void main()
         if (lane < s) part[LANE] += part[LANE + s];
         barrier();
     }
-    if (lane == 0u && row < p.n) {
-        const uint to = p.at[3] + row;
-        float v = part[LANE];
-        if (p.has_bias != 0u) v += bias[p.at[2] + row];
-        y[to] = p.add != 0u ? y[to] + v : v;
-    }
+    if (lane == 0u) finish(row, part[LANE]);
 }
+#endif

@@ -8,19 +8,14 @@ layout(std430, set = 0, binding = 0) readonly buffer X { float x[]; };
 layout(std430, set = 0, binding = 1) readonly buffer Norm { float norm[]; };
 layout(std430, set = 0, binding = 2) writeonly buffer Y { float y[]; };
 
-shared float part[128];
+const uint LANES = 128u;
+#include "reduce.glsl"
 
 void main()
 {
     const uint row = GROUP / p.heads, head = GROUP % p.heads, from = p.at[0] + row * p.ldx + head * p.d, to = p.at[2] + row * p.ldy + head * p.d;
     float sum = 0.0;
     for (uint c = LANE; c < p.d; c += 128u) sum += x[from + c] * x[from + c];
-    part[LANE] = sum;
-    barrier();
-    for (uint s = 64u; s > 0u; s >>= 1) {
-        if (LANE < s) part[LANE] += part[LANE + s];
-        barrier();
-    }
-    const float factor = 1.0 / sqrt(part[0] / float(p.d) + p.eps);
+    const float factor = 1.0 / sqrt(reduce(sum, false) / float(p.d) + p.eps);
     for (uint c = LANE; c < p.d; c += 128u) y[to + c] = x[from + c] * factor * norm[p.at[1] + c];
 }

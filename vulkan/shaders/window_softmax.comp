@@ -10,19 +10,8 @@ layout(std430, set = 0, binding = 0) readonly buffer Logits { float logits[]; };
 layout(std430, set = 0, binding = 1) readonly buffer Keys { uint keys[]; };
 layout(std430, set = 0, binding = 2) writeonly buffer Stats { float stats[]; };
 
-shared float tree[256];
-
-float reduce(float x, bool largest)
-{
-    barrier();
-    tree[LANE] = x;
-    barrier();
-    for (uint s = 128u; s > 0u; s >>= 1) {
-        if (LANE < s) tree[LANE] = largest ? max(tree[LANE], tree[LANE + s]) : tree[LANE] + tree[LANE + s];
-        barrier();
-    }
-    return tree[0];
-}
+const uint LANES = 256u;
+#include "reduce.glsl"
 
 void main()
 {
