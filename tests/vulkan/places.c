@@ -18,6 +18,7 @@ static fkv_status open_on(fkv_engine **e, const char *device, const char *layers
     struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
     char path[64];
     p.exact = true;
+    p.isa = "reference"; /* other levels may round what attention multiplies */
     p.device = device;
     p.gpu_layers = layers;
     p.session = session;
@@ -96,6 +97,39 @@ static void test_some_layers_on_the_cpu(void **state)
         fkv_engine_close(e);
     }
     fkv_engine_close(cpu);
+}
+
+/* -ctk and -ctv: each type of the cache, its prefill's work type with it. Entries round alike but at the border of a step. */
+static void test_cache_types(void **state)
+{
+    (void)state;
+    static const struct {
+        enum fkv_kv_type k, v;
+        double share;
+    } cases[] = {{FKV_KV_F32, FKV_KV_F32, 1e-4}, {FKV_KV_F16, FKV_KV_F16, 1e-3}, {FKV_KV_F16, FKV_KV_BF16, 4e-3}, {FKV_KV_BF16, FKV_KV_F16, 4e-3},
+                 {FKV_KV_Q8_0, FKV_KV_Q8_0, 1e-2}};
+    fkv_engine *e[2] = {engine_on("cpu", NULL, NULL), engine_on("vulkan", "all", NULL)};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fkv_session_params p = small_session();
+        fkv_session *s[2];
+        p.kv.policy = "full";
+        p.k_type = cases[i].k;
+        p.v_type = cases[i].v;
+        float top = 0, most = 0;
+        for (int k = 0; k < 2; k++) {
+            s[k] = tiny_session(e[k], &p);
+            sync_or_fail(s[k], ids, N);
+            append_or_fail(s[k], ids[N]);
+        }
+        const float *want = fkv_session_logits(s[0]), *got = fkv_session_logits(s[1]);
+        for (int j = 0; j < TINY_VOCAB; j++) {
+            top = fmaxf(top, fabsf(want[j]));
+            most = fmaxf(most, fabsf(want[j] - got[j]));
+        }
+        if (!((double)most <= cases[i].share * (double)top)) fail_msg("case %zu: logits differ by %g of %g", i, (double)most, (double)top);
+        for (int k = 0; k < 2; k++) fkv_session_close(s[k]);
+    }
+    for (int k = 0; k < 2; k++) fkv_engine_close(e[k]);
 }
 
 static void test_layers_that_make_no_sense(void **state)
@@ -266,7 +300,7 @@ int main(void)
     }
     tiny_model_prompt(5, ids, N + N_DECODED);
     const struct CMUnitTest tests[] = {
-        TEST(test_some_layers_on_the_cpu), TEST(test_layers_that_make_no_sense), TEST(test_little_memory), TEST(test_memory_that_runs_out),
+        TEST(test_some_layers_on_the_cpu), TEST(test_cache_types), TEST(test_layers_that_make_no_sense), TEST(test_little_memory), TEST(test_memory_that_runs_out),
         TEST(test_auto), TEST(test_device_that_lacks_something), TEST(test_device_lost_at_once), TEST(test_device_lost_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
