@@ -129,6 +129,7 @@ static void learn_rate(struct vk_context *c)
 void vk_finish(struct vk_context *c)
 {
     struct vk_commands *m = c->commands;
+    if (c->dry) m->uploaded = 0;
     if (!vk_ok(c) || m->n_used == 0) return;
     submit(c, m->fence);
     if (!vk_ok(c) || !vk_check(c, c->vk.vkWaitForFences(c->device, 1, &m->fence, VK_TRUE, UINT64_MAX), "waiting")) return;
@@ -247,10 +248,29 @@ static VkDescriptorSet bind(struct vk_context *c, const struct vk_call *call, st
     return set;
 }
 
-void vk_dispatch(struct vk_context *c, const struct vk_call *call)
+static double bound_bytes(const struct vk_call *call)
+{
+    double bytes = 0;
+    for (int i = 0; i < VK_MAX_BINDINGS; i++) bytes += (double)call->bind[i].bytes;
+    return bytes;
+}
+
+static void count(struct vk_context *c, const struct vk_call *call, double bytes)
+{
+    struct vk_count *n = &c->count[call->shader];
+    n->dispatches++;
+    n->work += call->work;
+    n->bytes += bytes;
+}
+
+void vk_dispatch(struct vk_context *c, const struct vk_call *call) { vk_dispatch_some(c, call, bound_bytes(call)); }
+
+void vk_dispatch_some(struct vk_context *c, const struct vk_call *call, double bytes)
 {
     struct vk_commands *m = c->commands;
     if (!vk_ok(c) || call->groups == 0) return;
+    count(c, call, bytes);
+    if (c->dry) return;
     struct {
         struct head head;
         uint8_t own[VK_PUSH_BYTES - sizeof(struct head)];
@@ -277,7 +297,7 @@ void vk_dispatch(struct vk_context *c, const struct vk_call *call)
 
 void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCopy *regions, uint32_t n)
 {
-    const VkCommandBuffer b = recording(c);
+    const VkCommandBuffer b = c->dry ? VK_NULL_HANDLE : recording(c);
     if (b && n) c->vk.vkCmdCopyBuffer(b, from, to, n, regions);
 }
 
@@ -291,7 +311,8 @@ bool vk_download(struct vk_context *c, struct vk_slice s, void *to)
 {
     const struct vk_host_buffer *from = &c->commands->download;
     const VkMemoryBarrier to_host = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT, .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
-    for (uint64_t done = 0; done < s.bytes; done += from->bytes) {
+    if (c->dry) memset(to, 0, s.bytes);
+    for (uint64_t done = 0; done < s.bytes && !c->dry; done += from->bytes) {
         const uint64_t n = s.bytes - done < from->bytes ? s.bytes - done : from->bytes;
         vk_barrier(c);
         vk_copy(c, s.buffer, from->buffer, &(VkBufferCopy){s.offset + done, 0, n}, 1);

@@ -38,6 +38,8 @@ void vk_leave(struct vk_context *c);
 /* A copy of the host's data for the dispatches of this operation. */
 struct vk_slice vk_upload(struct vk_context *c, const void *data, uint64_t bytes);
 void vk_dispatch(struct vk_context *c, const struct vk_call *call);
+/* The same, of which the bindings are more than it touches: bytes it reads and writes, for the count. */
+void vk_dispatch_some(struct vk_context *c, const struct vk_call *call, double bytes);
 /* What follows waits for what came before. */
 void vk_barrier(struct vk_context *c);
 void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCopy *regions, uint32_t n);

@@ -24,6 +24,13 @@ enum {
     VK_ALIGNMENT = 256,         /* of every piece of memory: no device asks for more */
 };
 
+/* What the dispatches of one shader were: operations as struct vk_call has them, and the bytes they touch, each once. */
+struct vk_count {
+    uint64_t dispatches;
+    double work, bytes;
+};
+enum { VK_MAX_COUNTS = 32 };
+
 struct vk_memory;
 struct vk_commands;
 struct vk_pipelines;
@@ -47,6 +54,8 @@ struct vk_context {
     double fixed_budget;        /* work of one submission, or 0: by measurement */
     bool subgroup;              /* shaders reduce by subgroup arithmetic */
     bool closing;
+    bool dry;                   /* a bench counts only: nothing is dispatched or copied, what the host reads is zeros */
+    struct vk_count count[VK_MAX_COUNTS]; /* by enum vk_shader */
     bool own_buffers;           /* each piece of memory is a buffer: the GPU-assisted layer finds what goes past a buffer's end only */
 
     struct vk_memory *memory;

@@ -11,6 +11,7 @@ enum vk_shader {
     VK_N_SHADERS
 };
 
+_Static_assert((int)VK_N_SHADERS <= (int)VK_MAX_COUNTS, "a count for each shader");
 enum { VK_MAX_CONSTANTS = 3 };
 
 bool vk_pipelines_create(struct vk_context *c);

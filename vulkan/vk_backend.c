@@ -204,7 +204,7 @@ fkv_status fkv_vulkan_backend_create(struct fkv_backend **backend, const char *d
     if (!b) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the Vulkan back end");
     b->base.ops = &vk_ops;
     b->base.exact = exact;
-    b->base.work_type = exact ? FKV_ELEM_F32 : FKV_ELEM_F16;
+    b->base.work_type = exact ? FKV_ELEM_F32 : FKV_ELEM_F16; /* shaders multiply floats: of two types as large, the finer one, for K and V */
     b->max_cols = max_cols;
     fkv_status status = fkv_team_create(&b->base.team, 1, e); /* one thread records */
     if (status == FKV_OK) status = vk_context_open(&b->c, device, e);

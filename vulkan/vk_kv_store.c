@@ -156,9 +156,10 @@ static void copy_heads(struct fkv_kv_store *to, const struct source *from, int w
               s ? vk_entry_words(s->type[which], s->d) : (uint32_t)from->ld, s ? vk_head_words(s, which) : (uint32_t)to->d,
               vk_entry_words(to->type[which], to->d), vk_head_words(to, which)};
     const uint64_t invocations = (uint64_t)heads * (uint64_t)n * chunks;
-    vk_dispatch(c, &(struct vk_call){VK_SHADER_kv_copy, {from_type, (uint32_t)to->type[which]},
+    vk_dispatch_some(c, &(struct vk_call){VK_SHADER_kv_copy, {from_type, (uint32_t)to->type[which]},
                                      {source_heads(c, from, which, to->d, head, heads, n), vk_kv_heads(to, which, head, heads), lists}, &push, sizeof push,
-                                     (invocations + 63) / 64, (double)invocations * 32});
+                                     (invocations + 63) / 64, (double)invocations * 32},
+                     (double)heads * n * 4 * (push.to_entry + (s ? push.from_entry : (uint32_t)to->d)));
 }
 
 /* Appends entries first[h] + (rows[h][i] or i), i < n, of the source to every head. In an operation that has room for the lists. */

@@ -120,8 +120,9 @@ void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *
                 uint32_t n, cols, stride, row0, rows;
             } push = {(uint32_t)here, (uint32_t)cols, d->stride, (uint32_t)row, (uint32_t)(table->rows - row < d->part_rows ? table->rows - row : d->part_rows)};
             const struct vk_slice to = vk_floats(c, x + (size_t)i * cols, (size_t)here * cols);
-            vk_dispatch(c, &(struct vk_call){VK_SHADER_embed, {d->type}, {d->part[part], from(list, (size_t)i), to}, &push, sizeof push,
-                                             up_to((uint64_t)here * cols / 8, 64), (double)here * (double)cols});
+            vk_dispatch_some(c, &(struct vk_call){VK_SHADER_embed, {d->type}, {d->part[part], from(list, (size_t)i), to}, &push, sizeof push,
+                                             up_to((uint64_t)here * cols / 8, 64), (double)here * (double)cols},
+                                 (double)here * ((double)d->stride + 4.0 * (double)cols));
         }
     vk_leave(c);
 }
@@ -147,8 +148,8 @@ void vk_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld
     const struct {
         uint32_t n, heads, ld, d, n_rot, pairs;
     } push = {(uint32_t)n, (uint32_t)heads, (uint32_t)ld, (uint32_t)rope->d, (uint32_t)rope->n_rot, rope->pairs};
-    vk_dispatch(c, &(struct vk_call){VK_SHADER_rope, {0}, {vk_floats(c, x, extent(n, ld, (size_t)heads * (size_t)rope->d)), table, list}, &push, sizeof push,
-                                     up_to(pairs, 64), (double)pairs});
+    vk_dispatch_some(c, &(struct vk_call){VK_SHADER_rope, {0}, {vk_floats(c, x, extent(n, ld, (size_t)heads * (size_t)rope->d)), table, list}, &push, sizeof push,
+                                     up_to(pairs, 64), (double)pairs}, 24.0 * (double)pairs); /* a pair is read, turned by two angles, written */
     vk_leave(c);
 }
 

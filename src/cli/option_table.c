@@ -84,7 +84,7 @@ const struct option cli_options[] = {
     {PLAN, GROUP_RETENTION, "--kv-pool-kernel", "N", "7", OPTION_INT, AT(session.kv.pool_kernel), "tokens pooled, an odd number",
      FROM("an odd number of tokens", 1)},
     {PLAN, GROUP_RETENTION, "-ctk, --cache-type-k", "TYPE", "auto", OPTION_CHOICE, AT(session.k_type),
-     "type of cached keys: auto (bf16 where the CPU multiplies it, else f16), f32, f16, bf16, q8_0", WORDS(kv_types)},
+     "type of cached keys: auto (bf16 where the CPU multiplies it, else f16; f16 on a GPU), f32, f16, bf16, q8_0", WORDS(kv_types)},
     {PLAN, GROUP_RETENTION, "-ctv, --cache-type-v", "TYPE", "auto", OPTION_CHOICE, AT(session.v_type), "type of cached values, likewise",
      WORDS(kv_types)},
 
