@@ -25,7 +25,6 @@ struct x_block16 { /* the same in 16 bits */
 
 static inline int x8_groups(int m) { return (m + X_ROWS - 1) / X_ROWS; }
 static inline size_t x8_first_plane_bytes(int m, int k) { return ((size_t)x8_groups(m) * (size_t)(k / 32) * sizeof(struct x_block8) + 63) & ~(size_t)63; }
-static inline const struct x_block8 *x8_plane8(const void *packed) { return packed; }
 static inline const struct x_block16 *x8_plane16(const void *packed, int m, int k)
 {
     return (const struct x_block16 *)((const char *)packed + x8_first_plane_bytes(m, k));
@@ -34,24 +33,5 @@ static inline const struct x_block16 *x8_plane16(const void *packed, int m, int 
 /* x16, for a product with half-precision weights: the floats as they are, rows apart by other than a power of two so that
    a tile's rows do not share cache sets. */
 static inline size_t x16_stride(int k) { return (size_t)k + 16; }
-
-/* v8, one vector for decode. The arrays of floats are padded with zeros to whole vectors of 8. */
-struct v8 {
-    int8_t *q;         /* [k]: v = scale q */
-    float *scale;      /* [k / 32] */
-    float *scaled_sum; /* [k / 32] scale * sum of q over the block */
-    float *sum_16;     /* [k / 16] the same over 16 values */
-};
-
-static inline int v8_padded_blocks(int k) { return (k / 32 + 7) & ~7; }
-
-static inline struct v8 v8_view(const void *packed, int k)
-{
-    struct v8 v = {.q = (int8_t *)packed};
-    v.scale = (float *)(v.q + k);
-    v.scaled_sum = v.scale + v8_padded_blocks(k);
-    v.sum_16 = v.scaled_sum + v8_padded_blocks(k);
-    return v;
-}
 
 #endif

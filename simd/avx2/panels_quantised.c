@@ -7,76 +7,19 @@
    So the sum starts at -zero point times the sum of x, which lies ready in the packed X, and is widened once per block.
    8-bit weights take int16 panels and vpmaddwd: half the rate, and 16-bit X for nothing.
 
-   Register plan: tile of 2 x 8 weight rows x 4 rows of X: 8 sums, 2 W, 1 X, products. The float sums stay in L1. A panel is
-   unpacked by chunks that fit L1 (32 x 512 bytes) and used by all rows of X. Weight rows past n repeat the last one. */
+   Register plan: tile of 2 x 8 weight rows x 4 rows of X: 8 sums, 2 W, 1 X, products. The float sums stay in L1. */
 #include "simd/avx2/activations.h"
-#include "simd/avx2/weights.h"
+#include "simd/avx2/panel.inc"
 
-enum { CHUNK_BYTES = 512, CHUNK_BLOCKS = CHUNK_BYTES / 32, HALF = FKV_PANEL_ROWS / 2, GROUPS = FKV_BLOCK_ROWS / X_ROWS };
-
-/* What lies in the scratch memory. A half is 16 weight rows. */
-struct panel_scratch {
-    uint8_t w[2][CHUNK_BYTES / 4][HALF][4];   /* half, step of 4 k, weight row; int16: step of 2 k, [2] */
-    float scale[2][2 * CHUNK_BLOCKS][HALF];   /* per block of 32, or of 16 for Q6_K */
-    float offset[2][CHUNK_BLOCKS][HALF];      /* what multiplies the sum of x */
-    float sums[GROUPS][2][X_ROWS][HALF];
-};
-_Static_assert(sizeof(struct panel_scratch) <= FKV_PANEL_SCRATCH, "panel scratch");
-
-/* ---- unpacking: 8 weight rows at a time --------------------------------------------------------------------------- */
-
-typedef __m256i values_fn(const uint8_t *block);
-typedef __m256i values_k_fn(const uint8_t *block, int j);
-
-struct eight_rows {
-    const uint8_t *row[8];
-    int half, column; /* where they go: columns `column` .. + 7 of a half */
-};
-
-INLINE struct eight_rows eight_rows(const struct fkv_panel *p, int first, size_t offset)
-{
-    struct eight_rows e = {.half = first / HALF, .column = first % HALF};
-    for (int i = 0; i < 8; i++) e.row[i] = (const uint8_t *)p->w + (size_t)(first + i < p->n ? first + i : p->n - 1) * p->w_stride + offset;
-    return e;
-}
-
-/* Rows of 8 steps to 8 steps of the half's rows. */
-INLINE void store_steps(struct panel_scratch *s, const struct eight_rows *e, int step, __m256i v[8])
-{
-    transpose_8x8(v);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) _mm256_store_si256((__m256i *)s->w[e->half][step + i][e->column], v[i]);
-}
-
-INLINE __m256 eight_halves(const struct eight_rows *e, size_t offset)
-{
-    int16_t h[8];
-    for (int i = 0; i < 8; i++) memcpy(&h[i], e->row[i] + offset, sizeof h[i]);
-    return _mm256_cvtph_ps(_mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]));
-}
-
-INLINE int padded_rows(const struct fkv_panel *p) { return p->n > HALF ? 2 * HALF : HALF; }
-
-/* Blocks of 32 with one scale d first; with has_minimum, m after it. */
-INLINE void unpack_32(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s, size_t block_bytes, values_fn *values, bool has_minimum)
-{
-    for (int first = 0; first < padded_rows(p); first += 8) {
-        const struct eight_rows e = eight_rows(p, first, (size_t)block0 * block_bytes);
-        for (int b = 0; b < n_blocks; b++) {
-            const size_t at = (size_t)b * block_bytes;
-            __m256i v[8];
-#pragma GCC unroll 8
-            for (int i = 0; i < 8; i++) v[i] = values(e.row[i] + at);
-            store_steps(s, &e, 8 * b, v);
-            _mm256_store_ps(s->scale[e.half][b] + e.column, eight_halves(&e, at));
-            if (has_minimum) _mm256_store_ps(s->offset[e.half][b] + e.column, eight_halves(&e, at + 2));
-        }
-    }
-}
+/* ---- unpacking ------------------------------------------------------------------------------------------------------ */
 
 static void unpack_q4_0(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s) { unpack_32(p, block0, n_blocks, s, sizeof(struct fkv_block_q4_0), values_q4_0, false); }
 static void unpack_q4_1(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s) { unpack_32(p, block0, n_blocks, s, sizeof(struct fkv_block_q4_1), values_q4_1, true); }
 static void unpack_q5_0(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s) { unpack_32(p, block0, n_blocks, s, sizeof(struct fkv_block_q5_0), values_q5_0, false); }
+
+static void unpack_q4_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s) { unpack_k(p, block0, n_blocks, s, sizeof(struct fkv_block_q4_k), values_q4_k, 0); }
+static void unpack_q5_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s) { unpack_k(p, block0, n_blocks, s, sizeof(struct fkv_block_q5_k), values_q5_k, 16); }
+static void unpack_q6_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s) { unpack_6(p, block0, n_blocks, s, values_q6_k); }
 
 /* To int16: a block takes 16 steps of 2 k. */
 static void unpack_q8_0(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)
@@ -93,63 +36,6 @@ static void unpack_q8_0(const struct fkv_panel *p, int block0, int n_blocks, str
                 store_steps(s, &e, 16 * b + 8 * h, v);
             }
             _mm256_store_ps(s->scale[e.half][b] + e.column, eight_halves(&e, at));
-        }
-    }
-}
-
-/* Blocks of 8 x 32 with minima: w = scale q - minimum. zero: what the dot takes off q, the offset gives it back. */
-INLINE void unpack_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s, size_t block_bytes, values_k_fn *values, float zero)
-{
-    for (int first = 0; first < padded_rows(p); first += 8) {
-        const struct eight_rows e = eight_rows(p, first, (size_t)(block0 / 8) * block_bytes);
-        for (int b = 0; b < n_blocks; b += 8) {
-            const size_t at = (size_t)(b / 8) * block_bytes;
-            __m256 scale[8], minimum[8];
-            for (int i = 0; i < 8; i++) scales_q4_k(e.row[i] + at, &scale[i], &minimum[i]);
-            transpose_8x8_f32(scale);
-            transpose_8x8_f32(minimum);
-            for (int j = 0; j < 8; j++) {
-                _mm256_store_ps(s->scale[e.half][b + j] + e.column, scale[j]);
-                _mm256_store_ps(s->offset[e.half][b + j] + e.column, _mm256_fmsub_ps(scale[j], _mm256_set1_ps(zero), minimum[j]));
-            }
-#pragma GCC unroll 8
-            for (int j = 0; j < 8; j++) {
-                __m256i v[8];
-#pragma GCC unroll 8
-                for (int i = 0; i < 8; i++) v[i] = values(e.row[i] + at, j);
-                store_steps(s, &e, 8 * (b + j), v);
-            }
-        }
-    }
-}
-
-static void unpack_q4_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s) { unpack_k(p, block0, n_blocks, s, sizeof(struct fkv_block_q4_k), values_q4_k, 0); }
-static void unpack_q5_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s) { unpack_k(p, block0, n_blocks, s, sizeof(struct fkv_block_q5_k), values_q5_k, 16); }
-
-static void unpack_q6_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)
-{
-    for (int first = 0; first < padded_rows(p); first += 8) {
-        const struct eight_rows e = eight_rows(p, first, (size_t)(block0 / 8) * sizeof(struct fkv_block_q6_k));
-        for (int b = 0; b < n_blocks; b += 8) {
-            const size_t at = (size_t)(b / 8) * sizeof(struct fkv_block_q6_k);
-            __m256 scale[2][8];
-            for (int i = 0; i < 8; i++) {
-                __m256 both[2];
-                scales_q6_k(e.row[i] + at, both);
-                scale[0][i] = both[0];
-                scale[1][i] = both[1];
-            }
-            for (int h = 0; h < 2; h++) {
-                transpose_8x8_f32(scale[h]);
-                for (int j = 0; j < 8; j++) _mm256_store_ps(s->scale[e.half][2 * b + 8 * h + j] + e.column, scale[h][j]);
-            }
-#pragma GCC unroll 8
-            for (int j = 0; j < 8; j++) {
-                __m256i v[8];
-#pragma GCC unroll 8
-                for (int i = 0; i < 8; i++) v[i] = values_q6_k(e.row[i] + at, j);
-                store_steps(s, &e, 8 * (b + j), v);
-            }
         }
     }
 }
@@ -257,55 +143,7 @@ static void tile_int16(const struct panel_scratch *s, int half, const void *x_bl
     }
 }
 
-/* ---- one panel ------------------------------------------------------------------------------------------------------ */
-
-struct plane {
-    const char *x;      /* packed X, by group of 4 rows and block */
-    size_t block_bytes;
-    int chunk_blocks;   /* blocks of 32 k per chunk */
-};
-
-struct format {
-    void (*unpack)(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s);
-    void (*tile)(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums);
-    size_t bytes, values; /* of a stored block */
-};
-
-/* The next panel's lines of one chunk come in while this one's is multiplied: part `i` of `parts`, one weight row after the other. */
-INLINE void prefetch_part(const struct fkv_panel *p, size_t offset, size_t bytes, int i, int parts)
-{
-    if (!p->prefetch) return;
-    const int lines = p->n * (int)((bytes + 63) / 64);
-    for (int line = lines * i / parts; line < lines * (i + 1) / parts; line++)
-        _mm_prefetch((const char *)p->prefetch + (size_t)(line % p->n) * p->w_stride + offset + (size_t)(line / p->n) * 64, _MM_HINT_T1);
-}
-
-static void store_rows(const struct fkv_panel *p, const struct panel_scratch *s)
-{
-    for (int row = 0; row < p->m; row++) {
-        float *y = p->y + (size_t)row * p->ldy;
-        const int first = p->n < HALF ? p->n : HALF;
-        memcpy(y, s->sums[row / X_ROWS][0][row % X_ROWS], (size_t)first * 4);
-        memcpy(y + first, s->sums[row / X_ROWS][1][row % X_ROWS], (size_t)(p->n - first) * 4);
-    }
-}
-
-static void run_panel(const struct fkv_panel *p, const struct format *f, const struct plane *plane)
-{
-    struct panel_scratch *s = p->scratch;
-    const int groups = x8_groups(p->m), blocks = p->k / 32, halves = p->n > HALF ? 2 : 1;
-    memset(s->sums, 0, (size_t)groups * sizeof s->sums[0]);
-    for (int b = 0; b < blocks; b += plane->chunk_blocks) {
-        const int n_blocks = blocks - b < plane->chunk_blocks ? blocks - b : plane->chunk_blocks;
-        f->unpack(p, b, n_blocks, s);
-        for (int g = 0; g < groups; g++) {
-            const void *x = plane->x + ((size_t)g * (size_t)blocks + (size_t)b) * plane->block_bytes;
-            prefetch_part(p, 32 * (size_t)b / f->values * f->bytes, 32 * (size_t)n_blocks / f->values * f->bytes, g, groups);
-            for (int half = 0; half < halves; half++) f->tile(s, half, x, n_blocks, s->sums[g][half][0]);
-        }
-    }
-    store_rows(p, s);
-}
+/* ---- the panels ----------------------------------------------------------------------------------------------------- */
 
 static void run_panel8(const struct fkv_panel *p, const struct format *f)
 {
