@@ -1,8 +1,9 @@
-/* Every slot of every level this machine has, through the table.
+/* Every slot of every level this machine has, and of the twins of those it lacks (twins.h), through the table.
    `test_kernels PATTERN [SEED]` runs those whose name matches, `avx2/panel_*`, on other random numbers. */
 #include <stdlib.h>
 
 #include "kernels/support.h"
+#include "kernels/twins.h"
 
 static const struct slot {
     const char *name;
@@ -12,12 +13,12 @@ static const struct slot {
 #include "simd/kernels.def"
 #undef KERNEL
 };
-enum { N_SLOTS = sizeof slots / sizeof *slots, MOST_LEVELS = 16 };
+enum { N_SLOTS = sizeof slots / sizeof *slots, MOST_TABLES = 16 };
 
 struct run {
     char name[64];
     const struct slot *slot;
-    int level;
+    const struct fkv_kernels *table;
     uint64_t seed;
 };
 
@@ -26,7 +27,7 @@ static void check_slot(void **state)
     const struct run *r = *state;
     guarded_forget();
     random_restart(r->seed);
-    r->slot->check(fkv_simd_kernels(r->level), fkv_simd_kernels(fkv_simd_find_level("reference")));
+    r->slot->check(r->table, fkv_simd_kernels(fkv_simd_find_level("reference")));
     guarded_release();
 }
 
@@ -51,24 +52,38 @@ static void check_tables(void **state)
     assert_int_equal(fkv_simd_find_level("no such level"), -1);
 }
 
+/* The tables to check; those a twin fills lie in `twins`. */
+static int find_tables(const struct fkv_kernels *tables[MOST_TABLES], struct fkv_kernels twins[MOST_TABLES])
+{
+    int n = 0;
+    for (int level = 0; level < fkv_simd_n_levels(); level++) {
+        if (fkv_simd_level_available(level)) tables[n++] = fkv_simd_kernels(level);
+        else printf("%s: this machine does not have it\n", fkv_simd_level_name(level));
+    }
+    for (int i = 0; i < fkv_n_twins; i++) {
+        const struct twin *t = &fkv_twins[i];
+        if (t->has()) {
+            twins[i] = *fkv_simd_kernels(fkv_simd_find_level(t->base));
+            t->fill(&twins[i]);
+            twins[i].isa = t->name;
+            tables[n++] = &twins[i];
+        } else printf("%s: this machine does not have what it needs\n", t->name);
+    }
+    return n;
+}
+
 int main(int argc, char **argv)
 {
-    static struct run runs[MOST_LEVELS * N_SLOTS];
-    static struct CMUnitTest tests[MOST_LEVELS * N_SLOTS + 1]; /* cmocka passes over those without a function */
-    int n = 0;
-    for (int level = 0; level < fkv_simd_n_levels() && level < MOST_LEVELS; level++) {
-        if (!fkv_simd_level_available(level)) {
-            printf("%s: this machine does not have it\n", fkv_simd_level_name(level));
-            continue;
-        }
-        for (int s = 0; s < N_SLOTS; s++, n++) {
-            struct run *r = &runs[n];
-            snprintf(r->name, sizeof r->name, "%s/%s", fkv_simd_level_name(level), slots[s].name);
-            r->slot = &slots[s];
-            r->level = level;
-            r->seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
-            tests[n] = (struct CMUnitTest){.name = r->name, .test_func = check_slot, .initial_state = r};
-        }
+    static struct fkv_kernels twins[MOST_TABLES];
+    static struct run runs[MOST_TABLES * N_SLOTS];
+    static struct CMUnitTest tests[MOST_TABLES * N_SLOTS + 1]; /* cmocka passes over those without a function */
+    const struct fkv_kernels *tables[MOST_TABLES];
+    const int n = find_tables(tables, twins) * N_SLOTS;
+    for (int i = 0; i < n; i++) {
+        struct run *r = &runs[i];
+        *r = (struct run){.slot = &slots[i % N_SLOTS], .table = tables[i / N_SLOTS], .seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0};
+        snprintf(r->name, sizeof r->name, "%s/%s", r->table->isa, r->slot->name);
+        tests[i] = (struct CMUnitTest){.name = r->name, .test_func = check_slot, .initial_state = r};
     }
     tests[n] = (struct CMUnitTest)cmocka_unit_test(check_tables);
     if (argc > 1) cmocka_set_test_filter(argv[1]);
