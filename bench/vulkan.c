@@ -128,7 +128,7 @@ static void product_region(void *arg, int thread)
     const struct product *t = arg;
     double stage_s[FKV_N_STAGES] = {0};
     struct fkv_run r = {t->b, thread, stage_s};
-    t->b->ops->product(&r, &(struct fkv_input){t->x, COLS, t->n, NULL, 0}, &(struct fkv_output){&t->w, NULL, t->y, ROWS, false}, 1);
+    t->b->ops->product(&r, &(struct fkv_input){t->x, COLS, t->n, NULL, 0}, &(struct fkv_output){&t->w, NULL, t->y, ROWS, false, false}, 1);
 }
 
 /* GFLOP/s of n rows times a Q8_0 matrix. */
@@ -161,7 +161,7 @@ static void print_products(struct fkv_backend *gpu)
     struct fkv_error e;
     for (size_t i = 0; i < sizeof weight; i++) weight[i] = (uint8_t)(i % 34 == 0 ? 0 : i % 34 == 1 ? 0x1c : i * 37);
     for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (float)(i % 251) / 251 - 0.5f;
-    if (fkv_cpu_backend_create(&cpu, 0, "reference", false, COLS, &e) != FKV_OK) fail(e.text);
+    if (fkv_cpu_backend_create(&cpu, 0, "reference", false, false, COLS, &e) != FKV_OK) fail(e.text);
     printf("\n| Q8_0 %d x %d, GFLOP/s | device | CPU, plain C, %d threads | share |\n|---|---:|---:|---:|\n", ROWS, COLS, fkv_team_size(cpu->team));
     for (int n = 1; n <= 128; n *= 128) {
         const double g = product_rate(gpu, weight, x, n), c = product_rate(cpu, weight, x, n);

@@ -1,8 +1,8 @@
 /* The engine against an independent program's results on real models: tests/golden/logits.jsonl and fastkv.jsonl. Tolerances and where they come
    from: tests/golden/README.md.
 
-   test_golden logits|fastkv MODEL exact|rounded [LEVEL]: exact is the fp32 check path, rounded the path that people use, on the ISA level given
-   or the best there is. Skips (77) when the model file or the level is missing.
+   test_golden logits|fastkv MODEL exact|precise|rounded [LEVEL]: exact is the fp32 check path, rounded the path that people use, precise the same with
+   option --precise, on the ISA level given or the best there is. Skips (77) when the model file or the level is missing.
    FKV_TEST_DEVICE: a device other than the CPU. FKV_TEST_FEW: only the chat prompt's logits, or the first FastKV case. */
 #define _GNU_SOURCE
 #include <jansson.h>
@@ -18,7 +18,7 @@
 #include "fastkv.h"
 #include "support/model_path.h"
 
-static const char *model_name, *level;
+static const char *model_name, *arithmetic, *level;
 static bool exact, few;
 static fkv_engine *engine;
 
@@ -152,7 +152,7 @@ static void logits_row(const json_t *row)
     const struct distance d = distance_of(row, fkv_session_logits(s));
     const size_t same = greedy_same(row, s, &margin);
     printf("%s %s %s %s: max %.2g, rms %.2g, KLD >= %.2g (allowed %.2g), greedy %zu equal, then margin %.2g\n", model_name,
-           json_string_value(json_object_get(row, "name")), exact ? "exact" : "rounded", fkv_engine_info(engine)->isa, d.max_abs, d.rms, d.kld, allowed_kld(row), same,
+           json_string_value(json_object_get(row, "name")), arithmetic, fkv_engine_info(engine)->isa, d.max_abs, d.rms, d.kld, allowed_kld(row), same,
            margin);
     if (exact) {
         assert_true(d.max_abs <= 1e-3 && d.logsumexp <= 1e-3);
@@ -287,7 +287,7 @@ static void fastkv_case(const json_t *row)
     const struct fkv_kv_params kv = case_policy(row);
     const int n_layer = fkv_engine_info(engine)->n_layer;
     bool equal;
-    printf("%s %s %s, rates %g and %g, sinks %d\n", model_name, json_string_value(json_object_get(row, "name")), exact ? "exact" : "rounded", kv.tsp_rate, kv.kv_retain,
+    printf("%s %s %s, rates %g and %g, sinks %d\n", model_name, json_string_value(json_object_get(row, "name")), arithmetic, kv.tsp_rate, kv.kv_retain,
            kv.sinks);
     fkv_session *s = open_session(&kv);
     const int alive = check_propagated(row, s, &equal);
@@ -313,7 +313,7 @@ static void fastkv_prompt(const json_t *row)
     const struct distance d = distance_of(full, fkv_session_logits(s));
     const size_t same = greedy_same(full, s, &margin);
     printf("%s %s %s, %zu tokens, full attention: max %.2g, KLD >= %.2g, greedy %zu equal, then margin %.2g\n", model_name,
-           json_string_value(json_object_get(row, "name")), exact ? "exact" : "rounded", n_ids, d.max_abs, d.kld, same, margin);
+           json_string_value(json_object_get(row, "name")), arithmetic, n_ids, d.max_abs, d.kld, same, margin);
     if (exact) assert_true(d.max_abs <= 1e-3 && d.logsumexp <= 1e-3);
     assert_true(margin == INFINITY || (!exact && margin < 0.4));
     fkv_session_close(s);
@@ -355,7 +355,8 @@ int main(int argc, char **argv)
     char err[FKV_ERROR_BYTES], path[512];
     if (argc < 4) return 1;
     model_name = argv[2];
-    exact = strcmp(argv[3], "exact") == 0;
+    arithmetic = argv[3];
+    exact = strcmp(arithmetic, "exact") == 0;
     level = argc > 4 ? argv[4] : NULL;
     if (!model_path(model_name, path, sizeof path) || (level && !have_level())) {
         printf("skipped: no file of %s, or no level %s\n", model_name, level ? level : "(best)");
@@ -363,6 +364,7 @@ int main(int argc, char **argv)
     }
     struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
     p.exact = exact;
+    p.precise = strcmp(arithmetic, "precise") == 0;
     p.isa = level;
     p.device = getenv("FKV_TEST_DEVICE");
     few = getenv("FKV_TEST_FEW") != NULL;

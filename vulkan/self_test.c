@@ -46,7 +46,7 @@ static const int32_t few_rows[] = {3, 40, 41, WEIGHT_ROWS - 1};
 static void multiply(struct fkv_run *r, struct bench *b, int n)
 {
     const struct fkv_input in = {b->x, COLS, n, b->table, 1e-5f};
-    r->b->ops->product(r, &in, &(struct fkv_output){&b->w, b->table, b->y, WEIGHT_ROWS, false}, 1);
+    r->b->ops->product(r, &in, &(struct fkv_output){&b->w, b->table, b->y, WEIGHT_ROWS, false, false}, 1);
 }
 
 static void run_product(struct fkv_run *r, struct bench *b) { multiply(r, b, ROWS); }
@@ -290,7 +290,7 @@ fkv_status fkv_vulkan_self_test(const char *device, void (*report)(void *user, c
     float *data = malloc((size_t)(3 * MOST + WEIGHT_ROWS * COLS) * sizeof *data);
     fkv_status status = data ? FKV_OK : fkv_fail(&e, FKV_ERROR_MEMORY, "no memory for the self-test");
     if (status == FKV_OK) status = fkv_vulkan_backend_create(&gpu.b, device, false, COLS, &e);
-    if (status == FKV_OK) status = fkv_cpu_backend_create(&cpu.b, 1, "reference", true, COLS, &e);
+    if (status == FKV_OK) status = fkv_cpu_backend_create(&cpu.b, 1, "reference", true, false, COLS, &e);
     if (status == FKV_OK && (open_bench(&cpu) != FKV_OK || open_bench(&gpu) != FKV_OK)) status = fkv_fail(&e, FKV_ERROR_MEMORY, "no memory for the self-test's data");
     if (status == FKV_OK) status = run_checks(&cpu, &gpu, data, report, user, &e);
     close_bench(&cpu);

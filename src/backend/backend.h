@@ -42,6 +42,7 @@ struct fkv_output {
     float *y;             /* [n][ld] */
     size_t ld;
     bool add;
+    bool precise;         /* of many rows: activations are not rounded to 8 bits */
 };
 
 /* Rotary position embedding: which channels pair up, and the table of every position's angles. */
@@ -154,11 +155,12 @@ struct fkv_backend {
     const char *device;       /* what computes: "cpu", or the GPU's name */
     struct fkv_error error;   /* why `wait` failed; "" as long as it did not */
     bool exact;               /* the fp32 check path */
+    bool precise;             /* all products of many rows are: see struct fkv_output */
     int work_type;            /* enum fkv_kv_elem: what K and V are while a layer is prefilled, unless the cache's type says otherwise */
 };
 
 /* The CPU back end. isa: NULL for FASTKV_ISA or the best there is. max_cols: longest input row of any product. */
-fkv_status fkv_cpu_backend_create(struct fkv_backend **b, int n_threads, const char *isa, bool exact, int max_cols, struct fkv_error *e);
+fkv_status fkv_cpu_backend_create(struct fkv_backend **b, int n_threads, const char *isa, bool exact, bool precise, int max_cols, struct fkv_error *e);
 /* The level that isa names, FASTKV_ISA if it is NULL, the best if that is unset; an unknown or missing one is an error that lists those
    the machine has. */
 fkv_status fkv_cpu_level(int *level, const char *isa, struct fkv_error *e);

@@ -34,6 +34,8 @@ const struct option cli_options[] = {
      "layers on the GPU, from the first; the others stay on the CPU. auto: as many as its memory holds", PLAIN},
     {PLAN, GROUP_MODEL, "--exact", NULL, NULL, OPTION_FLAG, AT(engine.exact), "fp32 throughout, nothing rounded: slow, for checking",
      PLAIN},
+    {PLAN, GROUP_MODEL, "--precise", NULL, NULL, OPTION_FLAG, AT(engine.precise),
+     "multiply the prompt's activations in bf16, not rounded to 8 bits: slower", PLAIN},
 
     {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "-p, --prompt", "TEXT", NULL, OPTION_TEXT, AT(prompt),
      "the text, or the question about the document given by -f", PLAIN},

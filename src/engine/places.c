@@ -80,7 +80,7 @@ static void trial_region(void *arg, int thread)
     double stage_s[FKV_N_STAGES] = {0};
     struct fkv_run r = {t->b, thread, stage_s};
     const struct fkv_input in = {t->x, (size_t)t->w.cols, t->n, NULL, 0};
-    t->b->ops->product(&r, &in, &(struct fkv_output){&t->w, NULL, t->y, (size_t)t->w.rows, false}, 1);
+    t->b->ops->product(&r, &in, &(struct fkv_output){&t->w, NULL, t->y, (size_t)t->w.rows, false, false}, 1);
 }
 
 static double now_s(void)
@@ -137,7 +137,7 @@ static bool gpu_is_faster(fkv_engine *e)
 
 static fkv_status open_cpu(fkv_engine *e, const struct fkv_engine_params *p, int place, struct fkv_error *error)
 {
-    return fkv_cpu_backend_create(&e->place[place].b, p->n_threads, p->isa, p->exact, fkv_model_max_cols(&e->model->h), error);
+    return fkv_cpu_backend_create(&e->place[place].b, p->n_threads, p->isa, p->exact, p->precise, fkv_model_max_cols(&e->model->h), error);
 }
 
 static void drop(fkv_engine *e, int place)

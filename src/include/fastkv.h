@@ -66,13 +66,14 @@ struct fkv_engine_params {
     size_t size;         /* sizeof this structure */
     int n_threads;       /* 0: one per physical core */
     bool exact;          /* the fp32 check path: activations and K and V are never rounded; slow */
+    bool precise;        /* prompts' products in bf16 where they would be in int8; about half as fast */
     bool vocab_only;     /* load the tokenizer and the metadata, not the weights */
     const char *isa;     /* force a lower ISA level; NULL: the best there is */
     const char *device;  /* "cpu", "vulkan[:N]", "auto" (a GPU if it is the faster); NULL: "cpu" */
     const char *gpu_layers; /* layers on the GPU, the others on the CPU: a number, "all", "auto" (as many as fit beside `session`); NULL: "auto" */
     const struct fkv_session_params *session; /* what memory is left for on the GPU; NULL: the defaults */
 };
-#define FKV_ENGINE_PARAMS_INIT { sizeof(struct fkv_engine_params), 0, false, false, NULL, NULL, NULL, NULL }
+#define FKV_ENGINE_PARAMS_INIT { sizeof(struct fkv_engine_params), 0, false, false, false, NULL, NULL, NULL, NULL }
 
 struct fkv_model_info {
     const char *arch, *name;         /* general.architecture, general.name ("" when the file has none) */

@@ -137,7 +137,7 @@ static void head(struct fkv_run *r, const struct fkv_forward *f, const float *x)
 {
     const struct fkv_hparams *h = &f->model->h;
     const struct fkv_input last = {x, (size_t)h->d_model, 1, f->model->output_norm, h->norm_eps};
-    r->b->ops->product(r, &last, &(struct fkv_output){&f->model->output, NULL, f->at->made_logits, (size_t)h->n_vocab, false}, 1);
+    r->b->ops->product(r, &last, &(struct fkv_output){&f->model->output, NULL, f->at->made_logits, (size_t)h->n_vocab, false, false}, 1);
 }
 
 static void head_region(void *arg, int thread)

@@ -76,7 +76,7 @@ static void check_product(const struct fkv_quant_type *q, int n, int rows, int c
     float *got[N_SIDES];
     for (int i = 0; i < N_SIDES; i++) {
         float *sx = side_floats(i, x, nx), *sy = side_floats(i, y, ny), *sn = side_floats(i, norm, (size_t)cols), *sb = side_floats(i, bias, (size_t)rows);
-        struct product p = {{sx, ldx, n, plain ? NULL : sn, 1e-5f}, {&w.on[i], plain ? NULL : sb, sy, ldy, !plain}, gated ? &up.on[i] : NULL};
+        struct product p = {{sx, ldx, n, plain ? NULL : sn, 1e-5f}, {&w.on[i], plain ? NULL : sb, sy, ldy, !plain, false}, gated ? &up.on[i] : NULL};
         on_side(i, run_product, &p);
         got[i] = malloc(ny * sizeof *got[i]);
         side_read(i, sy, ny, got[i]);

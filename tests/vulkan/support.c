@@ -12,7 +12,7 @@ static struct fkv_backend *sides[N_SIDES];
 bool sides_open(char why[FKV_ERROR_BYTES])
 {
     struct fkv_error e = {""};
-    fkv_status status = fkv_cpu_backend_create(&sides[SIDE_CPU], 1, "reference", true, MAX_COLS, &e);
+    fkv_status status = fkv_cpu_backend_create(&sides[SIDE_CPU], 1, "reference", true, false, MAX_COLS, &e);
     if (status == FKV_OK) status = fkv_vulkan_backend_create(&sides[SIDE_CHECK], "vulkan", true, MAX_COLS, &e);
     if (status == FKV_OK) status = fkv_vulkan_backend_create(&sides[SIDE_FAST], "vulkan", false, MAX_COLS, &e);
     for (int i = 0; i < N_SIDES && status == FKV_OK; i++) status = sides[i]->ops->prepare(sides[i], MAX_ENTRIES, 8, 20);

@@ -244,7 +244,7 @@ static size_t packed_bytes(const struct cpu_backend *b)
     return (size_t)FKV_BLOCK_ROWS * (size_t)b->max_cols * sizeof(float) + b->k->x8_bytes(FKV_BLOCK_ROWS, b->max_cols) + b->k->x16_bytes(FKV_BLOCK_ROWS, b->max_cols);
 }
 
-fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, const char *isa, bool exact, int max_cols, struct fkv_error *e)
+fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, const char *isa, bool exact, bool precise, int max_cols, struct fkv_error *e)
 {
     int level;
     fkv_status status = fkv_cpu_level(&level, isa, e);
@@ -254,6 +254,7 @@ fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, c
     b->base.ops = &cpu_ops;
     b->base.device = cpu_ops.name;
     b->base.exact = exact;
+    b->base.precise = precise;
     b->max_cols = (max_cols + 255) & ~255;
     b->k = fkv_simd_kernels(level);
     b->base.isa = b->k->isa;

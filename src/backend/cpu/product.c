@@ -2,7 +2,8 @@
 
    Rows of activations are prepared once (normalised, rounded as the weights' kernels want them), each thread its share; then the
    threads take panels: 32 weight rows are unpacked once and serve all rows of the block. One row takes the stored weights as they
-   lie, which memory feeds. The fp32 check path, and types without kernels of their own, dequantise and multiply floats. */
+   lie, which memory feeds. The fp32 check path, and types without kernels of their own, dequantise and multiply floats. Precise products of
+   many rows take quantised weights as bf16, so that activations are not rounded to 8 bits. */
 #include <string.h>
 
 #include "backend/cpu/blas.h"
@@ -18,24 +19,35 @@ struct format {
     enum prepared input;
     void (*panel)(const struct fkv_panel *p);
     void (*matvec)(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
+    bool as_bf16; /* weights are turned into it first */
 };
 
-static struct format format_of(const struct cpu_backend *b, uint32_t type)
+static bool as_vector(struct fkv_run *r, const struct fkv_input *in) { return in->n == 1 && !r->b->exact; }
+
+static struct format format_of_type(const struct cpu_backend *b, uint32_t type)
 {
     const struct fkv_kernels *k = b->k;
     if (!b->base.exact) switch (type) {
-    case FKV_TYPE_Q8_0: return (struct format){PREPARED_X8, k->panel_q8_0, k->matvec_q8_0};
-    case FKV_TYPE_Q4_0: return (struct format){PREPARED_X8, k->panel_q4_0, k->matvec_q4_0};
-    case FKV_TYPE_Q4_1: return (struct format){PREPARED_X8, k->panel_q4_1, k->matvec_q4_1};
-    case FKV_TYPE_Q5_0: return (struct format){PREPARED_X8, k->panel_q5_0, k->matvec_q5_0};
-    case FKV_TYPE_Q4_K: return (struct format){PREPARED_X8, k->panel_q4_k, k->matvec_q4_k};
-    case FKV_TYPE_Q5_K: return (struct format){PREPARED_X8, k->panel_q5_k, k->matvec_q5_k};
-    case FKV_TYPE_Q6_K: return (struct format){PREPARED_X8, k->panel_q6_k, k->matvec_q6_k};
-    case FKV_TYPE_F16: return (struct format){PREPARED_X16, k->panel_f16, k->matvec_f16};
-    case FKV_TYPE_BF16: return (struct format){PREPARED_X16, k->panel_bf16, k->matvec_bf16};
+    case FKV_TYPE_Q8_0: return (struct format){PREPARED_X8, k->panel_q8_0, k->matvec_q8_0, false};
+    case FKV_TYPE_Q4_0: return (struct format){PREPARED_X8, k->panel_q4_0, k->matvec_q4_0, false};
+    case FKV_TYPE_Q4_1: return (struct format){PREPARED_X8, k->panel_q4_1, k->matvec_q4_1, false};
+    case FKV_TYPE_Q5_0: return (struct format){PREPARED_X8, k->panel_q5_0, k->matvec_q5_0, false};
+    case FKV_TYPE_Q4_K: return (struct format){PREPARED_X8, k->panel_q4_k, k->matvec_q4_k, false};
+    case FKV_TYPE_Q5_K: return (struct format){PREPARED_X8, k->panel_q5_k, k->matvec_q5_k, false};
+    case FKV_TYPE_Q6_K: return (struct format){PREPARED_X8, k->panel_q6_k, k->matvec_q6_k, false};
+    case FKV_TYPE_F16: return (struct format){PREPARED_X16, k->panel_f16, k->matvec_f16, false};
+    case FKV_TYPE_BF16: return (struct format){PREPARED_X16, k->panel_bf16, k->matvec_bf16, false};
     default: break;
     }
-    return (struct format){PREPARED_FLOATS, k->panel_f32, k->matvec_f32};
+    return (struct format){PREPARED_FLOATS, k->panel_f32, k->matvec_f32, false};
+}
+
+static struct format format_of(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w, bool precise)
+{
+    const struct cpu_backend *b = cpu_of(r);
+    const struct format f = format_of_type(b, w->type);
+    if (f.input != PREPARED_X8 || as_vector(r, in) || !(precise || b->base.precise)) return f;
+    return (struct format){PREPARED_X16, b->k->panel_bf16, NULL, true};
 }
 
 /* ---- the input ------------------------------------------------------------------------------------------------------ */
@@ -89,8 +101,6 @@ static struct input prepare_vector(struct fkv_run *r, const struct fkv_input *in
     return p;
 }
 
-static bool as_vector(struct fkv_run *r, const struct fkv_input *in) { return in->n == 1 && !r->b->exact; }
-
 static struct input prepare(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
 {
     return as_vector(r, in) ? prepare_vector(r, in, k, wanted) : prepare_rows(r, in, k, wanted);
@@ -102,7 +112,7 @@ static struct input prepare(struct fkv_run *r, const struct fkv_input *in, int k
 static int piece_rows(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
 {
     if (as_vector(r, in)) return VECTOR_ROWS;
-    return format_of(cpu_of(r), w->type).input == PREPARED_FLOATS ? CPU_FLOAT_ROWS : FKV_PANEL_ROWS;
+    return format_of_type(cpu_of(r), w->type).input == PREPARED_FLOATS ? CPU_FLOAT_ROWS : FKV_PANEL_ROWS;
 }
 
 static const uint8_t *weight_row(const struct fkv_weight *w, int row) { return (const uint8_t *)w->data + (size_t)row * w->stride; }
@@ -114,6 +124,16 @@ static const float *weight_floats(struct cpu_scratch *s, const struct fkv_weight
     const struct fkv_quant_type *q = fkv_quant_find(w->type);
     for (int i = 0; i < n; i++) q->dequantize(weight_row(w, row + i), s->floats + (size_t)i * (size_t)w->cols, (size_t)w->cols);
     return s->floats;
+}
+
+/* The same as bf16, FKV_PANEL_ROWS at most; they lie behind the floats. */
+static const fkv_bf16 *weight_bf16(struct cpu_scratch *s, const struct fkv_weight *w, int row, int n)
+{
+    const size_t cols = (size_t)w->cols;
+    const float *floats = weight_floats(s, w, row, n);
+    fkv_bf16 *halves = (fkv_bf16 *)(void *)(s->floats + FKV_PANEL_ROWS * cols);
+    for (size_t i = 0; i < (size_t)n * cols; i++) halves[i] = fkv_bf16_from_f32(floats[i]);
+    return halves;
 }
 
 static void float_rows(struct fkv_run *r, const struct input *in, const struct fkv_weight *w, int row, int n, float *y, size_t ld)
@@ -130,9 +150,10 @@ static void float_rows(struct fkv_run *r, const struct input *in, const struct f
 }
 
 /* y[n rows of x][rows of w] for weight rows [row, row + n). */
-static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct input *p, const struct fkv_weight *w, int row, int n, float *y, size_t ld)
+static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct input *p, const struct fkv_weight *w, bool precise, int row, int n, float *y,
+                     size_t ld)
 {
-    const struct format f = format_of(cpu_of(r), w->type);
+    const struct format f = format_of(r, in, w, precise);
     struct cpu_scratch *s = cpu_scratch_of(r);
     if (as_vector(r, in)) {
         if (f.input == PREPARED_FLOATS)
@@ -141,6 +162,9 @@ static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct
             f.matvec(weight_row(w, row), w->stride, n, w->cols, p->form[f.input], y);
     } else if (f.input == PREPARED_FLOATS) {
         float_rows(r, p, w, row, n, y, ld);
+    } else if (f.as_bf16) {
+        const size_t stride = (size_t)w->cols * sizeof(fkv_bf16);
+        f.panel(&(struct fkv_panel){weight_bf16(s, w, row, n), stride, n, w->cols, p->form[f.input], 0, in->n, y, ld, NULL, s->panel});
     } else {
         const void *next = row + 2 * n <= w->rows ? weight_row(w, row + n) : NULL;
         f.panel(&(struct fkv_panel){weight_row(w, row), w->stride, n, w->cols, p->form[f.input], 0, in->n, y, ld, next, s->panel});
@@ -164,11 +188,11 @@ static void product_piece(struct fkv_run *r, const struct fkv_input *in, const s
 {
     const int n = out->w->rows - row < rows ? out->w->rows - row : rows;
     if (!out->bias && !out->add) {
-        multiply(r, in, p, out->w, row, n, out->y + row, out->ld);
+        multiply(r, in, p, out->w, out->precise, row, n, out->y + row, out->ld);
         return;
     }
     float *tile = cpu_scratch_of(r)->tile[0];
-    multiply(r, in, p, out->w, row, n, tile, (size_t)rows);
+    multiply(r, in, p, out->w, out->precise, row, n, tile, (size_t)rows);
     finish(cpu_of(r)->k, out, row, n, in->n, tile, (size_t)rows);
 }
 
@@ -181,7 +205,7 @@ void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv
     int pieces = 0;
     for (int o = 0; o < n_out; o++) {
         const int rows = piece_rows(r, in, out[o].w);
-        wanted |= 1u << format_of(cpu_of(r), out[o].w->type).input;
+        wanted |= 1u << format_of(r, in, out[o].w, out[o].precise).input;
         pieces += (out[o].w->rows + rows - 1) / rows;
     }
     const struct input p = prepare(r, in, out[0].w->cols, wanted);
@@ -203,13 +227,13 @@ void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_w
     const double t0 = cpu_clock();
     const struct fkv_kernels *k = cpu_of(r)->k;
     struct cpu_scratch *s = cpu_scratch_of(r);
-    const unsigned wanted = 1u << format_of(cpu_of(r), gate->type).input | 1u << format_of(cpu_of(r), up->type).input;
+    const unsigned wanted = 1u << format_of(r, in, gate, false).input | 1u << format_of(r, in, up, false).input;
     const int rows_gate = piece_rows(r, in, gate), rows_up = piece_rows(r, in, up), rows = rows_gate < rows_up ? rows_gate : rows_up;
     const struct input p = prepare(r, in, gate->cols, wanted);
     for (int piece; (piece = fkv_team_take(r->b->team, r->thread, (gate->rows + rows - 1) / rows)) >= 0;) {
         const int row = piece * rows, n = gate->rows - row < rows ? gate->rows - row : rows;
-        multiply(r, in, &p, gate, row, n, s->tile[0], (size_t)rows);
-        multiply(r, in, &p, up, row, n, s->tile[1], (size_t)rows);
+        multiply(r, in, &p, gate, false, row, n, s->tile[0], (size_t)rows);
+        multiply(r, in, &p, up, false, row, n, s->tile[1], (size_t)rows);
         for (int i = 0; i < in->n; i++) k->swiglu(s->tile[0] + i * rows, s->tile[1] + i * rows, n, y + (size_t)i * ld + row);
     }
     fkv_team_barrier(r->b->team);
