@@ -5,8 +5,6 @@
    of X times 2 vectors of 16 weight rows: 24 sums, 2 weights, 1 broadcast pair. Matvec stays with fp32 (avx512/products.c): it waits for memory. */
 #include "simd/avx512bf16/products.h"
 
-#include "simd/avx512/panel.h"
-
 enum { GROUP = 12, CHUNK = 512 };
 
 static int groups_of(int m) { return (m + GROUP - 1) / GROUP; }
@@ -100,10 +98,7 @@ INLINE void unpack(pairs_fn pairs, const uint8_t *const row[FKV_PANEL_ROWS], int
         unpack(pairs_##type, row, k, panel); \
         return 0; \
     } \
-    void fkv_panel_##type##_avx512bf16(const struct fkv_panel *p) \
-    { \
-        static const struct panel_plan plan = {CHUNK, CHUNK * sizeof(uint16_t), GROUP, unpack_##type, tile}; \
-        fkv_panel_run_avx512(p, &plan); \
-    }
+    const struct panel_plan fkv_plan_##type##_avx512bf16 = {CHUNK, CHUNK * sizeof(uint16_t), GROUP, unpack_##type, tile}; \
+    void fkv_panel_##type##_avx512bf16(const struct fkv_panel *p) { fkv_panel_run_avx512(p, &fkv_plan_##type##_avx512bf16); }
 PANEL(f16)
 PANEL(bf16)

@@ -16,5 +16,6 @@ extern const struct twin fkv_twins[];
 extern const int fkv_n_twins;
 
 void fkv_fill_avxvnni_evex(struct fkv_kernels *k);
+void fkv_fill_amx_model(struct fkv_kernels *k);
 
 #endif

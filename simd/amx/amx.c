@@ -1,0 +1,13 @@
+/* The AMX level: tiles in the processor's own registers. */
+#include <immintrin.h>
+
+#include "simd/level.h"
+
+#define TILES_CONFIGURE(config) _tile_loadconfig(config)
+#define TILES_RELEASE() _tile_release()
+#define TILE_ZERO(tile) _tile_zero(tile)
+#define TILE_LOAD(tile, from, stride) _tile_loadd(tile, from, stride)
+#define TILE_STORE(tile, to, stride) _tile_stored(tile, to, stride)
+#define TILE_DOT_BF16(sums, a, b) _tile_dpbf16ps(sums, a, b)
+#define FILL fkv_fill_amx
+#include "simd/amx/products.inc"
