@@ -238,10 +238,13 @@ def plot(path):
             for axis, what in zip(axes, ('prefill', 'decode')):
                 axis.plot(lengths, [statistics.median(float(r[what]) for r in mine if int(r['n']) == n) for n in lengths], marker='o', label=engine)
         for axis, title in zip(axes, ('prefill', 'decoding at that depth')):
-            axis.set(title=title, xlabel='prompt tokens', ylabel='tokens/s', xscale='log')
+            axis.set(title=title, xlabel='prompt tokens', ylabel='tokens/s')
+            axis.set_xscale('log', base=2)
+            ticks = sorted({int(r['n']) for r in rows if r['model'] == model})
+            axis.set_xticks(ticks, [f'{n:,}' for n in ticks])
             axis.set_ylim(bottom=0)
             axis.grid(alpha=0.3)
-        axes[0].legend(fontsize=8)
+        axes[1].legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))
         figure.suptitle(f'{model}, {rows[0]["machine"]}', fontsize=9)
         figure.tight_layout()
         target = pathlib.Path(path).with_name(f'{pathlib.Path(path).stem}-{model}.png')
