@@ -106,7 +106,7 @@ static double best_s(struct vk_context *c, const struct vk_call *call, struct vk
 static void print_device(struct vk_context *c)
 {
     const uint64_t bytes = 64 << 20, groups = 512;
-    struct vk_slice a, b;
+    struct vk_slice a = {0}, b = {0};
     const float factor = 0.5f;
     if (!vk_alloc(c, bytes, &a) || !vk_alloc(c, bytes, &b)) fail("no memory to copy");
     const struct vk_call call = {VK_SHADER_peak, {0}, {vk_first(a, groups * 256)}, &factor, sizeof factor, groups, (double)groups * 256 * 256 * 64};

@@ -27,7 +27,7 @@ build() {
     shift
     rm -rf "$dir"
     meson setup "$dir" "$@" >/dev/null
-    ninja -C "$dir" >/dev/null
+    ninja -C "$dir" >"$dir/ninja.log" || { tail -n 40 "$dir/ninja.log" >&2; die "$dir does not build"; }
 }
 # run NAME [meson test options]
 run() {
