@@ -1,23 +1,15 @@
 /* What the Vulkan back end asks of a device, beside what the device gives: vulkan MODEL [TOKENS]. Operations and bytes of every shader are counted in
    a dry run of a prompt and of one token after it, with full attention and with FastKV; copy bandwidth and fp32 rate are measured, and two products
    beside the CPU back end in plain C on the same cores. */
-#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "engine/engine.h"
 #include "vulkan/vk_internal.h"
 
 enum { ROWS = 512, COLS = 1024, REPETITIONS = 5 };
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void fail(const char *text)
 {
@@ -90,13 +82,13 @@ static double best_s(struct vk_context *c, const struct vk_call *call, struct vk
     for (int i = 0; i < REPETITIONS; i++) {
         if (!vk_enter(c, 0)) fail(c->error.text);
         vk_finish(c);
-        const double t0 = now_s();
+        const double t0 = fkv_clock_s();
         if (call)
             vk_dispatch(c, call);
         else
             vk_copy(c, from.buffer, to.buffer, &(VkBufferCopy){from.offset, to.offset, from.bytes}, 1);
         vk_finish(c);
-        const double s = now_s() - t0;
+        const double s = fkv_clock_s() - t0;
         vk_leave(c);
         if (s < best) best = s;
     }
@@ -142,10 +134,10 @@ static double product_rate(struct fkv_backend *b, const void *weight, const floa
         fail("no memory for a product");
     b->ops->write(b, t.x, x, (size_t)n * COLS);
     for (int i = 0; i < (n == 1 ? 100 : 2) * REPETITIONS; i++) {
-        const double t0 = now_s();
+        const double t0 = fkv_clock_s();
         fkv_team_run(b->team, product_region, &t);
         if (b->ops->wait(b) != FKV_OK) fail(b->error.text);
-        const double s = now_s() - t0;
+        const double s = fkv_clock_s() - t0;
         if (s < best) best = s;
     }
     b->ops->free(b, t.x, (size_t)n * COLS);

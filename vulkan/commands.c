@@ -1,10 +1,10 @@
-#define _GNU_SOURCE
 #include "vulkan/commands.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 enum {
     UPLOAD_BYTES = 4 << 20,
@@ -30,13 +30,6 @@ struct vk_commands {
     double recorded, submitted; /* work in the open buffer; handed over since the last wait */
     double since;               /* time of the first submission since the last wait */
 };
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- creation ------------------------------------------------------------------------------------------------------------------------ */
 
@@ -109,7 +102,7 @@ static void submit(struct vk_context *c, VkFence fence)
         info.commandBufferCount = 1;
         info.pCommandBuffers = &m->buffer[m->n_used - 1];
     }
-    if (m->submitted == 0) m->since = now_s();
+    if (m->submitted == 0) m->since = fkv_clock_s();
     m->submitted += m->recorded;
     m->recorded = 0;
     const bool lose = c->lose_after > 0 && --c->lose_after == 0;
@@ -120,7 +113,7 @@ static void submit(struct vk_context *c, VkFence fence)
 static void learn_rate(struct vk_context *c)
 {
     struct vk_commands *m = c->commands;
-    const double t = now_s() - m->since;
+    const double t = fkv_clock_s() - m->since;
     if (c->fixed_budget > 0) return;
     if (m->submitted > least_budget && t > 1e-4) m->budget = m->submitted / t * submit_s;
     if (m->budget < least_budget) m->budget = least_budget;

@@ -1,12 +1,11 @@
 /* The self-test: every shader once through its operation, on small data, against the CPU back end in plain C. What a person attaches to a bug report
    about a device we have never seen. */
-#define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "quant/quant.h"
 #include "vulkan/vk_internal.h"
 
@@ -187,13 +186,6 @@ static void fill_region(void *arg, int thread)
     fill_cache(g->b, (int)g->check->type);
 }
 
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
-
 /* Runs the check twice on one back end, from the same data: the second run's time and its result, floats or indices, to result[]. */
 static fkv_status run_on(struct bench *b, const struct check *check, const float *data, const uint8_t *weight, float *result, double *ms, struct fkv_error *e)
 {
@@ -211,10 +203,10 @@ static fkv_status run_on(struct bench *b, const struct check *check, const float
         if (status == FKV_OK) status = ops->load_weight(b->b, &b->up, check->name, e);
     }
     for (int i = 0; i < 2 && status == FKV_OK; i++) {
-        const double start = now_ms();
+        const double start = fkv_clock_s();
         fkv_team_run(b->b->team, run_region, &g);
         status = ops->wait(b->b);
-        *ms = now_ms() - start;
+        *ms = 1e3 * (fkv_clock_s() - start);
     }
     const float *from = check->result == RESULT_X ? b->x : b->y;
     if (status == FKV_OK && check->result != RESULT_ROWS) {

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/bench_table.h"
 #include "cli/commands.h"
 #include "cli/console.h"
@@ -55,9 +56,9 @@ static int measure(struct bench *b, const char *policy, int length, struct measu
     int status = generator_start(g, &params);
     if (status != EXIT_SUCCESS) return status;
     machine_reset_peak_rss();
-    double start = machine_clock_s();
+    double start = fkv_clock_s();
     if ((status = generator_prefill(g, b->ids, (size_t)length)) != EXIT_SUCCESS) return status;
-    double ttft_s = machine_clock_s() - start;
+    double ttft_s = fkv_clock_s() - start;
     fkv_session_get_stats(g->session, &prompt);
     status = decode(g, b->settings->n_predict);
     fkv_session_get_stats(g->session, &end);

@@ -1,23 +1,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "cli/console.h"
 #include "cli/generate.h"
 #include "cli/interrupt.h"
-#include "cli/machine.h"
 #include "cli/report.h"
 
 enum { ORDINARY_ANSWER = 1024 }; /* tokens planned for when no number is given */
 
 int generator_open(struct generator *g, const struct settings *settings) {
     char err[FKV_ERROR_BYTES];
-    double start = machine_clock_s();
+    double start = fkv_clock_s();
     *g = (struct generator){.settings = settings};
     progress_open(&g->progress, !settings->no_progress);
     struct fkv_engine_params engine = settings->engine;
     engine.session = &settings->session;
     if (fkv_engine_open(&g->engine, settings->model, &engine, err) != FKV_OK) return console_error("%s", err);
-    g->load_s = machine_clock_s() - start;
+    g->load_s = fkv_clock_s() - start;
     int trained = fkv_engine_info(g->engine)->n_ctx_train;
     g->n_ctx = settings->session.n_ctx ? settings->session.n_ctx : trained;
     return EXIT_SUCCESS;
@@ -132,7 +132,7 @@ static bool take_id(const struct generator *g, struct generated *out, int32_t id
         out->stop = STOP_STRING;
         return true;
     }
-    if (out->n == 1) out->first_s = machine_clock_s();
+    if (out->n == 1) out->first_s = fkv_clock_s();
     out->stop = STOP_LENGTH;
     return out->n == most;
 }

@@ -3,17 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/team.h"
 #include "cli/machine.h"
-
-double machine_clock_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 uint64_t machine_peak_rss(void) {
     char line[128];
@@ -34,7 +28,7 @@ void machine_reset_peak_rss(void) {
 
 int64_t machine_random_seed(void) {
     uint32_t seed;
-    if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = (uint32_t)(machine_clock_s() * 1e9);
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = (uint32_t)(fkv_clock_s() * 1e9);
     return seed; /* 32 bits: short enough to type again */
 }
 
@@ -83,9 +77,9 @@ double machine_read_bandwidth(int n_threads) {
     if (fkv_team_create(&p.team, n_threads, NULL) == FKV_OK && (p.buffer = fkv_reserve(buffer_bytes))) {
         fkv_team_run(p.team, touch, &p);
         for (int i = 0; i < PASSES; i++) {
-            double start = machine_clock_s();
+            double start = fkv_clock_s();
             fkv_team_run(p.team, read_once, &p);
-            seconds[i] = machine_clock_s() - start;
+            seconds[i] = fkv_clock_s() - start;
         }
         qsort(seconds, PASSES, sizeof *seconds, compare);
         rate = (double)buffer_bytes / seconds[PASSES / 2];

@@ -4,8 +4,6 @@
 
 #include <stdint.h>
 
-/* Seconds since some start, never going back. */
-double machine_clock_s(void);
 /* Most memory this process held at once since the start or the last reset, bytes; 0 when the system does not say. */
 uint64_t machine_peak_rss(void);
 void machine_reset_peak_rss(void);

@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/console.h"
 #include "cli/interrupt.h"
-#include "cli/machine.h"
 #include "cli/progress.h"
 
 enum { BAR = 30 };
@@ -15,13 +15,13 @@ void progress_open(struct progress *p, bool wanted) { *p = (struct progress){.sh
 
 void progress_start(struct progress *p, size_t n_tokens) {
     p->n_tokens = n_tokens;
-    p->start_s = machine_clock_s();
+    p->start_s = fkv_clock_s();
     p->drawn_s = p->start_s;
 }
 
 bool progress_step(void *user, uint64_t done, uint64_t all) {
     struct progress *p = user;
-    double now = machine_clock_s(), share = all ? (double)done / (double)all : 0, spent = now - p->start_s;
+    double now = fkv_clock_s(), share = all ? (double)done / (double)all : 0, spent = now - p->start_s;
     if (p->shown && now - p->drawn_s >= redraw_s && share > 0) {
         int filled = (int)(share * BAR);
         fprintf(stderr, "\rprefill [%.*s%*s] %3.0f %%  %s tokens/s  %.0f s left \x1b[K", filled, hashes, BAR - filled, "", 100 * share,

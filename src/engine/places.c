@@ -1,11 +1,10 @@
 /* Where the layers of a model are computed: all on one back end, or the first on a GPU and the rest, for which it has no room, on the CPU. */
-#define _GNU_SOURCE
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "engine/engine.h"
 #include "vulkan/vk_backend.h"
 
@@ -83,13 +82,6 @@ static void trial_region(void *arg, int thread)
     t->b->ops->product(&r, &in, &(struct fkv_output){&t->w, NULL, t->y, (size_t)t->w.rows, false, false}, 1);
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Seconds of a product of 64 rows with part of the model's first MLP, the better of two runs after one that makes ready; negative after a
    failure. */
 static double trial_s(struct fkv_backend *b, const struct fkv_model *m, const float *host)
@@ -104,10 +96,10 @@ static double trial_s(struct fkv_backend *b, const struct fkv_model *m, const fl
               b->ops->alloc(b, &t.y, 64 * rows, true) == FKV_OK;
     if (ok) b->ops->write(b, t.x, host, 64 * cols);
     for (int i = 0; i < 3 && ok; i++) {
-        const double t0 = now_s();
+        const double t0 = fkv_clock_s();
         fkv_team_run(b->team, trial_region, &t);
         ok = b->ops->wait(b) == FKV_OK;
-        const double s = now_s() - t0;
+        const double s = fkv_clock_s() - t0;
         if (i > 0 && (best < 0 || s < best)) best = s;
     }
     if (t.x) b->ops->free(b, t.x, 64 * cols);

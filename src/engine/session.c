@@ -1,10 +1,9 @@
 /* A session: one timeline of tokens, its cache, and the memory a forward pass needs for it. */
-#define _GNU_SOURCE
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "engine/engine.h"
 
@@ -27,13 +26,6 @@ struct fkv_session {
     float *activations[FKV_MAX_PLACES]; /* the back ends' */
     size_t n_activations;
 };
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- opening -------------------------------------------------------------------------------------------------------------------- */
 
@@ -224,7 +216,7 @@ static void cut_to(fkv_session *s, size_t n)
 
 static fkv_status decode(fkv_session *s, int32_t id)
 {
-    const double t0 = now_s();
+    const double t0 = fkv_clock_s();
     extend_angles(s, s->n_seen + 1);
     s->have_logits = false;
     s->ids[s->n_seen] = id;
@@ -235,14 +227,14 @@ static fkv_status decode(fkv_session *s, int32_t id)
     }
     s->n_seen++;
     s->have_logits = true;
-    s->stats.decode_s += now_s() - t0;
+    s->stats.decode_s += fkv_clock_s() - t0;
     s->stats.decode_tokens++;
     return FKV_OK;
 }
 
 static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
 {
-    const double t0 = now_s();
+    const double t0 = fkv_clock_s();
     const size_t first = s->n_seen;
     extend_angles(s, first + n);
     s->have_logits = false;
@@ -256,7 +248,7 @@ static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
     s->n_seen = first + n;
     if (s->f.pruned) s->pruned_until = s->n_seen;
     s->have_logits = true;
-    s->stats.prefill_s += now_s() - t0;
+    s->stats.prefill_s += fkv_clock_s() - t0;
     s->stats.prefill_tokens += n;
     for (int i = 0; i < FKV_N_STAGES; i++) s->stats.stage_s[i] = s->f.stage_s[i];
     return FKV_OK;

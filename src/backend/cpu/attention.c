@@ -93,7 +93,7 @@ static void attend_one(struct fkv_run *r, const struct fkv_kv_store *s, int n_he
 
 void cpu_attend(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld, int n, const int32_t *seen, float *out)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     if (n == 1 && !r->b->exact && n_head / s->heads <= FKV_ATTEND_ROWS)
         attend_one(r, s, n_head, scale, q, seen, out);
     else

@@ -1,24 +1,15 @@
 /* The CPU back end: its memory, its choice of ISA level, its table of operations. */
-#define _GNU_SOURCE
 #include "backend/cpu/cpu_backend.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backend/cpu/blas.h"
 #include "base/memory.h"
 
-double cpu_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void cpu_stage(struct fkv_run *r, enum fkv_stage stage, double t0)
 {
-    if (r->thread == 0) r->stage_s[stage] += cpu_clock() - t0;
+    if (r->thread == 0) r->stage_s[stage] += fkv_clock_s() - t0;
 }
 
 /* ---- ISA level ------------------------------------------------------------------------------------------------------------ */

@@ -3,6 +3,7 @@
 #define FKV_BACKEND_CPU_CPU_BACKEND_H
 
 #include "backend/backend.h"
+#include "base/clock.h"
 
 enum {
     CPU_CHUNK = 512,      /* entries of one piece of decode attention: a multiple of 256 */
@@ -42,7 +43,6 @@ static inline struct cpu_backend *cpu_of(struct fkv_run *r) { return (struct cpu
 static inline struct cpu_scratch *cpu_scratch_of(struct fkv_run *r) { return &cpu_of(r)->scratch[r->thread]; }
 
 /* Adds the time since *t0 to a stage (thread 0 only). */
-double cpu_clock(void);
 void cpu_stage(struct fkv_run *r, enum fkv_stage stage, double t0);
 
 struct kv_head {

@@ -63,7 +63,7 @@ static void append_rows(struct fkv_kv_store *s, int h, const float *k, const flo
 
 void cpu_kv_append(struct fkv_run *r, struct fkv_kv_store *s, const float *k, const float *v, size_t ld, int n)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     fkv_team_barrier(r->b->team);
     for (int h; (h = fkv_team_take(r->b->team, r->thread, s->heads)) >= 0;)
         append_rows(s, h, k + (size_t)h * (size_t)s->d, v + (size_t)h * (size_t)s->d, ld, n);
@@ -129,7 +129,7 @@ void cpu_kv_assign(struct fkv_kv_store *s, const struct fkv_kv_store *from)
 
 void cpu_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_store *from, const int32_t *rows, int n)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     for (int h; (h = fkv_team_take(r->b->team, r->thread, to->heads)) >= 0;)
         copy_head(to, from, h, from->head[h].base, rows ? rows + (size_t)h * (size_t)n : NULL, n);
     fkv_team_barrier(r->b->team);

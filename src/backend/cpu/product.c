@@ -200,7 +200,7 @@ static void product_piece(struct fkv_run *r, const struct fkv_input *in, const s
 
 void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     unsigned wanted = 0;
     int pieces = 0;
     for (int o = 0; o < n_out; o++) {
@@ -224,7 +224,7 @@ void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv
 
 void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate, const struct fkv_weight *up, float *y, size_t ld)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     const struct fkv_kernels *k = cpu_of(r)->k;
     struct cpu_scratch *s = cpu_scratch_of(r);
     const unsigned wanted = 1u << format_of(r, in, gate, false).input | 1u << format_of(r, in, up, false).input;

@@ -5,7 +5,7 @@
 
 void cpu_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     int lo, hi;
     fkv_team_share(r->b->team, r->thread, n, 1, &lo, &hi);
     for (int i = lo; i < hi; i++)
@@ -18,7 +18,7 @@ void cpu_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int
 
 void cpu_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads, const int32_t *pos)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     const struct fkv_kernels *k = cpu_of(r)->k;
     int lo, hi;
     fkv_team_share(r->b->team, r->thread, n, 1, &lo, &hi);

@@ -43,7 +43,7 @@ static void score_head(const struct fkv_kernels *k, struct cpu_scratch *s, const
 
 void cpu_score(struct fkv_run *r, const struct fkv_kv_store *store, const struct fkv_scoring *how, int n_head, const float *q, size_t ld, int n, float *g)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     for (int head; (head = fkv_team_take(r->b->team, r->thread, store->heads)) >= 0;)
         score_head(cpu_of(r)->k, cpu_scratch_of(r), store, head, how, n_head / store->heads, q, ld, n, g + (size_t)head * (size_t)(n - how->window));
     fkv_team_barrier(r->b->team);
@@ -52,7 +52,7 @@ void cpu_score(struct fkv_run *r, const struct fkv_kv_store *store, const struct
 
 void cpu_select(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     struct cpu_scratch *s = cpu_scratch_of(r);
     for (int head; (head = fkv_team_take(r->b->team, r->thread, heads)) >= 0;)
         fkv_select_rows(cpu_of(r)->k, g + (size_t)head * (size_t)(n - window), n, window, cap, sinks, s->keys, s->copy, rows + (size_t)head * (size_t)cap);
@@ -62,7 +62,7 @@ void cpu_select(struct fkv_run *r, const float *g, int heads, int n, int window,
 
 void cpu_select_common(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows)
 {
-    const double t0 = cpu_clock();
+    const double t0 = fkv_clock_s();
     if (r->thread == 0) {
         struct cpu_scratch *s = cpu_scratch_of(r);
         const struct fkv_kernels *k = cpu_of(r)->k;
