@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "simd/simd.h"
+#include "tests/kernels/error_sum.h"
 
 /* How large the problems are. */
 struct bench_sizes {
@@ -94,16 +95,6 @@ float *bench_activations(int m, int k, bool outliers);
 uint8_t *bench_weights(uint32_t type, size_t n, int k);
 
 /* ---- errors ---- */
-
-struct error_sum {
-    double error, wanted;
-};
-static inline void error_add(struct error_sum *e, double got, double wanted)
-{
-    e->error += (got - wanted) * (got - wanted);
-    e->wanted += wanted * wanted;
-}
-double error_rms(const struct error_sum *e);
 
 /* product_errors.c: how far y[m][n] as `multiply` computes it is from fp64 of dequantised weights times floats. */
 typedef void multiply_fn(const struct bench *b, const void *kernel, const uint8_t *w, size_t w_stride, int n, int k, const float *x, int m, float *y);

@@ -5,8 +5,6 @@
 #include "bench.h"
 #include "quant/quant.h"
 
-double error_rms(const struct error_sum *e) { return sqrt(e->error / e->wanted); }
-
 /* Weights n rows and X m rows of k. */
 struct checked {
     int m, n, k;

@@ -82,5 +82,3 @@ uint32_t random_u32(void)
 int random_int(int n) { return (int)(random_u32() % (uint32_t)n); }
 float random_uniform(void) { return ((float)(random_u32() >> 8) + 0.5f) * 0x1p-24f; }
 float random_normal(void) { return sqrtf(-2 * logf(random_uniform())) * cosf(6.2831853f * random_uniform()); }
-
-double error_rms(const struct error_sum *e) { return e->wanted > 0 ? sqrt(e->error / e->wanted) : sqrt(e->error); }

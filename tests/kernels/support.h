@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "simd/simd.h"
+#include "tests/kernels/error_sum.h"
 
 /* One check per slot: `level` against fp64 or, where the result is exact, against `reference`, the plain-C level. */
 typedef void check_fn(const struct fkv_kernels *level, const struct fkv_kernels *reference);
@@ -37,16 +38,5 @@ uint32_t random_u32(void);
 int random_int(int n); /* 0 .. n - 1 */
 float random_uniform(void); /* 0 < x < 1 */
 float random_normal(void);
-
-/* Sums of squared errors and of squared results: their ratio says what worst-case bounds cannot. */
-struct error_sum {
-    double error, wanted;
-};
-static inline void error_add(struct error_sum *e, double got, double wanted)
-{
-    e->error += (got - wanted) * (got - wanted);
-    e->wanted += wanted * wanted;
-}
-double error_rms(const struct error_sum *e);
 
 #endif
