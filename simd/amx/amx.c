@@ -10,4 +10,4 @@
 #define TILE_STORE(tile, to, stride) _tile_stored(tile, to, stride)
 #define TILE_DOT_BF16(sums, a, b) _tile_dpbf16ps(sums, a, b)
 #define FILL fkv_fill_amx
-#include "simd/amx/products.inc"
+#include "simd/amx/amx.inc"

@@ -4,12 +4,17 @@
 #include "simd/avx512/avx512.h"
 #include "simd/avx512/tile.inc"
 
+enum { GROUP_ROWS = MOST_ROWS, GROUP_STEP = 1 };
+
+/* Even fp32 tiles are pairs. */
 static tile_function *const *multiply_stored(int type, bool shared)
 {
     (void)type;
     (void)shared;
-    return NULL; /* even fp32 tiles are pairs */
+    return NULL;
 }
+
+static bool is_stored(int type, bool shared) { return multiply_stored(type, shared); }
 
 static void pack_query(const float *q, int d, float scale, uint32_t *row)
 {
@@ -26,6 +31,6 @@ static inline void store_weights(float *s, int j, __m512 a, __m512 b)
     _mm512_store_ps(s + j + 16, b);
 }
 
-#include "simd/avx512/attend_body.inc"
+#include "simd/avx512/attend_cells.inc"
 
 void fkv_attend_avx512(const struct fkv_attend *a) { attend(a); }

@@ -1,4 +1,4 @@
-/* cells_f32.h: cache tiles of any type as cells of floats (tile.h), for the kernels that compute in fp32. */
+/* cells_f32.h: cache tiles of any type as cells of floats (cell.inc), for the kernels that compute in fp32. */
 #ifndef FKV_AVX512_CELLS_F32_H
 #define FKV_AVX512_CELLS_F32_H
 
@@ -9,6 +9,8 @@
 #include "simd/simd.h"
 
 enum { STEP_VALUES = 1 };
+
+#include "simd/avx512/cell.inc"
 
 static inline __m512 multiply_add(__m512 sum, __m512i cell, __m512i row)
 {

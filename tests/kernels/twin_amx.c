@@ -81,4 +81,4 @@ static void tile_dot_bf16(int sums, int a, int b)
 #define TILE_STORE(tile, to, stride) tile_store(tile, to, stride)
 #define TILE_DOT_BF16(sums, a, b) tile_dot_bf16(sums, a, b)
 #define FILL fkv_fill_amx_model
-#include "simd/amx/products.inc"
+#include "simd/amx/amx.inc"
