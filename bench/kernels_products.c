@@ -89,11 +89,13 @@ struct panels {
 static void run_panels(void *state)
 {
     const struct panels *s = state;
-    for (int j = 0; j < s->n; j += FKV_PANEL_ROWS) {
+    const int step = s->first.n;
+    for (int j = 0; j < s->n; j += step) {
         struct fkv_panel p = s->first;
         p.w = (const char *)p.w + j * p.w_stride;
         p.y += j % p.ldy;
-        p.prefetch = j + FKV_PANEL_ROWS < s->n ? (const char *)p.w + FKV_PANEL_ROWS * p.w_stride : NULL;
+        p.n = s->n - j < step ? s->n - j : step;
+        p.prefetch = j + 2 * step <= s->n ? (const char *)p.w + step * p.w_stride : NULL;
         s->panel(&p);
     }
 }
@@ -108,7 +110,8 @@ static struct panels panels_make(const struct fkv_kernels *level, uint32_t type,
         packed = bench_alloc(kind == PEAK_INT8 ? level->x8_bytes(m, k) : level->x16_bytes(m, k));
         (kind == PEAK_INT8 ? level->x8_pack : level->x16_pack)(x, k, m, k, 0, m, packed);
     }
-    const struct fkv_panel first = {.w = w, .w_stride = w_stride, .n = FKV_PANEL_ROWS, .k = k, .x = packed ? packed : x, .ldx = k, .m = m, .y = y, .ldy = ldy,
+    const int most = kind == PEAK_F32 ? FKV_PANEL_ROWS : level->panel_rows;
+    const struct fkv_panel first = {.w = w, .w_stride = w_stride, .n = most < (int)ldy ? most : (int)ldy, .k = k, .x = packed ? packed : x, .ldx = k, .m = m, .y = y, .ldy = ldy,
                                     .scratch = bench_alloc(FKV_PANEL_SCRATCH)};
     return (struct panels){type, panel, first, n, packed};
 }

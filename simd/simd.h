@@ -16,9 +16,10 @@
 #include "simd/blocks.h"
 
 enum {
-    FKV_PANEL_ROWS = 32,           /* weight rows of one panel call */
+    FKV_PANEL_ROWS = 32,           /* weight rows of one panel, and of one panel call at least: see panel_rows */
     FKV_BLOCK_ROWS = 516,          /* most rows m of one panel call: 43 x FKV_PACK_ROWS */
     FKV_PACK_ROWS = 12,            /* x8_pack and x16_pack share rows out in multiples of this */
+    FKV_MOST_PANEL_ROWS = 128,     /* no level's panel_rows is larger */
     FKV_PANEL_SCRATCH = 512 << 10, /* bytes of scratch a panel call may use, 64-byte aligned */
     FKV_TILE = 32,                 /* entries of one cache tile */
     FKV_ATTEND_ROWS = 96,          /* most query rows of one attend call */
@@ -30,7 +31,7 @@ enum {
 /* ---- products: Y[m][n] = X[m][k] W[n][k]^T ----------------------------------------------------------------------
 
    Packed activations. The layout and rounding of packed X belong to the level: only its own panel kernels read it. x8 serves
-   the block-quantised types and rounds X to 8 bits per 32 values (blocks of 32 along k, one scale each; k divides by 32; the K
+   the block-quantised types and rounds X to 8 bits per 32 values, or to bf16 (blocks of 32 along k, one scale each; k divides by 32; the K
    types' k by 256); x16 serves F16 and BF16 weights and rounds X to bf16 or not at all. panel_f32 takes plain floats.
    *_bytes(m, k): size of the packed form, a multiple of 64; packed is 64-byte aligned.
    *_pack(x, ldx, m, k, row0, row1, packed): packs rows [row0, row1) of x[m][ldx] (x points to row 0) into the form of all m rows.
@@ -39,7 +40,7 @@ enum {
 struct fkv_panel {
     const void *w;       /* n rows of stored blocks (panel_f32: floats) */
     size_t w_stride;     /* bytes from row to row */
-    int n, k;            /* 1 <= n <= FKV_PANEL_ROWS */
+    int n, k;            /* 1 <= n <= the level's panel_rows; panel_f32: FKV_PANEL_ROWS */
     const void *x;       /* packed for this m and k; panel_f32: float [m][ldx] */
     size_t ldx;          /* panel_f32 only */
     int m;               /* 1 <= m <= FKV_BLOCK_ROWS */
@@ -138,6 +139,8 @@ struct fkv_kernels {
 #undef KERNEL
     const char *isa;       /* name of the level */
     int kv_elem;           /* the 16-bit cache type this level likes best: FKV_ELEM_BF16 or FKV_ELEM_F16 */
+    int panel_rows;        /* most weight rows of a panel call but panel_f32's: FKV_PANEL_ROWS, or more where that is faster */
+    bool x8_is_bf16;       /* x8 rounds X to bf16, not to 8 bits */
     bool batch_invariant;  /* always true; here so that a level which breaks the rule has to say so */
 };
 

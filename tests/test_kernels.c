@@ -42,6 +42,7 @@ static void check_tables(void **state)
         const struct fkv_kernels *k = fkv_simd_kernels(level);
         assert_string_equal(k->isa, name);
         assert_true(k->batch_invariant);
+        assert_true(k->panel_rows >= FKV_PANEL_ROWS && k->panel_rows % FKV_PANEL_ROWS == 0);
         assert_true(k->kv_elem == FKV_ELEM_F16 || k->kv_elem == FKV_ELEM_BF16);
 #define KERNEL(result, slot, args) assert_non_null(k->slot);
 #include "simd/kernels.def"

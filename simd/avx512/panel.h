@@ -32,7 +32,7 @@ struct panel_plan {
 
 void fkv_panel_run_avx512(const struct fkv_panel *p, const struct panel_plan *plan);
 
-/* Stores a row of 32 results, of which the first n exist. */
+/* Stores a row of 32 results, of which the first n exist; n may be more. */
 INLINE void store_row(float *y, int n, __m512 v0, __m512 v1)
 {
     const uint32_t mask = n < FKV_PANEL_ROWS ? (1u << n) - 1 : ~0u;

@@ -98,7 +98,7 @@ INLINE void unpack(pairs_fn pairs, const uint8_t *const row[FKV_PANEL_ROWS], int
         unpack(pairs_##type, row, k, panel); \
         return 0; \
     } \
-    const struct panel_plan fkv_plan_##type##_avx512bf16 = {CHUNK, CHUNK * sizeof(uint16_t), GROUP, unpack_##type, tile}; \
-    void fkv_panel_##type##_avx512bf16(const struct fkv_panel *p) { fkv_panel_run_avx512(p, &fkv_plan_##type##_avx512bf16); }
+    static const struct panel_plan plan_##type = {CHUNK, CHUNK * sizeof(uint16_t), GROUP, unpack_##type, tile}; \
+    void fkv_panel_##type##_avx512bf16(const struct fkv_panel *p) { fkv_panel_run_avx512(p, &plan_##type); }
 PANEL(f16)
 PANEL(bf16)

@@ -6,7 +6,6 @@
 
 size_t fkv_x16_bytes_avx512bf16(int m, int k);
 void fkv_x16_pack_avx512bf16(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed);
-extern const struct panel_plan fkv_plan_f16_avx512bf16, fkv_plan_bf16_avx512bf16; /* panel [pair of k][32 rows][2] */
 void fkv_panel_f16_avx512bf16(const struct fkv_panel *p);
 void fkv_panel_bf16_avx512bf16(const struct fkv_panel *p);
 

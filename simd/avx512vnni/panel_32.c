@@ -84,8 +84,8 @@ static uint32_t unpack_q4_1(const uint8_t *const row[FKV_PANEL_ROWS], int k, voi
 }
 
 #define PANEL(type, tile) \
-    const struct panel_plan fkv_plan_##type##_avx512vnni = {X8_CHUNK, X8_CHUNK / 32 * sizeof(struct fkv_block_##type), X8_GROUP, unpack_##type, tile}; \
-    void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p) { fkv_panel_run_avx512(p, &fkv_plan_##type##_avx512vnni); }
+    static const struct panel_plan plan_##type = {X8_CHUNK, X8_CHUNK / 32 * sizeof(struct fkv_block_##type), X8_GROUP, unpack_##type, tile}; \
+    void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p) { fkv_panel_run_avx512(p, &plan_##type); }
 #define UNPACK(type) \
     static uint32_t unpack_##type(const uint8_t *const row[FKV_PANEL_ROWS], int k, void *panel) \
     { \

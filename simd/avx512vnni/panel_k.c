@@ -158,8 +158,8 @@ static uint32_t unpack_q6_k(const uint8_t *const row[FKV_PANEL_ROWS], int k, voi
 }
 
 #define PANEL(type) \
-    const struct panel_plan fkv_plan_##type##_avx512vnni = {X8_CHUNK, X8_CHUNK / 256 * sizeof(struct fkv_block_##type), X8_GROUP, unpack_##type, fkv_x8_tile_avx512vnni}; \
-    void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p) { fkv_panel_run_avx512(p, &fkv_plan_##type##_avx512vnni); }
+    static const struct panel_plan plan_##type = {X8_CHUNK, X8_CHUNK / 256 * sizeof(struct fkv_block_##type), X8_GROUP, unpack_##type, fkv_x8_tile_avx512vnni}; \
+    void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p) { fkv_panel_run_avx512(p, &plan_##type); }
 PANEL(q4_k)
 PANEL(q5_k)
 PANEL(q6_k)

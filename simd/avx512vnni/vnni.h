@@ -103,7 +103,6 @@ size_t fkv_v8_bytes_avx512vnni(int k);
 void fkv_v8_pack_avx512vnni(const float *x, int k, void *packed);
 
 #define PRODUCTS(type) \
-    extern const struct panel_plan fkv_plan_##type##_avx512vnni; \
     void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p); \
     void fkv_matvec_##type##_avx512vnni(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
 PRODUCTS(q8_0)

@@ -7,5 +7,6 @@ void fkv_fill_reference(struct fkv_kernels *k)
 #include "simd/kernels.def"
 #undef KERNEL
     k->kv_elem = FKV_ELEM_F16;
+    k->panel_rows = FKV_PANEL_ROWS;
     k->batch_invariant = true;
 }

@@ -69,7 +69,7 @@ static uint64_t scratch_bytes(const fkv_engine *e, uint64_t n)
     const uint64_t threads = (uint64_t)fkv_team_size(e->place[e->n_places - 1].b->team), cols = (uint64_t)fkv_model_max_cols(h);
     const uint64_t per_token = 4 * (uint64_t)(h->d_model + h->n_rot + 2 * h->n_kv_head + 7);
     const uint64_t block = fkv_block_buffers_bytes(h) + FKV_BLOCK_ROWS * cols * 2;
-    const uint64_t per_thread = FKV_PANEL_SCRATCH + FKV_ATTEND_SCRATCH + 2 * FKV_BLOCK_ROWS * FKV_PANEL_ROWS * 4 + n * 12 * 4;
+    const uint64_t per_thread = FKV_PANEL_SCRATCH + FKV_ATTEND_SCRATCH + 2 * FKV_BLOCK_ROWS * FKV_MOST_PANEL_ROWS * 4 + n * 12 * 4;
     return n * per_token + block + threads * per_thread + (uint64_t)h->n_vocab * 4;
 }
 

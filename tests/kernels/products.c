@@ -126,15 +126,19 @@ static void check_panel_case(const struct fkv_kernels *level, panel_fn *panel, c
     guarded_release();
 }
 
+static int most_rows(const struct fkv_kernels *level, const struct format *f) { return activations_of(f) == ACTIVATIONS_FLOAT ? FKV_PANEL_ROWS : level->panel_rows; }
+
 static void check_panel_lengths(const struct fkv_kernels *level, panel_fn *panel, const struct format *f)
 {
     const int g = f->granule;
     for (int n = 1; n <= FKV_PANEL_ROWS; n++) check_panel_case(level, panel, f, n, 1 + n * 5 % 13, g * (1 + n % 3), W_RANDOM, X_NORMAL);
+    for (int n = FKV_PANEL_ROWS + 1; n <= most_rows(level, f); n += 1 + n % 17) check_panel_case(level, panel, f, n, 1 + n * 5 % 70, g * (1 + n % 3), W_RANDOM, X_NORMAL);
     for (int m = 1; m <= 25; m++) check_panel_case(level, panel, f, m % 2 ? 32 : 17, m, g, W_RANDOM, X_NORMAL);
     for (int k = g; k <= 1280; k += g) check_panel_case(level, panel, f, 3, 2, k, W_RANDOM, X_OUTLIERS);
     check_panel_case(level, panel, f, 32, 7, 2304, W_RANDOM, X_OUTLIERS);
     check_panel_case(level, panel, f, 32, FKV_BLOCK_ROWS, 256, W_RANDOM, X_NORMAL);
     check_panel_case(level, panel, f, 5, FKV_BLOCK_ROWS - 1, 768, W_RANDOM, X_NORMAL);
+    check_panel_case(level, panel, f, most_rows(level, f), FKV_BLOCK_ROWS, 512, W_RANDOM, X_NORMAL);
 }
 
 /* A row's numbers are the same alone, among others, and in a larger call at another place. */

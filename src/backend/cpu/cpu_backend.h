@@ -7,7 +7,7 @@
 
 enum {
     CPU_CHUNK = 512,      /* entries of one piece of decode attention: a multiple of 256 */
-    CPU_FLOAT_ROWS = 128, /* weight rows that are dequantised for one float product */
+    CPU_FLOAT_ROWS = FKV_MOST_PANEL_ROWS, /* weight rows that are dequantised for one float product */
 };
 
 /* Memory of one thread, reserved: pages that are never used cost nothing. */

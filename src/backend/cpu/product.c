@@ -10,7 +10,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "quant/quant.h"
 
-enum { VECTOR_ROWS = 64, BLAS_LEAST_ROWS = 16 };
+enum { VECTOR_ROWS = 64, BLAS_LEAST_ROWS = 16, PIECES = 4 };
 
 enum prepared { PREPARED_FLOATS, PREPARED_X8, PREPARED_X16, N_PREPARED };
 
@@ -46,7 +46,7 @@ static struct format format_of(struct fkv_run *r, const struct fkv_input *in, co
 {
     const struct cpu_backend *b = cpu_of(r);
     const struct format f = format_of_type(b, w->type);
-    if (f.input != PREPARED_X8 || as_vector(r, in) || !(precise || b->base.precise)) return f;
+    if (f.input != PREPARED_X8 || b->k->x8_is_bf16 || as_vector(r, in) || !(precise || b->base.precise)) return f;
     return (struct format){PREPARED_X16, b->k->panel_bf16, NULL, true};
 }
 
@@ -108,11 +108,15 @@ static struct input prepare(struct fkv_run *r, const struct fkv_input *in, int k
 
 /* ---- a piece of the output ------------------------------------------------------------------------------------------ */
 
-/* Weight rows of one piece of work. */
+/* Weight rows of one piece of work: as many as a panel call takes, if that leaves every thread a few pieces. */
 static int piece_rows(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
 {
     if (as_vector(r, in)) return VECTOR_ROWS;
-    return format_of_type(cpu_of(r), w->type).input == PREPARED_FLOATS ? CPU_FLOAT_ROWS : FKV_PANEL_ROWS;
+    const struct format f = format_of_type(cpu_of(r), w->type);
+    if (f.input == PREPARED_FLOATS) return CPU_FLOAT_ROWS;
+    if (format_of(r, in, w, true).as_bf16) return FKV_PANEL_ROWS;
+    const int share = w->rows / (PIECES * fkv_team_size(r->b->team)) / FKV_PANEL_ROWS * FKV_PANEL_ROWS, most = cpu_of(r)->k->panel_rows;
+    return share < FKV_PANEL_ROWS ? FKV_PANEL_ROWS : share < most ? share : most;
 }
 
 static const uint8_t *weight_row(const struct fkv_weight *w, int row) { return (const uint8_t *)w->data + (size_t)row * w->stride; }
