@@ -14,8 +14,9 @@ const float LOWEST = -3.402823466e38; // stands for -infinity, which shaders may
 // IEEE half to float: exact, subnormals too, whatever the device does with denormalised floats.
 float float_of_half(uint h)
 {
-    const uint e = h >> 10 & 31u, m = h & 1023u;
-    const float magnitude = e == 0u ? float(m) * 5.9604644775390625e-8 : uintBitsToFloat((e == 31u ? 255u : e + 112u) << 23 | m << 13);
+    const uint bits = (h & 0x7fffu) << 13, e = bits & 0x0f800000u;
+    float magnitude = uintBitsToFloat(bits + (e == 0x0f800000u ? 224u << 23 : 112u << 23));
+    if (e == 0u) magnitude = uintBitsToFloat(bits + (113u << 23)) - 6.103515625e-5; // 2^-14
     return (h & 0x8000u) != 0u ? -magnitude : magnitude;
 }
 
