@@ -11,6 +11,7 @@ enum {
     DOWNLOAD_BYTES = 1 << 20,
     SETS_PER_POOL = 256,
     MOST_GROUPS = 65535,        /* of one dimension, on any device */
+    MOST_TIMED = 2048,          /* dispatches between two waits whose times are noted */
 };
 static const double submit_s = 0.25, first_budget = 1e9, least_budget = 1e8;
 
@@ -25,6 +26,9 @@ struct vk_commands {
     int n_pools;
     uint32_t n_sets;            /* taken since the last wait, of all pools */
     struct vk_host_buffer upload, download;
+    VkQueryPool stamps;         /* [2 MOST_TIMED]: begin and end; made when first wanted */
+    int n_timed;                /* since the last wait */
+    enum vk_shader timed[MOST_TIMED];
     uint64_t uploaded;          /* bytes of `upload` in use since the last wait */
     double budget;              /* work of one submission */
     double recorded, submitted; /* work in the open buffer; handed over since the last wait */
@@ -57,6 +61,7 @@ void vk_commands_destroy(struct vk_context *c)
     vk_host_buffer_destroy(c, &m->download);
     for (int i = 0; i < m->n_pools; i++) c->vk.vkDestroyDescriptorPool(c->device, m->sets[i], NULL);
     c->vk.vkDestroyFence(c->device, m->fence, NULL);
+    c->vk.vkDestroyQueryPool(c->device, m->stamps, NULL);
     c->vk.vkDestroyCommandPool(c->device, m->pool, NULL);
     pthread_mutex_destroy(&m->lock);
     free(m->sets);
@@ -119,6 +124,39 @@ static void learn_rate(struct vk_context *c)
     if (m->budget < least_budget) m->budget = least_budget;
 }
 
+/* ---- times ------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool begin_timing(struct vk_context *c, VkCommandBuffer b, enum vk_shader shader)
+{
+    struct vk_commands *m = c->commands;
+    const VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, .queryType = VK_QUERY_TYPE_TIMESTAMP, .queryCount = 2 * MOST_TIMED};
+    if (!c->timed || m->n_timed == MOST_TIMED) return false;
+    if (!m->stamps && !vk_check(c, c->vk.vkCreateQueryPool(c->device, &info, NULL, &m->stamps), "query pool")) return false;
+    if (m->n_timed == 0) c->vk.vkCmdResetQueryPool(b, m->stamps, 0, 2 * MOST_TIMED);
+    m->timed[m->n_timed] = shader;
+    vk_barrier(c);
+    c->vk.vkCmdWriteTimestamp(b, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, m->stamps, 2 * (uint32_t)m->n_timed);
+    return true;
+}
+
+static void end_timing(struct vk_context *c, VkCommandBuffer b)
+{
+    struct vk_commands *m = c->commands;
+    c->vk.vkCmdWriteTimestamp(b, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, m->stamps, 2 * (uint32_t)m->n_timed++ + 1);
+}
+
+/* After a wait. */
+static void take_times(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    const double tick = 1e-9 * (double)c->properties.limits.timestampPeriod;
+    uint64_t at[2 * MOST_TIMED];
+    if (m->n_timed == 0) return;
+    if (!vk_check(c, c->vk.vkGetQueryPoolResults(c->device, m->stamps, 0, 2 * (uint32_t)m->n_timed, sizeof at, at, sizeof *at, VK_QUERY_RESULT_64_BIT), "times")) return;
+    for (int i = 0; i < m->n_timed; i++) c->count[m->timed[i]].seconds += tick * (double)(at[2 * i + 1] - at[2 * i]);
+    m->n_timed = 0;
+}
+
 void vk_finish(struct vk_context *c)
 {
     struct vk_commands *m = c->commands;
@@ -127,6 +165,7 @@ void vk_finish(struct vk_context *c)
     submit(c, m->fence);
     if (!vk_ok(c) || !vk_check(c, c->vk.vkWaitForFences(c->device, 1, &m->fence, VK_TRUE, UINT64_MAX), "waiting")) return;
     learn_rate(c);
+    take_times(c);
     m->submitted = 0;
     VkResult r = c->vk.vkResetFences(c->device, 1, &m->fence);
     if (r == VK_SUCCESS) r = c->vk.vkResetCommandPool(c->device, m->pool, 0);
@@ -135,6 +174,15 @@ void vk_finish(struct vk_context *c)
     m->n_used = 0;
     m->n_sets = 0;
     m->uploaded = 0;
+}
+
+void vk_begin(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    if (m->submitted + m->recorded > m->budget)
+        vk_finish(c);
+    else if (vk_ok(c) && m->recording)
+        submit(c, VK_NULL_HANDLE);
 }
 
 void vk_barrier(struct vk_context *c)
@@ -280,10 +328,12 @@ void vk_dispatch_some(struct vk_context *c, const struct vk_call *call, double b
         const VkCommandBuffer b = recording(c);
         if (!b) return;
         push.head.first_group = (uint32_t)first;
+        const bool timing = begin_timing(c, b, call->shader);
         c->vk.vkCmdBindPipeline(b, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
         c->vk.vkCmdBindDescriptorSets(b, VK_PIPELINE_BIND_POINT_COMPUTE, vk_pipeline_layout(c), 0, 1, &set, 0, NULL);
         c->vk.vkCmdPushConstants(b, vk_pipeline_layout(c), VK_SHADER_STAGE_COMPUTE_BIT, 0, (uint32_t)(sizeof push.head + call->push_bytes), &push);
         c->vk.vkCmdDispatch(b, (uint32_t)n, 1, 1);
+        if (timing) end_timing(c, b);
         m->recorded += each * (double)n;
     }
 }

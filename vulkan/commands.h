@@ -48,5 +48,7 @@ void vk_fill_zero(struct vk_context *c, struct vk_slice s);
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to);
 /* Submits what is recorded and waits for everything. */
 void vk_finish(struct vk_context *c);
+/* Submits what is recorded; waits for everything when that is as much as one submission may be. */
+void vk_begin(struct vk_context *c);
 
 #endif

@@ -182,33 +182,18 @@ static void read_properties(VkPhysicalDevice physical, VkPhysicalDevicePropertie
     vkGetPhysicalDeviceProperties2(physical, &both);
 }
 
-/* Is the variant of that name wanted? */
-static bool is_on(const char *variant)
-{
-    const char *off = getenv("FASTKV_VULKAN_OFF");
-    return !off || !strstr(off, variant);
-}
-
-/* The device's own API is 1.2 at least. */
-static bool reduces_by_subgroups(VkPhysicalDevice physical, uint32_t *size)
-{
-    VkPhysicalDeviceSubgroupProperties s = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
-    VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &s};
-    const VkSubgroupFeatureFlags wanted = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
-    vkGetPhysicalDeviceProperties2(physical, &both);
-    *size = s.subgroupSize;
-    return (s.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (s.supportedOperations & wanted) == wanted && is_on("subgroup");
-}
-
 static void describe(VkPhysicalDevice physical, struct fkv_vulkan_device *d)
 {
     VkPhysicalDeviceProperties p;
     VkPhysicalDeviceDriverProperties driver;
-    uint32_t subgroup_size = 0;
+    struct vk_abilities a = {.subgroup_size = 0};
     read_properties(physical, &p, &driver);
-    const bool subgroup = p.apiVersion >= VK_API_VERSION_1_2 && reduces_by_subgroups(physical, &subgroup_size);
-    *d = (struct fkv_vulkan_device){.kind = kind_of(p.deviceType), .memory_bytes = local_bytes(physical), .subgroup_size = subgroup_size, .subgroup_arithmetic = subgroup,
-                                    .shared_bytes = p.limits.maxComputeSharedMemorySize, .max_range = p.limits.maxStorageBufferRange};
+    *d = (struct fkv_vulkan_device){.kind = kind_of(p.deviceType), .memory_bytes = local_bytes(physical), .shared_bytes = p.limits.maxComputeSharedMemorySize,
+                                    .max_range = p.limits.maxStorageBufferRange};
+    if (p.apiVersion >= VK_API_VERSION_1_2) vk_find_abilities(physical, &p.limits, &a);
+    d->subgroup_size = a.subgroup_size;
+    for (int i = 0; i < VK_N_ABILITIES; i++)
+        if (a.can[i]) snprintf(d->used + strlen(d->used), sizeof d->used - strlen(d->used), "%s%s", *d->used ? " " : "", vk_ability_name((enum vk_ability)i));
     snprintf(d->name, sizeof d->name, "%s", p.deviceName);
     snprintf(d->driver, sizeof d->driver, "%.40s %.40s", driver.driverName, driver.driverInfo);
     snprintf(d->api, sizeof d->api, "%u.%u.%u", VK_API_VERSION_MAJOR(p.apiVersion), VK_API_VERSION_MINOR(p.apiVersion), VK_API_VERSION_PATCH(p.apiVersion));
@@ -284,24 +269,15 @@ static fkv_status open_device(struct vk_context *c, struct fkv_error *e)
     const float priority = 1;
     c->family = (uint32_t)compute_family(c->physical);
     const VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueFamilyIndex = c->family, .queueCount = 1, .pQueuePriorities = &priority};
-    const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue};
+    struct vk_abilities *a = &c->abilities;
+    vk_find_abilities(c->physical, &c->properties.limits, a);
+    const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = a->features, .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue,
+                                     .enabledExtensionCount = a->n_extensions, .ppEnabledExtensionNames = a->extensions};
     const VkResult r = vkCreateDevice(c->physical, &info, NULL, &c->device);
     if (r != VK_SUCCESS) return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "Vulkan device %s: it cannot be opened: %s (%d)", c->properties.deviceName, vk_result_text(r), r);
     volkLoadDeviceTable(&c->vk, c->device);
     c->vk.vkGetDeviceQueue(c->device, c->family, 0, &c->queue);
     return FKV_OK;
-}
-
-static bool has_extension(VkPhysicalDevice physical, const char *name)
-{
-    uint32_t n = 0;
-    bool found = false;
-    if (vkEnumerateDeviceExtensionProperties(physical, NULL, &n, NULL) != VK_SUCCESS) return false;
-    VkExtensionProperties *all = calloc(n + 1, sizeof *all);
-    if (all && vkEnumerateDeviceExtensionProperties(physical, NULL, &n, all) >= 0)
-        for (uint32_t i = 0; i < n; i++) found = found || strcmp(all[i].extensionName, name) == 0;
-    free(all);
-    return found;
 }
 
 static uint64_t number_in(const char *variable)
@@ -320,15 +296,13 @@ static void read_limits(struct vk_context *c)
     c->max_range = c->properties.limits.maxStorageBufferRange & ~(uint64_t)(VK_ALIGNMENT - 1);
     c->max_allocation = allocation.maxMemoryAllocationSize;
     if (cap >= VK_SHARED_BYTES && cap < c->max_range) c->max_range = cap & ~(uint64_t)(VK_ALIGNMENT - 1);
-    uint32_t size;
-    c->subgroup = reduces_by_subgroups(c->physical, &size);
     c->fixed_budget = (double)number_in("FASTKV_VULKAN_SUBMIT");
     c->memory_bytes = local_bytes(c->physical);
     const uint64_t memory_cap = number_in("FASTKV_VULKAN_MEMORY");
     if (memory_cap && memory_cap < c->memory_bytes) c->memory_bytes = memory_cap;
     const char *fault = getenv("FASTKV_VULKAN_FAIL");
     if (fault && strncmp(fault, "lost:", 5) == 0) c->lose_after = strtol(fault + 5, NULL, 10);
-    c->has_budget = has_extension(c->physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    c->has_budget = vk_has_extension(c->physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 }
 
 fkv_status vk_context_open(struct vk_context *c, const char *device, struct fkv_error *e)

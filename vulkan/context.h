@@ -7,14 +7,13 @@
    failure; one that comes while the device is closed aborts.
    FASTKV_VULKAN_RANGE=BYTES caps what one binding sees, FASTKV_VULKAN_SUBMIT=N sets the multiply-adds of one submission, FASTKV_VULKAN_MEMORY=BYTES
    caps the device's memory: tests of a generous device see how a small one is served.
-   FASTKV_VULKAN_OFF=subgroup turns that variant of the shaders off, as on a device that has no subgroup arithmetic.
+   FASTKV_VULKAN_OFF=subgroup,matrix (names of enum vk_ability) turns variants of the shaders off, as on a device that lacks the ability.
    FASTKV_VULKAN_FAIL=lost:N makes the N-th submission lose the device, FASTKV_VULKAN_FAIL=lack makes every device lack something. */
 #ifndef FKV_VULKAN_CONTEXT_H
 #define FKV_VULKAN_CONTEXT_H
 
-#include <volk.h>
-
 #include "base/error.h"
+#include "vulkan/abilities.h"
 
 enum {
     VK_GROUP = 256,             /* invocations of the largest group a shader here has */
@@ -28,6 +27,7 @@ enum {
 struct vk_count {
     uint64_t dispatches;
     double work, bytes;
+    double seconds;             /* on the device, where the context is timed */
 };
 enum { VK_MAX_COUNTS = 32 };
 
@@ -52,9 +52,10 @@ struct vk_context {
     long lose_after;            /* submissions until the device is lost on purpose; 0: never */
     bool has_budget;            /* VK_EXT_memory_budget */
     double fixed_budget;        /* work of one submission, or 0: by measurement */
-    bool subgroup;              /* shaders reduce by subgroup arithmetic */
+    struct vk_abilities abilities;
     bool closing;
     bool dry;                   /* a bench counts only: nothing is dispatched or copied, what the host reads is zeros */
+    bool timed;                 /* a bench has the device note when dispatches begin and end: they no longer overlap */
     struct vk_count count[VK_MAX_COUNTS]; /* by enum vk_shader */
     bool own_buffers;           /* each piece of memory is a buffer: the GPU-assisted layer finds what goes past a buffer's end only */
 

@@ -21,13 +21,15 @@ static const struct shader shaders[] = {
 #undef SHADER
 };
 
-/* In their place, with subgroup arithmetic; code NULL: there is no such variant. */
-static const struct shader subgroup_shaders[VK_N_SHADERS] = {
-#define SHADER(name)
-#define VARIANT(name, how) [VK_SHADER_##name] = {#name "_" #how, name##_##how##_code, sizeof name##_##how##_code},
-#include "vulkan/pipelines.def"
-#undef SHADER
+static const struct variant {
+    enum vk_shader of;
+    enum vk_ability ability;
+    struct shader shader;
+} variants[] = {
+#define BUILT_VARIANT(name, how) {VK_SHADER_##name, VK_ABILITY_##how, {#name "_" #how, name##_##how##_code, sizeof name##_##how##_code}},
+    BUILT_VARIANTS
 };
+enum { N_VARIANTS = sizeof variants / sizeof *variants, N_CODES = VK_N_SHADERS + N_VARIANTS };
 
 struct pipeline {
     enum vk_shader shader;
@@ -39,7 +41,7 @@ struct vk_pipelines {
     VkDescriptorSetLayout set_layout;
     VkPipelineLayout layout;
     VkPipelineCache cache;
-    VkShaderModule module[VK_N_SHADERS];
+    VkShaderModule module[N_CODES]; /* of the shaders, then of the variants */
     struct pipeline *made;
     int n_made;
 };
@@ -73,7 +75,7 @@ void vk_pipelines_destroy(struct vk_context *c)
     if (!p) return;
     if (p->n_made) vk_pipeline_cache_save(c, p->cache);
     for (int i = 0; i < p->n_made; i++) c->vk.vkDestroyPipeline(c->device, p->made[i].pipeline, NULL);
-    for (int i = 0; i < VK_N_SHADERS; i++) c->vk.vkDestroyShaderModule(c->device, p->module[i], NULL);
+    for (int i = 0; i < N_CODES; i++) c->vk.vkDestroyShaderModule(c->device, p->module[i], NULL);
     c->vk.vkDestroyPipelineCache(c->device, p->cache, NULL);
     c->vk.vkDestroyPipelineLayout(c->device, p->layout, NULL);
     c->vk.vkDestroyDescriptorSetLayout(c->device, p->set_layout, NULL);
@@ -82,10 +84,38 @@ void vk_pipelines_destroy(struct vk_context *c)
     c->pipelines = NULL;
 }
 
-static bool make_module(struct vk_context *c, enum vk_shader shader)
+bool vk_has_variant(enum vk_ability ability)
 {
-    VkShaderModule *module = &c->pipelines->module[shader];
-    const struct shader *s = c->subgroup && subgroup_shaders[shader].code ? &subgroup_shaders[shader] : &shaders[shader];
+    for (int i = 0; i < N_VARIANTS; i++)
+        if (variants[i].ability == ability) return true;
+    return false;
+}
+
+/* Does the variant serve these constants? Matrices of queries and sums lie in registers, which heads of more than 128 channels would not fit. */
+static bool fits(const struct variant *v, const uint32_t *constants)
+{
+    return v->of != VK_SHADER_attend || constants[2] <= 4;
+}
+
+/* The number of the code: a shader, or VK_N_SHADERS and a variant. */
+static int choose_code(const struct vk_context *c, enum vk_shader shader, const uint32_t *constants)
+{
+    for (int i = N_VARIANTS - 1; i >= 0; i--)
+        if (variants[i].of == shader && c->abilities.can[variants[i].ability] && fits(&variants[i], constants)) return VK_N_SHADERS + i;
+    return (int)shader;
+}
+
+uint32_t vk_matrix_side(const struct vk_context *c, enum vk_shader shader, const uint32_t constants[VK_MAX_CONSTANTS])
+{
+    const int code = choose_code(c, shader, constants);
+    const enum vk_ability ability = code < VK_N_SHADERS ? VK_ABILITY_subgroup : variants[code - VK_N_SHADERS].ability;
+    return ability == VK_ABILITY_matrix ? 16 : ability == VK_ABILITY_matrix8 ? 8 : 0;
+}
+
+static bool make_module(struct vk_context *c, int code)
+{
+    VkShaderModule *module = &c->pipelines->module[code];
+    const struct shader *s = code < VK_N_SHADERS ? &shaders[code] : &variants[code - VK_N_SHADERS].shader;
     const VkShaderModuleCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = s->bytes, .pCode = s->code};
     return *module || vk_check(c, c->vk.vkCreateShaderModule(c->device, &info, NULL, module), s->name);
 }
@@ -94,19 +124,27 @@ static VkPipeline make(struct vk_context *c, enum vk_shader shader, const uint32
 {
     struct vk_pipelines *p = c->pipelines;
     VkPipeline pipeline = VK_NULL_HANDLE;
-    VkSpecializationMapEntry entries[VK_MAX_CONSTANTS];
-    for (uint32_t i = 0; i < VK_MAX_CONSTANTS; i++) entries[i] = (VkSpecializationMapEntry){i, i * (uint32_t)sizeof *constants, sizeof *constants};
-    const VkSpecializationInfo specialisation = {VK_MAX_CONSTANTS, entries, VK_MAX_CONSTANTS * sizeof *constants, constants};
+    uint32_t values[VK_MAX_CONSTANTS + 2] = {[VK_MAX_CONSTANTS] = c->abilities.subgroup_size, 8 * c->abilities.subgroup_size};
+    VkSpecializationMapEntry entries[VK_MAX_CONSTANTS + 2];
+    memcpy(values, constants, VK_MAX_CONSTANTS * sizeof *constants);
+    for (uint32_t i = 0; i < VK_MAX_CONSTANTS + 2; i++) entries[i] = (VkSpecializationMapEntry){i, i * (uint32_t)sizeof *values, sizeof *values};
+    const VkSpecializationInfo specialisation = {VK_MAX_CONSTANTS + 2, entries, sizeof values, values};
+    const int code = choose_code(c, shader, constants);
+    const bool sized = vk_matrix_side(c, shader, constants) > 0;
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT size = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
+                                                                         .requiredSubgroupSize = c->abilities.subgroup_size};
     struct pipeline *more = realloc(p->made, (size_t)(p->n_made + 1) * sizeof *more);
     if (!more) {
         vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, shaders[shader].name);
         return VK_NULL_HANDLE;
     }
     p->made = more;
-    if (!make_module(c, shader)) return VK_NULL_HANDLE;
+    if (!make_module(c, code)) return VK_NULL_HANDLE;
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .stage = VK_SHADER_STAGE_COMPUTE_BIT, .module = p->module[shader], .pName = "main",
+        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .pNext = sized ? &size : NULL,
+                  .flags = sized ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT : 0, .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                  .module = p->module[code], .pName = "main",
                   .pSpecializationInfo = &specialisation},
         .layout = p->layout};
     if (!vk_check(c, c->vk.vkCreateComputePipelines(c->device, p->cache, 1, &info, NULL, &pipeline), shaders[shader].name)) return VK_NULL_HANDLE;

@@ -12,7 +12,7 @@ enum vk_shader {
 };
 
 _Static_assert((int)VK_N_SHADERS <= (int)VK_MAX_COUNTS, "a count for each shader");
-enum { VK_MAX_CONSTANTS = 3 };
+enum { VK_MAX_CONSTANTS = 3 }; /* of a shader's own; then come a subgroup's invocations and those of eight subgroups */
 
 bool vk_pipelines_create(struct vk_context *c);
 void vk_pipelines_destroy(struct vk_context *c);
@@ -22,5 +22,9 @@ VkPipeline vk_pipeline(struct vk_context *c, enum vk_shader shader, const uint32
 VkPipelineLayout vk_pipeline_layout(const struct vk_context *c);
 VkDescriptorSetLayout vk_set_layout(const struct vk_context *c);
 const char *vk_shader_name(enum vk_shader shader);
+/* The side of the cooperative matrices by which that will multiply: 16, 8, or 0 where it does not. Groups of such variants make other tiles. */
+uint32_t vk_matrix_side(const struct vk_context *c, enum vk_shader shader, const uint32_t constants[VK_MAX_CONSTANTS]);
+/* Has this build a variant that uses the ability? */
+bool vk_has_variant(enum vk_ability ability);
 
 #endif

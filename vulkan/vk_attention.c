@@ -3,7 +3,7 @@
 
 #include "vulkan/vk_internal.h"
 
-enum { ATTEND_ROWS = 32 }; /* query rows of a group of the shader attend */
+enum { ATTEND_ROWS = 32, ATTEND_MATRICES = 4 }; /* query rows of a group of the shader attend; matrices of rows in its variants */
 
 static const float log2_e = 1.44269504088896340736f;
 
@@ -22,9 +22,12 @@ static void attend_rows(struct vk_context *c, const struct fkv_kv_store *s, stru
         uint32_t k_entry, k_head, v_entry, v_head;
     } push = {(uint32_t)n, (uint32_t)at.heads, (uint32_t)at.h, (uint32_t)at.kv0, (uint32_t)at.query_heads, (uint32_t)ld, (uint32_t)s->d, scale * log2_e,
               vk_entry_words(s->type[VK_K], s->d), vk_head_words(s, VK_K), vk_entry_words(s->type[VK_V], s->d), vk_head_words(s, VK_V)};
-    vk_dispatch(c, &(struct vk_call){VK_SHADER_attend, {(uint32_t)s->type[VK_K], (uint32_t)s->type[VK_V], vk_chunks(s->d)},
-                                     {q, vk_kv_heads(s, VK_K, at.kv0, kv_heads), vk_kv_heads(s, VK_V, at.kv0, kv_heads), keys, out}, &push, sizeof push,
-                                     (uint64_t)((n + ATTEND_ROWS - 1) / ATTEND_ROWS) * (uint64_t)at.heads, 2.0 * n * at.heads * s->d * n_keys});
+    struct vk_call call = {VK_SHADER_attend, {(uint32_t)s->type[VK_K], (uint32_t)s->type[VK_V], vk_chunks(s->d)},
+                           {q, vk_kv_heads(s, VK_K, at.kv0, kv_heads), vk_kv_heads(s, VK_V, at.kv0, kv_heads), keys, out}, &push, sizeof push, 0,
+                           2.0 * n * at.heads * s->d * n_keys};
+    const int side = (int)vk_matrix_side(c, call.shader, call.constants), rows = side ? ATTEND_MATRICES * side : ATTEND_ROWS;
+    call.groups = (uint64_t)((n + rows - 1) / rows) * (uint64_t)at.heads;
+    vk_dispatch(c, &call);
 }
 
 /* part: [n_head][pieces][d + 2] */
@@ -57,7 +60,7 @@ void vk_attend(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, floa
     struct vk_backend *b = vk_of(r);
     struct vk_context *c = &b->c;
     const int query_heads = n_head / s->heads, step = vk_visible_heads(s);
-    int32_t keys[FKV_BLOCK_ROWS + VK_MAX_HEADS];
+    int32_t keys[VK_BLOCK_ROWS + VK_MAX_HEADS];
     int longest = 0, n_keys = 0;
     const bool single = vk_single(b, n);
     if (!vk_enter(c, sizeof keys)) return;

@@ -59,6 +59,17 @@ static fkv_status vk_wait(struct fkv_backend *base)
     return c->status;
 }
 
+static fkv_status vk_pace(struct fkv_backend *base)
+{
+    struct vk_context *c = &((struct vk_backend *)base)->c;
+    if (vk_enter(c, 0)) {
+        vk_begin(c);
+        vk_leave(c);
+    }
+    if (!vk_ok(c)) base->error = c->error;
+    return c->status;
+}
+
 /* ---- scratch --------------------------------------------------------------------------------------------------------------------------------- */
 
 enum { MOST_LOGIT_BYTES = 64 << 20 };
@@ -178,6 +189,7 @@ static const struct fkv_ops vk_ops = {
     .scratch_bytes = vk_scratch_bytes,
     .bytes_left = vk_bytes_left,
     .wait = vk_wait,
+    .pace = vk_pace,
     .kv_create = vk_kv_create,
     .kv_destroy = vk_kv_destroy,
     .kv_assign = vk_kv_assign,
@@ -188,10 +200,20 @@ static const struct fkv_ops vk_ops = {
     .destroy = vk_destroy,
 };
 
+/* As many rows as one binding sees and a 64th of the device's memory holds. */
+static int block_rows(const struct vk_backend *b)
+{
+    enum { LEAST = 64 };
+    const uint64_t row = (uint64_t)b->max_cols * sizeof(float), seen = (b->c.max_range - VK_ALIGNMENT) / row, held = b->c.memory_bytes / 64 / row;
+    const uint64_t fit = held < LEAST ? LEAST : held < VK_BLOCK_ROWS ? held : VK_BLOCK_ROWS;
+    return seen < 1 ? 1 : seen < fit ? (int)seen : (int)fit;
+}
+
 static bool create_parts(struct vk_backend *b)
 {
     struct vk_context *c = &b->c;
-    const uint64_t block = (uint64_t)FKV_BLOCK_ROWS * (uint64_t)b->max_cols * sizeof(float);
+    b->base.block_rows = block_rows(b);
+    const uint64_t block = (uint64_t)b->base.block_rows * (uint64_t)b->max_cols * sizeof(float);
     if (!vk_memory_create(c)) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "memory");
     if (!vk_pipelines_create(c) || !vk_commands_create(c)) return false;
     if (vk_alloc(c, block, &b->normed) && vk_alloc(c, block, &b->up)) return true;
@@ -208,6 +230,7 @@ fkv_status fkv_vulkan_backend_create(struct fkv_backend **backend, const char *d
     b->max_cols = max_cols;
     fkv_status status = fkv_team_create(&b->base.team, 1, e); /* one thread records */
     if (status == FKV_OK) status = vk_context_open(&b->c, device, e);
+    if (exact) b->c.abilities.can[VK_ABILITY_matrix] = b->c.abilities.can[VK_ABILITY_matrix8] = false; /* they round */
     if (status != FKV_OK) {
         fkv_team_destroy(b->base.team);
         free(b);

@@ -21,7 +21,7 @@ struct vk_backend {
     struct vk_context c;
     int max_cols;
     struct vk_weight *weights;
-    struct vk_slice normed, up; /* [FKV_BLOCK_ROWS][max_cols]: a product's input, normalised; the other half of a gated product */
+    struct vk_slice normed, up; /* [block_rows][max_cols]: a product's input, normalised; the other half of a gated product */
 
     /* Scratch for n_entries entries, n_head heads and a window: see vk_prepare(). */
     int n_entries, n_head, window;
@@ -43,6 +43,7 @@ struct fkv_kv_store {
     int *n, *base;              /* [heads] entries; those that were there before this prefill */
 };
 
+enum { VK_BLOCK_ROWS = 2048 };  /* most rows of one product or attention: they fill a large GPU */
 enum { VK_PIECE = 256 };        /* entries of one piece of attention of one row */
 
 static inline struct vk_backend *vk_of(struct fkv_run *r) { return (struct vk_backend *)r->b; }

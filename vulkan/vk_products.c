@@ -1,7 +1,7 @@
 /* Products and operations on rows. */
 #include "vulkan/vk_internal.h"
 
-enum { TILE = 64, MATVEC_ROWS = 4 }; /* of the shaders product and matvec */
+enum { TILE = 64, TILE_MATRICES = 8, MATVEC_ROWS = 4, LONG_ROW = 4096 }; /* of the shaders product and matvec */
 
 static uint64_t up_to(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
 
@@ -46,14 +46,16 @@ static void multiply_part(struct vk_backend *b, const struct vk_weight *d, int p
         const struct {
             uint32_t n, k, stride, has_bias, add;
         } push = {(uint32_t)n, (uint32_t)cols, d->stride, has_bias, add};
-        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_matvec, {d->type}, {d->part[part], x.at, bias, y.at}, &push, sizeof push, up_to((uint64_t)n, MATVEC_ROWS), work});
+        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_matvec, {d->type, cols < LONG_ROW ? 64 : 256}, {d->part[part], x.at, bias, y.at}, &push, sizeof push, up_to((uint64_t)n, MATVEC_ROWS), work});
         return;
     }
     const struct {
         uint32_t m, n, k, ldx, ldy, stride, has_bias, add;
     } push = {(uint32_t)x.n, (uint32_t)n, (uint32_t)cols, (uint32_t)x.ld, (uint32_t)y.ld, d->stride, has_bias, add};
-    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_product, {d->type}, {d->part[part], x.at, bias, y.at}, &push, sizeof push,
-                                     up_to((uint64_t)x.n, TILE) * up_to((uint64_t)n, TILE), work});
+    struct vk_call call = {VK_SHADER_product, {d->type}, {d->part[part], x.at, bias, y.at}, &push, sizeof push, 0, work};
+    const uint64_t side = vk_matrix_side(&b->c, call.shader, call.constants), tile = side ? TILE_MATRICES * side : TILE;
+    call.groups = up_to((uint64_t)x.n, tile) * up_to((uint64_t)n, tile);
+    vk_dispatch(&b->c, &call);
 }
 
 /* A slice of floats from the n-th on. */

@@ -30,7 +30,7 @@ struct fkv_weight {
 struct fkv_input {
     const float *x;       /* [n][ld] */
     size_t ld;
-    int n;                /* 1 .. FKV_BLOCK_ROWS */
+    int n;                /* 1 .. block_rows of the back end */
     const float *norm;    /* [cols], or NULL */
     float eps;
 };
@@ -132,6 +132,9 @@ struct fkv_ops {
     uint64_t (*bytes_left)(struct fkv_backend *b);
     /* Returns when all operations so far are done. A failure of the device stays: its message is in `error`. */
     fkv_status (*wait)(struct fkv_backend *b);
+    /* Lets a device begin with the operations so far, and returns when it is at most a fraction of a second behind. Failures may come to light
+       in a later call. */
+    fkv_status (*pace)(struct fkv_backend *b);
 
     /* whole: it will be filled to its capacity at once. */
     fkv_status (*kv_create)(struct fkv_backend *b, struct fkv_kv_store **s, int heads, int d, int k_type, int v_type, int capacity, bool whole);
@@ -152,6 +155,7 @@ struct fkv_backend {
     const struct fkv_ops *ops;
     struct fkv_team *team;
     const char *isa;
+    int block_rows;           /* most rows of one product or attention */
     const char *device;       /* what computes: "cpu", or the GPU's name */
     struct fkv_error error;   /* why `wait` failed; "" as long as it did not */
     bool exact;               /* the fp32 check path */

@@ -16,8 +16,8 @@ static void print_vulkan(void) {
     if (n == 0) printf("vulkan    %s\n", why);
     for (int i = 0; i < n && i < DEVICES_MAX; i++) {
         const struct fkv_vulkan_device *d = &devices[i];
-        printf("vulkan:%d  %s (%s), Vulkan %s, %s; memory %s, subgroups of %u%s%s%s\n", i, d->name, d->kind, d->api, d->driver, SIZE(d->memory_bytes),
-               d->subgroup_size, d->subgroup_arithmetic ? " (arithmetic used)" : "", *d->lack ? "; cannot be used: " : "", d->lack);
+        printf("vulkan:%d  %s (%s), Vulkan %s, %s; memory %s, %u KiB shared, subgroups of %u; used beyond the baseline: %s%s%s\n", i, d->name, d->kind, d->api, d->driver,
+               SIZE(d->memory_bytes), d->shared_bytes >> 10, d->subgroup_size, *d->used ? d->used : "nothing", *d->lack ? "; cannot be used: " : "", d->lack);
     }
 }
 

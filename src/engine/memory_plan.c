@@ -66,10 +66,11 @@ static uint64_t kept_bytes(const struct fkv_session_shape *s, const struct fkv_h
 static uint64_t scratch_bytes(const fkv_engine *e, uint64_t n)
 {
     const struct fkv_hparams *h = &e->model->h;
-    const uint64_t threads = (uint64_t)fkv_team_size(e->place[e->n_places - 1].b->team), cols = (uint64_t)fkv_model_max_cols(h);
+    const struct fkv_backend *b = e->place[e->n_places - 1].b;
+    const uint64_t threads = (uint64_t)fkv_team_size(b->team), cols = (uint64_t)fkv_model_max_cols(h);
     const uint64_t per_token = 4 * (uint64_t)(h->d_model + h->n_rot + 2 * h->n_kv_head + 7);
-    const uint64_t block = fkv_block_buffers_bytes(h) + FKV_BLOCK_ROWS * cols * 2;
-    const uint64_t per_thread = FKV_PANEL_SCRATCH + FKV_ATTEND_SCRATCH + 2 * FKV_BLOCK_ROWS * FKV_MOST_PANEL_ROWS * 4 + n * 12 * 4;
+    const uint64_t block = fkv_block_buffers_bytes(b, h) + (uint64_t)b->block_rows * cols * 2;
+    const uint64_t per_thread = FKV_PANEL_SCRATCH + FKV_ATTEND_SCRATCH + 2 * (uint64_t)b->block_rows * FKV_MOST_PANEL_ROWS * 4 + n * 12 * 4;
     return n * per_token + block + threads * per_thread + (uint64_t)h->n_vocab * 4;
 }
 
@@ -79,7 +80,7 @@ uint64_t fkv_session_device_bytes(const struct fkv_session_shape *s, const struc
     struct fkv_place nowhere;
     const int n = s->params.n_ctx;
     const uint64_t work = entries_bytes(h, (uint64_t)n, s->k_work, s->v_work);
-    const uint64_t activations = fkv_lay_out_activations(&nowhere, h, n, NULL) * sizeof(float) + fkv_block_buffers_bytes(h);
+    const uint64_t activations = fkv_lay_out_activations(&nowhere, h, n, NULL) * sizeof(float) + fkv_block_buffers_bytes(b, h);
     return n_layers == 0 ? 0 : activations + b->ops->scratch_bytes(b, n, h->n_head, s->params.kv.window) + work + kept_bytes(s, h, n_layers, n, 0);
 }
 

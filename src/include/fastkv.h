@@ -261,7 +261,7 @@ struct fkv_vulkan_device {
     uint64_t memory_bytes;  /* of its largest own heap */
     uint64_t max_range;     /* bytes of one binding */
     uint32_t shared_bytes, subgroup_size;
-    bool subgroup_arithmetic; /* shaders use it */
+    char used[96];          /* what shaders use of it beyond the baseline: "subgroup matrix" */
 };
 /* Number of Vulkan devices, in the order of "vulkan:N"; fills at most n of them. why: FKV_ERROR_BYTES or NULL, the reason when there are none. */
 FKV_API int fkv_vulkan_list(struct fkv_vulkan_device *devices, int n, char *why);

@@ -8,22 +8,23 @@
 static size_t q_width(const struct fkv_hparams *h) { return (size_t)h->n_head * (size_t)h->d_head; }
 static size_t kv_width(const struct fkv_hparams *h) { return (size_t)h->n_kv_head * (size_t)h->d_head; }
 
-uint64_t fkv_block_buffers_bytes(const struct fkv_hparams *h)
+uint64_t fkv_block_buffers_bytes(const struct fkv_backend *backend, const struct fkv_hparams *h)
 {
-    return FKV_BLOCK_ROWS * sizeof(float) * (2 * q_width(h) + 2 * kv_width(h) + (size_t)h->d_ff);
+    return (size_t)backend->block_rows * sizeof(float) * (2 * q_width(h) + 2 * kv_width(h) + (size_t)h->d_ff);
 }
 
 fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, struct fkv_backend *backend, const struct fkv_hparams *h)
 {
     b->b = backend;
-    b->n = fkv_block_buffers_bytes(h) / sizeof(float);
+    const size_t rows = (size_t)backend->block_rows;
+    b->n = fkv_block_buffers_bytes(backend, h) / sizeof(float);
     const fkv_status status = backend->ops->alloc(backend, &b->memory, b->n, true);
     if (status != FKV_OK) return status;
     b->q = b->memory;
-    b->att = b->q + FKV_BLOCK_ROWS * q_width(h);
-    b->k = b->att + FKV_BLOCK_ROWS * q_width(h);
-    b->v = b->k + FKV_BLOCK_ROWS * kv_width(h);
-    b->ff = b->v + FKV_BLOCK_ROWS * kv_width(h);
+    b->att = b->q + rows * q_width(h);
+    b->k = b->att + rows * q_width(h);
+    b->v = b->k + rows * kv_width(h);
+    b->ff = b->v + rows * kv_width(h);
     return FKV_OK;
 }
 
@@ -189,7 +190,7 @@ static fkv_status run_block(struct prefill *p, fkv_team_fn region, uint64_t cost
 {
     const struct fkv_forward *f = p->f;
     fkv_team_run(f->at->b->team, region, p);
-    const fkv_status status = f->at->b->ops->wait(f->at->b);
+    const fkv_status status = f->at->b->ops->pace(f->at->b);
     if (status != FKV_OK) return status;
     p->done += cost * (uint64_t)p->rows;
     if (f->progress && !f->progress(f->progress_user, p->done < p->all ? p->done : p->all, p->all)) return FKV_ERROR_CANCELLED;
@@ -198,9 +199,10 @@ static fkv_status run_block(struct prefill *p, fkv_team_fn region, uint64_t cost
 
 static fkv_status run_blocks(struct prefill *p, fkv_team_fn region, int n, uint64_t cost)
 {
+    const int most = p->f->at->b->block_rows;
     fkv_status status = FKV_OK;
-    for (p->row = 0; p->row < n && status == FKV_OK; p->row += FKV_BLOCK_ROWS) {
-        p->rows = n - p->row < FKV_BLOCK_ROWS ? n - p->row : FKV_BLOCK_ROWS;
+    for (p->row = 0; p->row < n && status == FKV_OK; p->row += most) {
+        p->rows = n - p->row < most ? n - p->row : most;
         status = run_block(p, region, cost);
     }
     return status;

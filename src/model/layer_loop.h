@@ -22,7 +22,7 @@ struct fkv_block_buffers {
 
 fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, struct fkv_backend *backend, const struct fkv_hparams *h);
 void fkv_block_buffers_destroy(struct fkv_block_buffers *b);
-uint64_t fkv_block_buffers_bytes(const struct fkv_hparams *h);
+uint64_t fkv_block_buffers_bytes(const struct fkv_backend *backend, const struct fkv_hparams *h);
 
 /* A run of layers on one back end, and the activations that live there. The first place has the embedding table, the last the output head. */
 struct fkv_place {

@@ -167,7 +167,7 @@ static void test_little_memory(void **state)
         fkv_engine_close(e);
     }
     assert_true(found > 0);
-    setenv("FASTKV_VULKAN_MEMORY", "1500000", 1);
+    setenv("FASTKV_VULKAN_MEMORY", "1100000", 1);
     expect_failure(FKV_ERROR_MEMORY, "no memory for it on the Vulkan device", "vulkan", "all", &p);
     fkv_engine_close(whole);
     fkv_engine_close(cpu);

@@ -28,6 +28,9 @@ void side_free(int i, float *x, size_t n);
 /* Copies a back end's floats to to[n]. */
 void side_read(int i, const float *x, size_t n, float *to);
 
+/* Does Vulkan, as people use it, round products and attention of many rows to halves on this device? */
+bool rounds(void);
+
 /* FKV_TEST_FEW is set: fewer shapes, where each shader takes seconds to compile (GPU-assisted validation). */
 bool few(void);
 

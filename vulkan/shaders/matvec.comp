@@ -1,9 +1,13 @@
 #version 450
 // y[n] = or += w[n][k] x + bias. A group makes 4 rows. The baseline: 16 invocations a row, of which every one takes 8 values at a time. With SUBGROUP
-// all 64 take part in each row, so that x is read once for four.
+// all take part in each row, 64 or for long rows 256, so that x is read once for four.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
+#ifdef SUBGROUP
+layout(local_size_x_id = 1) in;
+#else
 layout(local_size_x = 64) in;
+#endif
 PUSH(uint n; uint k; uint stride; uint has_bias; uint add;)
 #include "weights.glsl"
 layout(std430, set = 0, binding = 1) readonly buffer X { float x[]; };
@@ -26,7 +30,7 @@ void main()
 {
     const uint row0 = GROUP * 4u;
     vec4 sum = vec4(0.0);
-    for (uint k = LANE * 8u; k < p.k; k += 64u * 8u) {
+    for (uint k = LANE * 8u; k < p.k; k += gl_WorkGroupSize.x * 8u) {
         const uint i = p.at[1] + k;
         const vec4 lo = vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u]), hi = vec4(x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
         for (uint r = 0u; r < 4u; r++) {

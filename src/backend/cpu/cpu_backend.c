@@ -219,6 +219,7 @@ static const struct fkv_ops cpu_ops = {
     .scratch_bytes = cpu_scratch_bytes,
     .bytes_left = cpu_bytes_left,
     .wait = cpu_wait,
+    .pace = cpu_wait,
     .kv_create = cpu_kv_create,
     .kv_destroy = cpu_kv_destroy,
     .kv_assign = cpu_kv_assign,
@@ -243,6 +244,7 @@ fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, c
     struct cpu_backend *b = calloc(1, sizeof *b);
     if (!b) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the CPU back end");
     b->base.ops = &cpu_ops;
+    b->base.block_rows = FKV_BLOCK_ROWS;
     b->base.device = cpu_ops.name;
     b->base.exact = exact;
     b->base.precise = precise;
