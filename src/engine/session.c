@@ -160,26 +160,40 @@ void fkv_session_close(fkv_session *s)
 
 /* ---- the rotary table --------------------------------------------------------------------------------------------------------------- */
 
-/* Angles of the positions up to n, in double, as everything later rests on them. */
+/* Rows of the table are made so many at a time: only the first one's angles take cos() and sin(), the others are it turned, in double. */
+enum { ANGLE_ROWS = 32 };
+
+static void fill_angles(const struct fkv_model *m, size_t first, size_t rows, float *table)
+{
+    const struct fkv_hparams *h = &m->h;
+    for (int i = 0; i < h->n_rot / 2; i++) {
+        const double frequency = pow((double)h->rope_base, -2.0 * i / h->n_rot) / (double)h->rope_scale / (m->rope_freqs ? (double)m->rope_freqs[i] : 1.0);
+        const double c1 = cos(frequency), s1 = sin(frequency);
+        double c = cos((double)first * frequency), s = sin((double)first * frequency);
+        for (size_t row = 0; row < rows; row++) {
+            float *at = table + row * (size_t)h->n_rot + 2 * i;
+            at[0] = (float)c;
+            at[1] = (float)s;
+            const double turned = c * c1 - s * s1;
+            s = s * c1 + c * s1;
+            c = turned;
+        }
+    }
+}
+
+/* Angles of n positions at least. */
 static void extend_angles(fkv_session *s, size_t n)
 {
-    const struct fkv_hparams *h = &s->e->model->h;
-    const float *divisors = s->e->model->rope_freqs;
-    float row[FKV_MAX_HEAD];
-    double frequency[FKV_MAX_HEAD / 2];
-    for (int i = 0; i < h->n_rot / 2; i++)
-        frequency[i] = pow((double)h->rope_base, -2.0 * i / h->n_rot) / (double)h->rope_scale / (divisors ? (double)divisors[i] : 1.0);
-    for (; s->angles < n; s->angles++) {
-        for (int i = 0; i < h->n_rot / 2; i++) {
-            const double angle = (double)s->angles * frequency[i];
-            row[2 * i] = (float)cos(angle);
-            row[2 * i + 1] = (float)sin(angle);
-        }
+    const size_t n_rot = (size_t)s->e->model->h.n_rot, all = (size_t)s->shape.params.n_ctx;
+    float table[ANGLE_ROWS * FKV_MAX_HEAD];
+    while (s->angles < n) {
+        const size_t rows = all - s->angles < ANGLE_ROWS ? all - s->angles : ANGLE_ROWS;
+        fill_angles(s->e->model, s->angles, rows, table);
         for (int i = 0; i < s->f.n_places; i++) {
             const struct fkv_place *at = &s->f.place[i];
-            float *table = (float *)(uintptr_t)at->rope.cos_sin;
-            at->b->ops->write(at->b, table + s->angles * (size_t)h->n_rot, row, (size_t)h->n_rot);
+            at->b->ops->write(at->b, (float *)(uintptr_t)at->rope.cos_sin + s->angles * n_rot, table, rows * n_rot);
         }
+        s->angles += rows;
     }
 }
 
