@@ -1,6 +1,6 @@
-/* What the Vulkan back end asks of a device, beside what the device gives: vulkan MODEL [TOKENS]. Operations and bytes of every shader are counted in
+/* What the Vulkan back end asks of a device, beside what the device gives: vulkan MODEL [TOKENS [times]]. Operations and bytes of every shader are counted in
    a dry run of a prompt and of one token after it, with full attention and with FastKV; copy bandwidth and fp32 rate are measured, and two products
-   beside the CPU back end in plain C on the same cores. */
+   beside the CPU back end in plain C on the same cores. `times` runs the prompt in earnest too and prints the device's time in each shader. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,8 @@ static void take(struct vk_context *c, struct vk_count to[VK_MAX_COUNTS])
     memset(c->count, 0, sizeof c->count);
 }
 
-static void run_dry(fkv_engine *e, const char *policy, const int32_t *ids, int n, struct counts *counts)
+/* A prompt and a token after it. dry: counted only; else the device's times are noted too. */
+static void run(fkv_engine *e, const char *policy, bool dry, const int32_t *ids, int n, struct counts *counts)
 {
     struct fkv_session_params p = FKV_SESSION_PARAMS_INIT;
     struct vk_context *c = &((struct vk_backend *)e->place[0].b)->c;
@@ -37,15 +38,18 @@ static void run_dry(fkv_engine *e, const char *policy, const int32_t *ids, int n
     char err[FKV_ERROR_BYTES];
     p.n_ctx = n + 1;
     p.kv.policy = policy;
+    p.kv.kv_floor = dry ? p.kv.kv_floor : 0;
+    p.kv.tsp_floor = dry ? p.kv.tsp_floor : 0;
     if (fkv_session_open(&s, e, &p, err) != FKV_OK) fail(err);
-    c->dry = true;
+    c->dry = dry;
+    c->timed = !dry;
     take(c, counts->prompt);
     if (fkv_session_sync(s, ids, (size_t)n) != FKV_OK) fail(fkv_session_error(s));
     take(c, counts->prompt);
     if (fkv_session_append(s, ids[0]) != FKV_OK) fail(fkv_session_error(s));
     take(c, counts->token);
     fkv_session_close(s);
-    c->dry = false;
+    c->dry = c->timed = false;
 }
 
 static void print_row(const char *name, const struct vk_count *full, const struct vk_count *fast, double prompt, double unit_work, double unit_bytes)
@@ -71,6 +75,20 @@ static void print_counts(const char *title, const struct vk_count *full, const s
     print_row("all", &all[0], &all[1], per, 1e6, 1e6);
     printf("\nFull attention asks for %.2f times the operations and %.2f times the bytes of FastKV; dispatches: %llu and %llu.\n", all[0].work / all[1].work,
            all[0].bytes / all[1].bytes, (unsigned long long)all[0].dispatches, (unsigned long long)all[1].dispatches);
+}
+
+static void print_times(const char *title, const struct vk_count counts[VK_MAX_COUNTS])
+{
+    double all = 0;
+    printf("\n%s\n\n| shader | dispatches | ms | GFLOP/s | GB/s |\n|---|---:|---:|---:|---:|\n", title);
+    for (int i = 0; i < VK_N_SHADERS; i++) {
+        const struct vk_count *n = &counts[i];
+        if (n->dispatches == 0) continue;
+        printf("| %s | %llu | %.3f | %.0f | %.0f |\n", vk_shader_name((enum vk_shader)i), (unsigned long long)n->dispatches, 1e3 * n->seconds, 2e-9 * n->work / n->seconds,
+               1e-9 * n->bytes / n->seconds);
+        all += n->seconds;
+    }
+    printf("| all | | %.3f | | |\n", 1e3 * all);
 }
 
 /* ---- rates --------------------------------------------------------------------------------------------------------------------------- */
@@ -178,12 +196,21 @@ int main(int argc, char **argv)
     if (!ids) fail("no memory");
     print_device(&((struct vk_backend *)e->place[0].b)->c);
     print_products(e->place[0].b);
-    run_dry(e, "full", ids, n, &full);
-    run_dry(e, "fastkv", ids, n, &fast);
+    run(e, "full", true, ids, n, &full);
+    run(e, "fastkv", true, ids, n, &fast);
     printf("\n%s, %s, a prompt of %d tokens. Operations are multiply-adds, or values where nothing is multiplied; bytes are those of the\n"
            "values and weights that a dispatch reads and writes, each once: what a shader reads again is not counted.\n", fkv_engine_info(e)->name, fkv_engine_info(e)->quantisation, n);
     print_counts("Per prompt token", full.prompt, fast.prompt, n);
     print_counts("Per token after it", full.token, fast.token, 1);
+    if (argc > 3) {
+        run(e, "full", false, ids, n, &full); /* makes the pipelines */
+        run(e, "full", false, ids, n, &full);
+        run(e, "fastkv", false, ids, n, &fast);
+        print_times("Full attention, the prompt", full.prompt);
+        print_times("Full attention, a token after it", full.token);
+        print_times("FastKV with floors 0, the prompt", fast.prompt);
+        print_times("FastKV with floors 0, a token after it", fast.token);
+    }
     free(ids);
     fkv_engine_close(e);
     return 0;
