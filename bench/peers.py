@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""FastKV beside other CPU engines: the same GGUF, the same prompt lengths, threads and machine, one process a measurement, in turn (A B A B).
+"""FastKV beside other engines: the same GGUF, the same prompt lengths, threads and machine, one process a measurement, in turn (A B A B).
 
   bench/peers.py -m model.gguf                                       llama.cpp at this CPU's level (prebuilt libraries from npm)
   bench/peers.py -m model.gguf --peers llama.cpp,llama.cpp-avx2,openvino
   bench/peers.py -m model.gguf --peer ik_llama.cpp=DIR --kv q8_0     any llama.cpp-compatible source tree with its build in DIR/build
+  bench/peers.py -m model.gguf --device vulkan --peers llama.cpp-vulkan  on a GPU, both through Vulkan
   bench/peers.py --plot bench/results/peers.csv                      pictures from a CSV
 
 Prints medians and the ratios of FastKV to each peer, round by round; --csv keeps every measurement. Prompts are pseudo-random ids. Each
 peer is run in its best setting: flash attention on, KV as --kv says (for ik_llama.cpp also repacked weights). OpenVINO GenAI converts the file
-when it loads; it gets fresh ids every time, as it caches prompts.
+when it loads; it gets fresh ids every time, as it caches prompts. On a GPU every engine prefills once before it is measured: pipelines are
+made, and the GPU raises its clocks.
 """
 import argparse
 import csv
@@ -25,7 +27,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get('XDG_CACHE_HOME', pathlib.Path.home() / '.cache')) / 'fastkv' / 'peers'
-NPM = {'libraries': '@node-llama-cpp/linux-x64@3.22.1', 'source': 'node-llama-cpp@3.22.1'}
+NPM = {'libraries': '@node-llama-cpp/linux-x64@3.22.1', 'libraries-vulkan': '@node-llama-cpp/linux-x64-vulkan@3.22.1', 'source': 'node-llama-cpp@3.22.1'}
 KV_TYPES = {'f16': 1, 'q8_0': 8, 'bf16': 30}
 # ids below: in every vocabulary that is measured, and no special token
 IDS = (1000, 41000)
@@ -52,13 +54,13 @@ def measured_json(command, env=None):
 
 
 class FastKV:
-    def __init__(self, program, policy, isa):
-        self.program, self.policy, self.isa = program, policy, isa
-        self.name = f'fastkv {policy}' + (f' {isa}' if isa else '')
+    def __init__(self, program, policy, isa, device):
+        self.program, self.policy, self.isa, self.device = program, policy, isa, device
+        self.name = f'fastkv {policy}' + (f' {isa}' if isa else '') + (f' {device}' if device != 'cpu' else '')
 
     def measure(self, model, threads, n, predict, seed):
         command = [self.program, 'bench', '-m', model, '-t', str(threads), '--lengths', str(n), '--policies', self.policy, '--kv-floor', '0', '--tsp-floor', '0',
-                   '-n', str(predict), '-r', '1', '-o', 'json']
+                   '-n', str(predict), '-r', '1' if self.device == 'cpu' else '3', '-o', 'json', '--device', self.device]
         rows, wall, rss = measured_json(command, {'FASTKV_ISA': self.isa} if self.isa else None)
         row = rows[0]
         return dict(prefill=row['prefill_tokens_per_s'], decode=row['decode_tokens_per_s'], bandwidth=row['machine_bytes_per_s'] / 1e9, wall=wall,
@@ -66,15 +68,15 @@ class FastKV:
 
     def first_token(self, model, threads):
         _, wall, rss = measured([self.program, 'run', '-m', model, '-t', str(threads), '--raw', '-p', 'The quick brown fox jumps over the lazy dog.', '-n', '1',
-                                 '--temp', '0', '--no-progress'])
+                                 '--temp', '0', '--no-progress', '--device', self.device])
         return wall, rss
 
 
 class Llama:
     """A llama.cpp-compatible library: bench/peer_llama.c, compiled against its headers."""
 
-    def __init__(self, name, headers, libraries, link, kv):
-        self.name, self.libraries, self.kv = f'{name} {kv}', libraries, KV_TYPES[kv]
+    def __init__(self, name, headers, libraries, link, kv, device):
+        self.name, self.libraries, self.kv, self.warm = f'{name} {kv}', libraries, KV_TYPES[kv], str(int(device != 'cpu'))
         self.program = CACHE / f'peer_{re.sub("[^a-z0-9]", "_", name.lower())}'
         text = (headers[0] / 'llama.h').read_text()
         defines = []
@@ -91,11 +93,11 @@ class Llama:
              '-Wl,-rpath,' + ':'.join(folders)])
 
     def measure(self, model, threads, n, predict, seed):
-        row, wall, rss = measured_json([str(self.program), str(self.libraries), model, str(threads), str(self.kv), str(n), str(predict), str(seed)])
+        row, wall, rss = measured_json([str(self.program), str(self.libraries), model, str(threads), str(self.kv), str(n), str(predict), str(seed), self.warm])
         return dict(prefill=row['prefill'], decode=row['decode'], bandwidth=None, wall=wall, rss=rss)
 
     def first_token(self, model, threads):
-        _, wall, rss = measured([str(self.program), str(self.libraries), model, str(threads), str(self.kv), '11', '0', '1'])
+        _, wall, rss = measured([str(self.program), str(self.libraries), model, str(threads), str(self.kv), '11', '0', '1', '0'])
         return wall, rss
 
 
@@ -117,22 +119,23 @@ class OpenVINO:
         return wall, rss
 
 
-def npm_libraries():
+def npm_libraries(folder):
     """llama.cpp's prebuilt libraries and matching headers, fetched once."""
-    if not (CACHE / 'llama.cpp' / 'include' / 'llama.h').exists():
-        for folder, package in NPM.items():
-            target = CACHE / folder
+    for part in (folder, 'source'):
+        target = CACHE / part
+        if not (target / 'package').exists():
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
-            archive = run(['npm', 'pack', '--silent', package], cwd=target, stdout=subprocess.PIPE).stdout.strip().splitlines()[-1]
+            archive = run(['npm', 'pack', '--silent', NPM[part]], cwd=target, stdout=subprocess.PIPE).stdout.strip().splitlines()[-1]
             run(['tar', 'xzf', archive], cwd=target)
+    if not (CACHE / 'llama.cpp' / 'include' / 'llama.h').exists():
         shutil.rmtree(CACHE / 'llama.cpp', ignore_errors=True)
         run(['git', 'clone', '-q', str(CACHE / 'source/package/llama/gitRelease.bundle'), str(CACHE / 'llama.cpp')])
-    return CACHE / 'llama.cpp', CACHE / 'libraries/package/bins/linux-x64'
+    return CACHE / 'llama.cpp', next((CACHE / folder / 'package/bins').iterdir())
 
 
-def npm_peer(name, kv, only=None):
-    source, libraries = npm_libraries()
+def npm_peer(name, kv, device, only=None):
+    source, libraries = npm_libraries('libraries' if device == 'cpu' else 'libraries-vulkan')
     if only:  # a folder with the one CPU library that is wanted
         chosen = CACHE / f'libraries-{only}'
         shutil.rmtree(chosen, ignore_errors=True)
@@ -142,30 +145,32 @@ def npm_peer(name, kv, only=None):
                 (chosen / library.name).symlink_to(library)
         libraries = chosen
     link = [l for l in libraries.glob('*.so') if l.name.startswith(('libllama.', 'libggml.', 'libggml-base'))]
-    return Llama(name, [source / 'include', source / 'ggml/include'], libraries, link, kv)
+    return Llama(name, [source / 'include', source / 'ggml/include'], libraries, link, kv, device)
 
 
-def tree_peer(name, folder, kv):
+def tree_peer(name, folder, kv, device):
     folder = pathlib.Path(folder)
     link = [next(p for p in (folder / 'build').rglob(f'lib{l}.so')) for l in ('llama', 'ggml')]
-    return Llama(name, [folder / 'include', folder / 'ggml/include'], folder / 'build', link, kv)
+    return Llama(name, [folder / 'include', folder / 'ggml/include'], folder / 'build', link, kv, device)
 
 
 def engines(args):
-    ours = [FastKV(args.program, policy, args.isa) for policy in args.policies.split(',')]
+    ours = [FastKV(args.program, policy, args.isa, args.device) for policy in args.policies.split(',')]
     peers = []
     for name in filter(None, args.peers.split(',')):
         if name == 'openvino':
             peers.append(OpenVINO())
         elif name == 'llama.cpp':
-            peers.append(npm_peer(name, 'f16'))
+            peers.append(npm_peer(name, 'f16', 'cpu'))
+        elif name == 'llama.cpp-vulkan':
+            peers.append(npm_peer(name, 'f16', 'vulkan'))
         elif name == 'llama.cpp-avx2':
-            peers.append(npm_peer(name, 'f16', only='haswell'))
+            peers.append(npm_peer(name, 'f16', 'cpu', only='haswell'))
         else:
-            raise SystemExit(f'peers.py: --peers: expected llama.cpp, llama.cpp-avx2 or openvino, found {name}')
+            raise SystemExit(f'peers.py: --peers: expected llama.cpp, llama.cpp-vulkan, llama.cpp-avx2 or openvino, found {name}')
     for peer in args.peer:
         name, _, folder = peer.partition('=')
-        peers.append(tree_peer(name, folder, args.kv))
+        peers.append(tree_peer(name, folder, args.kv, args.device))
     return ours, peers
 
 
@@ -259,7 +264,8 @@ def main():
     p.add_argument('--lengths', default='512,2048,8192', help='prompt lengths (default %(default)s)')
     p.add_argument('--policies', default='full,fastkv', help='our policies, rates 0.2 and 0.1, no floors (default %(default)s)')
     p.add_argument('--isa', help='force our ISA level')
-    p.add_argument('--peers', default='llama.cpp', help='llama.cpp, llama.cpp-avx2, openvino, or nothing (default %(default)s)')
+    p.add_argument('--device', default='cpu', help='our device, as `fastkv --device` has it (default %(default)s)')
+    p.add_argument('--peers', default='llama.cpp', help='llama.cpp, llama.cpp-vulkan, llama.cpp-avx2, openvino, or nothing (default %(default)s)')
     p.add_argument('--peer', action='append', default=[], metavar='NAME=DIR', help='a llama.cpp-compatible tree, built in DIR/build')
     p.add_argument('--kv', default='q8_0', choices=KV_TYPES, help='KV cache of --peer engines (default %(default)s)')
     p.add_argument('-t', '--threads', type=int, default=2)
