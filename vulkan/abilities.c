@@ -30,6 +30,50 @@ static bool can_all(const VkPhysicalDeviceSubgroupProperties *s, VkSubgroupFeatu
     return (s->supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (s->supportedOperations & wanted) == wanted;
 }
 
+/* Adds a structure of features to those that the device will be asked for. */
+static void ask(struct vk_abilities *a, void *features)
+{
+    ((VkBaseOutStructure *)features)->pNext = a->features;
+    a->features = features;
+}
+
+/* ---- halves and integer dot products -------------------------------------------------------------------------------------------------------------- */
+
+static bool has_halves(VkPhysicalDevice physical)
+{
+    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+    VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12};
+    VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
+    vkGetPhysicalDeviceFeatures2(physical, &all);
+    return v12.shaderFloat16 && v11.storageBuffer16BitAccess;
+}
+
+static void ask_for_halves(struct vk_abilities *a)
+{
+    a->v12.shaderFloat16 = a->v11.storageBuffer16BitAccess = VK_TRUE;
+    ask(a, &a->v11);
+}
+
+/* Where they are not fast, floats are faster; but on CPUs shaders only run to be tested. */
+static bool has_dots(VkPhysicalDevice physical)
+{
+    VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR};
+    VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &dot};
+    VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR fast = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES_KHR};
+    VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &fast};
+    if (!vk_has_extension(physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) return false;
+    vkGetPhysicalDeviceFeatures2(physical, &all);
+    vkGetPhysicalDeviceProperties2(physical, &both);
+    return dot.shaderIntegerDotProduct && (fast.integerDotProduct4x8BitPackedSignedAccelerated || both.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU);
+}
+
+static void ask_for_dots(struct vk_abilities *a)
+{
+    a->extensions[a->n_extensions++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+    a->dot.shaderIntegerDotProduct = VK_TRUE;
+    ask(a, &a->dot);
+}
+
 /* ---- matrices ---------------------------------------------------------------------------------------------------------------------------------- */
 
 #ifdef VK_KHR_cooperative_matrix
@@ -94,13 +138,13 @@ static void find_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimit
 
 static void ask_for_matrices(struct vk_abilities *a)
 {
-    a->extensions = matrix_extensions;
-    a->n_extensions = N_MATRIX_EXTENSIONS;
+    for (int i = 0; i < N_MATRIX_EXTENSIONS; i++) a->extensions[a->n_extensions++] = matrix_extensions[i];
     a->v12.shaderFloat16 = a->v12.vulkanMemoryModel = VK_TRUE;
-    a->size = (VkPhysicalDeviceSubgroupSizeControlFeaturesEXT){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT, .pNext = &a->matrix,
+    a->size = (VkPhysicalDeviceSubgroupSizeControlFeaturesEXT){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT,
                                                                .subgroupSizeControl = VK_TRUE, .computeFullSubgroups = VK_TRUE};
     a->matrix = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
-    a->v12.pNext = &a->size;
+    ask(a, &a->size);
+    ask(a, &a->matrix);
 }
 #else /* headers older than the extension */
 static void find_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s, bool *can)
@@ -121,13 +165,26 @@ static const char *const names[] = {
 
 const char *vk_ability_name(enum vk_ability ability) { return names[ability]; }
 
+void vk_forbid_rounding(struct vk_abilities *a)
+{
+    a->can[VK_ABILITY_half] = a->can[VK_ABILITY_dot] = a->can[VK_ABILITY_matrix8] = a->can[VK_ABILITY_matrix] = false;
+}
+
 void vk_find_abilities(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l, struct vk_abilities *a)
 {
     const VkPhysicalDeviceSubgroupProperties s = subgroups(physical);
     const char *off = getenv("FASTKV_VULKAN_OFF");
-    *a = (struct vk_abilities){.subgroup_size = s.subgroupSize, .features = &a->v12, .v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+    *a = (struct vk_abilities){.subgroup_size = s.subgroupSize,
+                               .v11.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+                               .v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                               .dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR};
+    ask(a, &a->v12);
     a->can[VK_ABILITY_subgroup] = can_all(&s, VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT);
+    a->can[VK_ABILITY_half] = has_halves(physical);
+    a->can[VK_ABILITY_dot] = has_dots(physical);
     find_matrices(physical, l, &s, a->can);
     for (int i = 0; i < VK_N_ABILITIES; i++) a->can[i] = a->can[i] && vk_has_variant((enum vk_ability)i) && !(off && strstr(off, names[i]));
-    if (vk_uses_matrices(a)) ask_for_matrices(a);
+    if (a->can[VK_ABILITY_half]) ask_for_halves(a);
+    if (a->can[VK_ABILITY_dot]) ask_for_dots(a);
+    if (a->can[VK_ABILITY_matrix] || a->can[VK_ABILITY_matrix8]) ask_for_matrices(a);
 }

@@ -7,7 +7,7 @@
    failure; one that comes while the device is closed aborts.
    FASTKV_VULKAN_RANGE=BYTES caps what one binding sees, FASTKV_VULKAN_SUBMIT=N sets the multiply-adds of one submission, FASTKV_VULKAN_MEMORY=BYTES
    caps the device's memory: tests of a generous device see how a small one is served.
-   FASTKV_VULKAN_OFF=subgroup,matrix (names of enum vk_ability) turns variants of the shaders off, as on a device that lacks the ability.
+   FASTKV_VULKAN_OFF=subgroup,half (names of enum vk_ability) turns variants of the shaders off, as on a device that lacks the ability.
    FASTKV_VULKAN_FAIL=lost:N makes the N-th submission lose the device, FASTKV_VULKAN_FAIL=lack makes every device lack something. */
 #ifndef FKV_VULKAN_CONTEXT_H
 #define FKV_VULKAN_CONTEXT_H

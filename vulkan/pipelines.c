@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/quant.h"
 #include "vulkan/pipeline_cache.h"
 
 #include "shaders.inc" /* const uint32_t <name>_code[] of every shader */
@@ -23,12 +24,15 @@ static const struct shader shaders[] = {
 
 static const struct variant {
     enum vk_shader of;
-    enum vk_ability ability;
+    uint32_t needs; /* bits by enum vk_ability */
     struct shader shader;
 } variants[] = {
-#define BUILT_VARIANT(name, how) {VK_SHADER_##name, VK_ABILITY_##how, {#name "_" #how, name##_##how##_code, sizeof name##_##how##_code}},
+#define BIT(ability) (1u << VK_ABILITY_##ability)
+#define NEEDS(ability) | BIT(ability)
+#define BUILT_VARIANT(of, name, needs) {VK_SHADER_##of, 0u needs, {#name, name##_code, sizeof name##_code}},
     BUILT_VARIANTS
 };
+#define MATRICES (BIT(matrix) | BIT(matrix8))
 enum { N_VARIANTS = sizeof variants / sizeof *variants, N_CODES = VK_N_SHADERS + N_VARIANTS };
 
 struct pipeline {
@@ -87,29 +91,59 @@ void vk_pipelines_destroy(struct vk_context *c)
 bool vk_has_variant(enum vk_ability ability)
 {
     for (int i = 0; i < N_VARIANTS; i++)
-        if (variants[i].ability == ability) return true;
+        if (variants[i].needs & 1u << ability) return true;
     return false;
 }
 
-/* Does the variant serve these constants? Matrices of queries and sums lie in registers, which heads of more than 128 channels would not fit. */
+/* Does the variant serve these constants? */
 static bool fits(const struct variant *v, const uint32_t *constants)
 {
-    return v->of != VK_SHADER_attend || constants[2] <= 4;
+    /* Matrices of queries and sums lie in registers, which heads of more than 128 channels would not fit. */
+    if (v->needs & MATRICES) return v->of != VK_SHADER_attend || constants[2] <= 4;
+    if (!(v->needs & BIT(dot))) return true;
+    switch (constants[0]) {
+    case FKV_TYPE_Q8_0:
+    case FKV_TYPE_Q4_0:
+    case FKV_TYPE_Q4_1:
+    case FKV_TYPE_Q5_0:
+    case FKV_TYPE_Q4_K:
+    case FKV_TYPE_Q6_K: return true;
+    default: return false;
+    }
+}
+
+static bool can_run(const struct vk_context *c, const struct variant *v)
+{
+    uint32_t can = 0;
+    for (uint32_t i = 0; i < VK_N_ABILITIES; i++) can |= (uint32_t)c->abilities.can[i] << i;
+    return (v->needs & can) == v->needs;
 }
 
 /* The number of the code: a shader, or VK_N_SHADERS and a variant. */
 static int choose_code(const struct vk_context *c, enum vk_shader shader, const uint32_t *constants)
 {
     for (int i = N_VARIANTS - 1; i >= 0; i--)
-        if (variants[i].of == shader && c->abilities.can[variants[i].ability] && fits(&variants[i], constants)) return VK_N_SHADERS + i;
+        if (variants[i].of == shader && can_run(c, &variants[i]) && fits(&variants[i], constants)) return VK_N_SHADERS + i;
     return (int)shader;
+}
+
+static uint32_t abilities_of(const struct vk_context *c, enum vk_shader shader, const uint32_t *constants)
+{
+    const int code = choose_code(c, shader, constants);
+    return code < VK_N_SHADERS ? 0 : variants[code - VK_N_SHADERS].needs;
 }
 
 uint32_t vk_matrix_side(const struct vk_context *c, enum vk_shader shader, const uint32_t constants[VK_MAX_CONSTANTS])
 {
-    const int code = choose_code(c, shader, constants);
-    const enum vk_ability ability = code < VK_N_SHADERS ? VK_ABILITY_subgroup : variants[code - VK_N_SHADERS].ability;
-    return ability == VK_ABILITY_matrix ? 16 : ability == VK_ABILITY_matrix8 ? 8 : 0;
+    const uint32_t used = abilities_of(c, shader, constants);
+    return used & BIT(matrix) ? 16 : used & BIT(matrix8) ? 8 : 0;
+}
+
+double vk_rounding(const struct vk_context *c, enum vk_shader shader, const uint32_t constants[VK_MAX_CONSTANTS])
+{
+    const uint32_t used = abilities_of(c, shader, constants);
+    if (used & BIT(dot)) return 1e-2;
+    return used & MATRICES || (used & BIT(half) && shader == VK_SHADER_product) ? 1e-3 : 0;
 }
 
 static bool make_module(struct vk_context *c, int code)

@@ -24,6 +24,8 @@ VkDescriptorSetLayout vk_set_layout(const struct vk_context *c);
 const char *vk_shader_name(enum vk_shader shader);
 /* The side of the cooperative matrices by which that will multiply: 16, 8, or 0 where it does not. Groups of such variants make other tiles. */
 uint32_t vk_matrix_side(const struct vk_context *c, enum vk_shader shader, const uint32_t constants[VK_MAX_CONSTANTS]);
+/* How far from exact its results may be, as a share of the largest, by what the variant that will be used rounds: 0 where that is nothing. */
+double vk_rounding(const struct vk_context *c, enum vk_shader shader, const uint32_t constants[VK_MAX_CONSTANTS]);
 /* Has this build a variant that uses the ability? */
 bool vk_has_variant(enum vk_ability ability);
 

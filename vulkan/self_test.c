@@ -26,6 +26,7 @@ struct bench {
     int32_t rows[KV_HEADS * CAP];
 };
 
+enum { NONE = -1 };
 enum result { RESULT_Y, RESULT_X, RESULT_ROWS };
 
 struct check {
@@ -36,7 +37,7 @@ struct check {
     enum result result;
     size_t n;                                 /* of the result */
     double allowed, multiply_adds, bytes;
-    bool matrix;                              /* there is a variant with cooperative matrices, which rounds to halves */
+    int rounds;                               /* enum vk_shader: variants of this one round what they multiply, or NONE do */
 };
 
 /* ---- the operations ------------------------------------------------------------------------------------------------------------------------ */
@@ -96,9 +97,9 @@ static void run_select_common(struct fkv_run *r, struct bench *b) { r->b->ops->s
 
 #define PRODUCTS(NAME, block_values, block_bytes)                                                                                                              \
     {"product " #NAME, FKV_TYPE_##NAME, false, run_product, RESULT_Y, ROWS * WEIGHT_ROWS, 1e-5, (double)ROWS * WEIGHT_ROWS * COLS,                           \
-     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * ROWS * (COLS + WEIGHT_ROWS), true},                                                        \
+     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * ROWS * (COLS + WEIGHT_ROWS), VK_SHADER_product},                                                        \
     {"matvec " #NAME, FKV_TYPE_##NAME, false, run_matvec, RESULT_Y, WEIGHT_ROWS, 1e-5, (double)WEIGHT_ROWS * COLS,                                           \
-     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * (COLS + WEIGHT_ROWS), false}
+     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * (COLS + WEIGHT_ROWS), NONE}
 #define KV_BYTES(bytes) ((double)ENTRIES * KV_WIDTH * 2 * (bytes))
 #define CACHE(name, elem, run, n, allowed, macs, bytes, ...) {name, elem, true, run, RESULT_Y, n, allowed, macs, bytes, __VA_ARGS__}
 
@@ -106,21 +107,21 @@ static const struct check checks[] = {
     PRODUCTS(F32, 1, 4), PRODUCTS(F16, 1, 2), PRODUCTS(BF16, 1, 2), PRODUCTS(Q8_0, 32, 34), PRODUCTS(Q4_0, 32, 18), PRODUCTS(Q4_1, 32, 20),
     PRODUCTS(Q5_0, 32, 22), PRODUCTS(Q5_1, 32, 24), PRODUCTS(Q4_K, 256, 144), PRODUCTS(Q5_K, 256, 176), PRODUCTS(Q6_K, 256, 210),
     {"gated, swiglu", FKV_TYPE_Q8_0, false, run_gated, RESULT_Y, ROWS * WEIGHT_ROWS, 1e-5, 2.0 * ROWS * WEIGHT_ROWS * COLS, 2.0 * WEIGHT_ROWS * COLS / 32 * 34,
-     true},
-    {"embed", FKV_TYPE_Q8_0, false, run_embed, RESULT_Y, 4 * COLS, 1e-6, 0, 4.0 * COLS * 5, false},
-    {"gather", FKV_TYPE_F32, false, run_gather, RESULT_X, 4 * 128, 0, 0, 4.0 * 128 * 8, false},
-    {"rms_norm", FKV_TYPE_F32, false, run_head_norm, RESULT_X, ROWS * Q_WIDTH, 1e-5, (double)ROWS * Q_WIDTH, 8.0 * ROWS * Q_WIDTH, false},
-    {"rope", FKV_TYPE_F32, false, run_rope, RESULT_X, 4 * Q_WIDTH, 1e-5, 8.0 * Q_WIDTH, 32.0 * Q_WIDTH, false},
-    CACHE("attend f32", FKV_ELEM_F32, run_attend, ROWS * Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(4), true),
-    CACHE("attend f16", FKV_ELEM_F16, run_attend, ROWS * Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(2), true),
-    CACHE("attend_one f32", FKV_ELEM_F32, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(4), false),
-    CACHE("attend_one f16", FKV_ELEM_F16, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(2), false),
-    CACHE("attend_one bf16", FKV_ELEM_BF16, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(2), false),
-    CACHE("attend_one q8_0", FKV_ELEM_Q8_0, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(1.125), false),
-    CACHE("kv_copy and attend_one", FKV_ELEM_F16, run_retain, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * RETAINED, 6.0 * RETAINED * KV_WIDTH * 2, false),
-    CACHE("window scores", FKV_ELEM_F32, run_score, KV_HEADS * (ENTRIES - WINDOW), 1e-5, (double)WINDOW * Q_WIDTH * ENTRIES, KV_BYTES(2), false),
-    {"top_k", FKV_TYPE_F32, false, run_select, RESULT_ROWS, KV_HEADS * CAP, 0, 0, 6.0 * 4 * KV_HEADS * SCORED, false},
-    {"sum_heads and top_k", FKV_TYPE_F32, false, run_select_common, RESULT_ROWS, CAP, 0, 0, 6.0 * 4 * SCORED, false},
+     VK_SHADER_product},
+    {"embed", FKV_TYPE_Q8_0, false, run_embed, RESULT_Y, 4 * COLS, 1e-6, 0, 4.0 * COLS * 5, NONE},
+    {"gather", FKV_TYPE_F32, false, run_gather, RESULT_X, 4 * 128, 0, 0, 4.0 * 128 * 8, NONE},
+    {"rms_norm", FKV_TYPE_F32, false, run_head_norm, RESULT_X, ROWS * Q_WIDTH, 1e-5, (double)ROWS * Q_WIDTH, 8.0 * ROWS * Q_WIDTH, NONE},
+    {"rope", FKV_TYPE_F32, false, run_rope, RESULT_X, 4 * Q_WIDTH, 1e-5, 8.0 * Q_WIDTH, 32.0 * Q_WIDTH, NONE},
+    CACHE("attend f32", FKV_ELEM_F32, run_attend, ROWS * Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(4), VK_SHADER_attend),
+    CACHE("attend f16", FKV_ELEM_F16, run_attend, ROWS * Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(2), VK_SHADER_attend),
+    CACHE("attend_one f32", FKV_ELEM_F32, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(4), NONE),
+    CACHE("attend_one f16", FKV_ELEM_F16, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(2), NONE),
+    CACHE("attend_one bf16", FKV_ELEM_BF16, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(2), NONE),
+    CACHE("attend_one q8_0", FKV_ELEM_Q8_0, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(1.125), NONE),
+    CACHE("kv_copy and attend_one", FKV_ELEM_F16, run_retain, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * RETAINED, 6.0 * RETAINED * KV_WIDTH * 2, NONE),
+    CACHE("window scores", FKV_ELEM_F32, run_score, KV_HEADS * (ENTRIES - WINDOW), 1e-5, (double)WINDOW * Q_WIDTH * ENTRIES, KV_BYTES(2), NONE),
+    {"top_k", FKV_TYPE_F32, false, run_select, RESULT_ROWS, KV_HEADS * CAP, 0, 0, 6.0 * 4 * KV_HEADS * SCORED, NONE},
+    {"sum_heads and top_k", FKV_TYPE_F32, false, run_select_common, RESULT_ROWS, CAP, 0, 0, 6.0 * 4 * SCORED, NONE},
 };
 
 /* ---- data ------------------------------------------------------------------------------------------------------------------------------------- */
@@ -254,19 +255,25 @@ static void close_bench(struct bench *b)
     if (b->b) b->b->ops->destroy(b->b);
 }
 
+static double allowed(const struct check *check, const struct bench *gpu)
+{
+    const uint32_t constants[VK_MAX_CONSTANTS] = {check->type, check->type, vk_chunks(D)};
+    const double rounding = check->rounds == NONE ? 0 : vk_rounding(&((struct vk_backend *)gpu->b)->c, (enum vk_shader)check->rounds, constants);
+    return fmax(check->allowed, rounding);
+}
+
 /* data: floats [MOST], then a weight's bytes, then two results. */
 static fkv_status run_checks(struct bench *cpu, struct bench *gpu, float *data, void (*report)(void *, const struct fkv_vulkan_check *), void *user, struct fkv_error *e)
 {
     uint8_t *weight = (uint8_t *)(data + MOST);
     float *want = data + MOST + WEIGHT_ROWS * COLS, *got = want + MOST;
-    const bool matrices = vk_uses_matrices(&((struct vk_backend *)gpu->b)->c.abilities);
     uint32_t state = 1;
     int bad = 0;
     for (int i = 0; i < MOST; i++) data[i] = next_float(&state);
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         const struct check *check = &checks[i];
         double cpu_ms = 0;
-        struct fkv_vulkan_check done = {.name = check->name, .allowed = check->matrix && matrices ? 1e-3 : check->allowed, .multiply_adds = check->multiply_adds, .bytes = check->bytes};
+        struct fkv_vulkan_check done = {.name = check->name, .allowed = allowed(check, gpu), .multiply_adds = check->multiply_adds, .bytes = check->bytes};
         if (!check->cache) fill_weight(weight, fkv_quant_find(check->type), &state);
         fkv_status status = run_on(cpu, check, data, weight, want, &cpu_ms, e);
         if (status == FKV_OK) status = run_on(gpu, check, data, weight, got, &done.ms, e);

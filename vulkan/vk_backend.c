@@ -230,7 +230,7 @@ fkv_status fkv_vulkan_backend_create(struct fkv_backend **backend, const char *d
     b->max_cols = max_cols;
     fkv_status status = fkv_team_create(&b->base.team, 1, e); /* one thread records */
     if (status == FKV_OK) status = vk_context_open(&b->c, device, e);
-    if (exact) b->c.abilities.can[VK_ABILITY_matrix] = b->c.abilities.can[VK_ABILITY_matrix8] = false; /* they round */
+    if (exact) vk_forbid_rounding(&b->c.abilities);
     if (status != FKV_OK) {
         fkv_team_destroy(b->base.team);
         free(b);

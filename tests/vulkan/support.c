@@ -74,7 +74,15 @@ void side_read(int i, const float *x, size_t n, float *to)
     if (there != to) memcpy(to, there, n * sizeof *to);
 }
 
-bool rounds(void) { return vk_uses_matrices(&((struct vk_backend *)sides[SIDE_FAST])->c.abilities); }
+double rounding_of_product(uint32_t type)
+{
+    return vk_rounding(&((struct vk_backend *)sides[SIDE_FAST])->c, VK_SHADER_product, (uint32_t[VK_MAX_CONSTANTS]){type});
+}
+
+double rounding_of_attend(int k_type, int v_type, int d)
+{
+    return vk_rounding(&((struct vk_backend *)sides[SIDE_FAST])->c, VK_SHADER_attend, (uint32_t[VK_MAX_CONSTANTS]){(uint32_t)k_type, (uint32_t)v_type, vk_chunks(d)});
+}
 
 bool few(void) { return getenv("FKV_TEST_FEW") != NULL; }
 

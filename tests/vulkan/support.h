@@ -28,8 +28,9 @@ void side_free(int i, float *x, size_t n);
 /* Copies a back end's floats to to[n]. */
 void side_read(int i, const float *x, size_t n, float *to);
 
-/* Does Vulkan, as people use it, round products and attention of many rows to halves on this device? */
-bool rounds(void);
+/* What rounding, as a share of the largest result, may cost Vulkan, as people use it, on this device where there are many rows: vk_rounding(). */
+double rounding_of_product(uint32_t type);
+double rounding_of_attend(int k_type, int v_type, int d);
 
 /* FKV_TEST_FEW is set: fewer shapes, where each shader takes seconds to compile (GPU-assisted validation). */
 bool few(void);

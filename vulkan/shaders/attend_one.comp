@@ -12,8 +12,8 @@ layout(constant_id = 1) const uint V_TYPE = 0u;
 layout(constant_id = 2) const uint CHUNKS = 1u; // of 32 channels
 PUSH(uint heads; uint h0; uint kv0; uint query_heads; uint d; uint pieces; float scale; uint k_entry; uint k_head; uint v_entry; uint v_head;)
 layout(std430, set = 0, binding = 0) readonly buffer Q { float q[]; };
-layout(std430, set = 0, binding = 1) readonly buffer K { uint k[]; };
-layout(std430, set = 0, binding = 2) readonly buffer V { uint v[]; };
+KV_BUFFER(1, K, k)
+KV_BUFFER(2, V, v)
 layout(std430, set = 0, binding = 3) readonly buffer Keys { uint keys[]; };
 layout(std430, set = 0, binding = 4) writeonly buffer Part { float part[]; };
 KV_READER(read_k, K_TYPE, k)

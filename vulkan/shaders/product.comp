@@ -1,7 +1,9 @@
 #version 450
 // y[m][n] = or += x[m][k] w[n][k]^T + bias, in tiles of which a group makes one, over steps of 32 along k that lie in shared memory, weights dequantised.
 // The baseline: tiles of 64 rows of x by 64 of w, an invocation 4 by 4 of it; the steps fill the 16 KiB of shared memory that the baseline has.
-// With MATRIX: tiles of 128 by 128 (MATRIX8: 64), a subgroup 4 by 2 cooperative matrices of it; the steps are halves, the next one waits in registers.
+// With HALF: the same tiles; the steps are halves and twice as long, the next one waits in registers.
+// With MATRIX: so do steps of 32, of tiles of 128 by 128 (MATRIX8: 64), a subgroup 4 by 2 cooperative matrices of it.
+// With DOT: the steps of 64 are bytes, whose products are integers; every 32 values have a factor, those of w a second one, that of a sum of x.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
@@ -9,6 +11,12 @@
 #include "matrix.glsl"
 #else
 layout(local_size_x = 256) in;
+#endif
+#ifdef HALF
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#endif
+#ifdef DOT
+#extension GL_EXT_integer_dot_product : require
 #endif
 PUSH(uint m; uint n; uint k; uint ldx; uint ldy; uint stride; uint has_bias; uint add;)
 #include "weights.glsl"
@@ -24,67 +32,149 @@ void finish(uint row, uint col, float v)
     y[to] = p.add != 0u ? y[to] + v : v;
 }
 
-#if defined(MATRIX) || defined(MATRIX8)
+#if defined(MATRIX) || defined(MATRIX8) || defined(HALF) || defined(DOT)
 layout(std430, set = 0, binding = 1) readonly buffer X4 { vec4 x4[]; };
 
-#define DOWN(each) each(_0, 0u) each(_1, 1u) each(_2, 2u) each(_3, 3u) // of a subgroup's matrices
-
-const uint TILE = 8u * SIDE, STEP = 32u, LD = STEP / 4u + 2u;  // LD: of shared rows, in fours; padded, so that rows fall on different banks
-const uint SHARE = TILE * STEP / 8u / INVOCATIONS;             // of the eights of a step, an invocation's; of x it brings fours, twice as many
-shared f16vec4 sx[TILE * LD], sw[TILE * LD];                   // [row][k]
-shared float result[SUBGROUPS * CELLS];
-
-// Four at a step from k on, of a row of the tile from row0 on; i numbers them.
-vec4 x_four(uint row0, uint k, uint i)
+// x[row][k .. k + 3]; zeros past the last row.
+vec4 x_four(uint row, uint k)
 {
-    const uint row = row0 + i / (STEP / 4u), at = p.at[1] + row * p.ldx + k + i % (STEP / 4u) * 4u;
+    const uint at = p.at[1] + row * p.ldx + k;
     if (row >= p.m) return vec4(0.0);
     return (p.at[1] | p.ldx) % 4u == 0u ? x4[at / 4u] : vec4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+}
+#endif
+
+#ifdef DOT
+const uint TILE = 64u, STEP = 64u, BLOCKS = STEP / 32u;
+const bool HALF_BLOCKS = TYPE == Q6_K;           // w has a factor for every 16 values, and none of a sum
+shared uvec4 sx[TILE * 4u], sw[TILE * 4u];       // [row][k], four words each
+shared vec2 fx[TILE * BLOCKS], fw[TILE * BLOCKS]; // [row][block]: the factor and the sum; both factors
+
+// Where 16 bytes of a row lie: eight rows' fall on different banks.
+uint place(uint row, uint sixteen) { return row * 4u + (sixteen ^ row >> 1 & 3u); }
+
+// Brings a block of 32 values of a row of x to the tile.
+void bring_x(uint row, uint block, uint row0, uint k)
+{
+    vec4 v[8];
+    vec4 top = vec4(0.0), sum = vec4(0.0);
+    [[unroll]] for (uint i = 0u; i < 8u; i++) {
+        v[i] = k < p.k ? x_four(row0 + row, k + 4u * i) : vec4(0.0);
+        top = max(top, abs(v[i]));
+        sum += v[i];
+    }
+    const float most = max(max(top.x, top.y), max(top.z, top.w)), scale = most > 0.0 ? 127.0 / most : 0.0;
+    uint q[8];
+    [[unroll]] for (uint i = 0u; i < 8u; i++) {
+        const uvec4 b = uvec4(ivec4(roundEven(v[i] * scale))) & 255u;
+        q[i] = b.x | b.y << 8 | b.z << 16 | b.w << 24;
+    }
+    sx[place(row, 2u * block)] = uvec4(q[0], q[1], q[2], q[3]);
+    sx[place(row, 2u * block + 1u)] = uvec4(q[4], q[5], q[6], q[7]);
+    fx[row * BLOCKS + block] = vec2(most / 127.0, sum.x + sum.y + sum.z + sum.w);
+}
+
+// The bytes with signs, middle() being zero.
+uvec4 centred(uvec2 lo, uvec2 hi)
+{
+    const uvec4 q = uvec4(lo, hi);
+    return middle() == 0u ? q : (q | 0x80808080u) - middle() * 0x01010101u ^ 0x80808080u;
+}
+
+void bring_w(uint row, uint block, uint col0, uint k)
+{
+    const uint at = min(col0 + row, p.n - 1u) * p.stride;
+    if (k >= p.k) return; // x is zero there
+    sw[place(row, 2u * block)] = centred(quants(at, k), quants(at, k + 8u));
+    sw[place(row, 2u * block + 1u)] = centred(quants(at, k + 16u), quants(at, k + 24u));
+    fw[row * BLOCKS + block] = HALF_BLOCKS ? vec2(factors(at, k).x, factors(at, k + 16u).x) : factors(at, k);
+}
+
+int dot16(uvec4 a, uvec4 b)
+{
+    return dotPacked4x8EXT(int(a.x), int(b.x)) + dotPacked4x8EXT(int(a.y), int(b.y)) + dotPacked4x8EXT(int(a.z), int(b.z)) + dotPacked4x8EXT(int(a.w), int(b.w));
 }
 
 void main()
 {
     const uint tiles_m = (p.m + TILE - 1u) / TILE, row0 = GROUP % tiles_m * TILE, col0 = GROUP / tiles_m * TILE;
-    const uint row_at = gl_SubgroupID % 2u * 4u * SIDE, col_at = gl_SubgroupID / 2u * 2u * SIDE; // of this subgroup in the tile
-    vec4 next_x[2u * SHARE];
-    Eight next_w[SHARE];
-#define NO_SUMS(_i, i) Sums left##_i = Sums(0.0), right##_i = Sums(0.0);
-    DOWN(NO_SUMS)
-    for (uint k0 = 0u; k0 < p.k + STEP; k0 += STEP) {
-        if (k0 > 0u) {
-            barrier();
-            [[unroll]] for (uint i = 0u; i < 2u * SHARE; i++) {
-                const uint four = LANE + i * INVOCATIONS;
-                sx[four / (STEP / 4u) * LD + four % (STEP / 4u)] = halves(next_x[i]);
+    const uint tx = LANE % 16u, ty = LANE / 16u, row = LANE % 128u / BLOCKS, block = LANE % BLOCKS; // half of the invocations bring x, half w
+    vec4 sum[4];
+    [[unroll]] for (uint i = 0u; i < 4u; i++) sum[i] = vec4(0.0);
+    for (uint k0 = 0u; k0 < p.k; k0 += STEP) {
+        if (LANE < 128u)
+            bring_x(row, block, row0, k0 + 32u * block);
+        else
+            bring_w(row, block, col0, k0 + 32u * block);
+        barrier();
+        [[unroll]] for (uint b = 0u; b < BLOCKS; b++)
+            [[unroll]] for (uint j = 0u; j < 4u; j++) {
+                const uint col = tx + 16u * j;
+                const uvec4 w0 = sw[place(col, 2u * b)], w1 = sw[place(col, 2u * b + 1u)];
+                const vec2 f = fw[col * BLOCKS + b];
+                [[unroll]] for (uint i = 0u; i < 4u; i++) {
+                    const uint r = ty * 4u + i;
+                    const int lo = dot16(sx[place(r, 2u * b)], w0), hi = dot16(sx[place(r, 2u * b + 1u)], w1);
+                    const vec2 g = fx[r * BLOCKS + b];
+                    sum[i][j] += HALF_BLOCKS ? g.x * (f.x * float(lo) + f.y * float(hi)) : g.x * f.x * float(lo + hi) + g.y * f.y;
+                }
             }
-            [[unroll]] for (uint i = 0u; i < SHARE; i++) {
-                const uint e = LANE + i * INVOCATIONS, to = e / (STEP / 8u) * LD + e % (STEP / 8u) * 2u;
-                sw[to] = halves(next_w[i].lo);
-                sw[to + 1u] = halves(next_w[i].hi);
-            }
-            barrier();
-        }
-        if (k0 < p.k) {
-            [[unroll]] for (uint i = 0u; i < 2u * SHARE; i++) next_x[i] = x_four(row0, k0, LANE + i * INVOCATIONS);
-            [[unroll]] for (uint i = 0u; i < SHARE; i++) {
-                const uint e = LANE + i * INVOCATIONS;
-                next_w[i] = weights(min(col0 + e / (STEP / 8u), p.n - 1u) * p.stride, k0 + e % (STEP / 8u) * 8u);
-            }
-        }
-        if (k0 == 0u) continue;
-        [[unroll]] for (uint kk = 0u; kk < STEP / SIDE; kk++) {
-            Right b0, b1;
-            coopMatLoad(b0, sw, col_at * LD + kk * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutColumnMajor);
-            coopMatLoad(b1, sw, (col_at + SIDE) * LD + kk * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutColumnMajor);
-#define MULTIPLY(_i, i)                                                                                                                        \
-            {                                                                                                                                  \
-                Left a;                                                                                                                        \
-                coopMatLoad(a, sx, (row_at + SIDE * i) * LD + kk * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutRowMajor);                        \
-                left##_i = coopMatMulAdd(a, b0, left##_i);                                                                                     \
-                right##_i = coopMatMulAdd(a, b1, right##_i);                                                                                   \
-            }
-            DOWN(MULTIPLY)
-        }
+        barrier();
+    }
+    [[unroll]] for (uint i = 0u; i < 4u; i++)
+        [[unroll]] for (uint j = 0u; j < 4u; j++) finish(row0 + ty * 4u + i, col0 + tx + 16u * j, sum[i][j]);
+}
+#elif defined(MATRIX) || defined(MATRIX8) || defined(HALF)
+#ifdef HALF
+const uint TILE = 64u, STEP = 64u, INVOCATIONS = 256u, LD = STEP / 4u;
+f16vec4 halves(vec4 v) { return f16vec4(clamp(v, -65504.0, 65504.0)); }
+// Where a four of a row lies: sixteen rows' fall on different banks.
+uint place(uint row, uint four) { return row * LD + (four ^ row % LD); }
+#else
+const uint TILE = 8u * SIDE, STEP = 32u, LD = STEP / 4u + 2u;  // LD: of shared rows, in fours; padded, so that rows fall on different banks
+uint place(uint row, uint four) { return row * LD + four; }
+shared float result[SUBGROUPS * CELLS];
+#endif
+const uint SHARE = TILE * STEP / 8u / INVOCATIONS;             // of the eights of a step, an invocation's; of x it brings fours, twice as many
+shared f16vec4 sx[TILE * LD], sw[TILE * LD];                   // [row][k]
+
+// What a subgroup, or with HALF an invocation, sums: NO_SUMS, MULTIPLY a step, FINISH.
+#ifdef HALF
+#define NO_SUMS                                                                                                                                \
+    const uint tx = LANE % 16u, ty = LANE / 16u;                                                                                               \
+    vec4 sum[4];                                                                                                                               \
+    [[unroll]] for (uint i = 0u; i < 4u; i++) sum[i] = vec4(0.0);
+#define MULTIPLY                                                                                                                               \
+    BY_EIGHTS(kk, LD) {                                                                                                                        \
+        vec4 b[4];                                                                                                                             \
+        [[unroll]] for (uint j = 0u; j < 4u; j++) b[j] = vec4(sw[place(tx + 16u * j, kk)]);                                                    \
+        [[unroll]] for (uint i = 0u; i < 4u; i++) {                                                                                            \
+            const vec4 a = vec4(sx[place(ty * 4u + i, kk)]);                                                                                   \
+            sum[i] += vec4(dot(a, b[0]), dot(a, b[1]), dot(a, b[2]), dot(a, b[3]));                                                            \
+        }                                                                                                                                      \
+    }
+#define FINISH                                                                                                                                 \
+    [[unroll]] for (uint i = 0u; i < 4u; i++)                                                                                                  \
+        [[unroll]] for (uint j = 0u; j < 4u; j++) finish(row0 + ty * 4u + i, col0 + tx + 16u * j, sum[i][j]);
+#else
+#define DOWN(each) each(_0, 0u) each(_1, 1u) each(_2, 2u) each(_3, 3u) // of a subgroup's matrices
+#define NO_SUM(_i, i) Sums left##_i = Sums(0.0), right##_i = Sums(0.0);
+#define NO_SUMS                                                                                                                                \
+    const uint row_at = gl_SubgroupID % 2u * 4u * SIDE, col_at = gl_SubgroupID / 2u * 2u * SIDE; /* of this subgroup in the tile */            \
+    DOWN(NO_SUM)
+#define MULTIPLY_ROWS(_i, i)                                                                                                                   \
+    {                                                                                                                                          \
+        Left a;                                                                                                                                \
+        coopMatLoad(a, sx, (row_at + SIDE * i) * LD + kk * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutRowMajor);                                \
+        left##_i = coopMatMulAdd(a, b0, left##_i);                                                                                             \
+        right##_i = coopMatMulAdd(a, b1, right##_i);                                                                                           \
+    }
+#define MULTIPLY                                                                                                                               \
+    [[unroll]] for (uint kk = 0u; kk < STEP / SIDE; kk++) {                                                                                    \
+        Right b0, b1;                                                                                                                          \
+        coopMatLoad(b0, sw, col_at * LD + kk * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutColumnMajor);                                         \
+        coopMatLoad(b1, sw, (col_at + SIDE) * LD + kk * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutColumnMajor);                                \
+        DOWN(MULTIPLY_ROWS)                                                                                                                    \
     }
 #define STORE(sum, i, j)                                                                                                                       \
     coopMatStore(sum, result, gl_SubgroupID * CELLS, SIDE, gl_CooperativeMatrixLayoutRowMajor);                                                \
@@ -93,7 +183,42 @@ void main()
         finish(row0 + row_at + SIDE * i + e / SIDE, col0 + col_at + SIDE * j + e % SIDE, result[gl_SubgroupID * CELLS + e]);                   \
     subgroupBarrier();
 #define STORE_BOTH(_i, i) STORE(left##_i, i, 0u) STORE(right##_i, i, 1u)
-    DOWN(STORE_BOTH)
+#define FINISH DOWN(STORE_BOTH)
+#endif
+
+void main()
+{
+    const uint tiles_m = (p.m + TILE - 1u) / TILE, row0 = GROUP % tiles_m * TILE, col0 = GROUP / tiles_m * TILE;
+    vec4 next_x[2u * SHARE];
+    Eight next_w[SHARE];
+    NO_SUMS
+    for (uint k0 = 0u; k0 < p.k + STEP; k0 += STEP) {
+        if (k0 > 0u) {
+            barrier();
+            [[unroll]] for (uint i = 0u; i < 2u * SHARE; i++) {
+                const uint four = LANE + i * INVOCATIONS;
+                sx[place(four / (STEP / 4u), four % (STEP / 4u))] = halves(next_x[i]);
+            }
+            [[unroll]] for (uint i = 0u; i < SHARE; i++) {
+                const uint e = LANE + i * INVOCATIONS, row = e / (STEP / 8u), four = e % (STEP / 8u) * 2u;
+                sw[place(row, four)] = halves(next_w[i].lo);
+                sw[place(row, four + 1u)] = halves(next_w[i].hi);
+            }
+            barrier();
+        }
+        [[unroll]] for (uint i = 0u; i < 2u * SHARE; i++) {
+            const uint e = LANE + i * INVOCATIONS, k = k0 + e % (STEP / 4u) * 4u;
+            next_x[i] = k < p.k ? x_four(row0 + e / (STEP / 4u), k) : vec4(0.0);
+        }
+        [[unroll]] for (uint i = 0u; i < SHARE; i++) {
+            const uint e = LANE + i * INVOCATIONS, k = k0 + e % (STEP / 8u) * 8u;
+            next_w[i] = Eight(vec4(0.0), vec4(0.0)); // what lies past the last may be no number
+            if (k < p.k) next_w[i] = weights(min(col0 + e / (STEP / 8u), p.n - 1u) * p.stride, k);
+        }
+        if (k0 == 0u) continue;
+        MULTIPLY
+    }
+    FINISH
 }
 #else
 const uint TILE = 64u, STEP = 32u;

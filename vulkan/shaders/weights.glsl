@@ -1,4 +1,5 @@
-// Weights in the file's blocks, binding 0: eight consecutive values of a row. Rows and blocks begin at even bytes.
+// Weights in the file's blocks, binding 0: eight consecutive values of a row. Rows and blocks begin at even bytes. A value of the types in blocks is
+// a byte that factors() turns to a float.
 layout(constant_id = 0) const uint TYPE = 0u; // enum fkv_type
 const uint F32 = 0u, F16 = 1u, Q4_0 = 2u, Q4_1 = 3u, Q5_0 = 6u, Q5_1 = 7u, Q8_0 = 8u, Q4_K = 12u, Q5_K = 13u, Q6_K = 14u, BF16 = 30u;
 
@@ -27,13 +28,11 @@ vec4 signed_bytes(uint q)
 uint fifth_bits(uint h) { return (h & 1u) << 4 | (h & 2u) << 11 | (h & 4u) << 18 | (h & 8u) << 25; }
 
 // Nibbles of value i of 32: byte i % 16, low for i < 16; with the fifth bits that start at bit i of high.
-Eight nibbles(uint qs, uint i, uint high)
+uvec2 nibbles(uint qs, uint i, uint high)
 {
     const uint shift = i < 16u ? 0u : 4u, a = qs + (i & 15u), h = high >> i;
-    return Eight(bytes(u32(a) >> shift & 0x0f0f0f0fu | fifth_bits(h)), bytes(u32(a + 4u) >> shift & 0x0f0f0f0fu | fifth_bits(h >> 4)));
+    return uvec2(u32(a) >> shift & 0x0f0f0f0fu | fifth_bits(h), u32(a + 4u) >> shift & 0x0f0f0f0fu | fifth_bits(h >> 4));
 }
-
-Eight times_plus(Eight v, float d, float m) { return Eight(d * v.lo + m, d * v.hi + m); }
 
 // Scale and minimum of sub-block j of 8 in Q4_K and Q5_K.
 uvec2 scale_min(uint scales, uint j)
@@ -41,6 +40,46 @@ uvec2 scale_min(uint scales, uint j)
     if (j < 4u) return uvec2(u8(scales + j), u8(scales + j + 4u)) & 63u;
     const uint low = u8(scales + j + 4u);
     return uvec2(low & 15u | u8(scales + j - 4u) >> 6 << 4, low >> 4 | u8(scales + j) >> 6 << 4);
+}
+
+// Of the types in blocks, values k .. k + 7 of the row that begins at byte `row` (k divides by 8): one a byte, of Q8_0 with its sign.
+uvec2 quants(uint row, uint k)
+{
+    const uint i = k % 32u, block = k / 32u;
+    if (TYPE == Q8_0) return uvec2(u32(row + block * 34u + 2u + i), u32(row + block * 34u + 6u + i));
+    if (TYPE == Q4_0) return nibbles(row + block * 18u + 2u, i, 0u);
+    if (TYPE == Q4_1) return nibbles(row + block * 20u + 4u, i, 0u);
+    if (TYPE == Q5_0) return nibbles(row + block * 22u + 6u, i, u32(row + block * 22u + 2u));
+    if (TYPE == Q5_1) return nibbles(row + block * 24u + 8u, i, u32(row + block * 24u + 4u));
+    const uint j = block % 8u; // sub-block of 32
+    if (TYPE == Q4_K || TYPE == Q5_K) {
+        const uint b = row + k / 256u * (TYPE == Q4_K ? 144u : 176u), a = b + (TYPE == Q4_K ? 16u : 48u) + 32u * (j / 2u) + i;
+        const uvec2 q = uvec2(u32(a), u32(a + 4u)) >> 4u * (j % 2u) & 0x0f0f0f0fu;
+        return TYPE == Q4_K ? q : q | (uvec2(u32(b + 16u + i), u32(b + 20u + i)) >> j & 0x01010101u) << 4;
+    }
+    // Q6_K
+    const uint b = row + k / 256u * 210u, low = b + 64u * (j / 4u) + 32u * (j % 2u) + i, high = b + 128u + 32u * (j / 4u) + i;
+    return uvec2(u32(low), u32(low + 4u)) >> 4u * (j % 4u / 2u) & 0x0f0f0f0fu | (uvec2(u32(high), u32(high + 4u)) >> 2u * (j % 4u) & 0x03030303u) << 4;
+}
+
+// A value is f.x (byte - middle()) + f.y, where f = factors(row, k).
+uint middle() { return TYPE == Q4_0 ? 8u : TYPE == Q5_0 ? 16u : TYPE == Q6_K ? 32u : 0u; }
+
+vec2 factors(uint row, uint k)
+{
+    const uint block = k / 32u;
+    if (TYPE == Q8_0) return vec2(half_at(row + block * 34u), 0.0);
+    if (TYPE == Q4_0) return vec2(half_at(row + block * 18u), 0.0);
+    if (TYPE == Q4_1) return vec2(half_at(row + block * 20u), half_at(row + block * 20u + 2u));
+    if (TYPE == Q5_0) return vec2(half_at(row + block * 22u), 0.0);
+    if (TYPE == Q5_1) return vec2(half_at(row + block * 24u), half_at(row + block * 24u + 2u));
+    if (TYPE == Q4_K || TYPE == Q5_K) {
+        const uint b = row + k / 256u * (TYPE == Q4_K ? 144u : 176u);
+        const uvec2 s = scale_min(b + 4u, block % 8u);
+        return vec2(half_at(b) * float(s.x), -half_at(b + 2u) * float(s.y));
+    }
+    const uint b = row + k / 256u * 210u; // Q6_K
+    return vec2(half_at(b + 208u) * float(int(u8(b + 192u + k % 256u / 16u) << 24) >> 24), 0.0);
 }
 
 // Values k .. k + 7 of the row that begins at byte `row`; k divides by 8.
@@ -59,41 +98,9 @@ Eight weights(uint row, uint k)
         return Eight(vec4(float_of_half(q.x & 0xffffu), float_of_half(q.x >> 16), float_of_half(q.y & 0xffffu), float_of_half(q.y >> 16)),
                      vec4(float_of_half(q.z & 0xffffu), float_of_half(q.z >> 16), float_of_half(q.w & 0xffffu), float_of_half(q.w >> 16)));
     }
-    if (TYPE == Q8_0) {
-        const uint b = row + k / 32u * 34u, a = b + 2u + k % 32u;
-        const float d = half_at(b);
-        return Eight(d * signed_bytes(u32(a)), d * signed_bytes(u32(a + 4u)));
-    }
-    if (TYPE == Q4_0) {
-        const uint b = row + k / 32u * 18u;
-        const float d = half_at(b);
-        return times_plus(nibbles(b + 2u, k % 32u, 0u), d, -8.0 * d);
-    }
-    if (TYPE == Q4_1) {
-        const uint b = row + k / 32u * 20u;
-        return times_plus(nibbles(b + 4u, k % 32u, 0u), half_at(b), half_at(b + 2u));
-    }
-    if (TYPE == Q5_0) {
-        const uint b = row + k / 32u * 22u;
-        const float d = half_at(b);
-        return times_plus(nibbles(b + 6u, k % 32u, u32(b + 2u)), d, -16.0 * d);
-    }
-    if (TYPE == Q5_1) {
-        const uint b = row + k / 32u * 24u;
-        return times_plus(nibbles(b + 8u, k % 32u, u32(b + 4u)), half_at(b), half_at(b + 2u));
-    }
-    const uint j = k % 256u / 32u, l = k % 32u; // sub-block of 32, value in it
-    if (TYPE == Q4_K || TYPE == Q5_K) {
-        const uint b = row + k / 256u * (TYPE == Q4_K ? 144u : 176u), a = b + (TYPE == Q4_K ? 16u : 48u) + 32u * (j / 2u) + l, shift = 4u * (j % 2u);
-        const uvec2 s = scale_min(b + 4u, j);
-        uvec2 q = uvec2(u32(a), u32(a + 4u)) >> shift & 0x0f0f0f0fu;
-        if (TYPE == Q5_K) q |= (uvec2(u32(b + 16u + l), u32(b + 20u + l)) >> j & 0x01010101u) << 4;
-        return times_plus(Eight(bytes(q.x), bytes(q.y)), half_at(b) * float(s.x), -half_at(b + 2u) * float(s.y));
-    }
-    // Q6_K
-    const uint b = row + k / 256u * 210u, part = j / 4u, quarter = j % 4u;
-    const uint low = b + 64u * part + 32u * (quarter % 2u) + l, high = b + 128u + 32u * part + l;
-    const uvec2 q = uvec2(u32(low), u32(low + 4u)) >> 4u * (quarter / 2u) & 0x0f0f0f0fu | (uvec2(u32(high), u32(high + 4u)) >> 2u * quarter & 0x03030303u) << 4;
-    const float d = half_at(b + 208u) * float(int(u8(b + 192u + k % 256u / 16u) << 24) >> 24);
-    return times_plus(Eight(bytes(q.x), bytes(q.y)), d, -32.0 * d);
+    const uvec2 q = quants(row, k);
+    const vec2 f = factors(row, k);
+    const float plus = f.y - f.x * float(middle());
+    if (TYPE == Q8_0) return Eight(f.x * signed_bytes(q.x), f.x * signed_bytes(q.y));
+    return Eight(f.x * bytes(q.x) + plus, f.x * bytes(q.y) + plus);
 }

@@ -11,7 +11,7 @@ layout(constant_id = 1) const uint CHUNKS = 1u; // of 32 channels
 // Query heads h0 .. h0 + heads - 1; the logits' first head is h0. kv0: the first KV head of the binding.
 PUSH(uint heads; uint h0; uint kv0; uint query_heads; uint w; uint ldq; uint d; float scale; uint k_entry; uint k_head; uint ld; uint tiles;)
 layout(std430, set = 0, binding = 0) readonly buffer Q { float q[]; };
-layout(std430, set = 0, binding = 1) readonly buffer K { uint k[]; };
+KV_BUFFER(1, K, k)
 layout(std430, set = 0, binding = 2) readonly buffer Keys { uint keys[]; };
 layout(std430, set = 0, binding = 3) writeonly buffer Logits { float logits[]; };
 KV_READER(read_k, K_TYPE, k)
