@@ -165,6 +165,15 @@ static const char *const names[] = {
 
 const char *vk_ability_name(enum vk_ability ability) { return names[ability]; }
 
+/* Is the name one of the words in the list, which commas or spaces part? */
+static bool is_listed(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = list; at && (at = strstr(at, name)); at += n)
+        if ((at == list || strchr(", ", at[-1])) && (at[n] == 0 || strchr(", ", at[n]))) return true;
+    return false;
+}
+
 void vk_forbid_rounding(struct vk_abilities *a)
 {
     a->can[VK_ABILITY_half] = a->can[VK_ABILITY_dot] = a->can[VK_ABILITY_matrix8] = a->can[VK_ABILITY_matrix] = false;
@@ -183,7 +192,7 @@ void vk_find_abilities(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *
     a->can[VK_ABILITY_half] = has_halves(physical);
     a->can[VK_ABILITY_dot] = has_dots(physical);
     find_matrices(physical, l, &s, a->can);
-    for (int i = 0; i < VK_N_ABILITIES; i++) a->can[i] = a->can[i] && vk_has_variant((enum vk_ability)i) && !(off && strstr(off, names[i]));
+    for (int i = 0; i < VK_N_ABILITIES; i++) a->can[i] = a->can[i] && vk_has_variant((enum vk_ability)i) && !is_listed(off, names[i]);
     if (a->can[VK_ABILITY_half]) ask_for_halves(a);
     if (a->can[VK_ABILITY_dot]) ask_for_dots(a);
     if (a->can[VK_ABILITY_matrix] || a->can[VK_ABILITY_matrix8]) ask_for_matrices(a);
