@@ -1,5 +1,6 @@
 /* Every slot of every level this machine has, and of the twins of those it lacks (twins.h), through the table.
-   `test_kernels PATTERN [SEED]` runs those whose name matches, `avx2/panel_*`, on other random numbers. */
+   `test_kernels PATTERN [SEED]` runs those whose name matches, `avx2/panel_*`, on other random numbers.
+   FKV_TEST_HALF=0 or 1: every other one, so that two processes share them. */
 #include <stdlib.h>
 
 #include "kernels/support.h"
@@ -80,10 +81,12 @@ int main(int argc, char **argv)
     static struct CMUnitTest tests[MOST_TABLES * N_SLOTS + 1]; /* cmocka passes over those without a function */
     const struct fkv_kernels *tables[MOST_TABLES];
     const int n = find_tables(tables, twins) * N_SLOTS;
+    const char *half = getenv("FKV_TEST_HALF");
     for (int i = 0; i < n; i++) {
         struct run *r = &runs[i];
         *r = (struct run){.slot = &slots[i % N_SLOTS], .table = tables[i / N_SLOTS], .seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0};
         snprintf(r->name, sizeof r->name, "%s/%s", r->table->isa, r->slot->name);
+        if (half && (i + i / N_SLOTS) % 2 != atoi(half)) continue;
         tests[i] = (struct CMUnitTest){.name = r->name, .test_func = check_slot, .initial_state = r};
     }
     tests[n] = (struct CMUnitTest)cmocka_unit_test(check_tables);
