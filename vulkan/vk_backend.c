@@ -48,27 +48,19 @@ static const float *vk_read(struct fkv_backend *base, const float *x, size_t n, 
 
 static void vk_discard(struct fkv_backend *base, float *x, size_t n) { (void)base, (void)x, (void)n; }
 
-static fkv_status vk_wait(struct fkv_backend *base)
+static fkv_status settle(struct fkv_backend *base, void (*how)(struct vk_context *c))
 {
     struct vk_context *c = &((struct vk_backend *)base)->c;
     if (vk_enter(c, 0)) {
-        vk_finish(c);
+        how(c);
         vk_leave(c);
     }
     if (!vk_ok(c)) base->error = c->error;
     return c->status;
 }
 
-static fkv_status vk_pace(struct fkv_backend *base)
-{
-    struct vk_context *c = &((struct vk_backend *)base)->c;
-    if (vk_enter(c, 0)) {
-        vk_begin(c);
-        vk_leave(c);
-    }
-    if (!vk_ok(c)) base->error = c->error;
-    return c->status;
-}
+static fkv_status vk_wait(struct fkv_backend *base) { return settle(base, vk_finish); }
+static fkv_status vk_pace(struct fkv_backend *base) { return settle(base, vk_begin); }
 
 /* ---- scratch --------------------------------------------------------------------------------------------------------------------------------- */
 
