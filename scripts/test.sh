@@ -47,7 +47,7 @@ CC=clang build clang -Dwerror=true -Dopenmp=disabled
 
 say "no optional library: build and the tests that need no model"
 build plain -Dauto_features=disabled -Dtests=enabled
-run plain --suite unit
+run plain --suite unit --no-suite kernels # the same kernels as above
 
 say "AddressSanitizer and UndefinedBehaviorSanitizer"
 build asan -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized
