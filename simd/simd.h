@@ -31,8 +31,8 @@ enum {
 /* ---- products: Y[m][n] = X[m][k] W[n][k]^T ----------------------------------------------------------------------
 
    Packed activations. The layout and rounding of packed X belong to the level: only its own panel kernels read it. x8 serves
-   the block-quantised types and rounds X to 8 bits per 32 values, or to bf16 (blocks of 32 along k, one scale each; k divides by 32; the K
-   types' k by 256); x16 serves F16 and BF16 weights and rounds X to bf16 or not at all. panel_f32 takes plain floats.
+   the block-quantised types and rounds X to 8 bits (blocks of 32 along k, one scale each) or to bf16; k divides by 32, the K types' k by
+   256; x16 serves F16 and BF16 weights and rounds X to bf16 or not at all. panel_f32 takes plain floats.
    *_bytes(m, k): size of the packed form, a multiple of 64; packed is 64-byte aligned.
    *_pack(x, ldx, m, k, row0, row1, packed): packs rows [row0, row1) of x[m][ldx] (x points to row 0) into the form of all m rows.
    row0 is a multiple of FKV_PACK_ROWS, row1 too or m: so threads share the rows out. m <= FKV_BLOCK_ROWS.

@@ -97,11 +97,11 @@ static void run_select_common(struct fkv_run *r, struct bench *b) { r->b->ops->s
 
 #define PRODUCTS(NAME, block_values, block_bytes)                                                                                                              \
     {"product " #NAME, FKV_TYPE_##NAME, false, run_product, RESULT_Y, ROWS * WEIGHT_ROWS, 1e-5, (double)ROWS * WEIGHT_ROWS * COLS,                           \
-     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * ROWS * (COLS + WEIGHT_ROWS), VK_SHADER_product},                                                        \
+     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * ROWS * (COLS + WEIGHT_ROWS), VK_SHADER_product},                                     \
     {"matvec " #NAME, FKV_TYPE_##NAME, false, run_matvec, RESULT_Y, WEIGHT_ROWS, 1e-5, (double)WEIGHT_ROWS * COLS,                                           \
      (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * (COLS + WEIGHT_ROWS), NONE}
 #define KV_BYTES(bytes) ((double)ENTRIES * KV_WIDTH * 2 * (bytes))
-#define CACHE(name, elem, run, n, allowed, macs, bytes, ...) {name, elem, true, run, RESULT_Y, n, allowed, macs, bytes, __VA_ARGS__}
+#define CACHE(name, elem, run, n, allowed, macs, bytes, rounds) {name, elem, true, run, RESULT_Y, n, allowed, macs, bytes, rounds}
 
 static const struct check checks[] = {
     PRODUCTS(F32, 1, 4), PRODUCTS(F16, 1, 2), PRODUCTS(BF16, 1, 2), PRODUCTS(Q8_0, 32, 34), PRODUCTS(Q4_0, 32, 18), PRODUCTS(Q4_1, 32, 20),

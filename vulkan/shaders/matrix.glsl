@@ -5,7 +5,7 @@
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#include "halves.glsl"
 layout(constant_id = 3) const uint SUBGROUP = 32u; // invocations of one
 layout(local_size_x_id = 4) in;
 const uint SUBGROUPS = 8u, INVOCATIONS = SUBGROUPS * SUBGROUP;
@@ -19,6 +19,3 @@ const uint SIDE_FOURS = SIDE / 4u, CELLS = SIDE * SIDE;
 #define Left coopmat<float16_t, gl_ScopeSubgroup, SIDE, SIDE, gl_MatrixUseA>
 #define Right coopmat<float16_t, gl_ScopeSubgroup, SIDE, SIDE, gl_MatrixUseB>
 #define Sums coopmat<float, gl_ScopeSubgroup, SIDE, SIDE, gl_MatrixUseAccumulator>
-
-// Never infinite.
-f16vec4 halves(vec4 v) { return f16vec4(clamp(v, -65504.0, 65504.0)); }

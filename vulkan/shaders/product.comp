@@ -13,7 +13,7 @@
 layout(local_size_x = 256) in;
 #endif
 #ifdef HALF
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#include "halves.glsl"
 #endif
 #ifdef DOT
 #extension GL_EXT_integer_dot_product : require
@@ -127,7 +127,6 @@ void main()
 #elif defined(MATRIX) || defined(MATRIX8) || defined(HALF)
 #ifdef HALF
 const uint TILE = 64u, STEP = 64u, INVOCATIONS = 256u, LD = STEP / 4u;
-f16vec4 halves(vec4 v) { return f16vec4(clamp(v, -65504.0, 65504.0)); }
 // Where a four of a row lies: sixteen rows' fall on different banks.
 uint place(uint row, uint four) { return row * LD + (four ^ row % LD); }
 #else
