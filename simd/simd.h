@@ -17,7 +17,7 @@
 
 enum {
     FKV_PANEL_ROWS = 32,           /* weight rows of one panel, and of one panel call at least: see panel_rows */
-    FKV_BLOCK_ROWS = 516,          /* most rows m of one panel call: 43 x FKV_PACK_ROWS */
+    FKV_BLOCK_ROWS = 576,          /* most rows m of one panel call: 48 x FKV_PACK_ROWS */
     FKV_PACK_ROWS = 12,            /* x8_pack and x16_pack share rows out in multiples of this */
     FKV_MOST_PANEL_ROWS = 128,     /* no level's panel_rows is larger */
     FKV_PANEL_SCRATCH = 512 << 10, /* bytes of scratch a panel call may use, 64-byte aligned */
