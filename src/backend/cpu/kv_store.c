@@ -55,32 +55,51 @@ uint64_t cpu_kv_bytes(const struct fkv_kv_store *s)
     return tiles * (fkv_tile_bytes(s->k_type, s->d) + fkv_tile_bytes(s->v_type, s->d));
 }
 
-static void append_rows(struct fkv_kv_store *s, int h, const float *k, const float *v, size_t ld, int n)
+/* n rows of K or V become entries `first` and on of a head. */
+static void pack_part(const struct fkv_kv_store *s, int h, bool is_k, const float *x, size_t ld, int n, int first)
 {
-    s->kernels->kv_pack(&(struct fkv_kv_rows){k, v, ld, n, s->d, s->head[h].n, s->head[h].k, s->head[h].v, s->k_type, s->v_type});
-    s->head[h].n += n;
+    s->kernels->kv_pack(&(struct fkv_kv_rows){is_k ? x : NULL, is_k ? NULL : x, ld, n, s->d, first, s->head[h].k, s->head[h].v, s->k_type, s->v_type});
+}
+
+/* When all threads have written: every head has n entries more. */
+static void count_entries(struct fkv_run *r, struct fkv_kv_store *s, int n)
+{
+    fkv_team_barrier(r->b->team);
+    for (int h = 0; h < s->heads && r->thread == 0; h++) s->head[h].n += n;
+    fkv_team_barrier(r->b->team);
 }
 
 void cpu_kv_append(struct fkv_run *r, struct fkv_kv_store *s, const float *k, const float *v, size_t ld, int n)
 {
     const double t0 = fkv_clock_s();
     fkv_team_barrier(r->b->team);
-    for (int h; (h = fkv_team_take(r->b->team, r->thread, s->heads)) >= 0;)
-        append_rows(s, h, k + (size_t)h * (size_t)s->d, v + (size_t)h * (size_t)s->d, ld, n);
-    fkv_team_barrier(r->b->team);
+    for (int task; (task = fkv_team_take(r->b->team, r->thread, 2 * s->heads)) >= 0;) {
+        const int h = task / 2;
+        pack_part(s, h, task % 2 == 0, (task % 2 == 0 ? k : v) + (size_t)h * (size_t)s->d, ld, n, s->head[h].n);
+    }
+    count_entries(r, s, n);
     cpu_stage(r, FKV_STAGE_ROWS, t0);
 }
 
 /* ---- entries from store to store ---------------------------------------------------------------------------------------- */
 
-/* x[channels] of one entry; index gives a channel's place within the tile. */
-static void read_entry(const uint8_t *tiles, int type, int d, int entry, size_t (*index)(int, int), float *x)
+/* K or V of one head. */
+struct part {
+    uint8_t *tiles;
+    int type;
+    bool is_k;
+};
+
+static struct part part_of(const struct fkv_kv_store *s, int h, bool is_k)
 {
-    const uint8_t *tile = tiles + (size_t)(entry / FKV_TILE) * fkv_tile_bytes(type, d);
-    const int e = entry % FKV_TILE;
+    return is_k ? (struct part){s->head[h].k, s->k_type, true} : (struct part){s->head[h].v, s->v_type, false};
+}
+
+static inline __attribute__((always_inline)) void read_as(int type, const uint8_t *tile, bool is_k, int d, int e, float *x)
+{
     const int8_t *q8 = (const int8_t *)tile + (size_t)fkv_padded_head(d) * sizeof(fkv_f16);
     for (int c = 0; c < d; c++) {
-        const size_t i = index(e, c);
+        const size_t i = is_k ? fkv_k_index(e, c) : fkv_v_index(e, c);
         switch (type) {
         case FKV_ELEM_F32: x[c] = ((const float *)(const void *)tile)[i]; break;
         case FKV_ELEM_F16: x[c] = fkv_f32_from_f16(((const fkv_f16 *)(const void *)tile)[i]); break;
@@ -90,48 +109,74 @@ static void read_entry(const uint8_t *tiles, int type, int d, int entry, size_t 
     }
 }
 
-/* Entries rows[0 .. n), or 0 .. n - 1, counted from `base`, through floats: exact but for a change of type. */
-static void copy_entries(struct fkv_kv_store *to, const struct fkv_kv_store *from, int h, int base, const int32_t *rows, int n)
+/* x[d] of one entry. */
+static void read_entry(struct part p, int d, int entry, float *x)
 {
-    float k[FKV_TILE * FKV_MAX_HEAD], v[FKV_TILE * FKV_MAX_HEAD];
-    for (int i = 0; i < n;) {
-        int here = 0;
-        for (; here < FKV_TILE && i < n; here++, i++) {
-            const int entry = base + (rows ? rows[i] : i);
-            read_entry(from->head[h].k, from->k_type, from->d, entry, fkv_k_index, k + here * from->d);
-            read_entry(from->head[h].v, from->v_type, from->d, entry, fkv_v_index, v + here * from->d);
-        }
-        append_rows(to, h, k, v, (size_t)from->d, here);
+    const uint8_t *tile = p.tiles + (size_t)(entry / FKV_TILE) * fkv_tile_bytes(p.type, d);
+    const int e = entry % FKV_TILE;
+    switch (p.type) {
+    case FKV_ELEM_F32: read_as(FKV_ELEM_F32, tile, p.is_k, d, e, x); break;
+    case FKV_ELEM_F16: read_as(FKV_ELEM_F16, tile, p.is_k, d, e, x); break;
+    case FKV_ELEM_BF16: read_as(FKV_ELEM_BF16, tile, p.is_k, d, e, x); break;
+    default: read_as(FKV_ELEM_Q8_0, tile, p.is_k, d, e, x); break;
     }
 }
 
-static void copy_head(struct fkv_kv_store *to, const struct fkv_kv_store *from, int h, int base, const int32_t *rows, int n)
+/* Entries rows[0 .. n), or 0 .. n - 1, counted from `base`, through floats: exact but for a change of type. */
+static void copy_entries(const struct fkv_kv_store *to, const struct fkv_kv_store *from, int h, bool is_k, int base, const int32_t *rows, int n)
 {
-    const bool same = to->k_type == from->k_type && to->v_type == from->v_type;
-    if (rows || !same || base % FKV_TILE || to->head[h].n % FKV_TILE) {
-        copy_entries(to, from, h, base, rows, n);
+    const struct part source = part_of(from, h, is_k);
+    float x[FKV_TILE * FKV_MAX_HEAD];
+    for (int i = 0; i < n;) {
+        const int first = to->head[h].n + i;
+        int here = 0;
+        for (; here < FKV_TILE && i < n; here++, i++) read_entry(source, from->d, base + (rows ? rows[i] : i), x + here * from->d);
+        pack_part(to, h, is_k, x, (size_t)to->d, here, first);
+    }
+}
+
+static bool is_half(int type) { return type == FKV_ELEM_F16 || type == FKV_ELEM_BF16; }
+
+/* The 16-bit types differ in their elements, not in where these lie. */
+static void copy_tiles(void *to, int to_type, const void *from, int from_type, size_t bytes)
+{
+    const size_t n = bytes / sizeof(uint16_t);
+    if (to_type == from_type)
+        memcpy(to, from, bytes);
+    else if (to_type == FKV_ELEM_BF16)
+        for (size_t i = 0; i < n; i++) ((fkv_bf16 *)to)[i] = fkv_bf16_from_f32(fkv_f32_from_f16(((const fkv_f16 *)from)[i]));
+    else
+        for (size_t i = 0; i < n; i++) ((fkv_f16 *)to)[i] = fkv_f16_from_f32(fkv_f32_from_bf16(((const fkv_bf16 *)from)[i]));
+}
+
+static void copy_part(const struct fkv_kv_store *to, const struct fkv_kv_store *from, int h, bool is_k, int base, const int32_t *rows, int n)
+{
+    const struct part t = part_of(to, h, is_k), f = part_of(from, h, is_k);
+    if (rows || base % FKV_TILE || to->head[h].n % FKV_TILE || (t.type != f.type && !(is_half(t.type) && is_half(f.type)))) {
+        copy_entries(to, from, h, is_k, base, rows, n);
         return;
     }
-    const size_t tiles = (size_t)(n + FKV_TILE - 1) / FKV_TILE, k_bytes = fkv_tile_bytes(to->k_type, to->d), v_bytes = fkv_tile_bytes(to->v_type, to->d);
-    memcpy(to->head[h].k + (size_t)(to->head[h].n / FKV_TILE) * k_bytes, from->head[h].k + (size_t)(base / FKV_TILE) * k_bytes, tiles * k_bytes);
-    memcpy(to->head[h].v + (size_t)(to->head[h].n / FKV_TILE) * v_bytes, from->head[h].v + (size_t)(base / FKV_TILE) * v_bytes, tiles * v_bytes);
-    to->head[h].n += n;
+    const size_t bytes = fkv_tile_bytes(t.type, to->d);
+    copy_tiles(t.tiles + (size_t)(to->head[h].n / FKV_TILE) * bytes, t.type, f.tiles + (size_t)(base / FKV_TILE) * bytes, f.type,
+               (size_t)(n + FKV_TILE - 1) / FKV_TILE * bytes);
 }
 
 void cpu_kv_assign(struct fkv_kv_store *s, const struct fkv_kv_store *from)
 {
     for (int h = 0; h < s->heads; h++) {
         s->head[h].n = 0;
-        if (from) copy_head(s, from, h, 0, NULL, from->head[h].n);
-        s->head[h].base = s->head[h].n;
+        for (int i = 0; i < 2 && from; i++) copy_part(s, from, h, i == 0, 0, NULL, from->head[h].n);
+        s->head[h].n = s->head[h].base = from ? from->head[h].n : 0;
     }
 }
 
 void cpu_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_store *from, const int32_t *rows, int n)
 {
     const double t0 = fkv_clock_s();
-    for (int h; (h = fkv_team_take(r->b->team, r->thread, to->heads)) >= 0;)
-        copy_head(to, from, h, from->head[h].base, rows ? rows + (size_t)h * (size_t)n : NULL, n);
-    fkv_team_barrier(r->b->team);
+    for (int task; (task = fkv_team_take(r->b->team, r->thread, 2 * to->heads)) >= 0;) {
+        const int h = task / 2;
+        copy_part(to, from, h, task % 2 == 0, from->head[h].base, rows ? rows + (size_t)h * (size_t)n : NULL, n);
+    }
+    count_entries(r, to, n);
     cpu_stage(r, FKV_STAGE_SELECT, t0);
 }
