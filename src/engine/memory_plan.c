@@ -62,16 +62,19 @@ static uint64_t kept_bytes(const struct fkv_session_shape *s, const struct fkv_h
     return bytes;
 }
 
-/* Forms of a block's input, results and tables: what the back end and the session touch for n tokens. */
-static uint64_t scratch_bytes(const fkv_engine *e, uint64_t n)
+/* Forms of a block's input, results and tables: what the back end and the session touch of the host's memory for n tokens. A device that has memory
+   of its own leaves lists of rows and logits. */
+static uint64_t scratch_bytes(const fkv_engine *e, int n_tokens, int window)
 {
     const struct fkv_hparams *h = &e->model->h;
     const struct fkv_backend *b = e->place[e->n_places - 1].b;
+    const uint64_t n = (uint64_t)n_tokens, lists = n * 7 * 4 + (uint64_t)h->n_vocab * 4;
+    if (b->ops->scratch_bytes(b, n_tokens, h->n_head, window) > 0) return lists;
     const uint64_t threads = (uint64_t)fkv_team_size(b->team), cols = (uint64_t)fkv_model_max_cols(h);
-    const uint64_t per_token = 4 * (uint64_t)(h->d_model + h->n_rot + 2 * h->n_kv_head + 7);
+    const uint64_t per_token = 4 * (uint64_t)(h->d_model + h->n_rot + 2 * h->n_kv_head);
     const uint64_t block = fkv_block_buffers_bytes(b, h) + (uint64_t)b->block_rows * cols * 2;
     const uint64_t per_thread = FKV_PANEL_SCRATCH + FKV_ATTEND_SCRATCH + 2 * (uint64_t)b->block_rows * FKV_MOST_PANEL_ROWS * 4 + n * 12 * 4;
-    return n * per_token + block + threads * per_thread + (uint64_t)h->n_vocab * 4;
+    return lists + n * per_token + block + threads * per_thread;
 }
 
 /* A prompt that fills the context, as the back end stores it: its own padding is small beside the share that the plan leaves free. */
@@ -101,7 +104,7 @@ fkv_status fkv_plan_memory(const fkv_engine *e, const struct fkv_session_params 
     plan->kv = kept_bytes(&s, h, h->n_layer, n_prompt, n_predict);
     plan->kv_full = (uint64_t)h->n_layer * entries_bytes(h, n + (uint64_t)n_predict, s.k_type, s.v_type);
     plan->kv_prefill = entries_bytes(h, n, s.k_work, s.v_work);
-    plan->scratch = scratch_bytes(e, n);
+    plan->scratch = scratch_bytes(e, n_prompt, s.params.kv.window);
     plan->available = fkv_memory_available();
     return FKV_OK;
 }
