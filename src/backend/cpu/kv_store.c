@@ -55,29 +55,17 @@ uint64_t cpu_kv_bytes(const struct fkv_kv_store *s)
     return tiles * (fkv_tile_bytes(s->k_type, s->d) + fkv_tile_bytes(s->v_type, s->d));
 }
 
-/* n rows of K or V become entries `first` and on of a head. */
-static void pack_part(const struct fkv_kv_store *s, int h, bool is_k, const float *x, size_t ld, int n, int first)
-{
-    s->kernels->kv_pack(&(struct fkv_kv_rows){is_k ? x : NULL, is_k ? NULL : x, ld, n, s->d, first, s->head[h].k, s->head[h].v, s->k_type, s->v_type});
-}
-
-/* When all threads have written: every head has n entries more. */
-static void count_entries(struct fkv_run *r, struct fkv_kv_store *s, int n)
-{
-    fkv_team_barrier(r->b->team);
-    for (int h = 0; h < s->heads && r->thread == 0; h++) s->head[h].n += n;
-    fkv_team_barrier(r->b->team);
-}
-
 void cpu_kv_append(struct fkv_run *r, struct fkv_kv_store *s, const float *k, const float *v, size_t ld, int n)
 {
     const double t0 = fkv_clock_s();
     fkv_team_barrier(r->b->team);
-    for (int task; (task = fkv_team_take(r->b->team, r->thread, 2 * s->heads)) >= 0;) {
-        const int h = task / 2;
-        pack_part(s, h, task % 2 == 0, (task % 2 == 0 ? k : v) + (size_t)h * (size_t)s->d, ld, n, s->head[h].n);
+    for (int h; (h = fkv_team_take(r->b->team, r->thread, s->heads)) >= 0;) {
+        struct kv_head *head = &s->head[h];
+        const size_t at = (size_t)h * (size_t)s->d;
+        s->kernels->kv_pack(&(struct fkv_kv_rows){k + at, v + at, ld, n, s->d, head->n, head->k, head->v, s->k_type, s->v_type});
+        head->n += n;
     }
-    count_entries(r, s, n);
+    fkv_team_barrier(r->b->team);
     cpu_stage(r, FKV_STAGE_ROWS, t0);
 }
 
@@ -131,7 +119,8 @@ static void copy_entries(const struct fkv_kv_store *to, const struct fkv_kv_stor
         const int first = to->head[h].n + i;
         int here = 0;
         for (; here < FKV_TILE && i < n; here++, i++) read_entry(source, from->d, base + (rows ? rows[i] : i), x + here * from->d);
-        pack_part(to, h, is_k, x, (size_t)to->d, here, first);
+        to->kernels->kv_pack(&(struct fkv_kv_rows){is_k ? x : NULL, is_k ? NULL : x, (size_t)to->d, here, to->d, first, to->head[h].k, to->head[h].v, to->k_type,
+                                                   to->v_type});
     }
 }
 
@@ -177,6 +166,8 @@ void cpu_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_
         const int h = task / 2;
         copy_part(to, from, h, task % 2 == 0, from->head[h].base, rows ? rows + (size_t)h * (size_t)n : NULL, n);
     }
-    count_entries(r, to, n);
+    fkv_team_barrier(r->b->team); /* K and V of a head may be two threads' */
+    for (int h = 0; h < to->heads && r->thread == 0; h++) to->head[h].n += n;
+    fkv_team_barrier(r->b->team);
     cpu_stage(r, FKV_STAGE_SELECT, t0);
 }
