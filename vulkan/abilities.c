@@ -77,7 +77,7 @@ static void ask_for_dots(struct vk_abilities *a)
 /* ---- matrices ---------------------------------------------------------------------------------------------------------------------------------- */
 
 #ifdef VK_KHR_cooperative_matrix
-enum { MATRIX_SHARED_BYTES = 32 << 10, MATRIX_SUBGROUPS = 8 };
+enum { MATRIX_SHARED_BYTES = 48 << 10, MATRIX8_SHARED_BYTES = 32 << 10, MATRIX_SUBGROUPS = 8 };
 
 static const char *const matrix_extensions[] = {VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME};
 enum { N_MATRIX_EXTENSIONS = sizeof matrix_extensions / sizeof *matrix_extensions };
@@ -113,9 +113,9 @@ static bool holds_groups(VkPhysicalDevice physical, const VkPhysicalDeviceLimits
     VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &sizes};
     const uint32_t invocations = MATRIX_SUBGROUPS * s->subgroupSize;
     vkGetPhysicalDeviceProperties2(physical, &both);
-    return s->subgroupSize >= 8 && s->subgroupSize <= 64 && s->subgroupSize >= sizes.minSubgroupSize && s->subgroupSize <= sizes.maxSubgroupSize &&
+    return s->subgroupSize >= sizes.minSubgroupSize && s->subgroupSize <= sizes.maxSubgroupSize &&
            (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) && invocations <= l->maxComputeWorkGroupInvocations &&
-           invocations <= l->maxComputeWorkGroupSize[0] && l->maxComputeSharedMemorySize >= MATRIX_SHARED_BYTES;
+           invocations <= l->maxComputeWorkGroupSize[0];
 }
 
 static bool runs_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s)
@@ -124,16 +124,22 @@ static bool runs_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimit
     VkPhysicalDeviceSubgroupSizeControlFeaturesEXT size = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT, .pNext = &matrix};
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, .pNext = &size};
     VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v12};
-    if (!has_extensions(physical) || !can_all(s, VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT) || !holds_groups(physical, l, s)) return false;
+    if (!has_extensions(physical) || !can_all(s, VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_VOTE_BIT) || !holds_groups(physical, l, s)) return false;
     vkGetPhysicalDeviceFeatures2(physical, &all);
     return v12.shaderFloat16 && v12.vulkanMemoryModel && size.subgroupSizeControl && size.computeFullSubgroups && matrix.cooperativeMatrix;
+}
+
+/* A subgroup's invocations share the rows of a matrix of four-byte values evenly, four values each at least. */
+static bool fits_matrices(const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s, uint32_t side, uint32_t shared_bytes)
+{
+    return l->maxComputeSharedMemorySize >= shared_bytes && s->subgroupSize >= side && s->subgroupSize <= side * side / 4;
 }
 
 static void find_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s, bool *can)
 {
     if (!runs_matrices(physical, l, s)) return;
-    can[VK_ABILITY_matrix] = has_matrices(physical, 16);
-    can[VK_ABILITY_matrix8] = !can[VK_ABILITY_matrix] && has_matrices(physical, 8);
+    can[VK_ABILITY_matrix] = fits_matrices(l, s, 16, MATRIX_SHARED_BYTES) && has_matrices(physical, 16);
+    can[VK_ABILITY_matrix8] = !can[VK_ABILITY_matrix] && fits_matrices(l, s, 8, MATRIX8_SHARED_BYTES) && has_matrices(physical, 8);
 }
 
 static void ask_for_matrices(struct vk_abilities *a)

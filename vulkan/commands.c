@@ -10,10 +10,19 @@ enum {
     UPLOAD_BYTES = 4 << 20,
     DOWNLOAD_BYTES = 1 << 20,
     SETS_PER_POOL = 256,
+    PIECES = 16,                /* a submission is split in, so that the device has one to do while the next is recorded */
     MOST_GROUPS = 65535,        /* of one dimension, on any device */
-    MOST_TIMED = 2048,          /* dispatches between two waits whose times are noted */
+    MOST_TIMED = 4096,          /* dispatches between two waits whose times are noted */
+    MOST_TOUCHED = 64,          /* pieces of memory that work since the last barrier reads or writes */
 };
 static const double submit_s = 0.25, first_budget = 1e9, least_budget = 1e8;
+
+/* Memory that recorded work reads or writes. */
+struct touched {
+    VkBuffer buffer;
+    uint64_t begin, end;
+    bool written;
+};
 
 struct vk_commands {
     pthread_mutex_t lock;
@@ -33,6 +42,8 @@ struct vk_commands {
     double budget;              /* work of one submission */
     double recorded, submitted; /* work in the open buffer; handed over since the last wait */
     double since;               /* time of the first submission since the last wait */
+    struct touched touched[MOST_TOUCHED];
+    int n_touched;              /* since the last barrier */
 };
 
 /* ---- creation ------------------------------------------------------------------------------------------------------------------------ */
@@ -134,7 +145,6 @@ static bool begin_timing(struct vk_context *c, VkCommandBuffer b, enum vk_shader
     if (!m->stamps && !vk_check(c, c->vk.vkCreateQueryPool(c->device, &info, NULL, &m->stamps), "query pool")) return false;
     if (m->n_timed == 0) c->vk.vkCmdResetQueryPool(b, m->stamps, 0, 2 * MOST_TIMED);
     m->timed[m->n_timed] = shader;
-    vk_barrier(c);
     c->vk.vkCmdWriteTimestamp(b, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, m->stamps, 2 * (uint32_t)m->n_timed);
     return true;
 }
@@ -173,6 +183,7 @@ void vk_finish(struct vk_context *c)
     vk_check(c, r, "rewinding");
     m->n_used = 0;
     m->n_sets = 0;
+    m->n_touched = 0;
     m->uploaded = 0;
 }
 
@@ -181,17 +192,52 @@ void vk_begin(struct vk_context *c)
     struct vk_commands *m = c->commands;
     if (m->submitted + m->recorded > m->budget)
         vk_finish(c);
-    else if (vk_ok(c) && m->recording)
+    else if (vk_ok(c) && m->recording && (m->submitted == 0 || m->recorded > m->budget / PIECES))
         submit(c, VK_NULL_HANDLE);
 }
 
-void vk_barrier(struct vk_context *c)
+/* ---- order ------------------------------------------------------------------------------------------------------------------------------- */
+
+/* What follows waits for what came before. */
+static void barrier(struct vk_context *c)
 {
     const VkCommandBuffer b = recording(c);
     const VkPipelineStageFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
     const VkMemoryBarrier all = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
                                  .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT};
-    if (b) c->vk.vkCmdPipelineBarrier(b, stages, stages, 0, 1, &all, 0, NULL, 0, NULL);
+    if (b && !c->unordered) c->vk.vkCmdPipelineBarrier(b, stages, stages, 0, 1, &all, 0, NULL, 0, NULL);
+    c->commands->n_touched = 0;
+}
+
+static bool conflicts(const struct vk_commands *m, const struct touched *t)
+{
+    for (int i = 0; i < m->n_touched; i++) {
+        const struct touched *o = &m->touched[i];
+        if (o->buffer == t->buffer && o->begin < t->end && t->begin < o->end && (o->written || t->written)) return true;
+    }
+    return false;
+}
+
+/* Before work that touches n pieces of memory: a barrier, if it has to wait for any that is recorded. */
+static void touch(struct vk_context *c, const struct touched *t, int n)
+{
+    struct vk_commands *m = c->commands;
+    bool wait = c->timed || m->n_touched + n > MOST_TOUCHED;
+    for (int i = 0; i < n && !wait; i++) wait = conflicts(m, &t[i]);
+    if (wait) barrier(c);
+    for (int i = 0; i < n; i++) m->touched[m->n_touched++] = t[i];
+}
+
+static void touch_bindings(struct vk_context *c, const struct vk_call *call)
+{
+    const uint32_t writes = vk_shader_writes(call->shader);
+    struct touched t[VK_MAX_BINDINGS];
+    int n = 0;
+    for (int i = 0; i < VK_MAX_BINDINGS; i++) {
+        const struct vk_slice *s = &call->bind[i];
+        if (s->buffer && s->buffer != c->commands->upload.buffer) t[n++] = (struct touched){s->buffer, s->offset, s->offset + s->bytes, writes >> i & 1};
+    }
+    touch(c, t, n);
 }
 
 /* ---- operations ------------------------------------------------------------------------------------------------------------------------------ */
@@ -209,7 +255,6 @@ bool vk_enter(struct vk_context *c, uint64_t upload_bytes)
         pthread_mutex_unlock(&m->lock);
         return false;
     }
-    if (m->n_used) vk_barrier(c);
     return true;
 }
 
@@ -320,6 +365,7 @@ void vk_dispatch_some(struct vk_context *c, const struct vk_call *call, double b
     const VkDescriptorSet set = bind(c, call, &push.head);
     const VkPipeline pipeline = vk_pipeline(c, call->shader, call->constants);
     if (!set || !pipeline) return;
+    touch_bindings(c, call);
     const double each = call->work / (double)call->groups, fit = each > 0 ? m->budget / each : MOST_GROUPS;
     const uint64_t most = fit < 1 ? 1 : fit < MOST_GROUPS ? (uint64_t)fit : MOST_GROUPS;
     for (uint64_t first = 0; first < call->groups; first += most) {
@@ -340,12 +386,23 @@ void vk_dispatch_some(struct vk_context *c, const struct vk_call *call, double b
 
 void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCopy *regions, uint32_t n)
 {
-    const VkCommandBuffer b = c->dry ? VK_NULL_HANDLE : recording(c);
-    if (b && n) c->vk.vkCmdCopyBuffer(b, from, to, n, regions);
+    struct touched t[2] = {{from, UINT64_MAX, 0, false}, {to, UINT64_MAX, 0, true}};
+    if (c->dry || n == 0) return;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t at[2] = {regions[i].srcOffset, regions[i].dstOffset};
+        for (int j = 0; j < 2; j++) {
+            t[j].begin = at[j] < t[j].begin ? at[j] : t[j].begin;
+            t[j].end = at[j] + regions[i].size > t[j].end ? at[j] + regions[i].size : t[j].end;
+        }
+    }
+    touch(c, t, 2);
+    const VkCommandBuffer b = recording(c);
+    if (b) c->vk.vkCmdCopyBuffer(b, from, to, n, regions);
 }
 
 void vk_fill_zero(struct vk_context *c, struct vk_slice s)
 {
+    touch(c, &(struct touched){s.buffer, s.offset, s.offset + s.bytes, true}, 1);
     const VkCommandBuffer b = recording(c);
     if (b) c->vk.vkCmdFillBuffer(b, s.buffer, s.offset, s.bytes, 0);
 }
@@ -357,7 +414,6 @@ bool vk_download(struct vk_context *c, struct vk_slice s, void *to)
     if (c->dry) memset(to, 0, s.bytes);
     for (uint64_t done = 0; done < s.bytes && !c->dry; done += from->bytes) {
         const uint64_t n = s.bytes - done < from->bytes ? s.bytes - done : from->bytes;
-        vk_barrier(c);
         vk_copy(c, s.buffer, from->buffer, &(VkBufferCopy){s.offset + done, 0, n}, 1);
         const VkCommandBuffer b = recording(c);
         if (b) c->vk.vkCmdPipelineBarrier(b, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, NULL, 0, NULL);

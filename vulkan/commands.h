@@ -1,7 +1,8 @@
 /* commands.h: work recorded, submitted in bounded pieces, waited for.
 
    An operation of the back end stands between vk_enter() and vk_leave(), which take the context's lock: sessions on several threads share it.
-   Dispatches within an operation run side by side until vk_barrier().
+   What is recorded runs side by side as far as its memory allows: a dispatch or copy waits for those before it that write what it touches, or read
+   what it writes.
 
    Watchdogs reset a device whose submission takes seconds. Every dispatch says how much work it is, a long one is cut into several, and a
    submission closes when its work is estimated at a quarter of a second, by the rate the device has shown so far. */
@@ -27,7 +28,7 @@ void vk_commands_destroy(struct vk_context *c);
 /* Makes room for operations that upload up to so many bytes. false: no memory, and the old room stays. */
 bool vk_commands_reserve(struct vk_context *c, uint64_t upload_bytes);
 
-/* Begins an operation after everything before it, with room for uploads of that many bytes and VK_MAX_UPLOADS pieces. false, and nothing
+/* Begins an operation, with room for uploads of that many bytes and VK_MAX_UPLOADS pieces. false, and nothing
    begun, when the device has failed. */
 enum { VK_MAX_UPLOADS = 16 };
 bool vk_enter(struct vk_context *c, uint64_t upload_bytes);
@@ -40,15 +41,13 @@ struct vk_slice vk_upload(struct vk_context *c, const void *data, uint64_t bytes
 void vk_dispatch(struct vk_context *c, const struct vk_call *call);
 /* The same, of which the bindings are more than it touches: bytes it reads and writes, for the count. */
 void vk_dispatch_some(struct vk_context *c, const struct vk_call *call, double bytes);
-/* What follows waits for what came before. */
-void vk_barrier(struct vk_context *c);
 void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCopy *regions, uint32_t n);
 void vk_fill_zero(struct vk_context *c, struct vk_slice s);
 /* Waits for everything, then fills `to` from the slice. false, with `to` untouched, after a failure. */
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to);
 /* Submits what is recorded and waits for everything. */
 void vk_finish(struct vk_context *c);
-/* Submits what is recorded; waits for everything when that is as much as one submission may be. */
+/* Submits what is recorded if the device has nothing else to do or it is much; waits for everything when that is as much as one submission may be. */
 void vk_begin(struct vk_context *c);
 
 #endif

@@ -56,6 +56,7 @@ struct vk_context {
     bool closing;
     bool dry;                   /* a bench counts only: nothing is dispatched or copied, what the host reads is zeros */
     bool timed;                 /* a bench has the device note when dispatches begin and end: they no longer overlap */
+    bool unordered;             /* a planted fault: nothing waits for what it depends on */
     struct vk_count count[VK_MAX_COUNTS]; /* by enum vk_shader */
     bool own_buffers;           /* each piece of memory is a buffer: the GPU-assisted layer finds what goes past a buffer's end only */
 

@@ -17,7 +17,13 @@ struct shader {
 };
 
 static const struct shader shaders[] = {
-#define SHADER(name) {#name, name##_code, sizeof name##_code},
+#define SHADER(name, writes) {#name, name##_code, sizeof name##_code},
+#include "vulkan/pipelines.def"
+#undef SHADER
+};
+
+static const uint32_t written[] = {
+#define SHADER(name, writes) writes,
 #include "vulkan/pipelines.def"
 #undef SHADER
 };
@@ -51,6 +57,7 @@ struct vk_pipelines {
 };
 
 const char *vk_shader_name(enum vk_shader shader) { return shaders[shader].name; }
+uint32_t vk_shader_writes(enum vk_shader shader) { return written[shader]; }
 VkPipelineLayout vk_pipeline_layout(const struct vk_context *c) { return c->pipelines->layout; }
 VkDescriptorSetLayout vk_set_layout(const struct vk_context *c) { return c->pipelines->set_layout; }
 
@@ -139,6 +146,11 @@ uint32_t vk_matrix_side(const struct vk_context *c, enum vk_shader shader, const
     return used & BIT(matrix) ? 16 : used & BIT(matrix8) ? 8 : 0;
 }
 
+bool vk_multiplies_halves(const struct vk_context *c, const uint32_t constants[VK_MAX_CONSTANTS])
+{
+    return (abilities_of(c, VK_SHADER_product, constants) & (MATRICES | BIT(half))) != 0;
+}
+
 double vk_rounding(const struct vk_context *c, enum vk_shader shader, const uint32_t constants[VK_MAX_CONSTANTS])
 {
     const uint32_t used = abilities_of(c, shader, constants);
@@ -158,15 +170,16 @@ static VkPipeline make(struct vk_context *c, enum vk_shader shader, const uint32
 {
     struct vk_pipelines *p = c->pipelines;
     VkPipeline pipeline = VK_NULL_HANDLE;
-    uint32_t values[VK_MAX_CONSTANTS + 2] = {[VK_MAX_CONSTANTS] = c->abilities.subgroup_size, 8 * c->abilities.subgroup_size};
-    VkSpecializationMapEntry entries[VK_MAX_CONSTANTS + 2];
+    const uint32_t subgroup = c->abilities.subgroup_size;
+    uint32_t values[VK_MAX_CONSTANTS + 3] = {[VK_MAX_CONSTANTS] = subgroup, 8 * subgroup, 4 * subgroup};
+    VkSpecializationMapEntry entries[VK_MAX_CONSTANTS + 3];
     memcpy(values, constants, VK_MAX_CONSTANTS * sizeof *constants);
-    for (uint32_t i = 0; i < VK_MAX_CONSTANTS + 2; i++) entries[i] = (VkSpecializationMapEntry){i, i * (uint32_t)sizeof *values, sizeof *values};
-    const VkSpecializationInfo specialisation = {VK_MAX_CONSTANTS + 2, entries, sizeof values, values};
+    for (uint32_t i = 0; i < VK_MAX_CONSTANTS + 3; i++) entries[i] = (VkSpecializationMapEntry){i, i * (uint32_t)sizeof *values, sizeof *values};
+    const VkSpecializationInfo specialisation = {VK_MAX_CONSTANTS + 3, entries, sizeof values, values};
     const int code = choose_code(c, shader, constants);
     const bool sized = vk_matrix_side(c, shader, constants) > 0;
     const VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT size = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
-                                                                         .requiredSubgroupSize = c->abilities.subgroup_size};
+                                                                         .requiredSubgroupSize = subgroup};
     struct pipeline *more = realloc(p->made, (size_t)(p->n_made + 1) * sizeof *more);
     if (!more) {
         vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, shaders[shader].name);

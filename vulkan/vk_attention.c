@@ -51,7 +51,6 @@ static void merge(struct vk_context *c, int n_head, int d, int pieces, struct vk
     const struct {
         uint32_t d, pieces;
     } push = {(uint32_t)d, (uint32_t)pieces};
-    vk_barrier(c);
     vk_dispatch(c, &(struct vk_call){VK_SHADER_attend_merge, {0}, {part, out}, &push, sizeof push, (uint64_t)n_head, (double)n_head * d * pieces});
 }
 

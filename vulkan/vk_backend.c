@@ -201,14 +201,21 @@ static int block_rows(const struct vk_backend *b)
     return seen < 1 ? 1 : seen < fit ? (int)seen : (int)fit;
 }
 
+enum { MOST_HALVES_BYTES = 64 << 20, LEAST_HALVES_ROWS = 128 };
+
 static bool create_parts(struct vk_backend *b)
 {
     struct vk_context *c = &b->c;
     b->base.block_rows = block_rows(b);
-    const uint64_t block = (uint64_t)b->base.block_rows * (uint64_t)b->max_cols * sizeof(float);
+    const uint64_t rows = (uint64_t)b->base.block_rows, half_row = vk_halves_ld(b->max_cols) * 2;
+    uint64_t weights = c->memory_bytes / 64 < MOST_HALVES_BYTES ? c->memory_bytes / 64 : MOST_HALVES_BYTES;
+    if (weights < LEAST_HALVES_ROWS * half_row) weights = LEAST_HALVES_ROWS * half_row;
+    if (weights > c->max_range) weights = c->max_range;
     if (!vk_memory_create(c)) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "memory");
     if (!vk_pipelines_create(c) || !vk_commands_create(c)) return false;
-    if (vk_alloc(c, block, &b->normed) && vk_alloc(c, block, &b->up)) return true;
+    bool ok = vk_alloc(c, rows * (uint64_t)b->max_cols * sizeof(float), &b->normed);
+    if (vk_multiplies_halves(c, (uint32_t[VK_MAX_CONSTANTS]){FKV_TYPE_F16})) ok = ok && vk_alloc(c, rows * half_row, &b->x_halves) && vk_alloc(c, weights, &b->w_halves);
+    if (ok) return true;
     return vk_check(c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "activations");
 }
 

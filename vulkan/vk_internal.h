@@ -21,7 +21,9 @@ struct vk_backend {
     struct vk_context c;
     int max_cols;
     struct vk_weight *weights;
-    struct vk_slice normed, up; /* [block_rows][max_cols]: a product's input, normalised; the other half of a gated product */
+    struct vk_slice normed;     /* [block_rows][max_cols]: a product's input, normalised */
+    struct vk_slice x_halves, w_halves; /* where products multiply halves: a product's input; rows of weights, of which halves_used bytes were taken */
+    uint64_t halves_used;
 
     /* Scratch for n_entries entries, n_head heads and a window: see vk_prepare(). */
     int n_entries, n_head, window;
@@ -50,6 +52,8 @@ static inline struct vk_backend *vk_of(struct fkv_run *r) { return (struct vk_ba
 static inline uint32_t vk_chunks(int d) { return (uint32_t)(d + 31) / 32; }
 /* Do n rows take the shaders for a single one? The check path computes every row alike, so that batches of any size give the same bits. */
 static inline bool vk_single(const struct vk_backend *b, int n) { return n == 1 && !b->base.exact; }
+/* Values of a row of halves: see shaders/product.comp. */
+static inline uint64_t vk_halves_ld(int cols) { return (uint64_t)(cols + 63) / 64 * 64; }
 /* Words of an entry, and of a head's entries. */
 uint32_t vk_entry_words(int type, int d);
 static inline uint32_t vk_head_words(const struct fkv_kv_store *s, int which) { return (uint32_t)s->room * vk_entry_words(s->type[which], s->d); }

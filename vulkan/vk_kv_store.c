@@ -75,7 +75,6 @@ static bool make_room(struct fkv_kv_store *s, int n)
     int room = s->room ? wanted + 192 + wanted / 8 : wanted;
     if (room > s->capacity) room = s->capacity;
     if (!resize(s, room)) return vk_check(&s->b->c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "the KV cache grows");
-    vk_barrier(&s->b->c);
     return vk_ok(&s->b->c);
 }
 

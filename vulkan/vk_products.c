@@ -1,11 +1,15 @@
 /* Products and operations on rows. */
 #include "vulkan/vk_internal.h"
 
-enum { TILE = 64, TILE_MATRICES = 8, MATVEC_ROWS = 4, LONG_ROW = 4096 }; /* of the shaders product and matvec */
+enum { TILE = 64, TILE_MATRICES = 8, MATVEC_ROWS = 4, LONG_ROW = 4096, LONG_SUBGROUPS = 4 }; /* of the shaders product and matvec */
+enum how { SET, ADD, GATE };                                                                   /* of shaders/finish.glsl */
 
 static uint64_t up_to(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
 
 static size_t extent(int n, size_t ld, size_t cols) { return (size_t)(n - 1) * ld + cols; }
+
+/* A slice of floats from the n-th on. */
+static struct vk_slice from(struct vk_slice s, size_t n) { return (struct vk_slice){s.buffer, s.offset + n * sizeof(float), s.bytes - n * sizeof(float)}; }
 
 /* ---- products ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -13,6 +17,15 @@ struct matrix {
     struct vk_slice at;
     size_t ld;
     int n;
+};
+
+/* A product's input. A single row is normalised by the product. */
+struct input {
+    struct matrix x;
+    int cols;
+    struct vk_slice norm; /* of a single row, or empty */
+    float eps;
+    bool halved;          /* b->x_halves holds it too */
 };
 
 /* y = x / rms(x) * norm for `heads` pieces of d of every row. */
@@ -26,50 +39,116 @@ static void norm_rows(struct vk_context *c, struct matrix x, int heads, int d, c
                                      (double)x.n * heads * d});
 }
 
-/* A product's input: normalised where it asks for that. */
-static struct matrix input(struct vk_backend *b, const struct fkv_input *in, int cols)
+static struct input input_of(struct vk_backend *b, const struct fkv_input *in, int cols)
 {
-    struct matrix x = {vk_floats(&b->c, in->x, extent(in->n, in->ld, (size_t)cols)), in->ld, in->n};
+    struct input x = {{vk_floats(&b->c, in->x, extent(in->n, in->ld, (size_t)cols)), in->ld, in->n}, cols, {0}, in->eps, false};
     if (!in->norm) return x;
+    if (vk_single(b, in->n)) {
+        x.norm = vk_floats(&b->c, in->norm, (size_t)cols);
+        return x;
+    }
     const struct matrix normed = {vk_first(b->normed, (uint64_t)in->n * (uint64_t)cols), (size_t)cols, in->n};
-    norm_rows(&b->c, x, 1, cols, in->norm, in->eps, normed);
-    vk_barrier(&b->c);
-    return normed;
+    norm_rows(&b->c, x.x, 1, cols, in->norm, in->eps, normed);
+    x.x = normed;
+    return x;
 }
 
-/* Rows [row, row + n) of the weight lie in the part. */
-static void multiply_part(struct vk_backend *b, const struct vk_weight *d, int part, int n, int cols, struct matrix x, struct vk_slice bias, bool has_bias,
-                          struct matrix y, bool add)
+/* A product's result: columns of y, and what becomes of it. */
+struct result {
+    struct matrix y;
+    struct vk_slice bias; /* or empty */
+    enum how how;
+};
+
+/* The result's columns from `col` on; its bias binds something in any case. */
+static struct result columns_from(const struct result *r, size_t col)
 {
-    const double work = (double)x.n * n * cols;
-    if (vk_single(b, x.n)) {
-        const struct {
-            uint32_t n, k, stride, has_bias, add;
-        } push = {(uint32_t)n, (uint32_t)cols, d->stride, has_bias, add};
-        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_matvec, {d->type, cols < LONG_ROW ? 64 : 256}, {d->part[part], x.at, bias, y.at}, &push, sizeof push, up_to((uint64_t)n, MATVEC_ROWS), work});
-        return;
-    }
+    return (struct result){{from(r->y.at, col), r->y.ld, r->y.n}, r->bias.bytes > 0 ? from(r->bias, col) : (struct vk_slice){0}, r->how};
+}
+
+/* n rows of a weight, for which one binding does. */
+struct rows {
+    struct vk_slice at;
+    uint32_t type, stride;
+    int n;
+};
+
+static void multiply_one(struct vk_backend *b, const struct rows *w, const struct input *x, const struct result *r)
+{
+    const bool has_bias = r->bias.bytes > 0, has_norm = x->norm.bytes > 0;
+    const uint32_t lanes = b->c.abilities.subgroup_size * (x->cols < LONG_ROW ? 1 : LONG_SUBGROUPS);
     const struct {
-        uint32_t m, n, k, ldx, ldy, stride, has_bias, add;
-    } push = {(uint32_t)x.n, (uint32_t)n, (uint32_t)cols, (uint32_t)x.ld, (uint32_t)y.ld, d->stride, has_bias, add};
-    struct vk_call call = {VK_SHADER_product, {d->type}, {d->part[part], x.at, bias, y.at}, &push, sizeof push, 0, work};
+        uint32_t n, k, stride, has_bias, how, has_norm;
+        float eps;
+    } push = {(uint32_t)w->n, (uint32_t)x->cols, w->stride, has_bias, r->how, has_norm, x->eps};
+    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_matvec, {w->type, lanes}, {w->at, x->x.at, has_bias ? r->bias : r->y.at, r->y.at, has_norm ? x->norm : x->x.at},
+                                         &push, sizeof push, up_to((uint64_t)w->n, MATVEC_ROWS), (double)w->n * x->cols});
+}
+
+/* The shader `product`, whose variants differ in their tiles. */
+static void multiply_tiles(struct vk_backend *b, const struct rows *w, const struct matrix *x, int cols, const struct result *r)
+{
+    const bool has_bias = r->bias.bytes > 0;
+    const struct {
+        uint32_t m, n, k, ldx, ldy, stride, has_bias, how;
+    } push = {(uint32_t)x->n, (uint32_t)w->n, (uint32_t)cols, (uint32_t)x->ld, (uint32_t)r->y.ld, w->stride, has_bias, r->how};
+    struct vk_call call = {VK_SHADER_product, {w->type}, {w->at, x->at, has_bias ? r->bias : r->y.at, r->y.at}, &push, sizeof push, 0, (double)x->n * w->n * cols};
     const uint64_t side = vk_matrix_side(&b->c, call.shader, call.constants), tile = side ? TILE_MATRICES * side : TILE;
-    call.groups = up_to((uint64_t)x.n, tile) * up_to((uint64_t)n, tile);
+    call.groups = up_to((uint64_t)x->n, tile) * up_to((uint64_t)w->n, tile);
     vk_dispatch(&b->c, &call);
 }
 
-/* A slice of floats from the n-th on. */
-static struct vk_slice from(struct vk_slice s, size_t n) { return (struct vk_slice){s.buffer, s.offset + n * sizeof(float), s.bytes - n * sizeof(float)}; }
+/* y[n][ld] = rows of a weight, or of floats, as halves. */
+static void halve(struct vk_context *c, const struct rows *w, int cols, size_t ld, struct vk_slice y)
+{
+    const struct {
+        uint32_t n, k, stride, ld;
+    } push = {(uint32_t)w->n, (uint32_t)cols, w->stride, (uint32_t)ld};
+    const uint64_t eights = (uint64_t)w->n * ld / 8;
+    vk_dispatch(c, &(struct vk_call){VK_SHADER_halve, {w->type}, {w->at, y}, &push, sizeof push, up_to(eights, 64), 8.0 * (double)eights});
+}
 
-static void multiply(struct vk_backend *b, const struct fkv_weight *w, struct matrix x, struct vk_slice bias, struct matrix y, bool add)
+/* Room for so many bytes, as many as there are at most. What lay there is overwritten when the products that read it are done. */
+static struct vk_slice take_halves(struct vk_backend *b, uint64_t bytes)
+{
+    if (b->halves_used + bytes > b->w_halves.bytes) b->halves_used = 0;
+    const struct vk_slice s = {b->w_halves.buffer, b->w_halves.offset + b->halves_used, bytes};
+    b->halves_used += (bytes + VK_ALIGNMENT - 1) & ~(uint64_t)(VK_ALIGNMENT - 1);
+    return s;
+}
+
+/* By a variant that multiplies halves: x and then the weight's rows, as many at once as there is room for, are turned to them. */
+static void multiply_halves(struct vk_backend *b, const struct rows *w, struct input *x, const struct result *r)
+{
+    const size_t ld = (size_t)vk_halves_ld(x->cols);
+    const uint64_t row_bytes = ld * 2;
+    const struct matrix halves = {{b->x_halves.buffer, b->x_halves.offset, (uint64_t)x->x.n * row_bytes}, ld, x->x.n};
+    if (!x->halved) halve(&b->c, &(struct rows){x->x.at, FKV_TYPE_F32, (uint32_t)(x->x.ld * sizeof(float)), x->x.n}, x->cols, ld, halves.at);
+    x->halved = true;
+    const int most = (int)(b->w_halves.bytes / row_bytes) & ~1; /* an even row begins at a whole word */
+    for (int row = 0; row < w->n && vk_ok(&b->c); row += most) {
+        const int n = w->n - row < most ? w->n - row : most;
+        const struct rows stored = {{w->at.buffer, w->at.offset + (uint64_t)row * w->stride, (uint64_t)n * w->stride}, w->type, w->stride, n};
+        const struct rows some = {take_halves(b, (uint64_t)n * row_bytes), FKV_TYPE_F16, (uint32_t)row_bytes, n};
+        const struct result to = columns_from(r, (size_t)row);
+        halve(&b->c, &stored, x->cols, ld, some.at);
+        multiply_tiles(b, &some, &halves, x->cols, &to);
+    }
+}
+
+static void multiply(struct vk_backend *b, const struct fkv_weight *w, struct input *x, const struct result *r)
 {
     const struct vk_weight *d = w->data;
     for (int i = 0; i < d->n_parts && vk_ok(&b->c); i++) {
         const int row = i * d->part_rows, n = w->rows - row < d->part_rows ? w->rows - row : d->part_rows;
-        const struct matrix to = {from(y.at, (size_t)row), y.ld, y.n};
-        const bool has_bias = bias.bytes > 0;
-        /* a binding has to hold something */
-        multiply_part(b, d, i, n, w->cols, x, has_bias ? from(bias, (size_t)row) : to.at, has_bias, to, add);
+        const struct rows part = {d->part[i], d->type, d->stride, n};
+        const struct result to = columns_from(r, (size_t)row);
+        if (vk_single(b, x->x.n))
+            multiply_one(b, &part, x, &to);
+        else if (vk_multiplies_halves(&b->c, (uint32_t[VK_MAX_CONSTANTS]){d->type}))
+            multiply_halves(b, &part, x, &to);
+        else
+            multiply_tiles(b, &part, &x->x, x->cols, &to);
     }
 }
 
@@ -78,11 +157,12 @@ void vk_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_
     struct vk_backend *b = vk_of(r);
     struct vk_context *c = &b->c;
     if (!vk_enter(c, 0)) return;
-    const struct matrix x = input(b, in, out[0].w->cols);
+    struct input x = input_of(b, in, out[0].w->cols);
     for (int o = 0; o < n_out && vk_ok(c); o++) {
         const size_t rows = (size_t)out[o].w->rows;
-        const struct vk_slice bias = out[o].bias ? vk_floats(c, out[o].bias, rows) : (struct vk_slice){0};
-        multiply(b, out[o].w, x, bias, (struct matrix){vk_floats(c, out[o].y, extent(in->n, out[o].ld, rows)), out[o].ld, in->n}, out[o].add);
+        const struct result to = {{vk_floats(c, out[o].y, extent(in->n, out[o].ld, rows)), out[o].ld, in->n},
+                                  out[o].bias ? vk_floats(c, out[o].bias, rows) : (struct vk_slice){0}, out[o].add ? ADD : SET};
+        multiply(b, out[o].w, &x, &to);
     }
     vk_leave(c);
 }
@@ -91,16 +171,12 @@ void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_we
 {
     struct vk_backend *b = vk_of(r);
     struct vk_context *c = &b->c;
-    const size_t rows = (size_t)gate->rows;
     if (!vk_enter(c, 0)) return;
-    const struct matrix x = input(b, in, gate->cols), g = {vk_floats(c, y, extent(in->n, ld, rows)), ld, in->n}, u = {vk_first(b->up, (uint64_t)in->n * rows), rows, in->n};
-    multiply(b, gate, x, (struct vk_slice){0}, g, false);
-    multiply(b, up, x, (struct vk_slice){0}, u, false);
-    vk_barrier(c);
-    const struct {
-        uint32_t n, cols, ld, ld_up;
-    } push = {(uint32_t)in->n, (uint32_t)rows, (uint32_t)ld, (uint32_t)rows};
-    vk_dispatch(c, &(struct vk_call){VK_SHADER_swiglu, {0}, {g.at, u.at}, &push, sizeof push, up_to((uint64_t)in->n * rows, 64), (double)in->n * (double)rows});
+    struct input x = input_of(b, in, gate->cols);
+    struct result to = {{vk_floats(c, y, extent(in->n, ld, (size_t)gate->rows)), ld, in->n}, {0}, SET};
+    multiply(b, gate, &x, &to);
+    to.how = GATE;
+    multiply(b, up, &x, &to);
     vk_leave(c);
 }
 
@@ -170,9 +246,7 @@ void vk_gather(struct fkv_run *r, float *x, size_t d, const int32_t *rows, int n
         for (int j = 0; j < here; j++)
             regions[j] = (VkBufferCopy){vk_floats(c, x + (size_t)rows[i + j] * d, d).offset, b->normed.offset + (uint64_t)j * bytes, bytes};
         vk_copy(c, to.buffer, b->normed.buffer, regions, (uint32_t)here);
-        vk_barrier(c);
         vk_copy(c, b->normed.buffer, to.buffer, &(VkBufferCopy){b->normed.offset, to.offset, (uint64_t)here * bytes}, 1);
-        vk_barrier(c);
     }
     vk_leave(c);
 }

@@ -88,11 +88,8 @@ void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_
         if (heads > n_head - h) heads = n_head - h;
         if (heads > x.b->logit_heads) heads = x.b->logit_heads;
         window_logits(&x, h, heads);
-        vk_barrier(c);
         window_softmax(&x, h, heads);
-        vk_barrier(c);
         window_sums(&x, h, heads);
-        vk_barrier(c);
     }
     pool(&x, vk_floats(c, g, (size_t)s->heads * (size_t)x.scored));
     vk_leave(c);
@@ -109,10 +106,8 @@ static void top_k(struct vk_backend *b, struct vk_slice x, int rows, int n, int 
     } push = {0, (uint32_t)rows, (uint32_t)n, (uint32_t)k, (uint32_t)sinks, (uint32_t)slices};
     const struct vk_slice work = vk_first(b->work, (uint64_t)rows * (4 * 256 + 10 + 2 * slices)), found = vk_first(b->found, (uint64_t)rows * (uint64_t)k);
     vk_fill_zero(&b->c, vk_first(b->work, (uint64_t)rows * 4 * 256));
-    for (push.pass = 0; push.pass < 6; push.pass++) {
-        vk_barrier(&b->c);
+    for (push.pass = 0; push.pass < 6; push.pass++)
         vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_top_k, {0}, {x, work, found}, &push, sizeof push, (uint64_t)rows * slices, (double)rows * n});
-    }
 }
 
 /* rows[lists][cap] from found[lists][k] and the window, which comes last; after a failure, the first rows. */
@@ -159,7 +154,6 @@ void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int w
     } push = {(uint32_t)heads, (uint32_t)scored};
     vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_sum_heads, {0}, {vk_floats(&b->c, g, (size_t)heads * (size_t)scored), vk_first(b->total, (uint64_t)scored)}, &push, sizeof push,
                                          up_to((uint64_t)scored, 64), (double)heads * scored});
-    vk_barrier(&b->c);
     if (cap > window) top_k(b, vk_first(b->total, (uint64_t)scored), 1, scored, cap - window, sinks);
     take_rows(b, 1, n, window, cap, rows);
     vk_leave(&b->c);

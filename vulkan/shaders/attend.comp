@@ -1,14 +1,18 @@
 #version 450
 // Causal attention of many rows: out = softmax(q K^T scale) V, in one pass over the keys (the running maximum rescales what was summed before).
-// Keys come in tiles of 32 (MATRIX8: 16), channels in chunks of 32. The baseline: a group serves 32 rows of one query head; 8 invocations share a row.
-// With MATRIX: 64 rows (MATRIX8: 32), of which a subgroup has a quarter (its queries lie in registers) and half of the keys, then of the channels.
+// The baseline: a group serves 32 rows of one query head, 8 invocations a row; keys come in tiles of 32, channels in chunks of 32.
+// With MATRIX: 64 rows (MATRIX8: 32), a quarter for each of four subgroups, which share only the tiles of 16 keys (8): queries, sums and their softmax
+// are their own.
+// The last rows, which see the most, come first.
 //   keys: seen[n], then base[kv heads]: row i sees base[kv] + seen[i] entries; seen ascends
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
 #include "kv.glsl"
 #if defined(MATRIX) || defined(MATRIX8)
+#define FOUR_SUBGROUPS
 #include "matrix.glsl"
+#extension GL_KHR_shader_subgroup_vote : require
 #else
 layout(local_size_x = 256) in;
 #endif
@@ -26,31 +30,37 @@ KV_READER(read_k, K_TYPE, k)
 KV_READER(read_v, V_TYPE, v)
 
 #if defined(MATRIX) || defined(MATRIX8)
-const uint ROWS = 4u * SIDE, KEYS = 2u * SIDE, FOURS = 8u * CHUNKS;           // FOURS: of channels
-const uint LD = FOURS + 2u, S_LD = KEYS / 4u + 1u, P_LD = KEYS / 4u + 2u;     // of shared rows, in fours; padded, so that rows fall on different banks
-const uint SHARE = KEYS * FOURS / INVOCATIONS;                                // fours of a tile of K or V that an invocation brings
-const uint LANES = INVOCATIONS / ROWS, LANE_FOURS = KEYS / 4u / LANES;        // invocations of a row; fours of its logits that each has
-const uint FACTORS = (SIDE_FOURS + LANES - 1u) / LANES;                       // fours of factors that each writes
-const uint ACROSS = 16u * CHUNKS / SIDE;                                      // a subgroup's matrices: of half of the channels
-shared f16vec4 skv[2u * KEYS * LD], sp[ROWS * P_LD]; // K and V [key][channel], first the queries [row][channel]; weights [row][key]
-shared vec4 ss[ROWS * S_LD];                         // logits [row][key]; then what the row's sums shrink by, SIDE times; at last results
-shared float ssum[ROWS];
+const uint ROWS = 4u * SIDE, KEYS = SIDE, EIGHTS = 4u * CHUNKS, ACROSS = 32u * CHUNKS / SIDE; // EIGHTS of channels, which ACROSS matrices hold
+const uint LD = EIGHTS + 1u, SIDE_EIGHTS = SIDE / 8u;                         // of shared rows, in eights; odd, so that rows fall on different banks
+const uint S_LD = SIDE_FOURS + 1u, P_LD = SIDE_FOURS + 2u;                    // the same in fours
+const uint TILE = KEYS * EIGHTS, SHARE = (TILE + INVOCATIONS - 1u) / INVOCATIONS; // eights of a tile of K or V, and an invocation's
+const uint LANES = SUBGROUP / SIDE, LANE_FOURS = SIDE_FOURS / LANES;          // invocations of a row; fours of its logits that each has
+shared uvec4 skv[2u * KEYS * LD];  // halves of K and V [key][channel]; first of the queries [row][channel]
+shared f16vec4 sp[ROWS * P_LD];    // weights [row][key]
+shared vec4 ss[ROWS * S_LD];       // logits [row][key]; what the row's sums shrink by, SIDE times; at last results
 #ifdef MATRIX8
-#define HALF_OF_CHANNELS(each) each(_0, 0u) each(_1, 1u) each(_2, 2u) each(_3, 3u) each(_4, 4u) each(_5, 5u) each(_6, 6u) each(_7, 7u)
-#define ALL_CHANNELS(each) HALF_OF_CHANNELS(each) each(_8, 8u) each(_9, 9u) each(_10, 10u) each(_11, 11u) each(_12, 12u) each(_13, 13u) each(_14, 14u) each(_15, 15u)
+#define GROWS true // lavapipe of Mesa 26 gives wrong sums after a branch that is not taken
+#define CHANNELS(each)                                                                                                                         \
+    each(_0, 0u) each(_1, 1u) each(_2, 2u) each(_3, 3u) each(_4, 4u) each(_5, 5u) each(_6, 6u) each(_7, 7u) each(_8, 8u) each(_9, 9u)          \
+    each(_10, 10u) each(_11, 11u) each(_12, 12u) each(_13, 13u) each(_14, 14u) each(_15, 15u)
 #else
-#define HALF_OF_CHANNELS(each) each(_0, 0u) each(_1, 1u) each(_2, 2u) each(_3, 3u)
-#define ALL_CHANNELS(each) HALF_OF_CHANNELS(each) each(_4, 4u) each(_5, 5u) each(_6, 6u) each(_7, 7u)
+#define GROWS subgroupAny(shrink != 1.0) // seldom, after the first tiles
+#define CHANNELS(each) each(_0, 0u) each(_1, 1u) each(_2, 2u) each(_3, 3u) each(_4, 4u) each(_5, 5u) each(_6, 6u) each(_7, 7u)
 #endif
 
-#define HALVES_READER(name, type, buffer, read)                                                                                                \
-    f16vec4 name(uint entry, uint c)                                                                                                           \
+uvec4 packed(f16vec4 lo, f16vec4 hi) { return uvec4(packFloat2x16(lo.xy), packFloat2x16(lo.zw), packFloat2x16(hi.xy), packFloat2x16(hi.zw)); }
+
+// Channels c .. c + 7 of the entry that begins at word `entry`.
+#define EIGHT_READER(name, type, eights, read)                                                                                                 \
+    uvec4 name(uint entry, uint c)                                                                                                             \
     {                                                                                                                                          \
-        if (type != KV_F16) return halves(read(entry, c, CHUNKS));                                                                             \
-        return f16vec4(unpackFloat2x16(buffer[entry + c / 2u]), unpackFloat2x16(buffer[entry + c / 2u + 1u]));                                 \
+        if (type == KV_F16) return eights[(entry + c / 2u) / 4u];                                                                              \
+        return packed(halves(read(entry, c, CHUNKS)), halves(read(entry, c + 4u, CHUNKS)));                                                    \
     }
-HALVES_READER(halves_k, K_TYPE, k, read_k)
-HALVES_READER(halves_v, V_TYPE, v, read_v)
+layout(std430, set = 0, binding = 1) readonly buffer KEights { uvec4 k_eights[]; };
+layout(std430, set = 0, binding = 2) readonly buffer VEights { uvec4 v_eights[]; };
+EIGHT_READER(eight_k, K_TYPE, k_eights, read_k)
+EIGHT_READER(eight_v, V_TYPE, v_eights, read_v)
 
 float row_max(float v)
 {
@@ -66,55 +76,58 @@ float row_sum(float v)
 
 void main()
 {
-    const uint h = p.h0 + GROUP % p.heads, row0 = GROUP / p.heads * ROWS, kv = h / p.query_heads, row = LANE / LANES, lane = LANE % LANES;
+    const uint h = p.h0 + GROUP % p.heads, row0 = ((p.n - 1u) / ROWS - GROUP / p.heads) * ROWS, kv = h / p.query_heads;
+    const uint block = gl_SubgroupID * SIDE, row = block + gl_SubgroupInvocationID / LANES, lane = gl_SubgroupInvocationID % LANES;
     const uint base = keys[p.at[3] + p.n + kv], last = min(row0 + ROWS, p.n) - 1u;
     const uint most = base + keys[p.at[3] + last], n_keys = row0 + row < p.n ? base + keys[p.at[3] + row0 + row] : 0u;
     const uint k_start = p.at[1] + (kv - p.kv0) * p.k_head, v_start = p.at[2] + (kv - p.kv0) * p.v_head;
-    const uint block = gl_SubgroupID % 4u * SIDE, part = gl_SubgroupID / 4u; // this subgroup's first row; its half of the keys, then of the channels
-    for (uint i = LANE; i < ROWS * FOURS; i += INVOCATIONS) {
-        const uint r = row0 + i / FOURS, c = i % FOURS * 4u, at = p.at[0] + r * p.ld + h * p.d + c;
-        vec4 v = vec4(0.0);
-        for (uint j = 0u; j < 4u; j++)
-            if (r < p.n && c + j < p.d) v[j] = q[at + j] * p.scale;
-        skv[i / FOURS * LD + i % FOURS] = halves(v);
-    }
-    barrier();
+#define NO_MATRIX(_c, c) Left q##_c; Sums acc##_c = Sums(0.0);
+    CHANNELS(NO_MATRIX)
+    for (uint at = 0u; at < ROWS; at += 2u * KEYS) { // the queries, through the memory of K and V
+        barrier();
+        for (uint i = LANE; i < 2u * KEYS * EIGHTS; i += INVOCATIONS) {
+            const uint r = row0 + at + i / EIGHTS, c = i % EIGHTS * 8u, from = p.at[0] + r * p.ld + h * p.d + c;
+            vec4 v[2] = vec4[2](vec4(0.0), vec4(0.0));
+            [[unroll]] for (uint j = 0u; j < 8u; j++)
+                if (r < p.n && c + j < p.d) v[j / 4u][j % 4u] = q[from + j] * p.scale;
+            skv[i / EIGHTS * LD + i % EIGHTS] = packed(halves(v[0]), halves(v[1]));
+        }
+        barrier();
+        if (block < at || block >= at + 2u * KEYS) continue;
 #define LOAD_Q(_c, c)                                                                                                                          \
-    Left q##_c;                                                                                                                                \
-    if (c < 2u * ACROSS) coopMatLoad(q##_c, skv, block * LD + SIDE_FOURS * c, LD, gl_CooperativeMatrixLayoutRowMajor);
-    ALL_CHANNELS(LOAD_Q)
-#define NO_SUMS(_c, c) Sums acc##_c = Sums(0.0);
-    HALF_OF_CHANNELS(NO_SUMS)
-    f16vec4 next_k[SHARE], next_v[SHARE];
-    float top = LOWEST, sum = 0.0;
+        if (c < ACROSS) coopMatLoad(q##_c, skv, (block - at) * LD + SIDE_EIGHTS * c, LD, gl_CooperativeMatrixLayoutRowMajor);
+        CHANNELS(LOAD_Q)
+    }
+    uvec4 next_k[SHARE], next_v[SHARE];
+    float top = LOWEST, sum = 0.0; // sum: over this invocation's keys
     for (uint k0 = 0u; k0 < most + KEYS; k0 += KEYS) { // the tile at k0 is fetched while the one before is used
-        if (k0 > 0u) {
-            barrier();
+        barrier();
+        if (k0 > 0u)
             [[unroll]] for (uint i = 0u; i < SHARE; i++) {
-                const uint e = LANE + i * INVOCATIONS, to = e / FOURS * LD + e % FOURS;
+                const uint e = LANE + i * INVOCATIONS, to = e / EIGHTS * LD + e % EIGHTS;
+                if (TILE % INVOCATIONS != 0u && e >= TILE) continue;
                 skv[to] = next_k[i];
                 skv[KEYS * LD + to] = next_v[i];
             }
-            barrier();
-        }
+        barrier();
         [[unroll]] for (uint i = 0u; i < SHARE; i++) {
-            const uint e = LANE + i * INVOCATIONS, key = k0 + e / FOURS, c = e % FOURS * 4u;
-            next_k[i] = next_v[i] = f16vec4(0.0); // what lies past the last may be no number
+            const uint e = LANE + i * INVOCATIONS, key = k0 + e / EIGHTS, c = e % EIGHTS * 8u;
+            next_k[i] = next_v[i] = uvec4(0u); // what lies past the last may be no number
             if (key >= most) continue;
-            next_k[i] = halves_k(k_start + key * p.k_entry, c);
-            next_v[i] = halves_v(v_start + key * p.v_entry, c);
+            next_k[i] = eight_k(k_start + key * p.k_entry, c);
+            next_v[i] = eight_v(v_start + key * p.v_entry, c);
         }
         if (k0 == 0u) continue;
         Sums s = Sums(0.0);
 #define MULTIPLY_Q(_c, c)                                                                                                                      \
-        if (c < 2u * ACROSS) {                                                                                                                 \
+        if (c < ACROSS) {                                                                                                                      \
             Right some_k;                                                                                                                      \
-            coopMatLoad(some_k, skv, part * SIDE * LD + SIDE_FOURS * c, LD, gl_CooperativeMatrixLayoutColumnMajor);                            \
+            coopMatLoad(some_k, skv, SIDE_EIGHTS * c, LD, gl_CooperativeMatrixLayoutColumnMajor);                                              \
             s = coopMatMulAdd(q##_c, some_k, s);                                                                                               \
         }
-        ALL_CHANNELS(MULTIPLY_Q)
-        coopMatStore(s, ss, block * S_LD + part * SIDE_FOURS, S_LD, gl_CooperativeMatrixLayoutRowMajor);
-        barrier();
+        CHANNELS(MULTIPLY_Q)
+        coopMatStore(s, ss, block * S_LD, S_LD, gl_CooperativeMatrixLayoutRowMajor);
+        subgroupBarrier();
         vec4 w[LANE_FOURS];
         float tile_top = top;
         [[unroll]] for (uint i = 0u; i < LANE_FOURS; i++) {
@@ -125,46 +138,47 @@ void main()
         tile_top = row_max(tile_top);
         const bool any = tile_top > LOWEST;
         const float shrink = any ? exp2(top - tile_top) : 1.0;
-        float more = 0.0;
+        sum *= shrink;
         [[unroll]] for (uint i = 0u; i < LANE_FOURS; i++) {
             w[i] = any ? exp2(w[i] - tile_top) : vec4(0.0);
-            more += w[i].x + w[i].y + w[i].z + w[i].w;
+            sum += w[i].x + w[i].y + w[i].z + w[i].w;
             sp[row * P_LD + lane * LANE_FOURS + i] = f16vec4(w[i]);
         }
-        sum = sum * shrink + row_sum(more);
         top = tile_top;
-        subgroupBarrier(); // the row's invocations have read it
-        if (lane < SIDE_FOURS)
-            [[unroll]] for (uint i = 0u; i < FACTORS; i++) ss[row * S_LD + lane * FACTORS + i] = vec4(shrink);
-        barrier();
-        Sums factor;
-        Left weight0, weight1;
-        coopMatLoad(factor, ss, block * S_LD, S_LD, gl_CooperativeMatrixLayoutRowMajor);
-        coopMatLoad(weight0, sp, block * P_LD, P_LD, gl_CooperativeMatrixLayoutRowMajor);
-        coopMatLoad(weight1, sp, block * P_LD + SIDE_FOURS, P_LD, gl_CooperativeMatrixLayoutRowMajor);
+        subgroupBarrier();
+        if (GROWS) {
+            [[unroll]] for (uint i = 0u; i < LANE_FOURS; i++) ss[row * S_LD + lane * LANE_FOURS + i] = vec4(shrink);
+            subgroupBarrier();
+            Sums factor;
+            coopMatLoad(factor, ss, block * S_LD, S_LD, gl_CooperativeMatrixLayoutRowMajor);
+#define SHRINK(_c, c) if (c < ACROSS) acc##_c = acc##_c * factor;
+            CHANNELS(SHRINK)
+        }
+        Left weight;
+        coopMatLoad(weight, sp, block * P_LD, P_LD, gl_CooperativeMatrixLayoutRowMajor);
 #define MULTIPLY_V(_c, c)                                                                                                                      \
         if (c < ACROSS) {                                                                                                                      \
-            Right v0, v1;                                                                                                                      \
-            coopMatLoad(v0, skv, KEYS * LD + (part * ACROSS + c) * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutRowMajor);                        \
-            coopMatLoad(v1, skv, (KEYS + SIDE) * LD + (part * ACROSS + c) * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutRowMajor);               \
-            acc##_c = coopMatMulAdd(weight1, v1, coopMatMulAdd(weight0, v0, acc##_c * factor));                                                \
+            Right some_v;                                                                                                                      \
+            coopMatLoad(some_v, skv, KEYS * LD + SIDE_EIGHTS * c, LD, gl_CooperativeMatrixLayoutRowMajor);                                     \
+            acc##_c = coopMatMulAdd(weight, some_v, acc##_c);                                                                                  \
         }
-        HALF_OF_CHANNELS(MULTIPLY_V)
+        CHANNELS(MULTIPLY_V)
     }
-    if (lane == 0u) ssum[row] = sum;
-    barrier();
+    sum = row_sum(sum);
+    subgroupBarrier();
 #define STORE(_c, c)                                                                                                                           \
     if (c < ACROSS) {                                                                                                                          \
-        coopMatStore(acc##_c, ss, gl_SubgroupID * CELLS / 4u, SIDE_FOURS, gl_CooperativeMatrixLayoutRowMajor);                                 \
+        coopMatStore(acc##_c, ss, block * S_LD, S_LD, gl_CooperativeMatrixLayoutRowMajor);                                                     \
         subgroupBarrier();                                                                                                                     \
-        for (uint e = gl_SubgroupInvocationID; e < CELLS; e += SUBGROUP) {                                                                     \
-            const uint at = block + e / SIDE, channel = (part * ACROSS + c) * SIDE + e % SIDE;                                                 \
-            if (row0 + at < p.n && channel < p.d)                                                                                              \
-                result[p.at[4] + (row0 + at) * p.ld + h * p.d + channel] = ss[(gl_SubgroupID * CELLS + e) / 4u][e % 4u] / ssum[at];            \
+        for (uint i = 0u; i < LANE_FOURS; i++) {                                                                                               \
+            const uint four = lane * LANE_FOURS + i, channel = c * SIDE + 4u * four, to = p.at[4] + (row0 + row) * p.ld + h * p.d + channel;   \
+            const vec4 v = ss[row * S_LD + four] / sum;                                                                                        \
+            for (uint j = 0u; j < 4u; j++)                                                                                                     \
+                if (row0 + row < p.n && channel + j < p.d) result[to + j] = v[j];                                                              \
         }                                                                                                                                      \
         subgroupBarrier();                                                                                                                     \
     }
-    HALF_OF_CHANNELS(STORE)
+    CHANNELS(STORE)
 }
 #else
 const uint ROWS = 32u, KEYS = 32u, LD = 33u; // LD: of shared rows, odd so that columns fall on different banks
@@ -186,7 +200,7 @@ void store(uint row, uint lane, vec4 a)
 
 void main()
 {
-    const uint h = p.h0 + GROUP % p.heads, row0 = GROUP / p.heads * ROWS, kv = h / p.query_heads, row = LANE / 8u, lane = LANE % 8u;
+    const uint h = p.h0 + GROUP % p.heads, row0 = ((p.n - 1u) / ROWS - GROUP / p.heads) * ROWS, kv = h / p.query_heads, row = LANE / 8u, lane = LANE % 8u;
     const uint base = keys[p.at[3] + p.n + kv], last = min(row0 + ROWS, p.n) - 1u;
     const uint most = base + keys[p.at[3] + last], n_keys = row0 + row < p.n ? base + keys[p.at[3] + row0 + row] : 0u;
     const uint k_start = p.at[1] + (kv - p.kv0) * p.k_head, v_start = p.at[2] + (kv - p.kv0) * p.v_head;

@@ -11,7 +11,11 @@
 
 const float LOWEST = -3.402823466e38; // stands for -infinity, which shaders may not rely on
 
-// IEEE half to float: exact, subnormals too, whatever the device does with denormalised floats.
+// IEEE half to float: exact, subnormals too, whatever the device does with denormalised floats. With HALF the device has halves.
+#ifdef HALF
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+float float_of_half(uint h) { return float(unpackFloat2x16(h).x); }
+#else
 float float_of_half(uint h)
 {
     const uint bits = (h & 0x7fffu) << 13, e = bits & 0x0f800000u;
@@ -19,6 +23,7 @@ float float_of_half(uint h)
     if (e == 0u) magnitude = uintBitsToFloat(bits + (113u << 23)) - 6.103515625e-5; // 2^-14
     return (h & 0x8000u) != 0u ? -magnitude : magnitude;
 }
+#endif
 
 // Rounds to nearest even, the same on every device (packHalf2x16 may truncate); to infinity above 65504.
 uint half_of_float(float f)

@@ -1,72 +1,96 @@
 #version 450
-// y[n] = or += w[n][k] x + bias. A group makes 4 rows. The baseline: 16 invocations a row, of which every one takes 8 values at a time. With SUBGROUP
-// all take part in each row, 64 or for long rows 256, so that x is read once for four.
+// y[n] = w[n][k] x + bias, or what else finish.glsl says, of a row x, which may be normalised on the way: x / sqrt(mean(x^2) + eps) * norm. A group
+// makes 4 rows. The baseline: 16 invocations a row, of which every one takes pairs of 8 values. With SUBGROUP all take part in each row, a subgroup or
+// for long rows several, so that x is read once for four.
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
 #ifdef SUBGROUP
 layout(local_size_x_id = 1) in;
 #else
 layout(local_size_x = 64) in;
 #endif
-PUSH(uint n; uint k; uint stride; uint has_bias; uint add;)
+PUSH(uint n; uint k; uint stride; uint has_bias; uint how; uint has_norm; float eps;)
 #include "weights.glsl"
-layout(std430, set = 0, binding = 1) readonly buffer X { float x[]; };
+layout(std430, set = 0, binding = 1) readonly buffer X { vec4 x[]; };
 layout(std430, set = 0, binding = 2) readonly buffer Bias { float bias[]; };
 layout(std430, set = 0, binding = 3) buffer Y { float y[]; };
+layout(std430, set = 0, binding = 4) readonly buffer Norm { vec4 norm[]; };
+#include "finish.glsl"
 
 void finish(uint row, float v)
 {
     if (row >= p.n) return;
     const uint to = p.at[3] + row;
     if (p.has_bias != 0u) v += bias[p.at[2] + row];
-    y[to] = p.add != 0u ? y[to] + v : v;
+    y[to] = p.how == SET ? v : finished(v, y[to]);
 }
+
+// Adds the squares of x[k .. k + 7] to `squares`; what x is to be multiplied by.
+Vector x_eight(uint k, inout float squares)
+{
+    if (k >= p.k) return Vector(vec4(0.0), vec4(0.0), 0.0);
+    const uint i = (p.at[1] + k) / 4u, j = (p.at[4] + k) / 4u;
+    vec4 lo = x[i], hi = x[i + 1u];
+    if (p.has_norm != 0u) {
+        squares += dot(lo, lo) + dot(hi, hi);
+        lo *= norm[j];
+        hi *= norm[j + 1u];
+    }
+    return Vector(lo, hi, dot(lo + hi, vec4(1.0)));
+}
+
+float factor(float squares) { return p.has_norm != 0u ? 1.0 / sqrt(squares / float(p.k) + p.eps) : 1.0; }
 
 #ifdef SUBGROUP
 #extension GL_KHR_shader_subgroup_arithmetic : require
 shared vec4 part[64]; // of each subgroup
+shared float part_squares[64];
 
 void main()
 {
-    const uint row0 = GROUP * 4u;
+    const uint row0 = GROUP * 4u, pairs = (p.k + 15u) / 16u;
     vec4 sum = vec4(0.0);
-    for (uint k = LANE * 8u; k < p.k; k += gl_WorkGroupSize.x * 8u) {
-        const uint i = p.at[1] + k;
-        const vec4 lo = vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u]), hi = vec4(x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
-        for (uint r = 0u; r < 4u; r++) {
-            if (row0 + r >= p.n) break;
-            const Eight v = weights((row0 + r) * p.stride, k);
-            sum[r] += dot(v.lo, lo) + dot(v.hi, hi);
-        }
+    float squares = 0.0;
+    for (uint i = LANE; i < pairs; i += gl_WorkGroupSize.x) {
+        const uint k = pair_start(i);
+        const Vector a = x_eight(k, squares), b = x_eight(k + apart(), squares);
+        [[unroll]] for (uint r = 0u; r < 4u; r++) sum[r] += dot_pair(min(row0 + r, p.n - 1u) * p.stride, k, p.k, a, b);
     }
     sum = subgroupAdd(sum);
-    if (subgroupElect()) part[gl_SubgroupID] = sum;
+    squares = subgroupAdd(squares);
+    if (subgroupElect()) {
+        part[gl_SubgroupID] = sum;
+        part_squares[gl_SubgroupID] = squares;
+    }
     barrier();
     if (LANE >= 4u) return;
-    float v = 0.0;
-    for (uint i = 0u; i < gl_NumSubgroups; i++) v += part[i][LANE];
-    finish(row0 + LANE, v);
+    float v = 0.0, all = 0.0;
+    for (uint i = 0u; i < gl_NumSubgroups; i++) {
+        v += part[i][LANE];
+        all += part_squares[i];
+    }
+    finish(row0 + LANE, v * factor(all));
 }
 #else
 const uint LANES = 16u;
-shared float part[64];
+shared vec2 part[64]; // sum, squares
 
 void main()
 {
-    const uint row = GROUP * 4u + LANE / LANES, lane = LANE % LANES;
-    float sum = 0.0;
-    if (row < p.n)
-        for (uint k = lane * 8u; k < p.k; k += LANES * 8u) {
-            const Eight v = weights(row * p.stride, k);
-            const uint i = p.at[1] + k;
-            sum += dot(v.lo, vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u])) + dot(v.hi, vec4(x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]));
-        }
+    const uint row = GROUP * 4u + LANE / LANES, lane = LANE % LANES, pairs = (p.k + 15u) / 16u;
+    vec2 sum = vec2(0.0);
+    for (uint i = lane; i < pairs; i += LANES) {
+        const uint k = pair_start(i);
+        const Vector a = x_eight(k, sum.y), b = x_eight(k + apart(), sum.y);
+        sum.x += dot_pair(min(row, p.n - 1u) * p.stride, k, p.k, a, b);
+    }
     part[LANE] = sum;
     barrier();
     for (uint s = LANES / 2u; s > 0u; s >>= 1) {
         if (lane < s) part[LANE] += part[LANE + s];
         barrier();
     }
-    if (lane == 0u) finish(row, part[LANE]);
+    if (lane == 0u) finish(row, part[LANE].x * factor(part[LANE].y));
 }
 #endif

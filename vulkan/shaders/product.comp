@@ -1,9 +1,10 @@
 #version 450
-// y[m][n] = or += x[m][k] w[n][k]^T + bias, in tiles of which a group makes one, over steps of 32 along k that lie in shared memory, weights dequantised.
-// The baseline: tiles of 64 rows of x by 64 of w, an invocation 4 by 4 of it; the steps fill the 16 KiB of shared memory that the baseline has.
-// With HALF: the same tiles; the steps are halves and twice as long, the next one waits in registers.
-// With MATRIX: so do steps of 32, of tiles of 128 by 128 (MATRIX8: 64), a subgroup 4 by 2 cooperative matrices of it.
-// With DOT: the steps of 64 are bytes, whose products are integers; every 32 values have a factor, those of w a second one, that of a sum of x.
+// y[m][n] = x[m][k] w[n][k]^T + bias, or what else finish.glsl says, in tiles of which a group makes one, over steps along k that lie in shared memory.
+// The baseline: tiles of 64 rows of x by 64 of w, which is dequantised to steps of 32, an invocation 4 by 4 of it; a step fills the 16 KiB of shared
+// memory that the baseline has.
+// With HALF: the same tiles; x and w come as rows of ldx halves (halve.comp), zeros past k, in steps of 64; the next step waits in registers.
+// With MATRIX: the same of tiles of 128 by 128 (MATRIX8: 64), a subgroup 4 by 2 cooperative matrices of it.
+// With DOT: steps of 64 are bytes, whose products are integers; every 32 values have a factor, those of w a second one, that of a sum of x.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
@@ -12,27 +13,25 @@
 #else
 layout(local_size_x = 256) in;
 #endif
-#ifdef HALF
-#include "halves.glsl"
-#endif
 #ifdef DOT
 #extension GL_EXT_integer_dot_product : require
 #endif
-PUSH(uint m; uint n; uint k; uint ldx; uint ldy; uint stride; uint has_bias; uint add;)
-#include "weights.glsl"
-layout(std430, set = 0, binding = 1) readonly buffer X { float x[]; };
+PUSH(uint m; uint n; uint k; uint ldx; uint ldy; uint stride; uint has_bias; uint how;)
 layout(std430, set = 0, binding = 2) readonly buffer Bias { float bias[]; };
 layout(std430, set = 0, binding = 3) buffer Y { float y[]; };
+#include "finish.glsl"
 
 void finish(uint row, uint col, float v)
 {
     if (row >= p.m || col >= p.n) return;
     const uint to = p.at[3] + row * p.ldy + col;
     if (p.has_bias != 0u) v += bias[p.at[2] + col];
-    y[to] = p.add != 0u ? y[to] + v : v;
+    y[to] = p.how == SET ? v : finished(v, y[to]);
 }
 
-#if defined(MATRIX) || defined(MATRIX8) || defined(HALF) || defined(DOT)
+#ifdef DOT
+#include "weights.glsl"
+layout(std430, set = 0, binding = 1) readonly buffer X { float x[]; };
 layout(std430, set = 0, binding = 1) readonly buffer X4 { vec4 x4[]; };
 
 // x[row][k .. k + 3]; zeros past the last row.
@@ -42,9 +41,7 @@ vec4 x_four(uint row, uint k)
     if (row >= p.m) return vec4(0.0);
     return (p.at[1] | p.ldx) % 4u == 0u ? x4[at / 4u] : vec4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
 }
-#endif
 
-#ifdef DOT
 const uint TILE = 64u, STEP = 64u, BLOCKS = STEP / 32u;
 const bool HALF_BLOCKS = TYPE == Q6_K;           // w has a factor for every 16 values, and none of a sum
 shared uvec4 sx[TILE * 4u], sw[TILE * 4u];       // [row][k], four words each
@@ -125,31 +122,42 @@ void main()
         [[unroll]] for (uint j = 0u; j < 4u; j++) finish(row0 + ty * 4u + i, col0 + tx + 16u * j, sum[i][j]);
 }
 #elif defined(MATRIX) || defined(MATRIX8) || defined(HALF)
+layout(std430, set = 0, binding = 0) readonly buffer W { uvec4 w[]; };
+layout(std430, set = 0, binding = 1) readonly buffer X { uvec4 x[]; };
+const uint STEP = 64u, EIGHTS = STEP / 8u;
 #ifdef HALF
-const uint TILE = 64u, STEP = 64u, INVOCATIONS = 256u, LD = STEP / 4u;
-// Where a four of a row lies: sixteen rows' fall on different banks.
-uint place(uint row, uint four) { return row * LD + (four ^ row % LD); }
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+const uint TILE = 64u, INVOCATIONS = 256u, LD = EIGHTS;
+// Where an eight of a row lies: eight rows' fall on different banks.
+uint place(uint row, uint eight) { return row * LD + (eight ^ row % LD); }
 #else
-const uint TILE = 8u * SIDE, STEP = 32u, LD = STEP / 4u + 2u;  // LD: of shared rows, in fours; padded, so that rows fall on different banks
-uint place(uint row, uint four) { return row * LD + four; }
+const uint TILE = 8u * SIDE, LD = EIGHTS + 1u, SIDE_EIGHTS = SIDE / 8u; // LD: of shared rows, in eights; odd, so that rows fall on different banks
+uint place(uint row, uint eight) { return row * LD + eight; }
 shared float result[SUBGROUPS * CELLS];
 #endif
-const uint SHARE = TILE * STEP / 8u / INVOCATIONS;             // of the eights of a step, an invocation's; of x it brings fours, twice as many
-shared f16vec4 sx[TILE * LD], sw[TILE * LD];                   // [row][k]
+const uint SHARE = TILE * EIGHTS / INVOCATIONS;                         // of the eights of a step, an invocation's
+shared uvec4 sx[TILE * LD], sw[TILE * LD];                              // [row][k]
 
 // What a subgroup, or with HALF an invocation, sums: NO_SUMS, MULTIPLY a step, FINISH.
 #ifdef HALF
+vec4 floats(uvec2 q) { return vec4(unpackFloat2x16(q.x), unpackFloat2x16(q.y)); }
 #define NO_SUMS                                                                                                                                \
     const uint tx = LANE % 16u, ty = LANE / 16u;                                                                                               \
     vec4 sum[4];                                                                                                                               \
     [[unroll]] for (uint i = 0u; i < 4u; i++) sum[i] = vec4(0.0);
 #define MULTIPLY                                                                                                                               \
-    BY_EIGHTS(kk, LD) {                                                                                                                        \
-        vec4 b[4];                                                                                                                             \
-        [[unroll]] for (uint j = 0u; j < 4u; j++) b[j] = vec4(sw[place(tx + 16u * j, kk)]);                                                    \
+    [[dont_unroll]] for (uint kk = 0u; kk < EIGHTS; kk++) {                                                                                    \
+        vec4 lo[4], hi[4];                                                                                                                     \
+        [[unroll]] for (uint j = 0u; j < 4u; j++) {                                                                                            \
+            const uvec4 b = sw[place(tx + 16u * j, kk)];                                                                                       \
+            lo[j] = floats(b.xy);                                                                                                              \
+            hi[j] = floats(b.zw);                                                                                                              \
+        }                                                                                                                                      \
         [[unroll]] for (uint i = 0u; i < 4u; i++) {                                                                                            \
-            const vec4 a = vec4(sx[place(ty * 4u + i, kk)]);                                                                                   \
-            sum[i] += vec4(dot(a, b[0]), dot(a, b[1]), dot(a, b[2]), dot(a, b[3]));                                                            \
+            const uvec4 q = sx[place(ty * 4u + i, kk)];                                                                                        \
+            const vec4 a = floats(q.xy), b = floats(q.zw);                                                                                     \
+            sum[i] += vec4(dot(a, lo[0]), dot(a, lo[1]), dot(a, lo[2]), dot(a, lo[3]));                                                        \
+            sum[i] += vec4(dot(b, hi[0]), dot(b, hi[1]), dot(b, hi[2]), dot(b, hi[3]));                                                        \
         }                                                                                                                                      \
     }
 #define FINISH                                                                                                                                 \
@@ -164,15 +172,15 @@ shared f16vec4 sx[TILE * LD], sw[TILE * LD];                   // [row][k]
 #define MULTIPLY_ROWS(_i, i)                                                                                                                   \
     {                                                                                                                                          \
         Left a;                                                                                                                                \
-        coopMatLoad(a, sx, (row_at + SIDE * i) * LD + kk * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutRowMajor);                                \
+        coopMatLoad(a, sx, (row_at + SIDE * i) * LD + kk * SIDE_EIGHTS, LD, gl_CooperativeMatrixLayoutRowMajor);                               \
         left##_i = coopMatMulAdd(a, b0, left##_i);                                                                                             \
         right##_i = coopMatMulAdd(a, b1, right##_i);                                                                                           \
     }
 #define MULTIPLY                                                                                                                               \
     [[unroll]] for (uint kk = 0u; kk < STEP / SIDE; kk++) {                                                                                    \
         Right b0, b1;                                                                                                                          \
-        coopMatLoad(b0, sw, col_at * LD + kk * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutColumnMajor);                                         \
-        coopMatLoad(b1, sw, (col_at + SIDE) * LD + kk * SIDE_FOURS, LD, gl_CooperativeMatrixLayoutColumnMajor);                                \
+        coopMatLoad(b0, sw, col_at * LD + kk * SIDE_EIGHTS, LD, gl_CooperativeMatrixLayoutColumnMajor);                                        \
+        coopMatLoad(b1, sw, (col_at + SIDE) * LD + kk * SIDE_EIGHTS, LD, gl_CooperativeMatrixLayoutColumnMajor);                               \
         DOWN(MULTIPLY_ROWS)                                                                                                                    \
     }
 #define STORE(sum, i, j)                                                                                                                       \
@@ -187,39 +195,33 @@ shared f16vec4 sx[TILE * LD], sw[TILE * LD];                   // [row][k]
 
 void main()
 {
-    const uint tiles_m = (p.m + TILE - 1u) / TILE, row0 = GROUP % tiles_m * TILE, col0 = GROUP / tiles_m * TILE;
-    vec4 next_x[2u * SHARE];
-    Eight next_w[SHARE];
+    const uint tiles_m = (p.m + TILE - 1u) / TILE, row0 = GROUP % tiles_m * TILE, col0 = GROUP / tiles_m * TILE, ld = p.ldx / 8u;
+    uvec4 next_x[SHARE], next_w[SHARE];
     NO_SUMS
-    for (uint k0 = 0u; k0 < p.k + STEP; k0 += STEP) {
-        if (k0 > 0u) {
+    for (uint k = 0u; k <= ld; k += EIGHTS) { // the step at k is fetched while the one before is used
+        if (k > 0u) {
             barrier();
-            [[unroll]] for (uint i = 0u; i < 2u * SHARE; i++) {
-                const uint four = LANE + i * INVOCATIONS;
-                sx[place(four / (STEP / 4u), four % (STEP / 4u))] = halves(next_x[i]);
-            }
             [[unroll]] for (uint i = 0u; i < SHARE; i++) {
-                const uint e = LANE + i * INVOCATIONS, row = e / (STEP / 8u), four = e % (STEP / 8u) * 2u;
-                sw[place(row, four)] = halves(next_w[i].lo);
-                sw[place(row, four + 1u)] = halves(next_w[i].hi);
+                const uint e = LANE + i * INVOCATIONS, to = place(e / EIGHTS, e % EIGHTS);
+                sx[to] = next_x[i];
+                sw[to] = next_w[i];
             }
             barrier();
         }
-        [[unroll]] for (uint i = 0u; i < 2u * SHARE; i++) {
-            const uint e = LANE + i * INVOCATIONS, k = k0 + e % (STEP / 4u) * 4u;
-            next_x[i] = k < p.k ? x_four(row0 + e / (STEP / 4u), k) : vec4(0.0);
-        }
-        [[unroll]] for (uint i = 0u; i < SHARE; i++) {
-            const uint e = LANE + i * INVOCATIONS, k = k0 + e % (STEP / 8u) * 8u;
-            next_w[i] = Eight(vec4(0.0), vec4(0.0)); // what lies past the last may be no number
-            if (k < p.k) next_w[i] = weights(min(col0 + e / (STEP / 8u), p.n - 1u) * p.stride, k);
-        }
-        if (k0 == 0u) continue;
+        if (k < ld)
+            [[unroll]] for (uint i = 0u; i < SHARE; i++) {
+                const uint e = LANE + i * INVOCATIONS;
+                next_x[i] = x[p.at[1] / 4u + min(row0 + e / EIGHTS, p.m - 1u) * ld + k + e % EIGHTS];
+                next_w[i] = w[p.at[0] / 4u + min(col0 + e / EIGHTS, p.n - 1u) * ld + k + e % EIGHTS];
+            }
+        if (k == 0u) continue;
         MULTIPLY
     }
     FINISH
 }
 #else
+#include "weights.glsl"
+layout(std430, set = 0, binding = 1) readonly buffer X { float x[]; };
 const uint TILE = 64u, STEP = 32u;
 shared float sx[STEP * TILE], sw[STEP * TILE]; // [k][row]
 

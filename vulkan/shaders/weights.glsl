@@ -27,13 +27,6 @@ vec4 signed_bytes(uint q)
 // Four low bits of h to the fifth bits of four bytes.
 uint fifth_bits(uint h) { return (h & 1u) << 4 | (h & 2u) << 11 | (h & 4u) << 18 | (h & 8u) << 25; }
 
-// Nibbles of value i of 32: byte i % 16, low for i < 16; with the fifth bits that start at bit i of high.
-uvec2 nibbles(uint qs, uint i, uint high)
-{
-    const uint shift = i < 16u ? 0u : 4u, a = qs + (i & 15u), h = high >> i;
-    return uvec2(u32(a) >> shift & 0x0f0f0f0fu | fifth_bits(h), u32(a + 4u) >> shift & 0x0f0f0f0fu | fifth_bits(h >> 4));
-}
-
 // Scale and minimum of sub-block j of 8 in Q4_K and Q5_K.
 uvec2 scale_min(uint scales, uint j)
 {
@@ -42,25 +35,49 @@ uvec2 scale_min(uint scales, uint j)
     return uvec2(low & 15u | u8(scales + j - 4u) >> 6 << 4, low >> 4 | u8(scales + j) >> 6 << 4);
 }
 
-// Of the types in blocks, values k .. k + 7 of the row that begins at byte `row` (k divides by 8): one a byte, of Q8_0 with its sign.
-uvec2 quants(uint row, uint k)
+// Of the types in blocks, the words that hold values k .. k + 7 of the row that begins at byte `row` (k divides by 8); and where apart() is more than 8,
+// also those that many values on.
+struct Words { uvec2 q, high; };
+
+Words words(uint row, uint k)
 {
     const uint i = k % 32u, block = k / 32u;
-    if (TYPE == Q8_0) return uvec2(u32(row + block * 34u + 2u + i), u32(row + block * 34u + 6u + i));
-    if (TYPE == Q4_0) return nibbles(row + block * 18u + 2u, i, 0u);
-    if (TYPE == Q4_1) return nibbles(row + block * 20u + 4u, i, 0u);
-    if (TYPE == Q5_0) return nibbles(row + block * 22u + 6u, i, u32(row + block * 22u + 2u));
-    if (TYPE == Q5_1) return nibbles(row + block * 24u + 8u, i, u32(row + block * 24u + 4u));
-    const uint j = block % 8u; // sub-block of 32
-    if (TYPE == Q4_K || TYPE == Q5_K) {
-        const uint b = row + k / 256u * (TYPE == Q4_K ? 144u : 176u), a = b + (TYPE == Q4_K ? 16u : 48u) + 32u * (j / 2u) + i;
-        const uvec2 q = uvec2(u32(a), u32(a + 4u)) >> 4u * (j % 2u) & 0x0f0f0f0fu;
-        return TYPE == Q4_K ? q : q | (uvec2(u32(b + 16u + i), u32(b + 20u + i)) >> j & 0x01010101u) << 4;
+    Words v;
+    v.high = uvec2(0u);
+    if (TYPE == Q8_0) {
+        v.q = uvec2(u32(row + block * 34u + 2u + i), u32(row + block * 34u + 6u + i));
+    } else if (TYPE == Q4_K || TYPE == Q5_K) {
+        const uint b = row + k / 256u * (TYPE == Q4_K ? 144u : 176u), a = b + (TYPE == Q4_K ? 16u : 48u) + block % 8u / 2u * 32u + i;
+        v.q = uvec2(u32(a), u32(a + 4u));
+        if (TYPE == Q5_K) v.high = uvec2(u32(b + 16u + i), u32(b + 20u + i));
+    } else if (TYPE == Q6_K) {
+        const uint b = row + k / 256u * 210u, low = b + block % 8u / 4u * 64u + block % 2u * 32u + i, high = b + 128u + block % 8u / 4u * 32u + i;
+        v.q = uvec2(u32(low), u32(low + 4u));
+        v.high = uvec2(u32(high), u32(high + 4u));
+    } else {
+        const uint bytes = TYPE == Q4_0 ? 18u : TYPE == Q4_1 ? 20u : TYPE == Q5_0 ? 22u : 24u, b = row + block * bytes, a = b + bytes - 16u + i % 16u;
+        v.q = uvec2(u32(a), u32(a + 4u));
+        if (TYPE == Q5_0 || TYPE == Q5_1) v.high = uvec2(u32(b + bytes - 20u), 0u);
     }
-    // Q6_K
-    const uint b = row + k / 256u * 210u, low = b + 64u * (j / 4u) + 32u * (j % 2u) + i, high = b + 128u + 32u * (j / 4u) + i;
-    return uvec2(u32(low), u32(low + 4u)) >> 4u * (j % 4u / 2u) & 0x0f0f0f0fu | (uvec2(u32(high), u32(high + 4u)) >> 2u * (j % 4u) & 0x03030303u) << 4;
+    return v;
 }
+
+// Values k .. k + 7 of what words() brought: one a byte, of Q8_0 with its sign.
+uvec2 bytes_of(Words v, uint k)
+{
+    const uint j = k / 32u % 8u; // sub-block of 32
+    if (TYPE == Q8_0) return v.q;
+    if (TYPE == Q4_K || TYPE == Q5_K) {
+        const uvec2 q = v.q >> 4u * (j % 2u) & 0x0f0f0f0fu;
+        return TYPE == Q4_K ? q : q | (v.high >> j & 0x01010101u) << 4;
+    }
+    if (TYPE == Q6_K) return v.q >> 4u * (j % 4u / 2u) & 0x0f0f0f0fu | (v.high >> 2u * (j % 4u) & 0x03030303u) << 4;
+    const uint h = v.high.x >> k % 32u; // the fifth bits
+    const uvec2 q = v.q >> (k & 16u) / 4u & 0x0f0f0f0fu;
+    return TYPE == Q4_0 || TYPE == Q4_1 ? q : q | uvec2(fifth_bits(h), fifth_bits(h >> 4));
+}
+
+uvec2 quants(uint row, uint k) { return bytes_of(words(row, k), k); }
 
 // A value is f.x (byte - middle()) + f.y, where f = factors(row, k).
 uint middle() { return TYPE == Q4_0 ? 8u : TYPE == Q5_0 ? 16u : TYPE == Q6_K ? 32u : 0u; }
@@ -82,25 +99,62 @@ vec2 factors(uint row, uint k)
     return vec2(half_at(b + 208u) * float(int(u8(b + 192u + k % 256u / 16u) << 24) >> 24), 0.0);
 }
 
+bool in_blocks() { return TYPE != F32 && TYPE != F16 && TYPE != BF16; }
+
+Eight of_bytes(uvec2 q, vec2 f)
+{
+    const float plus = f.y - f.x * float(middle());
+    if (TYPE == Q8_0) return Eight(f.x * signed_bytes(q.x), f.x * signed_bytes(q.y));
+    return Eight(f.x * bytes(q.x) + plus, f.x * bytes(q.y) + plus);
+}
+
 // Values k .. k + 7 of the row that begins at byte `row`; k divides by 8.
 Eight weights(uint row, uint k)
 {
+    if (in_blocks()) return of_bytes(quants(row, k), factors(row, k));
     if (TYPE == F32) {
         const uint i = p.at[0] + (row >> 2) + k;
         return Eight(uintBitsToFloat(uvec4(w[i], w[i + 1u], w[i + 2u], w[i + 3u])), uintBitsToFloat(uvec4(w[i + 4u], w[i + 5u], w[i + 6u], w[i + 7u])));
     }
-    if (TYPE == F16 || TYPE == BF16) {
-        const uint a = row + 2u * k;
-        const uvec4 q = uvec4(u32(a), u32(a + 4u), u32(a + 8u), u32(a + 12u));
-        if (TYPE == BF16)
-            return Eight(uintBitsToFloat(uvec4(q.x << 16, q.x & 0xffff0000u, q.y << 16, q.y & 0xffff0000u)),
-                         uintBitsToFloat(uvec4(q.z << 16, q.z & 0xffff0000u, q.w << 16, q.w & 0xffff0000u)));
-        return Eight(vec4(float_of_half(q.x & 0xffffu), float_of_half(q.x >> 16), float_of_half(q.y & 0xffffu), float_of_half(q.y >> 16)),
-                     vec4(float_of_half(q.z & 0xffffu), float_of_half(q.z >> 16), float_of_half(q.w & 0xffffu), float_of_half(q.w >> 16)));
+    const uint a = row + 2u * k;
+    const uvec4 q = uvec4(u32(a), u32(a + 4u), u32(a + 8u), u32(a + 12u));
+    if (TYPE == BF16)
+        return Eight(uintBitsToFloat(uvec4(q.x << 16, q.x & 0xffff0000u, q.y << 16, q.y & 0xffff0000u)),
+                     uintBitsToFloat(uvec4(q.z << 16, q.z & 0xffff0000u, q.w << 16, q.w & 0xffff0000u)));
+    return Eight(vec4(float_of_half(q.x & 0xffffu), float_of_half(q.x >> 16), float_of_half(q.y & 0xffffu), float_of_half(q.y >> 16)),
+                 vec4(float_of_half(q.z & 0xffffu), float_of_half(q.z >> 16), float_of_half(q.w & 0xffffu), float_of_half(q.w >> 16)));
+}
+
+// How far apart the two eights of a pair lie: in most blocks, where the same bytes hold them.
+uint apart() { return TYPE == Q4_K || TYPE == Q5_K ? 32u : TYPE == Q6_K ? 64u : TYPE == Q8_0 || !in_blocks() ? 8u : 16u; }
+// Where the first eight of a row's i-th pair begins.
+uint pair_start(uint i) { return i / (apart() / 8u) * 2u * apart() + i % (apart() / 8u) * 8u; }
+
+// What the dot product of values k .. k + 7 of a row takes of x: the values, and their sum.
+struct Vector { vec4 lo, hi; float sum; };
+
+float dot_bytes(uvec2 q, vec2 f, Vector x)
+{
+    if (TYPE == Q8_0) return f.x * (dot(signed_bytes(q.x), x.lo) + dot(signed_bytes(q.y), x.hi));
+    return f.x * (dot(bytes(q.x), x.lo) + dot(bytes(q.y), x.hi)) + (f.y - f.x * float(middle())) * x.sum;
+}
+
+// The dot product of the i-th pair of eights, k = pair_start(i), with those of x; n: values of the row, which may end between the two.
+float dot_pair(uint row, uint k, uint n, Vector x, Vector y)
+{
+    const uint second = k + apart();
+    if (!in_blocks()) {
+        const Eight a = weights(row, k);
+        float sum = dot(a.lo, x.lo) + dot(a.hi, x.hi);
+        if (second < n) {
+            const Eight b = weights(row, second);
+            sum += dot(b.lo, y.lo) + dot(b.hi, y.hi);
+        }
+        return sum;
     }
-    const uvec2 q = quants(row, k);
+    Words v = words(row, k);
     const vec2 f = factors(row, k);
-    const float plus = f.y - f.x * float(middle());
-    if (TYPE == Q8_0) return Eight(f.x * signed_bytes(q.x), f.x * signed_bytes(q.y));
-    return Eight(f.x * bytes(q.x) + plus, f.x * bytes(q.y) + plus);
+    const float sum = dot_bytes(bytes_of(v, k), f, x);
+    if (TYPE == Q8_0) v = words(row, second);
+    return sum + dot_bytes(bytes_of(v, second), apart() == 16u || TYPE == Q8_0 ? f : factors(row, second), y);
 }
