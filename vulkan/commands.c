@@ -10,9 +10,10 @@ enum {
     UPLOAD_BYTES = 4 << 20,
     DOWNLOAD_BYTES = 1 << 20,
     SETS_PER_POOL = 256,
-    PIECES = 16,                /* a submission is split in, so that the device has one to do while the next is recorded */
+    MOST_RECORDED = 64,         /* dispatches before they are handed over: the device works on them while the next are recorded */
     MOST_GROUPS = 65535,        /* of one dimension, on any device */
     MOST_TIMED = 4096,          /* dispatches between two waits whose times are noted */
+    MOST_LATER = 64,            /* downloads that await the next wait */
     MOST_TOUCHED = 64,          /* pieces of memory that work since the last barrier reads or writes */
 };
 static const double submit_s = 0.25, first_budget = 1e9, least_budget = 1e8;
@@ -22,6 +23,14 @@ struct touched {
     VkBuffer buffer;
     uint64_t begin, end;
     bool written;
+};
+
+/* A download that awaits the next wait: see vk_download_later(). */
+struct later {
+    uint64_t at;                /* in the buffer `download` */
+    uint8_t *to;
+    int n;
+    size_t bytes, pitch;
 };
 
 struct vk_commands {
@@ -41,9 +50,13 @@ struct vk_commands {
     uint64_t uploaded;          /* bytes of `upload` in use since the last wait */
     double budget;              /* work of one submission */
     double recorded, submitted; /* work in the open buffer; handed over since the last wait */
+    int n_recorded;             /* dispatches in the open buffer */
     double since;               /* time of the first submission since the last wait */
     struct touched touched[MOST_TOUCHED];
     int n_touched;              /* since the last barrier */
+    struct later later[MOST_LATER];
+    int n_later;
+    uint64_t downloaded;        /* bytes of `download` that they take */
 };
 
 /* ---- creation ------------------------------------------------------------------------------------------------------------------------ */
@@ -121,6 +134,7 @@ static void submit(struct vk_context *c, VkFence fence)
     if (m->submitted == 0) m->since = fkv_clock_s();
     m->submitted += m->recorded;
     m->recorded = 0;
+    m->n_recorded = 0;
     const bool lose = c->lose_after > 0 && --c->lose_after == 0;
     vk_check(c, lose ? VK_ERROR_DEVICE_LOST : c->vk.vkQueueSubmit(c->queue, 1, &info, fence), "submission");
 }
@@ -167,6 +181,18 @@ static void take_times(struct vk_context *c)
     m->n_timed = 0;
 }
 
+/* After a wait; what never came stays as it is. */
+static void take_downloads(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    for (int i = 0; i < m->n_later; i++) {
+        const struct later *l = &m->later[i];
+        for (int j = 0; j < l->n; j++) memcpy(l->to + (size_t)j * l->pitch, m->download.mapped + l->at + (size_t)j * l->bytes, l->bytes);
+    }
+    m->n_later = 0;
+    m->downloaded = 0;
+}
+
 void vk_finish(struct vk_context *c)
 {
     struct vk_commands *m = c->commands;
@@ -176,6 +202,7 @@ void vk_finish(struct vk_context *c)
     if (!vk_ok(c) || !vk_check(c, c->vk.vkWaitForFences(c->device, 1, &m->fence, VK_TRUE, UINT64_MAX), "waiting")) return;
     learn_rate(c);
     take_times(c);
+    take_downloads(c);
     m->submitted = 0;
     VkResult r = c->vk.vkResetFences(c->device, 1, &m->fence);
     if (r == VK_SUCCESS) r = c->vk.vkResetCommandPool(c->device, m->pool, 0);
@@ -192,7 +219,7 @@ void vk_begin(struct vk_context *c)
     struct vk_commands *m = c->commands;
     if (m->submitted + m->recorded > m->budget)
         vk_finish(c);
-    else if (vk_ok(c) && m->recording && (m->submitted == 0 || m->recorded > m->budget / PIECES))
+    else if (vk_ok(c) && m->recording && m->submitted == 0)
         submit(c, VK_NULL_HANDLE);
 }
 
@@ -381,7 +408,9 @@ void vk_dispatch_some(struct vk_context *c, const struct vk_call *call, double b
         c->vk.vkCmdDispatch(b, (uint32_t)n, 1, 1);
         if (timing) end_timing(c, b);
         m->recorded += each * (double)n;
+        m->n_recorded++;
     }
+    if (m->n_recorded >= MOST_RECORDED) submit(c, VK_NULL_HANDLE);
 }
 
 void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCopy *regions, uint32_t n)
@@ -407,19 +436,40 @@ void vk_fill_zero(struct vk_context *c, struct vk_slice s)
     if (b) c->vk.vkCmdFillBuffer(b, s.buffer, s.offset, s.bytes, 0);
 }
 
+static const VkMemoryBarrier to_host = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+                                        .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
+
+/* Records a copy to the buffer `download`, for the host to read after a wait. */
+static void record_download(struct vk_context *c, struct vk_slice s, uint64_t at)
+{
+    vk_copy(c, s.buffer, c->commands->download.buffer, &(VkBufferCopy){s.offset, at, s.bytes}, 1);
+    const VkCommandBuffer b = recording(c);
+    if (b) c->vk.vkCmdPipelineBarrier(b, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, NULL, 0, NULL);
+}
+
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to)
 {
-    const struct vk_host_buffer *from = &c->commands->download;
-    const VkMemoryBarrier to_host = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT, .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
+    struct vk_commands *m = c->commands;
     if (c->dry) memset(to, 0, s.bytes);
-    for (uint64_t done = 0; done < s.bytes && !c->dry; done += from->bytes) {
-        const uint64_t n = s.bytes - done < from->bytes ? s.bytes - done : from->bytes;
-        vk_copy(c, s.buffer, from->buffer, &(VkBufferCopy){s.offset + done, 0, n}, 1);
-        const VkCommandBuffer b = recording(c);
-        if (b) c->vk.vkCmdPipelineBarrier(b, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, NULL, 0, NULL);
+    if (m->n_later) vk_finish(c);
+    for (uint64_t done = 0; done < s.bytes && !c->dry; done += m->download.bytes) {
+        const uint64_t n = s.bytes - done < m->download.bytes ? s.bytes - done : m->download.bytes;
+        record_download(c, (struct vk_slice){s.buffer, s.offset + done, n}, 0);
         vk_finish(c);
         if (!vk_ok(c)) return false;
-        memcpy((uint8_t *)to + done, from->mapped, n);
+        memcpy((uint8_t *)to + done, m->download.mapped, n);
     }
+    return true;
+}
+
+bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t bytes, size_t pitch)
+{
+    struct vk_commands *m = c->commands;
+    if (c->dry || s.bytes > m->download.bytes) return false;
+    if (m->n_later == MOST_LATER || m->downloaded + s.bytes > m->download.bytes) vk_finish(c);
+    if (!vk_ok(c)) return false;
+    record_download(c, s, m->downloaded);
+    m->later[m->n_later++] = (struct later){m->downloaded, to, n, bytes, pitch};
+    m->downloaded += s.bytes;
     return true;
 }

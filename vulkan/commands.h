@@ -45,9 +45,11 @@ void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCop
 void vk_fill_zero(struct vk_context *c, struct vk_slice s);
 /* Waits for everything, then fills `to` from the slice. false, with `to` untouched, after a failure. */
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to);
+/* Fills n rows `to` of so many bytes, `pitch` bytes apart, from the slice, once the device has been waited for. false: not at all. */
+bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t bytes, size_t pitch);
 /* Submits what is recorded and waits for everything. */
 void vk_finish(struct vk_context *c);
-/* Submits what is recorded if the device has nothing else to do or it is much; waits for everything when that is as much as one submission may be. */
+/* Submits what is recorded if the device has nothing else to do; waits for everything when that is as much as one submission may be. */
 void vk_begin(struct vk_context *c);
 
 #endif

@@ -32,6 +32,9 @@ struct vk_backend {
     struct vk_slice stats, sums; /* [logit_heads][window][2]; [n_head][n_entries] */
     struct vk_slice total;      /* select_common: [n_entries] */
     struct vk_slice work, found; /* top_k: see the shader; [n_head][n_entries] */
+    struct vk_slice lists;      /* kv_copy: [n_head][n_entries + 2] */
+    const int32_t *selected;    /* the host's rows of the latest select: `found` has them but for the last window_rows */
+    int window_rows;
     int logit_heads;
 };
 

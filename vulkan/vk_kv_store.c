@@ -161,13 +161,30 @@ static void copy_heads(struct fkv_kv_store *to, const struct source *from, int w
                      (double)heads * n * 4 * (push.to_entry + (s ? push.from_entry : (uint32_t)to->d)));
 }
 
+/* A list for kv_copy whose rows the device has chosen: where entries go and come from, uploaded at `s`, then what `found` holds and the window. */
+static struct vk_slice device_list(struct vk_context *c, const struct vk_backend *b, struct vk_slice s, size_t heads, int n)
+{
+    const uint64_t word = sizeof(int32_t), head = (uint64_t)n * word, window = (uint64_t)b->window_rows * word, chosen = head - window, start = 2 * heads * word;
+    VkBufferCopy uploaded[VK_MAX_HEADS + 1], found[VK_MAX_HEADS];
+    uploaded[heads] = (VkBufferCopy){s.offset, b->lists.offset, start};
+    for (size_t h = 0; h < heads; h++) {
+        const uint64_t to = b->lists.offset + start + h * head;
+        found[h] = (VkBufferCopy){b->found.offset + h * chosen, to, chosen};
+        uploaded[h] = (VkBufferCopy){s.offset + start, to + chosen, window};
+    }
+    vk_copy(c, b->found.buffer, b->lists.buffer, found, (uint32_t)heads);
+    vk_copy(c, s.buffer, b->lists.buffer, uploaded, (uint32_t)heads + 1);
+    return (struct vk_slice){b->lists.buffer, b->lists.offset, start + heads * head};
+}
+
 /* Appends entries first[h] + (rows[h][i] or i), i < n, of the source to every head. In an operation that has room for the lists. */
 static void append(struct fkv_kv_store *to, const struct source *from, const int32_t *first, const int32_t *rows, int n)
 {
     struct vk_context *c = &to->b->c;
     const size_t heads = (size_t)to->heads;
+    const bool on_device = rows && rows == to->b->selected;
     if (n == 0 || !make_room(to, n)) return;
-    const size_t words = 2 * heads + (rows ? heads * (size_t)n : 0);
+    const size_t listed = !rows ? 0 : on_device ? (size_t)to->b->window_rows : heads * (size_t)n, words = 2 * heads + listed;
     int32_t *list = malloc(words * sizeof *list);
     if (!list) {
         vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "lists for the KV cache");
@@ -177,9 +194,10 @@ static void append(struct fkv_kv_store *to, const struct source *from, const int
         list[h] = to->n[h];
         list[heads + h] = first ? first[h] : 0;
     }
-    if (rows) memcpy(list + 2 * heads, rows, heads * (size_t)n * sizeof *rows);
-    const struct vk_slice lists = vk_upload(c, list, words * sizeof *list);
+    if (rows) memcpy(list + 2 * heads, rows + (on_device ? (size_t)n - listed : 0), listed * sizeof *rows);
+    struct vk_slice lists = vk_upload(c, list, words * sizeof *list);
     free(list);
+    if (on_device) lists = device_list(c, to->b, lists, heads, n);
     int step = vk_visible_heads(to);
     if (from->store && vk_visible_heads(from->store) < step) step = vk_visible_heads(from->store);
     for (int h = 0; h < to->heads; h += step)

@@ -1,6 +1,4 @@
 /* Scores of the rows of a prefill, and the choice among them. */
-#include <string.h>
-
 #include "vulkan/vk_internal.h"
 
 enum { SLICE = 2048, ENTRY_TILE = 256, WINDOW_TILE = 8 }; /* of the shaders top_k and window_logits */
@@ -110,51 +108,43 @@ static void top_k(struct vk_backend *b, struct vk_slice x, int rows, int n, int 
         vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_top_k, {0}, {x, work, found}, &push, sizeof push, (uint64_t)rows * slices, (double)rows * n});
 }
 
-/* rows[lists][cap] from found[lists][k] and the window, which comes last; after a failure, the first rows. */
-static void take_rows(struct vk_backend *b, int lists, int n, int window, int cap, int32_t *rows)
-{
-    const int k = cap - window;
-    const bool ok = k == 0 || vk_download(&b->c, vk_first(b->found, (uint64_t)lists * (uint64_t)k), rows);
-    for (int i = lists - 1; i >= 0; i--) {
-        int32_t *to = rows + (size_t)i * (size_t)cap;
-        memmove(to, rows + (size_t)i * (size_t)k, (size_t)k * sizeof *rows);
-        for (int j = 0; j < window; j++) to[k + j] = n - window + j;
-        for (int j = 0; !ok && j < cap; j++) to[j] = j;
-    }
-}
-
-static void first_rows(int lists, int cap, int32_t *rows)
+/* rows[lists][cap]: the first rows, as long as the device has not said which, and the window. */
+static void guess_rows(int lists, int n, int window, int cap, int32_t *rows)
 {
     for (int i = 0; i < lists; i++)
-        for (int j = 0; j < cap; j++) rows[i * cap + j] = j;
+        for (int j = 0; j < cap; j++) rows[i * cap + j] = j < cap - window ? j : n - cap + j;
 }
 
 void vk_select(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows)
 {
     struct vk_backend *b = vk_of(r);
-    if (!vk_enter(&b->c, 0)) {
-        first_rows(heads, cap, rows);
-        return;
-    }
-    if (cap > window) top_k(b, vk_floats(&b->c, g, (size_t)heads * (size_t)(n - window)), heads, n - window, cap - window, sinks);
-    take_rows(b, heads, n, window, cap, rows);
+    const int k = cap - window;
+    guess_rows(heads, n, window, cap, rows);
+    b->selected = NULL;
+    if (k == 0 || !vk_enter(&b->c, 0)) return;
+    const struct vk_slice found = vk_first(b->found, (uint64_t)heads * (uint64_t)k);
+    const size_t bytes = (size_t)k * sizeof *rows, pitch = (size_t)cap * sizeof *rows;
+    top_k(b, vk_floats(&b->c, g, (size_t)heads * (size_t)(n - window)), heads, n - window, k, sinks);
+    if (vk_download_later(&b->c, found, rows, heads, bytes, pitch))
+        b->selected = rows, b->window_rows = window;
+    else
+        for (int h = 0; h < heads && vk_ok(&b->c); h++) vk_download(&b->c, (struct vk_slice){found.buffer, found.offset + (uint64_t)h * bytes, bytes}, rows + h * cap);
     vk_leave(&b->c);
 }
 
 void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows)
 {
     struct vk_backend *b = vk_of(r);
-    const int scored = n - window;
-    if (!vk_enter(&b->c, 0)) {
-        first_rows(1, cap, rows);
-        return;
-    }
+    const int scored = n - window, k = cap - window;
+    guess_rows(1, n, window, cap, rows);
+    b->selected = NULL;
+    if (k == 0 || !vk_enter(&b->c, 0)) return;
     const struct {
         uint32_t heads, n;
     } push = {(uint32_t)heads, (uint32_t)scored};
     vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_sum_heads, {0}, {vk_floats(&b->c, g, (size_t)heads * (size_t)scored), vk_first(b->total, (uint64_t)scored)}, &push, sizeof push,
                                          up_to((uint64_t)scored, 64), (double)heads * scored});
-    if (cap > window) top_k(b, vk_first(b->total, (uint64_t)scored), 1, scored, cap - window, sinks);
-    take_rows(b, 1, n, window, cap, rows);
+    top_k(b, vk_first(b->total, (uint64_t)scored), 1, scored, k, sinks);
+    vk_download(&b->c, vk_first(b->found, (uint64_t)k), rows);
     vk_leave(&b->c);
 }

@@ -101,9 +101,10 @@ struct fkv_ops {
     /* Scores of the rows of this prefill but the last `window`: g[head][n - window], pooled and summed over the query heads of the KV
        head. q: [window][ld], the queries of the last rows. */
     void (*score)(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_scoring *how, int n_head, const float *q, size_t ld, int n, float *g);
-    /* rows[head][cap] of the n rows: the cap - window best scored and the window, ascending; the first `sinks` rows are forced. cap < n. */
+    /* rows[head][cap] of the n rows: the cap - window best scored and the window, ascending; the first `sinks` rows are forced. cap < n. A device may
+       leave them to `wait`: until then they are valid rows for `retain` only. */
     void (*select)(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows);
-    /* The same for all heads together: rows[cap], by the sum of g over the heads. */
+    /* The same for all heads together, at once: rows[cap], by the sum of g over the heads. */
     void (*select_common)(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows);
     /* x[i] = x[rows[i]] for i < n; rows ascend. In place. */
     void (*gather)(struct fkv_run *r, float *x, size_t d, const int32_t *rows, int n);

@@ -60,7 +60,7 @@ static size_t lay_out(fkv_session *s, void *memory)
     const size_t n = (size_t)s->shape.params.n_ctx, heads = (size_t)h->n_kv_head;
     struct fkv_forward *f = &s->f;
     struct carver c = {memory, 0};
-    f->kept = carve(&c, heads * n * sizeof(int32_t));
+    f->kept = carve(&c, (size_t)h->n_layer * heads * n * sizeof(int32_t));
     f->pos = carve(&c, n * sizeof(int32_t));
     f->seen = carve(&c, n * sizeof(int32_t));
     f->chosen = carve(&c, n * sizeof(int32_t));

@@ -83,15 +83,12 @@ void fkv_kv_cache_append(struct fkv_run *r, struct fkv_kv_cache *c, int layer, c
     r->b->ops->kv_append(r, c->store[layer], k, v, 0, 1);
 }
 
-void fkv_kv_cache_retain(struct fkv_run *r, struct fkv_kv_cache *c, int layer, const struct fkv_kv_store *work, const int32_t *rows, int n, const int32_t *pos)
+void fkv_kv_cache_note(struct fkv_kv_cache *c, int layer, const int32_t *rows, int n, const int32_t *pos)
 {
-    if (r->thread == 0)
-        for (int h = 0; h < c->heads; h++) {
-            int32_t *to = positions(c, layer, h) + fkv_kv_cache_count(c, layer, h);
-            for (int i = 0; i < n; i++) to[i] = pos[rows ? rows[(size_t)h * (size_t)n + (size_t)i] : i];
-        }
-    fkv_team_barrier(r->b->team); /* counts were read before they grow */
-    r->b->ops->retain(r, c->store[layer], work, rows, n);
+    for (int h = 0; h < c->heads; h++) {
+        int32_t *to = positions(c, layer, h) + fkv_kv_cache_count(c, layer, h) - n;
+        for (int i = 0; i < n; i++) to[i] = pos[rows ? rows[(size_t)h * (size_t)n + (size_t)i] : i];
+    }
 }
 
 void fkv_kv_cache_cut(struct fkv_kv_cache *c, int32_t pos)

@@ -23,10 +23,8 @@ int fkv_kv_cache_longest(const struct fkv_kv_cache *cache);
 
 /* In a region: appends one token's K and V, heads side by side, to every head of a layer. */
 void fkv_kv_cache_append(struct fkv_run *r, struct fkv_kv_cache *cache, int layer, const float *k, const float *v, int32_t pos);
-/* In a region: appends entries of this prefill from the layer's work store: rows[head][n] of them, or the first n when rows is NULL; pos gives
-   the position of each row. */
-void fkv_kv_cache_retain(struct fkv_run *r, struct fkv_kv_cache *cache, int layer, const struct fkv_kv_store *work, const int32_t *rows, int n,
-                         const int32_t *pos);
+/* After n entries of every head of a layer came from another store (`retain`): their positions, pos[rows[head][i]], or pos[i] when rows is NULL. */
+void fkv_kv_cache_note(struct fkv_kv_cache *cache, int layer, const int32_t *rows, int n, const int32_t *pos);
 /* Drops all entries at positions >= pos. */
 void fkv_kv_cache_cut(struct fkv_kv_cache *cache, int32_t pos);
 

@@ -45,6 +45,7 @@ struct prefill {
     int n_prompt, n;              /* rows at the start, rows alive */
     int sinks;                    /* of the rows alive, how many of the first are sinks */
     int layer;
+    int retained, noted;          /* layers whose entries are in the cache; those whose positions are too */
     const struct fkv_layer *w;
     struct fkv_layer_plan plan;
     enum going_on going_on;
@@ -66,6 +67,24 @@ static struct fkv_block block_of(struct prefill *p, int thread)
 }
 
 static float attention_scale(const struct fkv_hparams *h) { return 1.0f / sqrtf((float)h->d_head); }
+
+static struct fkv_layer_state layer_state(const struct prefill *p, int layer, int n)
+{
+    return (struct fkv_layer_state){layer, p->f->model->h.n_layer, p->n_prompt, n, p->sinks};
+}
+
+static struct fkv_layer_plan plan_of(const struct prefill *p, int layer)
+{
+    const struct fkv_layer_state state = layer_state(p, layer, p->n);
+    return fkv_policy_plan(p->f->policy, p->f->kv, &state);
+}
+
+/* The rows that a layer keeps: NULL when it keeps all. */
+static int32_t *kept_rows(const struct prefill *p, int layer, int keep)
+{
+    const struct fkv_hparams *h = &p->f->model->h;
+    return keep < p->n ? p->f->kept + (size_t)layer * (size_t)h->n_kv_head * (size_t)p->n_prompt : NULL;
+}
 
 /* ---- regions: what all threads do together --------------------------------------------------------------------------------------- */
 
@@ -121,10 +140,10 @@ static void select_region(void *arg, int thread)
     if (plan->ranking == FKV_RANK_WINDOW && (plan->keep < p->n || p->going_on == CHOSEN_ROWS)) {
         const struct fkv_scoring how = {window, f->kv->pool_avg, f->kv->pool_kernel, attention_scale(h)};
         ops->score(&r, p->work, &how, h->n_head, f->at->q_window, q_width(h), p->n, f->at->scores);
-        if (plan->keep < p->n) ops->select(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->keep, f->kept);
+        if (plan->keep < p->n) ops->select(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->keep, kept_rows(p, p->layer, plan->keep));
         if (p->going_on == CHOSEN_ROWS) ops->select_common(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->propagate, f->chosen);
     }
-    fkv_kv_cache_retain(&r, f->cache, p->layer, p->work, plan->keep < p->n ? f->kept : NULL, plan->keep, f->pos);
+    ops->retain(&r, fkv_kv_cache_store(f->cache, p->layer), p->work, kept_rows(p, p->layer, plan->keep), plan->keep);
 }
 
 static void gather_region(void *arg, int thread)
@@ -162,11 +181,6 @@ static enum going_on who_goes_on(const struct fkv_layer_plan *plan, int n, int l
 {
     if (layer == n_layer - 1) return LAST_ROW;
     return plan->propagate < n ? CHOSEN_ROWS : ALL_ROWS;
-}
-
-static struct fkv_layer_state layer_state(const struct prefill *p, int layer, int n)
-{
-    return (struct fkv_layer_state){layer, p->f->model->h.n_layer, p->n_prompt, n, p->sinks};
 }
 
 /* The whole prefill, by the policy's plans. */
@@ -211,10 +225,23 @@ static fkv_status run_blocks(struct prefill *p, fkv_team_fn region, int n, uint6
 /* ---- a layer ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Sinks and the latest rows, the same in every head. */
-static void rank_by_recency(struct fkv_forward *f, int heads, int n, int sinks, int keep)
+static void rank_by_recency(int32_t *rows, int heads, int n, int sinks, int keep)
 {
     for (int h = 0; h < heads; h++)
-        for (int i = 0; i < keep; i++) f->kept[h * keep + i] = i < sinks ? i : n - keep + i;
+        for (int i = 0; i < keep; i++) rows[h * keep + i] = i < sinks ? i : n - keep + i;
+}
+
+/* The positions of what was retained since the last call, while the rows alive are the same. Waits for the device: only then are the rows known. */
+static fkv_status note_retained(struct prefill *p)
+{
+    const struct fkv_forward *f = p->f;
+    if (p->noted == p->retained) return FKV_OK;
+    const fkv_status status = f->at->b->ops->wait(f->at->b);
+    for (; p->noted < p->retained; p->noted++) {
+        const int keep = plan_of(p, p->noted).keep;
+        fkv_kv_cache_note(f->cache, p->noted, kept_rows(p, p->noted, keep), keep, f->pos);
+    }
+    return status;
 }
 
 static void note_propagated(struct prefill *p)
@@ -227,9 +254,11 @@ static void note_propagated(struct prefill *p)
 }
 
 /* The rows that go on move to the front, with their positions; what each saw stays in chosen_seen. */
-static void shrink(struct prefill *p)
+static fkv_status shrink(struct prefill *p)
 {
     struct fkv_forward *f = p->f;
+    const fkv_status status = note_retained(p);
+    if (status != FKV_OK) return status;
     p->rows = p->going_on == LAST_ROW ? 1 : p->plan.propagate;
     if (p->going_on == LAST_ROW) f->chosen[0] = p->n - 1;
     fkv_team_run(f->at->b->team, gather_region, p);
@@ -239,6 +268,7 @@ static void shrink(struct prefill *p)
     }
     p->n = p->rows;
     if (p->going_on == CHOSEN_ROWS) note_propagated(p);
+    return FKV_OK;
 }
 
 static void note_peak(struct prefill *p)
@@ -251,10 +281,9 @@ static fkv_status prefill_layer(struct prefill *p)
 {
     struct fkv_forward *f = p->f;
     const struct fkv_hparams *h = &f->model->h;
-    const struct fkv_layer_state state = layer_state(p, p->layer, p->n);
     const int n = p->n;
     fkv_status status;
-    p->plan = fkv_policy_plan(f->policy, f->kv, &state);
+    p->plan = plan_of(p, p->layer);
     p->going_on = who_goes_on(&p->plan, n, p->layer, h->n_layer);
     p->w = &f->model->layer[p->layer];
     f->at->b->ops->kv_assign(p->work, fkv_kv_cache_store(f->cache, p->layer));
@@ -272,12 +301,15 @@ static fkv_status prefill_layer(struct prefill *p)
         status = run_blocks(p, rows_region, n, kv_cost(h) + row_cost(h, (uint64_t)n / 2));
     if (status != FKV_OK) return status;
 
-    if (p->plan.ranking == FKV_RANK_RECENCY && p->plan.keep < n) rank_by_recency(f, h->n_kv_head, n, p->sinks, p->plan.keep);
+    if (p->plan.ranking == FKV_RANK_RECENCY && p->plan.keep < n)
+        rank_by_recency(kept_rows(p, p->layer, p->plan.keep), h->n_kv_head, n, p->sinks, p->plan.keep);
     if (p->plan.keep < n) f->pruned = true;
     fkv_team_run(f->at->b->team, select_region, p);
+    p->retained++;
     note_peak(p);
     if (p->going_on == ALL_ROWS) return FKV_OK;
-    shrink(p);
+    status = shrink(p);
+    if (status != FKV_OK) return status;
     p->seen = f->chosen_seen;
     return run_blocks(p, rows_region, p->n, row_cost(h, (uint64_t)n / 2));
 }
@@ -316,6 +348,8 @@ static fkv_status prefill_place(struct prefill *p)
     fkv_status status = at->b->ops->kv_create(at->b, &p->work, h->n_kv_head, h->d_head, f->k_type, f->v_type, fkv_kv_cache_longest(f->cache) + p->n, true);
     if (status != FKV_OK) return status;
     for (; p->layer < at->end && status == FKV_OK; p->layer++) status = prefill_layer(p);
+    const fkv_status noted = note_retained(p); /* after a failure too: what came is cut by its positions */
+    if (status == FKV_OK) status = noted;
     if (status == FKV_OK && is_last(f)) {
         fkv_team_run(at->b->team, head_region, p);
         status = take_logits(f);

@@ -48,7 +48,7 @@ struct fkv_forward {
     int k_type, v_type;         /* of the layer being prefilled: enum fkv_kv_elem */
 
     int32_t *pos, *seen;        /* [n_ctx] positions of the rows alive; 1, 2, 3, ... */
-    int32_t *kept;              /* [n_kv_head][n_ctx] rows a layer keeps */
+    int32_t *kept;              /* [n_layer][n_kv_head][n_ctx] rows a layer keeps, n_kv_head lists side by side */
     int32_t *chosen, *chosen_seen; /* [n_ctx] rows that go on, and how many rows each sees */
     float *logits_copy;         /* [n_vocab] of the host, for a back end whose memory it cannot read */
     const float *logits;        /* [n_vocab] one of these: for the host */
