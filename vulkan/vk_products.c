@@ -1,8 +1,10 @@
 /* Products and operations on rows. */
 #include "vulkan/vk_internal.h"
 
-enum { TILE = 64, TILE_MATRICES = 8, MATVEC_ROWS = 4, LONG_ROW = 4096, LONG_SUBGROUPS = 4 }; /* of the shaders product and matvec */
-enum how { SET, ADD, GATE };                                                                   /* of shaders/finish.glsl */
+enum { TILE = 64, TILE_MATRICES = 8 };                                         /* of the shader product */
+enum { MATVEC_ROWS = 4, LONG_ROW = 4096, SUBGROUPS = 4, LONG_SUBGROUPS = 8 };  /* of matvec: rows of a group, and its subgroups */
+enum { FEW = 8 };                                                              /* rows that are faster multiplied one by one than in tiles */
+enum how { SET, ADD, GATE };                                                   /* of shaders/finish.glsl */
 
 static uint64_t up_to(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
 
@@ -19,11 +21,11 @@ struct matrix {
     int n;
 };
 
-/* A product's input. A single row is normalised by the product. */
+/* A product's input. Rows multiplied one by one are normalised by the product. */
 struct input {
     struct matrix x;
     int cols;
-    struct vk_slice norm; /* of a single row, or empty */
+    struct vk_slice norm; /* of such rows, or empty */
     float eps;
     bool halved;          /* b->x_halves holds it too */
 };
@@ -39,11 +41,14 @@ static void norm_rows(struct vk_context *c, struct matrix x, int heads, int d, c
                                      (double)x.n * heads * d});
 }
 
+/* Are n rows multiplied one by one, by matvec? The check path computes every row alike, so that batches of any size give the same bits. */
+static bool one_by_one(const struct vk_backend *b, int n) { return n <= FEW && !b->base.exact; }
+
 static struct input input_of(struct vk_backend *b, const struct fkv_input *in, int cols)
 {
     struct input x = {{vk_floats(&b->c, in->x, extent(in->n, in->ld, (size_t)cols)), in->ld, in->n}, cols, {0}, in->eps, false};
     if (!in->norm) return x;
-    if (vk_single(b, in->n)) {
+    if (one_by_one(b, in->n)) {
         x.norm = vk_floats(&b->c, in->norm, (size_t)cols);
         return x;
     }
@@ -73,16 +78,20 @@ struct rows {
     int n;
 };
 
-static void multiply_one(struct vk_backend *b, const struct rows *w, const struct input *x, const struct result *r)
+/* A row of a matrix, `cols` long. */
+static struct vk_slice row_of(const struct matrix *m, int row, int cols) { return vk_first(from(m->at, (size_t)row * m->ld), (uint64_t)cols); }
+
+static void multiply_row(struct vk_backend *b, const struct rows *w, const struct input *x, const struct result *r, int row)
 {
     const bool has_bias = r->bias.bytes > 0, has_norm = x->norm.bytes > 0;
-    const uint32_t lanes = b->c.abilities.subgroup_size * (x->cols < LONG_ROW ? 1 : LONG_SUBGROUPS);
+    const uint32_t wanted = b->c.abilities.subgroup_size * (x->cols < LONG_ROW ? SUBGROUPS : LONG_SUBGROUPS), lanes = wanted < VK_GROUP ? wanted : VK_GROUP;
+    const struct vk_slice in = row_of(&x->x, row, x->cols), out = row_of(&r->y, row, w->n);
     const struct {
         uint32_t n, k, stride, has_bias, how, has_norm;
         float eps;
     } push = {(uint32_t)w->n, (uint32_t)x->cols, w->stride, has_bias, r->how, has_norm, x->eps};
-    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_matvec, {w->type, lanes}, {w->at, x->x.at, has_bias ? r->bias : r->y.at, r->y.at, has_norm ? x->norm : x->x.at},
-                                         &push, sizeof push, up_to((uint64_t)w->n, MATVEC_ROWS), (double)w->n * x->cols});
+    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_matvec, {w->type, lanes}, {w->at, in, has_bias ? r->bias : out, out, has_norm ? x->norm : in}, &push, sizeof push,
+                                         up_to((uint64_t)w->n, MATVEC_ROWS), (double)w->n * x->cols});
 }
 
 /* The shader `product`, whose variants differ in their tiles. */
@@ -143,8 +152,8 @@ static void multiply(struct vk_backend *b, const struct fkv_weight *w, struct in
         const int row = i * d->part_rows, n = w->rows - row < d->part_rows ? w->rows - row : d->part_rows;
         const struct rows part = {d->part[i], d->type, d->stride, n};
         const struct result to = columns_from(r, (size_t)row);
-        if (vk_single(b, x->x.n))
-            multiply_one(b, &part, x, &to);
+        if (one_by_one(b, x->x.n))
+            for (int j = 0; j < x->x.n; j++) multiply_row(b, &part, x, &to, j);
         else if (vk_multiplies_halves(&b->c, (uint32_t[VK_MAX_CONSTANTS]){d->type}))
             multiply_halves(b, &part, x, &to);
         else
