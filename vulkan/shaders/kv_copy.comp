@@ -59,7 +59,8 @@ void main()
         write_q8_0(source, entry, chunk);
         return;
     }
-    [[dont_unroll]] for (uint c = chunk * 32u; c < chunk * 32u + 32u; c += 4u) {
+    BY_EIGHTS(i, 8u) {
+        const uint c = chunk * 32u + 4u * i;
         const vec4 v = value(source, c);
         if (TO == KV_F32) {
             for (uint j = 0u; j < 4u; j++) to[entry + c + j] = floatBitsToUint(v[j]);
