@@ -125,10 +125,12 @@ void vk_select(struct fkv_run *r, const float *g, int heads, int n, int window, 
     const struct vk_slice found = vk_first(b->found, (uint64_t)heads * (uint64_t)k);
     const size_t bytes = (size_t)k * sizeof *rows, pitch = (size_t)cap * sizeof *rows;
     top_k(b, vk_floats(&b->c, g, (size_t)heads * (size_t)(n - window)), heads, n - window, k, sinks);
-    if (vk_download_later(&b->c, found, rows, heads, bytes, pitch))
-        b->selected = rows, b->window_rows = window;
-    else
+    if (vk_download_later(&b->c, found, rows, heads, bytes, pitch)) {
+        b->selected = rows;
+        b->window_rows = window;
+    } else {
         for (int h = 0; h < heads && vk_ok(&b->c); h++) vk_download(&b->c, (struct vk_slice){found.buffer, found.offset + (uint64_t)h * bytes, bytes}, rows + h * cap);
+    }
     vk_leave(&b->c);
 }
 
