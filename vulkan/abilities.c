@@ -106,7 +106,7 @@ static bool has_matrices(VkPhysicalDevice physical, uint32_t side)
     return false;
 }
 
-/* Groups are of eight whole subgroups, whose size the device would otherwise choose itself. */
+/* Groups are of eight whole subgroups at most, whose size the device would otherwise choose itself. */
 static bool holds_groups(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s)
 {
     VkPhysicalDeviceSubgroupSizeControlPropertiesEXT sizes = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT};

@@ -447,11 +447,16 @@ static void record_download(struct vk_context *c, struct vk_slice s, uint64_t at
     if (b) c->vk.vkCmdPipelineBarrier(b, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, NULL, 0, NULL);
 }
 
+void vk_settle(struct vk_context *c)
+{
+    if (c->commands->n_later) vk_finish(c);
+}
+
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to)
 {
     struct vk_commands *m = c->commands;
     if (c->dry) memset(to, 0, s.bytes);
-    if (m->n_later) vk_finish(c);
+    vk_settle(c);
     for (uint64_t done = 0; done < s.bytes && !c->dry; done += m->download.bytes) {
         const uint64_t n = s.bytes - done < m->download.bytes ? s.bytes - done : m->download.bytes;
         record_download(c, (struct vk_slice){s.buffer, s.offset + done, n}, 0);

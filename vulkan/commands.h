@@ -47,9 +47,12 @@ void vk_fill_zero(struct vk_context *c, struct vk_slice s);
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to);
 /* Fills n rows `to` of so many bytes, `pitch` bytes apart, from the slice, once the device has been waited for. false: not at all. */
 bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t bytes, size_t pitch);
+/* Waits for everything if a download awaits that. */
+void vk_settle(struct vk_context *c);
 /* Submits what is recorded and waits for everything. */
 void vk_finish(struct vk_context *c);
-/* Submits what is recorded if the device has nothing else to do; waits for everything when that is as much as one submission may be. */
+/* Submits what is recorded if nothing was since the last wait; later on it goes in larger pieces. Waits for everything when that is as much as one
+   submission may be. */
 void vk_begin(struct vk_context *c);
 
 #endif

@@ -66,15 +66,22 @@ static fkv_status vk_pace(struct fkv_backend *base) { return settle(base, vk_beg
 
 enum { MOST_LOGIT_BYTES = 64 << 20 };
 
-static void free_scratch(struct vk_backend *b)
-{
-    struct vk_slice *all[] = {&b->part, &b->logits, &b->stats, &b->sums, &b->total, &b->work, &b->found, &b->lists};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) vk_free(&b->c, all[i]);
-}
-
 enum { SCRATCHES = 8 };
 
-/* Bytes of each piece of scratch, in the order of free_scratch(). */
+/* A piece of scratch. */
+static struct vk_slice *scratch(struct vk_backend *b, int i)
+{
+    struct vk_slice *const all[SCRATCHES] = {&b->part, &b->logits, &b->stats, &b->sums, &b->total, &b->work, &b->found, &b->lists};
+    return all[i];
+}
+
+static void free_scratch(struct vk_backend *b)
+{
+    b->selected = NULL;
+    for (int i = 0; i < SCRATCHES; i++) vk_free(&b->c, scratch(b, i));
+}
+
+/* Bytes of each piece. */
 static void size_scratch(uint64_t n, uint64_t heads, uint64_t w, uint64_t logit_heads, uint64_t bytes[SCRATCHES])
 {
     const uint64_t sizes[SCRATCHES] = {heads * (n / VK_PIECE + 1) * (FKV_MAX_HEAD + 2) * 4, logit_heads * w * n * 4, logit_heads * w * 2 * 4, heads * n * 4, n * 4,
@@ -101,13 +108,12 @@ static uint64_t vk_scratch_bytes(const struct fkv_backend *base, int n_entries, 
 static bool alloc_scratch(struct vk_backend *b)
 {
     struct vk_context *c = &b->c;
-    struct vk_slice *all[SCRATCHES] = {&b->part, &b->logits, &b->stats, &b->sums, &b->total, &b->work, &b->found, &b->lists};
     const uint64_t n = (uint64_t)b->n_entries, heads = (uint64_t)b->n_head, w = (uint64_t)b->window;
     uint64_t bytes[SCRATCHES];
     bool ok = true;
     b->logit_heads = logit_heads(n, heads, w);
     size_scratch(n, heads, w, (uint64_t)b->logit_heads, bytes);
-    for (int i = 0; i < SCRATCHES && ok; i++) ok = vk_alloc(c, bytes[i], all[i]);
+    for (int i = 0; i < SCRATCHES && ok; i++) ok = vk_alloc(c, bytes[i], scratch(b, i));
     return ok && vk_commands_reserve(c, heads * (n + 2) * 4);
 }
 

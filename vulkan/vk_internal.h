@@ -1,5 +1,5 @@
-/* vk_internal.h: what the files of the Vulkan back end share. Operations record dispatches; only `read`, `select`, `wait` and what takes memory back
-   wait for the device. */
+/* vk_internal.h: what the files of the Vulkan back end share. Operations record dispatches; only `read`, `select_common`, `wait` and what takes memory
+   back wait for the device. */
 #ifndef FKV_VULKAN_VK_INTERNAL_H
 #define FKV_VULKAN_VK_INTERNAL_H
 
@@ -33,7 +33,7 @@ struct vk_backend {
     struct vk_slice total;      /* select_common: [n_entries] */
     struct vk_slice work, found; /* top_k: see the shader; [n_head][n_entries] */
     struct vk_slice lists;      /* kv_copy: [n_head][n_entries + 2] */
-    const int32_t *selected;    /* the host's rows of the latest select: `found` has them but for the last window_rows */
+    const int32_t *selected;    /* the host's rows of the latest select, until a retention: `found` has them but for the last window_rows */
     int window_rows;
     int logit_heads;
 };
@@ -53,8 +53,6 @@ enum { VK_PIECE = 256 };        /* entries of one piece of attention of one row 
 
 static inline struct vk_backend *vk_of(struct fkv_run *r) { return (struct vk_backend *)r->b; }
 static inline uint32_t vk_chunks(int d) { return (uint32_t)(d + 31) / 32; }
-/* Do n rows take the shaders for a single one? The check path computes every row alike, so that batches of any size give the same bits. */
-static inline bool vk_single(const struct vk_backend *b, int n) { return n == 1 && !b->base.exact; }
 /* Values of a row of halves: see shaders/product.comp. */
 static inline uint64_t vk_halves_ld(int cols) { return (uint64_t)(cols + 63) / 64 * 64; }
 /* Words of an entry, and of a head's entries. */

@@ -183,6 +183,8 @@ static void append(struct fkv_kv_store *to, const struct source *from, const int
     struct vk_context *c = &to->b->c;
     const size_t heads = (size_t)to->heads;
     const bool on_device = rows && rows == to->b->selected;
+    to->b->selected = NULL;
+    if (rows && !on_device) vk_settle(c);
     if (n == 0 || !make_room(to, n)) return;
     const size_t listed = !rows ? 0 : on_device ? (size_t)to->b->window_rows : heads * (size_t)n, words = 2 * heads + listed;
     int32_t *list = malloc(words * sizeof *list);

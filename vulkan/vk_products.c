@@ -65,7 +65,7 @@ struct result {
     enum how how;
 };
 
-/* The result's columns from `col` on; its bias binds something in any case. */
+/* The result's columns from `col` on. */
 static struct result columns_from(const struct result *r, size_t col)
 {
     return (struct result){{from(r->y.at, col), r->y.ld, r->y.n}, r->bias.bytes > 0 ? from(r->bias, col) : (struct vk_slice){0}, r->how};

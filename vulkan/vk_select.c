@@ -120,8 +120,8 @@ void vk_select(struct fkv_run *r, const float *g, int heads, int n, int window, 
     struct vk_backend *b = vk_of(r);
     const int k = cap - window;
     guess_rows(heads, n, window, cap, rows);
-    b->selected = NULL;
     if (k == 0 || !vk_enter(&b->c, 0)) return;
+    b->selected = NULL;
     const struct vk_slice found = vk_first(b->found, (uint64_t)heads * (uint64_t)k);
     const size_t bytes = (size_t)k * sizeof *rows, pitch = (size_t)cap * sizeof *rows;
     top_k(b, vk_floats(&b->c, g, (size_t)heads * (size_t)(n - window)), heads, n - window, k, sinks);
@@ -139,8 +139,8 @@ void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int w
     struct vk_backend *b = vk_of(r);
     const int scored = n - window, k = cap - window;
     guess_rows(1, n, window, cap, rows);
-    b->selected = NULL;
     if (k == 0 || !vk_enter(&b->c, 0)) return;
+    b->selected = NULL; /* `found` is taken: retention reads the host's rows, which come with the wait below */
     const struct {
         uint32_t heads, n;
     } push = {(uint32_t)heads, (uint32_t)scored};

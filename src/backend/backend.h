@@ -102,7 +102,7 @@ struct fkv_ops {
        head. q: [window][ld], the queries of the last rows. */
     void (*score)(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_scoring *how, int n_head, const float *q, size_t ld, int n, float *g);
     /* rows[head][cap] of the n rows: the cap - window best scored and the window, ascending; the first `sinks` rows are forced. cap < n. A device may
-       leave them to `wait`: until then they are valid rows for `retain` only. */
+       leave them to `wait`: until then the host sees others there, but `retain` takes the right ones. */
     void (*select)(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows);
     /* The same for all heads together, at once: rows[cap], by the sum of g over the heads. */
     void (*select_common)(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows);
@@ -133,8 +133,8 @@ struct fkv_ops {
     uint64_t (*bytes_left)(struct fkv_backend *b);
     /* Returns when all operations so far are done. A failure of the device stays: its message is in `error`. */
     fkv_status (*wait)(struct fkv_backend *b);
-    /* Lets a device begin with the operations so far, and returns when it is at most a fraction of a second behind. Failures may come to light
-       in a later call. */
+    /* Sees to it that a device works on the operations so far, of which the latest may wait for more, and returns when it is at most a fraction of a
+       second behind. Failures may come to light in a later call. */
     fkv_status (*pace)(struct fkv_backend *b);
 
     /* whole: it will be filled to its capacity at once. */

@@ -62,13 +62,13 @@ static uint64_t kept_bytes(const struct fkv_session_shape *s, const struct fkv_h
     return bytes;
 }
 
-/* Forms of a block's input, results and tables: what the back end and the session touch of the host's memory for n tokens. A device that has all layers
-   leaves lists of rows and logits. */
-static uint64_t scratch_bytes(const fkv_engine *e, uint64_t n)
+/* Forms of a block's input, results and tables: what the back end and the session touch of the host's memory for n tokens, of which `kept` entries
+   stay, a row and a position each. A device that has all layers leaves such lists and logits. */
+static uint64_t scratch_bytes(const fkv_engine *e, uint64_t n, uint64_t kept)
 {
     const struct fkv_hparams *h = &e->model->h;
     const struct fkv_backend *b = e->place[e->n_places - 1].b;
-    const uint64_t lists = n * 7 * 4 + (uint64_t)h->n_vocab * 4;
+    const uint64_t lists = (n * 6 + kept * 2) * 4 + (uint64_t)h->n_vocab * 4;
     if (e->info.gpu_layers == h->n_layer) return lists;
     const uint64_t threads = (uint64_t)fkv_team_size(b->team), cols = (uint64_t)fkv_model_max_cols(h);
     const uint64_t per_token = 4 * (uint64_t)(h->d_model + h->n_rot + 2 * h->n_kv_head);
@@ -104,7 +104,7 @@ fkv_status fkv_plan_memory(const fkv_engine *e, const struct fkv_session_params 
     plan->kv = kept_bytes(&s, h, h->n_layer, n_prompt, n_predict);
     plan->kv_full = (uint64_t)h->n_layer * entries_bytes(h, n + (uint64_t)n_predict, s.k_type, s.v_type);
     plan->kv_prefill = entries_bytes(h, n, s.k_work, s.v_work);
-    plan->scratch = scratch_bytes(e, n);
+    plan->scratch = scratch_bytes(e, n, plan->kv / (fkv_tile_bytes(s.k_type, h->d_head) + fkv_tile_bytes(s.v_type, h->d_head)) * FKV_TILE);
     plan->available = fkv_memory_available();
     return FKV_OK;
 }

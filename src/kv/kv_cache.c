@@ -1,5 +1,6 @@
 #include "kv/kv_cache.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,7 +87,9 @@ void fkv_kv_cache_append(struct fkv_run *r, struct fkv_kv_cache *c, int layer, c
 void fkv_kv_cache_note(struct fkv_kv_cache *c, int layer, const int32_t *rows, int n, const int32_t *pos)
 {
     for (int h = 0; h < c->heads; h++) {
-        int32_t *to = positions(c, layer, h) + fkv_kv_cache_count(c, layer, h) - n;
+        const int count = fkv_kv_cache_count(c, layer, h);
+        assert(count >= n);
+        int32_t *to = positions(c, layer, h) + count - n;
         for (int i = 0; i < n; i++) to[i] = pos[rows ? rows[(size_t)h * (size_t)n + (size_t)i] : i];
     }
 }

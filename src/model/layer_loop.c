@@ -244,6 +244,20 @@ static fkv_status note_retained(struct prefill *p)
     return status;
 }
 
+/* A device that fails keeps nothing: positions are for entries that came. */
+static fkv_status retain(struct prefill *p)
+{
+    const struct fkv_forward *f = p->f;
+    const int before = fkv_kv_cache_count(f->cache, p->layer, 0);
+    fkv_team_run(f->at->b->team, select_region, p);
+    if (fkv_kv_cache_count(f->cache, p->layer, 0) != before + p->plan.keep) {
+        const fkv_status status = f->at->b->ops->wait(f->at->b);
+        return status != FKV_OK ? status : FKV_ERROR_DEVICE;
+    }
+    p->retained++;
+    return FKV_OK;
+}
+
 static void note_propagated(struct prefill *p)
 {
     struct fkv_forward *f = p->f;
@@ -304,8 +318,8 @@ static fkv_status prefill_layer(struct prefill *p)
     if (p->plan.ranking == FKV_RANK_RECENCY && p->plan.keep < n)
         rank_by_recency(kept_rows(p, p->layer, p->plan.keep), h->n_kv_head, n, p->sinks, p->plan.keep);
     if (p->plan.keep < n) f->pruned = true;
-    fkv_team_run(f->at->b->team, select_region, p);
-    p->retained++;
+    status = retain(p);
+    if (status != FKV_OK) return status;
     note_peak(p);
     if (p->going_on == ALL_ROWS) return FKV_OK;
     status = shrink(p);

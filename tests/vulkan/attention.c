@@ -181,3 +181,72 @@ void test_cache_moves(void **state)
     check_moves(FKV_ELEM_F16, FKV_ELEM_Q8_0);
     check_moves(FKV_ELEM_BF16, FKV_ELEM_F16);
 }
+
+/* ---- retention of what a device has chosen --------------------------------------------------------------------------------------------------------- */
+
+/* What lies between a choice and its retention, all in one region. */
+enum between { NOTHING, COMMON, COMMON_WINDOW_ONLY, ANOTHER, N_BETWEEN };
+
+struct choice {
+    enum between between;
+    struct fkv_kv_store *to;
+    const struct fkv_kv_store *from;
+    const float *g;
+    int heads, n, window, cap;
+    int32_t *rows, *others;
+};
+
+static void run_choice(struct fkv_run *r, void *arg)
+{
+    const struct choice *a = arg;
+    const struct fkv_ops *ops = r->b->ops;
+    ops->select(r, a->g, a->heads, a->n, a->window, 1, a->cap, a->rows);
+    if (a->between == COMMON) ops->select_common(r, a->g, a->heads, a->n, a->window, 1, a->cap, a->others);
+    if (a->between == COMMON_WINDOW_ONLY) ops->select_common(r, a->g, a->heads, a->n, a->window, 0, a->window, a->others);
+    if (a->between == ANOTHER) ops->select(r, a->g, a->heads, a->n, a->window, 1, a->cap - 3, a->others);
+    ops->retain(r, a->to, a->from, a->rows, a->cap);
+}
+
+/* The rows chosen, the entries retained; then, from where the rows were, a list of the host's own. */
+static void check_choice(enum between between)
+{
+    enum { N = 200, CAP = 40, WINDOW = 8, HEADS = 2, D = 64, LD = HEADS * D };
+    const struct shape work = {D, HEADS, 1, FKV_ELEM_F16, FKV_ELEM_F16, 0, N, 1}, cache = {D, HEADS, 1, FKV_ELEM_F16, FKV_ELEM_F16, 0, 0, 1};
+    float *k = random_floats(N * LD), *v = random_floats(N * LD), *q = random_floats(LD), *g = random_floats(HEADS * (N - WINDOW));
+    float got[N_SIDES][2][LD];
+    int32_t rows[N_SIDES][HEADS * CAP], chosen[HEADS * CAP], others[HEADS * CAP], own[HEADS * CAP];
+    for (int i = 0; i < HEADS * CAP; i++) own[i] = i % CAP * 5 + i / CAP;
+    for (int i = 0; i < N_SIDES; i++) {
+        struct fkv_kv_store *from = fill(i, &work, k, v, LD), *to = create(i, &cache, 3 * CAP, false);
+        float *sq = side_floats(i, q, LD), *out = side_floats(i, NULL, LD), *sg = side_floats(i, g, HEADS * (N - WINDOW));
+        struct choice a = {between, to, from, sg, HEADS, N, WINDOW, CAP, rows[i], others};
+        struct attend b = {to, HEADS, 1, sq, LD, NULL, out};
+        on_side(i, run_choice, &a);
+        if (i == SIDE_CPU) memcpy(chosen, rows[i], sizeof chosen);
+        assert_memory_equal(rows[i], chosen, sizeof chosen); /* on_side() waits */
+        on_side(i, run_attend, &b);
+        side_read(i, out, LD, got[i][0]);
+        memcpy(rows[i], own, sizeof own);
+        struct retain c = {to, from, rows[i], CAP};
+        on_side(i, run_retain, &c);
+        on_side(i, run_attend, &b);
+        side_read(i, out, LD, got[i][1]);
+        side_free(i, sq, LD);
+        side_free(i, out, LD);
+        side_free(i, sg, HEADS * (N - WINDOW));
+        side(i)->ops->kv_destroy(from);
+        side(i)->ops->kv_destroy(to);
+    }
+    for (int i = 1; i < N_SIDES; i++) assert_close("retained", got[SIDE_CPU][0], got[i][0], 2 * LD, 3e-5);
+    free(k);
+    free(v);
+    free(q);
+    free(g);
+}
+
+void test_retain_what_was_selected(void **state)
+{
+    (void)state;
+    seed(8);
+    for (int i = 0; i < N_BETWEEN; i++) check_choice((enum between)i);
+}

@@ -10,6 +10,7 @@ void test_gather(void **state);
 
 void test_attend(void **state);
 void test_cache_moves(void **state);
+void test_retain_what_was_selected(void **state);
 
 void test_score(void **state);
 void test_select(void **state);

@@ -110,11 +110,13 @@ void test_products(void **state)
         const struct fkv_quant_type *q = fkv_quant_row(i);
         const int unit = q->block_elements > 32 ? 256 : 32;
         check_product(q, 1, 67, 2 * unit, false, false);
-        check_product(q, 5, 67, 3 * unit, false, false);
+        check_product(q, 12, 67, 3 * unit, false, false);
     }
     const struct fkv_quant_type *q = fkv_quant_find(FKV_TYPE_Q8_0);
     check_product(q, 1, 1, 32, true, false);
     check_product(q, 2, 3, 96, true, false);
+    check_product(q, 5, 67, 96, false, false);
+    check_product(q, 8, 67, 96, false, true);
     check_product(q, 130, 129, 160, true, false);
     check_product(fkv_quant_find(FKV_TYPE_F32), 65, 300, 512, false, false); /* more than one binding sees when the range is capped */
 }

@@ -1,7 +1,7 @@
 #version 450
 // y[n] = w[n][k] x + bias, or what else finish.glsl says, of a row x, which may be normalised on the way: x / sqrt(mean(x^2) + eps) * norm. A group
-// makes 4 rows. The baseline: 16 invocations a row, of which every one takes pairs of 8 values. With SUBGROUP all take part in each row, a subgroup or
-// for long rows several, so that x is read once for four.
+// makes 4 rows. The baseline: 16 invocations a row, of which every one takes pairs of 8 values. With SUBGROUP all take part in each row, some
+// subgroups or for long rows more, so that x is read once for four.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
@@ -29,7 +29,6 @@ void finish(uint row, float v)
 // Adds the squares of x[k .. k + 7] to `squares`; what x is to be multiplied by.
 Vector x_eight(uint k, inout float squares)
 {
-    if (k >= p.k) return Vector(vec4(0.0), vec4(0.0), 0.0);
     const uint i = (p.at[1] + k) / 4u, j = (p.at[4] + k) / 4u;
     vec4 lo = x[i], hi = x[i + 1u];
     if (p.has_norm != 0u) {
@@ -49,13 +48,13 @@ shared float part_squares[64];
 
 void main()
 {
-    const uint row0 = GROUP * 4u, pairs = (p.k + 15u) / 16u;
+    const uint row0 = GROUP * 4u, pairs = p.k / 16u;
     vec4 sum = vec4(0.0);
     float squares = 0.0;
     for (uint i = LANE; i < pairs; i += gl_WorkGroupSize.x) {
         const uint k = pair_start(i);
         const Vector a = x_eight(k, squares), b = x_eight(k + apart(), squares);
-        [[unroll]] for (uint r = 0u; r < 4u; r++) sum[r] += dot_pair(min(row0 + r, p.n - 1u) * p.stride, k, p.k, a, b);
+        [[unroll]] for (uint r = 0u; r < 4u; r++) sum[r] += dot_pair(min(row0 + r, p.n - 1u) * p.stride, k, a, b);
     }
     sum = subgroupAdd(sum);
     squares = subgroupAdd(squares);
@@ -78,12 +77,12 @@ shared vec2 part[64]; // sum, squares
 
 void main()
 {
-    const uint row = GROUP * 4u + LANE / LANES, lane = LANE % LANES, pairs = (p.k + 15u) / 16u;
+    const uint row = GROUP * 4u + LANE / LANES, lane = LANE % LANES, pairs = p.k / 16u;
     vec2 sum = vec2(0.0);
     for (uint i = lane; i < pairs; i += LANES) {
         const uint k = pair_start(i);
         const Vector a = x_eight(k, sum.y), b = x_eight(k + apart(), sum.y);
-        sum.x += dot_pair(min(row, p.n - 1u) * p.stride, k, p.k, a, b);
+        sum.x += dot_pair(min(row, p.n - 1u) * p.stride, k, a, b);
     }
     part[LANE] = sum;
     barrier();

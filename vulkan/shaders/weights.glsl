@@ -139,18 +139,13 @@ float dot_bytes(uvec2 q, vec2 f, Vector x)
     return f.x * (dot(bytes(q.x), x.lo) + dot(bytes(q.y), x.hi)) + (f.y - f.x * float(middle())) * x.sum;
 }
 
-// The dot product of the i-th pair of eights, k = pair_start(i), with those of x; n: values of the row, which may end between the two.
-float dot_pair(uint row, uint k, uint n, Vector x, Vector y)
+// The dot product of the i-th pair of eights, k = pair_start(i), with those of x. Rows divide by 32.
+float dot_pair(uint row, uint k, Vector x, Vector y)
 {
     const uint second = k + apart();
     if (!in_blocks()) {
-        const Eight a = weights(row, k);
-        float sum = dot(a.lo, x.lo) + dot(a.hi, x.hi);
-        if (second < n) {
-            const Eight b = weights(row, second);
-            sum += dot(b.lo, y.lo) + dot(b.hi, y.hi);
-        }
-        return sum;
+        const Eight a = weights(row, k), b = weights(row, second);
+        return dot(a.lo, x.lo) + dot(a.hi, x.hi) + dot(b.lo, y.lo) + dot(b.hi, y.hi);
     }
     Words v = words(row, k);
     const vec2 f = factors(row, k);
