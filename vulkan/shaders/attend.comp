@@ -39,7 +39,7 @@ shared uvec4 skv[2u * KEYS * LD];  // halves of K and V [key][channel]; first of
 shared f16vec4 sp[ROWS * P_LD];    // weights [row][key]
 shared vec4 ss[ROWS * S_LD];       // logits [row][key]; what the row's sums shrink by, SIDE times; at last results
 #ifdef MATRIX8
-#define GROWS true // lavapipe of Mesa 26 gives wrong sums after a branch that is not taken
+#define GROWS true // a branch that is not taken must not load a matrix: lavapipe of Mesa 26 then gives wrong sums
 #define CHANNELS(each)                                                                                                                         \
     each(_0, 0u) each(_1, 1u) each(_2, 2u) each(_3, 3u) each(_4, 4u) each(_5, 5u) each(_6, 6u) each(_7, 7u) each(_8, 8u) each(_9, 9u)          \
     each(_10, 10u) each(_11, 11u) each(_12, 12u) each(_13, 13u) each(_14, 14u) each(_15, 15u)
