@@ -269,13 +269,11 @@ static void touch_bindings(struct vk_context *c, const struct vk_call *call)
 
 /* ---- operations ------------------------------------------------------------------------------------------------------------------------------ */
 
-static uint64_t aligned(uint64_t bytes) { return (bytes + VK_ALIGNMENT - 1) & ~(uint64_t)(VK_ALIGNMENT - 1); }
-
 bool vk_enter(struct vk_context *c, uint64_t upload_bytes)
 {
     struct vk_commands *m = c->commands;
     pthread_mutex_lock(&m->lock);
-    const uint64_t wanted = upload_bytes ? aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT : 0;
+    const uint64_t wanted = upload_bytes ? vk_aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT : 0;
     if (m->uploaded + wanted > m->upload.bytes) vk_finish(c);
     if (vk_ok(c) && wanted > m->upload.bytes && !vk_commands_reserve(c, upload_bytes)) vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "lists for the device");
     if (!vk_ok(c)) {
@@ -291,7 +289,7 @@ bool vk_commands_reserve(struct vk_context *c, uint64_t upload_bytes)
 {
     struct vk_commands *m = c->commands;
     struct vk_host_buffer larger;
-    const uint64_t wanted = aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT;
+    const uint64_t wanted = vk_aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT;
     if (wanted <= m->upload.bytes) return true;
     vk_finish(c);
     if (!vk_ok(c) || !vk_host_buffer_create(c, &larger, wanted, false)) return false;
@@ -305,7 +303,7 @@ struct vk_slice vk_upload(struct vk_context *c, const void *data, uint64_t bytes
     struct vk_commands *m = c->commands;
     const struct vk_slice s = {m->upload.buffer, m->uploaded, bytes};
     memcpy(m->upload.mapped + s.offset, data, bytes);
-    m->uploaded += aligned(bytes);
+    m->uploaded += vk_aligned(bytes);
     return s;
 }
 
@@ -467,14 +465,14 @@ bool vk_download(struct vk_context *c, struct vk_slice s, void *to)
     return true;
 }
 
-bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t bytes, size_t pitch)
+bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t pitch)
 {
     struct vk_commands *m = c->commands;
     if (c->dry || s.bytes > m->download.bytes) return false;
     if (m->n_later == MOST_LATER || m->downloaded + s.bytes > m->download.bytes) vk_finish(c);
     if (!vk_ok(c)) return false;
     record_download(c, s, m->downloaded);
-    m->later[m->n_later++] = (struct later){m->downloaded, to, n, bytes, pitch};
+    m->later[m->n_later++] = (struct later){m->downloaded, to, n, s.bytes / (size_t)n, pitch};
     m->downloaded += s.bytes;
     return true;
 }

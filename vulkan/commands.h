@@ -45,8 +45,8 @@ void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCop
 void vk_fill_zero(struct vk_context *c, struct vk_slice s);
 /* Waits for everything, then fills `to` from the slice. false, with `to` untouched, after a failure. */
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to);
-/* Fills n rows `to` of so many bytes, `pitch` bytes apart, from the slice, once the device has been waited for. false: not at all. */
-bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t bytes, size_t pitch);
+/* Fills n rows `to`, `pitch` bytes apart, from the slice, which they share evenly, once the device has been waited for. false: not at all. */
+bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t pitch);
 /* Waits for everything if a download awaits that. */
 void vk_settle(struct vk_context *c);
 /* Submits what is recorded and waits for everything. */

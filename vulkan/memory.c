@@ -154,7 +154,7 @@ static uint64_t words(uint64_t bytes) { return (bytes + 3) & ~(uint64_t)3; }
 /* What a piece of that size takes of its block. */
 static uint64_t taken(const struct vk_context *c, uint64_t bytes)
 {
-    return c->own_buffers ? words(bytes) : (bytes + VK_ALIGNMENT - 1) & ~(uint64_t)(VK_ALIGNMENT - 1);
+    return c->own_buffers ? words(bytes) : vk_aligned(bytes);
 }
 
 bool vk_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s)

@@ -10,6 +10,8 @@ struct vk_slice {
     uint64_t offset, bytes;
 };
 
+static inline uint64_t vk_aligned(uint64_t bytes) { return (bytes + VK_ALIGNMENT - 1) & ~(uint64_t)(VK_ALIGNMENT - 1); }
+
 /* The first n floats of a slice: what an operation uses of its scratch. */
 static inline struct vk_slice vk_first(struct vk_slice s, uint64_t n) { return (struct vk_slice){s.buffer, s.offset, n * sizeof(float)}; }
 

@@ -122,7 +122,7 @@ static struct vk_slice take_halves(struct vk_backend *b, uint64_t bytes)
 {
     if (b->halves_used + bytes > b->w_halves.bytes) b->halves_used = 0;
     const struct vk_slice s = {b->w_halves.buffer, b->w_halves.offset + b->halves_used, bytes};
-    b->halves_used += (bytes + VK_ALIGNMENT - 1) & ~(uint64_t)(VK_ALIGNMENT - 1);
+    b->halves_used += vk_aligned(bytes);
     return s;
 }
 

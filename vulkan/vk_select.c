@@ -123,9 +123,9 @@ void vk_select(struct fkv_run *r, const float *g, int heads, int n, int window, 
     if (k == 0 || !vk_enter(&b->c, 0)) return;
     b->selected = NULL;
     const struct vk_slice found = vk_first(b->found, (uint64_t)heads * (uint64_t)k);
-    const size_t bytes = (size_t)k * sizeof *rows, pitch = (size_t)cap * sizeof *rows;
+    const uint64_t bytes = (uint64_t)k * sizeof *rows;
     top_k(b, vk_floats(&b->c, g, (size_t)heads * (size_t)(n - window)), heads, n - window, k, sinks);
-    if (vk_download_later(&b->c, found, rows, heads, bytes, pitch)) {
+    if (vk_download_later(&b->c, found, rows, heads, (size_t)cap * sizeof *rows)) {
         b->selected = rows;
         b->window_rows = window;
     } else {

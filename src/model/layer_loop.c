@@ -68,14 +68,10 @@ static struct fkv_block block_of(struct prefill *p, int thread)
 
 static float attention_scale(const struct fkv_hparams *h) { return 1.0f / sqrtf((float)h->d_head); }
 
-static struct fkv_layer_state layer_state(const struct prefill *p, int layer, int n)
+/* The plan of a layer that n rows reach. */
+static struct fkv_layer_plan plan_of(const struct prefill *p, int layer, int n)
 {
-    return (struct fkv_layer_state){layer, p->f->model->h.n_layer, p->n_prompt, n, p->sinks};
-}
-
-static struct fkv_layer_plan plan_of(const struct prefill *p, int layer)
-{
-    const struct fkv_layer_state state = layer_state(p, layer, p->n);
+    const struct fkv_layer_state state = {layer, p->f->model->h.n_layer, p->n_prompt, n, p->sinks};
     return fkv_policy_plan(p->f->policy, p->f->kv, &state);
 }
 
@@ -189,8 +185,7 @@ static uint64_t total_cost(const struct prefill *p)
     const struct fkv_hparams *h = &p->f->model->h;
     uint64_t all = 0;
     for (int l = 0, n = p->n; l < h->n_layer; l++) {
-        const struct fkv_layer_state state = layer_state(p, l, n);
-        const struct fkv_layer_plan plan = fkv_policy_plan(p->f->policy, p->f->kv, &state);
+        const struct fkv_layer_plan plan = plan_of(p, l, n);
         const enum going_on on = who_goes_on(&plan, n, l, h->n_layer);
         const int next = on == ALL_ROWS ? n : on == LAST_ROW ? 1 : plan.propagate;
         all += (uint64_t)n * kv_cost(h) + (uint64_t)next * row_cost(h, (uint64_t)n / 2);
@@ -238,7 +233,7 @@ static fkv_status note_retained(struct prefill *p)
     if (p->noted == p->retained) return FKV_OK;
     const fkv_status status = f->at->b->ops->wait(f->at->b);
     for (; p->noted < p->retained; p->noted++) {
-        const int keep = plan_of(p, p->noted).keep;
+        const int keep = plan_of(p, p->noted, p->n).keep;
         fkv_kv_cache_note(f->cache, p->noted, kept_rows(p, p->noted, keep), keep, f->pos);
     }
     return status;
@@ -297,7 +292,7 @@ static fkv_status prefill_layer(struct prefill *p)
     const struct fkv_hparams *h = &f->model->h;
     const int n = p->n;
     fkv_status status;
-    p->plan = plan_of(p, p->layer);
+    p->plan = plan_of(p, p->layer, n);
     p->going_on = who_goes_on(&p->plan, n, p->layer, h->n_layer);
     p->w = &f->model->layer[p->layer];
     f->at->b->ops->kv_assign(p->work, fkv_kv_cache_store(f->cache, p->layer));

@@ -48,14 +48,12 @@ shared vec4 ss[ROWS * S_LD];       // logits [row][key]; what the row's sums shr
 #define CHANNELS(each) each(_0, 0u) each(_1, 1u) each(_2, 2u) each(_3, 3u) each(_4, 4u) each(_5, 5u) each(_6, 6u) each(_7, 7u)
 #endif
 
-uvec4 packed(f16vec4 lo, f16vec4 hi) { return uvec4(packFloat2x16(lo.xy), packFloat2x16(lo.zw), packFloat2x16(hi.xy), packFloat2x16(hi.zw)); }
-
 // Channels c .. c + 7 of the entry that begins at word `entry`.
 #define EIGHT_READER(name, type, eights, read)                                                                                                 \
     uvec4 name(uint entry, uint c)                                                                                                             \
     {                                                                                                                                          \
         if (type == KV_F16) return eights[(entry + c / 2u) / 4u];                                                                              \
-        return packed(halves(read(entry, c, CHUNKS)), halves(read(entry, c + 4u, CHUNKS)));                                                    \
+        return uvec4(halves(read(entry, c, CHUNKS)), halves(read(entry, c + 4u, CHUNKS)));                                                     \
     }
 layout(std430, set = 0, binding = 1) readonly buffer KEights { uvec4 k_eights[]; };
 layout(std430, set = 0, binding = 2) readonly buffer VEights { uvec4 v_eights[]; };
@@ -90,7 +88,7 @@ void main()
             vec4 v[2] = vec4[2](vec4(0.0), vec4(0.0));
             [[unroll]] for (uint j = 0u; j < 8u; j++)
                 if (r < p.n && c + j < p.d) v[j / 4u][j % 4u] = q[from + j] * p.scale;
-            skv[i / EIGHTS * LD + i % EIGHTS] = packed(halves(v[0]), halves(v[1]));
+            skv[i / EIGHTS * LD + i % EIGHTS] = uvec4(halves(v[0]), halves(v[1]));
         }
         barrier();
         if (block < at || block >= at + 2u * KEYS) continue;

@@ -8,15 +8,15 @@ PUSH(uint n; uint k; uint stride; uint ld;)
 #include "weights.glsl"
 layout(std430, set = 0, binding = 1) writeonly buffer Y { uvec4 y[]; };
 
-uint two(vec2 v)
+#ifdef HALF
+#include "halves.glsl"
+#else
+uvec2 halves(vec4 v)
 {
     v = clamp(v, -65504.0, 65504.0);
-#ifdef HALF
-    return packFloat2x16(f16vec2(v));
-#else
-    return half_of_float(v.x) | half_of_float(v.y) << 16;
-#endif
+    return uvec2(half_of_float(v.x) | half_of_float(v.y) << 16, half_of_float(v.z) | half_of_float(v.w) << 16);
 }
+#endif
 
 void main()
 {
@@ -24,5 +24,5 @@ void main()
     if (row >= p.n) return;
     Eight v = Eight(vec4(0.0), vec4(0.0));
     if (k < p.k) v = weights(row * p.stride, k);
-    y[p.at[1] / 4u + INVOCATION] = uvec4(two(v.lo.xy), two(v.lo.zw), two(v.hi.xy), two(v.hi.zw));
+    y[p.at[1] / 4u + INVOCATION] = uvec4(halves(v.lo), halves(v.hi));
 }

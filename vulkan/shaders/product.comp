@@ -126,7 +126,6 @@ layout(std430, set = 0, binding = 0) readonly buffer W { uvec4 w[]; };
 layout(std430, set = 0, binding = 1) readonly buffer X { uvec4 x[]; };
 const uint STEP = 64u, EIGHTS = STEP / 8u;
 #ifdef HALF
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 const uint TILE = 64u, INVOCATIONS = 256u, LD = EIGHTS;
 // Where an eight of a row lies: eight rows' fall on different banks.
 uint place(uint row, uint eight) { return row * LD + (eight ^ row % LD); }

@@ -101,11 +101,12 @@ vec2 factors(uint row, uint k)
 
 bool in_blocks() { return TYPE != F32 && TYPE != F16 && TYPE != BF16; }
 
+vec4 unpacked(uint q) { return TYPE == Q8_0 ? signed_bytes(q) : bytes(q); }
+
 Eight of_bytes(uvec2 q, vec2 f)
 {
     const float plus = f.y - f.x * float(middle());
-    if (TYPE == Q8_0) return Eight(f.x * signed_bytes(q.x), f.x * signed_bytes(q.y));
-    return Eight(f.x * bytes(q.x) + plus, f.x * bytes(q.y) + plus);
+    return Eight(f.x * unpacked(q.x) + plus, f.x * unpacked(q.y) + plus);
 }
 
 // Values k .. k + 7 of the row that begins at byte `row`; k divides by 8.
@@ -135,8 +136,7 @@ struct Vector { vec4 lo, hi; float sum; };
 
 float dot_bytes(uvec2 q, vec2 f, Vector x)
 {
-    if (TYPE == Q8_0) return f.x * (dot(signed_bytes(q.x), x.lo) + dot(signed_bytes(q.y), x.hi));
-    return f.x * (dot(bytes(q.x), x.lo) + dot(bytes(q.y), x.hi)) + (f.y - f.x * float(middle())) * x.sum;
+    return f.x * (dot(unpacked(q.x), x.lo) + dot(unpacked(q.y), x.hi)) + (f.y - f.x * float(middle())) * x.sum;
 }
 
 // The dot product of the i-th pair of eights, k = pair_start(i), with those of x. Rows divide by 32.
