@@ -89,9 +89,9 @@ static enum peak_kind peak_of(int type) { return type == FKV_ELEM_F32 ? PEAK_F32
 static void run_prefill(void *state)
 {
     const struct attention *s = state;
-    for (int row = 0; row < s->n; row += FKV_ATTEND_ROWS) {
+    for (int row = 0; row < s->n; row += s->level->attend_rows) {
         struct fkv_attend a = s->a;
-        a.n_rows = s->n - row < FKV_ATTEND_ROWS ? s->n - row : FKV_ATTEND_ROWS;
+        a.n_rows = s->n - row < s->level->attend_rows ? s->n - row : s->level->attend_rows;
         a.last = row + a.n_rows;
         a.q += (size_t)row * a.ldq;
         a.out += (size_t)row * a.ldo;

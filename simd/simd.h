@@ -19,11 +19,11 @@ enum {
     FKV_PANEL_ROWS = 32,           /* weight rows of one panel, and of one panel call at least: see panel_rows */
     FKV_BLOCK_ROWS = 576,          /* most rows m of one panel call: 48 x FKV_PACK_ROWS */
     FKV_PACK_ROWS = 12,            /* x8_pack and x16_pack share rows out in multiples of this */
-    FKV_MOST_PANEL_ROWS = 128,     /* no level's panel_rows is larger */
-    FKV_PANEL_SCRATCH = 512 << 10, /* bytes of scratch a panel call may use, 64-byte aligned */
+    FKV_MOST_PANEL_ROWS = 256,     /* no level's panel_rows is larger */
+    FKV_PANEL_SCRATCH = 640 << 10, /* bytes of scratch a panel call may use, 64-byte aligned */
     FKV_TILE = 32,                 /* entries of one cache tile */
-    FKV_ATTEND_ROWS = 96,          /* most query rows of one attend call */
-    FKV_ATTEND_SCRATCH = 1 << 20,  /* bytes of scratch an attend call may use, 64-byte aligned */
+    FKV_ATTEND_ROWS = 288,         /* most query rows of one attend call: see attend_rows */
+    FKV_ATTEND_SCRATCH = 3 << 19,  /* bytes of scratch an attend call may use, 64-byte aligned */
     FKV_MAX_HEAD = 256,            /* largest head size d */
     FKV_MAX_WINDOW = 64,           /* largest observation window */
 };
@@ -140,6 +140,7 @@ struct fkv_kernels {
     const char *isa;       /* name of the level */
     int kv_elem;           /* the 16-bit cache type this level likes best: FKV_ELEM_BF16 or FKV_ELEM_F16 */
     int panel_rows;        /* most weight rows of a panel call but panel_f32's: FKV_PANEL_ROWS, or more where that is faster */
+    int attend_rows;       /* query rows of an attend call that this level likes best, where there are many */
     bool x8_is_bf16;       /* x8 rounds X to bf16, not to 8 bits */
     bool batch_invariant;  /* always true; here so that a level which breaks the rule has to say so */
 };

@@ -6,7 +6,7 @@
 
 #include "simd/simd.h"
 
-enum { K = 1536, MATVEC_ROWS = 256, HEAD = 128, ENTRIES = 1024, LONG_ROW = 8960, SCORES = 32768, WINDOW = 8 };
+enum { K = 1536, MATVEC_ROWS = 256, HEAD = 128, ENTRIES = 1024, LONG_ROW = 8960, SCORES = 32768, WINDOW = 8, PREFILL_ROWS = 96 };
 
 static void *zeros(size_t bytes)
 {
@@ -20,7 +20,7 @@ static struct {
     char *weights, *tiles;
     float *x, *y, *scores;
     void *packed8, *packed16, *vector8, *scratch;
-    int32_t n_keys[FKV_ATTEND_ROWS];
+    int32_t n_keys[PREFILL_ROWS];
 } t;
 
 static void make(const struct fkv_kernels *level)
@@ -35,7 +35,7 @@ static void make(const struct fkv_kernels *level)
     t.packed16 = zeros(level->x16_bytes(FKV_BLOCK_ROWS, K));
     t.vector8 = zeros(level->v8_bytes(K));
     t.scratch = zeros(FKV_ATTEND_SCRATCH);
-    for (int i = 0; i < FKV_ATTEND_ROWS; i++) t.n_keys[i] = ENTRIES;
+    for (int i = 0; i < PREFILL_ROWS; i++) t.n_keys[i] = ENTRIES;
 }
 
 /* ---- cases: one call each ---- */
@@ -50,7 +50,7 @@ static void panel(void (*kernel)(const struct fkv_panel *), const void *packed)
 static void attend(int rows, int k_type, int v_type)
 {
     const struct fkv_attend a = {.q = t.x, .ldq = HEAD, .n_keys = t.n_keys, .n_rows = rows, .d = HEAD, .scale = 0.1f, .k = t.tiles, .v = t.tiles, .k_type = k_type,
-                                 .v_type = v_type, .first = 0, .last = ENTRIES, .out = t.y, .ldo = HEAD, .max = t.scores, .sum = t.scores + FKV_ATTEND_ROWS,
+                                 .v_type = v_type, .first = 0, .last = ENTRIES, .out = t.y, .ldo = HEAD, .max = t.scores, .sum = t.scores + PREFILL_ROWS,
                                  .scratch = t.scratch};
     t.level->attend(&a);
 }
@@ -70,7 +70,7 @@ PRODUCT(bf16, t.packed16, t.x)
 PRODUCT(f32, t.x, t.x)
 
 /* As the engine calls it: keys are f16 while a layer is prefilled, the rest is of the level's own type. */
-static void attend_prefill(void) { attend(FKV_ATTEND_ROWS, FKV_ELEM_F16, t.level->kv_elem); }
+static void attend_prefill(void) { attend(PREFILL_ROWS, FKV_ELEM_F16, t.level->kv_elem); }
 static void attend_decode(void) { attend(6, t.level->kv_elem, t.level->kv_elem); }
 static void attend_decode_f16(void) { attend(6, FKV_ELEM_F16, FKV_ELEM_F16); }
 static void window_logits(void) { t.level->window_logits(t.x, HEAD, WINDOW, t.tiles, FKV_ELEM_F16, HEAD, ENTRIES, 0.1f, t.scores, ENTRIES); }
@@ -91,7 +91,7 @@ static const struct {
 } cases[] = {
     PRODUCT_CASES(q8_0) PRODUCT_CASES(q4_0) PRODUCT_CASES(q4_1) PRODUCT_CASES(q5_0) PRODUCT_CASES(q4_k) PRODUCT_CASES(q5_k) PRODUCT_CASES(q6_k)
     PRODUCT_CASES(f16) PRODUCT_CASES(bf16) PRODUCT_CASES(f32)
-    {"attend_prefill", attend_prefill, 2.0 * FKV_ATTEND_ROWS * ENTRIES * HEAD},
+    {"attend_prefill", attend_prefill, 2.0 * PREFILL_ROWS * ENTRIES * HEAD},
     {"attend_decode", attend_decode, 2.0 * 6 * ENTRIES * HEAD},
     {"attend_decode_f16", attend_decode_f16, 2.0 * 6 * ENTRIES * HEAD},
     {"window_logits", window_logits, (double)WINDOW * ENTRIES * HEAD},

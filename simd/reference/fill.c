@@ -8,5 +8,6 @@ void fkv_fill_reference(struct fkv_kernels *k)
 #undef KERNEL
     k->kv_elem = FKV_ELEM_F16;
     k->panel_rows = FKV_PANEL_ROWS;
+    k->attend_rows = 96;
     k->batch_invariant = true;
 }

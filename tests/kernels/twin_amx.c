@@ -80,5 +80,6 @@ static void tile_dot_bf16(int sums, int a, int b)
 #define TILE_LOAD(tile, from, stride) tile_load(tile, from, stride)
 #define TILE_STORE(tile, to, stride) tile_store(tile, to, stride)
 #define TILE_DOT_BF16(sums, a, b) tile_dot_bf16(sums, a, b)
+#define TILE_PAUSE() (void)0
 #define FILL fkv_fill_amx_model
 #include "simd/amx/amx.inc"

@@ -4,6 +4,8 @@
 
 #include "backend/cpu/cpu_backend.h"
 
+enum { TASKS = 4, ROW_STEP = 32 };
+
 static void divide_rows(float *out, size_t ld, int n, int d, const float *sum)
 {
     for (int i = 0; i < n; i++) {
@@ -26,12 +28,20 @@ static void attend_rows(struct fkv_run *r, const struct fkv_kv_store *s, int n_h
     divide_rows(out + at, ld, n, s->d, sum);
 }
 
+/* Query rows of a task: as many as the kernel likes best, if that leaves every thread a few tasks. */
+static int task_rows(struct fkv_run *r, int n, int n_head)
+{
+    const int parts = (TASKS * fkv_team_size(r->b->team) + n_head - 1) / n_head, most = cpu_of(r)->k->attend_rows;
+    const int share = (n + parts - 1) / parts, rows = (share + ROW_STEP - 1) / ROW_STEP * ROW_STEP;
+    return rows < most ? rows : most;
+}
+
 static void attend_many(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld, int n, const int32_t *seen, float *out)
 {
-    const int groups = (n + FKV_ATTEND_ROWS - 1) / FKV_ATTEND_ROWS;
-    for (int task; (task = fkv_team_take(r->b->team, r->thread, groups * n_head)) >= 0;) {
-        const int row = task % groups * FKV_ATTEND_ROWS, rows = n - row < FKV_ATTEND_ROWS ? n - row : FKV_ATTEND_ROWS;
-        attend_rows(r, s, n_head, task / groups, scale, q, ld, row, rows, seen, out);
+    const int most = task_rows(r, n, n_head), parts = (n + most - 1) / most;
+    for (int task; (task = fkv_team_take(r->b->team, r->thread, parts * n_head)) >= 0;) {
+        const int row = task % parts * most, rows = n - row < most ? n - row : most;
+        attend_rows(r, s, n_head, task / parts, scale, q, ld, row, rows, seen, out);
     }
 }
 

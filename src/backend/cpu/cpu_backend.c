@@ -44,7 +44,7 @@ static void *carve(char **at, size_t bytes)
 
 static bool scratch_create(struct cpu_scratch *s, const struct cpu_backend *b)
 {
-    const size_t cols = (size_t)b->max_cols, tile = FKV_BLOCK_ROWS * CPU_FLOAT_ROWS * sizeof(float), vector = b->k->v8_bytes(b->max_cols);
+    const size_t cols = (size_t)b->max_cols, tile = FKV_BLOCK_ROWS * FKV_MOST_PANEL_ROWS * sizeof(float), vector = b->k->v8_bytes(b->max_cols);
     s->bytes = FKV_PANEL_SCRATCH + 2 * tile + (CPU_FLOAT_ROWS + 1) * cols * sizeof(float) + vector + FKV_ATTEND_SCRATCH + 8 * 64;
     s->memory = fkv_reserve(s->bytes);
     if (!s->memory) return false;

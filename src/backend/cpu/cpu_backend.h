@@ -7,13 +7,13 @@
 
 enum {
     CPU_CHUNK = 512,      /* entries of one piece of decode attention: a multiple of 256 */
-    CPU_FLOAT_ROWS = FKV_MOST_PANEL_ROWS, /* weight rows that are dequantised for one float product */
+    CPU_FLOAT_ROWS = 128, /* weight rows that are dequantised for one float product: FKV_MOST_PANEL_ROWS at most */
 };
 
 /* Memory of one thread, reserved: pages that are never used cost nothing. */
 struct cpu_scratch {
     void *panel;          /* FKV_PANEL_SCRATCH */
-    float *tile[2];       /* [FKV_BLOCK_ROWS][CPU_FLOAT_ROWS] results before they are added or gated */
+    float *tile[2];       /* [FKV_BLOCK_ROWS][FKV_MOST_PANEL_ROWS] results before they are added or gated */
     float *floats;        /* [CPU_FLOAT_ROWS][max_cols] dequantised weights */
     float *rows;          /* [FKV_PACK_ROWS][max_cols] normalised rows */
     void *vector;         /* a packed vector of max_cols */
