@@ -10,7 +10,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "quant/quant.h"
 
-enum { VECTOR_ROWS = 64, BLAS_LEAST_ROWS = 16, PIECES = 4 };
+enum { VECTOR_ROWS = 64, BLAS_LEAST_ROWS = 16, PIECES = 8 };
 
 enum prepared { PREPARED_FLOATS, PREPARED_X8, PREPARED_X16, N_PREPARED };
 
