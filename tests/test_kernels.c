@@ -43,7 +43,8 @@ static void check_tables(void **state)
         const struct fkv_kernels *k = fkv_simd_kernels(level);
         assert_string_equal(k->isa, name);
         assert_true(k->batch_invariant);
-        assert_true(k->panel_rows >= FKV_PANEL_ROWS && k->panel_rows % FKV_PANEL_ROWS == 0);
+        assert_true(k->panel_rows >= FKV_PANEL_ROWS && k->panel_rows <= FKV_MOST_PANEL_ROWS && k->panel_rows % FKV_PANEL_ROWS == 0);
+        assert_true(k->attend_rows >= 1 && k->attend_rows <= FKV_ATTEND_ROWS);
         assert_true(k->kv_elem == FKV_ELEM_F16 || k->kv_elem == FKV_ELEM_BF16);
 #define KERNEL(result, slot, args) assert_non_null(k->slot);
 #include "simd/kernels.def"

@@ -31,9 +31,9 @@ static void attend_rows(struct fkv_run *r, const struct fkv_kv_store *s, int n_h
 /* Query rows of a task: as many as the kernel likes best, if that leaves every thread a few tasks. */
 static int task_rows(struct fkv_run *r, int n, int n_head)
 {
-    const int parts = (TASKS * fkv_team_size(r->b->team) + n_head - 1) / n_head, most = cpu_of(r)->k->attend_rows;
-    const int share = (n + parts - 1) / parts, rows = (share + ROW_STEP - 1) / ROW_STEP * ROW_STEP;
-    return rows < most ? rows : most;
+    const int wanted = (TASKS * fkv_team_size(r->b->team) + n_head - 1) / n_head, most = cpu_of(r)->k->attend_rows, least = (n + most - 1) / most;
+    const int parts = wanted > least ? wanted : least;
+    return ((n + parts - 1) / parts + ROW_STEP - 1) / ROW_STEP * ROW_STEP;
 }
 
 static void attend_many(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld, int n, const int32_t *seen, float *out)
