@@ -4,7 +4,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 
-enum { TASKS = 4, ROW_STEP = 32 };
+enum { TASKS = 4, /* of each thread, at least */ ROW_STEP = 32 };
 
 static void divide_rows(float *out, size_t ld, int n, int d, const float *sum)
 {
@@ -28,7 +28,7 @@ static void attend_rows(struct fkv_run *r, const struct fkv_kv_store *s, int n_h
     divide_rows(out + at, ld, n, s->d, sum);
 }
 
-/* Query rows of a task: as many as the kernel likes best, if that leaves every thread a few tasks. */
+/* Query rows of a task: at most as many as the kernel likes best, fewer if that leaves every thread a few tasks; shared out evenly. */
 static int task_rows(struct fkv_run *r, int n, int n_head)
 {
     const int wanted = (TASKS * fkv_team_size(r->b->team) + n_head - 1) / n_head, most = cpu_of(r)->k->attend_rows, least = (n + most - 1) / most;
@@ -38,9 +38,9 @@ static int task_rows(struct fkv_run *r, int n, int n_head)
 
 static void attend_many(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld, int n, const int32_t *seen, float *out)
 {
-    const int most = task_rows(r, n, n_head), parts = (n + most - 1) / most;
+    const int share = task_rows(r, n, n_head), parts = (n + share - 1) / share;
     for (int task; (task = fkv_team_take(r->b->team, r->thread, parts * n_head)) >= 0;) {
-        const int row = task % parts * most, rows = n - row < most ? n - row : most;
+        const int row = task % parts * share, rows = n - row < share ? n - row : share;
         attend_rows(r, s, n_head, task / parts, scale, q, ld, row, rows, seen, out);
     }
 }
