@@ -31,7 +31,10 @@ static uint32_t random_u32(void)
 }
 
 float bench_random_uniform(void) { return ((float)(random_u32() >> 8) + 0.5f) * 0x1p-24f; }
-float bench_random_normal(void) { return sqrtf(-2 * logf(bench_random_uniform())) * cosf(6.2831853f * bench_random_uniform()); }
+float bench_random_normal(void)
+{
+    return sqrtf(-2 * logf(bench_random_uniform())) * cosf(6.2831853f * bench_random_uniform());
+}
 
 float *bench_normal_floats(size_t n)
 {
@@ -53,7 +56,8 @@ float *bench_activations(int m, int k, bool outliers)
 uint8_t *bench_weights(uint32_t type, size_t n, int k)
 {
     const struct fkv_quant_type *q = fkv_quant_find(type);
-    const size_t row_bytes = fkv_quant_row_bytes(q, k), distinct = n < DISTINCT_ROWS ? n : DISTINCT_ROWS, blocks = distinct * k / q->block_elements;
+    const size_t row_bytes = fkv_quant_row_bytes(q, k), distinct = n < DISTINCT_ROWS ? n : DISTINCT_ROWS,
+                 blocks = distinct * k / q->block_elements;
     uint8_t *w = bench_alloc(n * row_bytes);
     for (size_t b = 0; b < blocks; b++) {
         float x[MOST_BLOCK];

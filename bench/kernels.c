@@ -22,15 +22,31 @@ static const struct slot {
 };
 enum { N_SLOTS = sizeof slots / sizeof *slots };
 
-static const struct bench_sizes full = {.k = 1536, .n = 1536, .m = {512, 64, 8, 4, 2}, .stream_bytes = 128 << 20, .checked_m = 64, .checked_n = 256,
-                                        .prompt = 4096, .cached = 16384, .scored = 32768};
-static const struct bench_sizes tiny = {.k = 256, .n = 64, .m = {24, 2}, .stream_bytes = 64 << 10, .checked_m = 3, .checked_n = 32,
-                                        .prompt = 200, .cached = 512, .scored = 512};
+static const struct bench_sizes full = {.k = 1536,
+                                        .n = 1536,
+                                        .m = {512, 64, 8, 4, 2},
+                                        .stream_bytes = 128 << 20,
+                                        .checked_m = 64,
+                                        .checked_n = 256,
+                                        .prompt = 4096,
+                                        .cached = 16384,
+                                        .scored = 32768};
+static const struct bench_sizes tiny = {.k = 256,
+                                        .n = 64,
+                                        .m = {24, 2},
+                                        .stream_bytes = 64 << 10,
+                                        .checked_m = 3,
+                                        .checked_n = 32,
+                                        .prompt = 200,
+                                        .cached = 512,
+                                        .scored = 512};
 
 static const char help[] =
     "usage: kernels [options]\n"
-    "Times every kernel of every ISA level this machine has, on one pinned thread, beside what the machine can do at that moment.\n"
-    "  --level NAME    only this level, with the slots it inherits (default: all, each slot with the level that defines it)\n"
+    "Times every kernel of every ISA level this machine has, on one pinned thread, beside what the machine can do at "
+    "that moment.\n"
+    "  --level NAME    only this level, with the slots it inherits (default: all, each slot with the level that "
+    "defines it)\n"
     "  --slot PATTERN  only slots whose name matches, as file names do: 'panel_*', attend, '*q4_k'\n"
     "  --quick         tiny problems, a second in all: that the bench runs, not what it measures\n"
     "  -r N            repetitions, of which the median is printed (default 5, at most 101)\n"
@@ -42,15 +58,22 @@ static const char help[] =
     "  kernels --slot 'panel_q*'                      quantised products: speed and error\n"
     "  kernels --level avx2 --slot attend -r 21       one kernel, steadier\n"
     "Columns:\n"
-    "  us        microseconds of the thread's CPU time for the work that `work` names: other jobs' time slices do not count\n"
-    "  Gop/s     multiply and add count as 2, attention by the causal half; share of the peak of the instruction named last,\n"
+    "  us        microseconds of the thread's CPU time for the work that `work` names: other jobs' time slices do not "
+    "count\n"
+    "  Gop/s     multiply and add count as 2, attention by the causal half; share of the peak of the instruction named "
+    "last,\n"
     "            which a probe measures in every repetition\n"
-    "  GB/s      read and written; where no cache holds the data (m up to 8, matvec, decode) the share of plain reading, probed\n"
+    "  GB/s      read and written; where no cache holds the data (m up to 8, matvec, decode) the share of plain "
+    "reading, probed\n"
     "            likewise\n"
-    "  error %   relative RMS against fp64. Products: of dequantised weights times floats; normal weights, activations normal and\n"
-    "            with outliers (one channel in 200 at 20 to 60 times). Attention: of the floats before the cache rounded them.\n"
-    "  as llama.cpp: the same products with activations in int8, one float scale per 32 values (K types: per 256), weights exact;\n"
-    "            half floats for half-float weights. `above` marks a kernel whose error is more than half a percent larger.\n";
+    "  error %   relative RMS against fp64. Products: of dequantised weights times floats; normal weights, activations "
+    "normal and\n"
+    "            with outliers (one channel in 200 at 20 to 60 times). Attention: of the floats before the cache "
+    "rounded them.\n"
+    "  as llama.cpp: the same products with activations in int8, one float scale per 32 values (K types: per 256), "
+    "weights exact;\n"
+    "            half floats for half-float weights. `above` marks a kernel whose error is more than half a percent "
+    "larger.\n";
 
 struct options {
     const char *level, *slot, *csv;
@@ -58,7 +81,7 @@ struct options {
     int repetitions, ms;
 };
 
-/* ---- the table ---- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static FILE *csv;
 
@@ -79,11 +102,15 @@ static void print_errors(double smooth, double outliers)
 static void print_head(void)
 {
     static const char *const head[2][12] = {{"", "", "", "", "", "of", "", "of", "error %", "out-", "as llama", "out-"},
-                                            {"level", "slot", "work", "us", "Gop/s", "peak %", "GB/s", "read %", "smooth", "liers %", ".cpp %", "liers %"}};
+                                            {"level", "slot", "work", "us", "Gop/s", "peak %", "GB/s", "read %",
+                                             "smooth", "liers %", ".cpp %", "liers %"}};
     static const int width[12] = {-10, -13, -26, 11, 8, 6, 8, 6, 9, 9, 9, 9};
     for (int line = 0; line < 2; line++)
-        for (int c = 0; c < 12; c++) printf("%*s%s", width[c], head[line][c], c < 11 ? " " : line == 0 ? "\n" : "  peak\n");
-    if (csv) fprintf(csv, "level,slot,work,us,gop_s,peak_percent,gb_s,read_percent,error,error_outliers,llama_error,llama_error_outliers,instruction\n");
+        for (int c = 0; c < 12; c++)
+            printf("%*s%s", width[c], head[line][c], c < 11 ? " " : line == 0 ? "\n" : "  peak\n");
+    if (csv)
+        fprintf(csv, "level,slot,work,us,gop_s,peak_percent,gb_s,read_percent,error,error_outliers,llama_error,llama_"
+                     "error_outliers,instruction\n");
 }
 
 /* Sums in fp32 and scales rounded another way differ by less. */
@@ -109,8 +136,9 @@ void bench_job(const struct bench *b, const struct job *job)
     printf("  %s%s\n", m.instruction ? m.instruction : "", is_above(e) ? "  above" : "");
     fflush(stdout);
     if (csv)
-        fprintf(csv, "%s,%s,\"%s\",%.3f,%.3f,%.2f,%.3f,%.2f,%.4g,%.4g,%.4g,%.4g,%s\n", b->level->isa, job->slot, job->shape, 1e6 * m.seconds, op, of_peak,
-                byte, of_read, e->smooth, e->outliers, e->peer_smooth, e->peer_outliers, m.instruction ? m.instruction : "");
+        fprintf(csv, "%s,%s,\"%s\",%.3f,%.3f,%.2f,%.3f,%.2f,%.4g,%.4g,%.4g,%.4g,%s\n", b->level->isa, job->slot,
+                job->shape, 1e6 * m.seconds, op, of_peak, byte, of_read, e->smooth, e->outliers, e->peer_smooth,
+                e->peer_outliers, m.instruction ? m.instruction : "");
     if (!isfinite(e->smooth + e->outliers)) {
         fprintf(stderr, "kernels: error: %s/%s: the result is not finite\n", b->level->isa, job->slot);
         exit(1);
@@ -119,10 +147,11 @@ void bench_job(const struct bench *b, const struct job *job)
 
 static void print_probe(const char *what, const char *unit, double median, double least, double most, int n)
 {
-    printf("  %-20s %8.1f %-5s  (%.1f to %.1f in %d probes)\n", what, 1e-9 * median, unit, 1e-9 * least, 1e-9 * most, n);
+    printf("  %-20s %8.1f %-5s  (%.1f to %.1f in %d probes)\n", what, 1e-9 * median, unit, 1e-9 * least, 1e-9 * most,
+           n);
 }
 
-/* ---- levels and slots ---- */
+/* ---- levels and slots ------------------------------------------------------------------------ */
 
 static bool same_kernel(int level, int other, const struct slot *s)
 {
@@ -138,7 +167,10 @@ static int defined_by(int level, const struct slot *s)
     return lowest;
 }
 
-static bool is_wanted(const struct options *o, const struct slot *s) { return !o->slot || fnmatch(o->slot, s->name, 0) == 0; }
+static bool is_wanted(const struct options *o, const struct slot *s)
+{
+    return !o->slot || fnmatch(o->slot, s->name, 0) == 0;
+}
 
 static void print_inherited(const struct options *o, int level, int from)
 {
@@ -163,12 +195,14 @@ static void run_levels(const struct options *o, struct bench *b)
 {
     for (int level = 0; level < fkv_simd_n_levels(); level++) {
         if (o->level && strcmp(o->level, fkv_simd_level_name(level)) != 0) continue;
-        if (fkv_simd_level_available(level)) run_level(o, b, level);
-        else printf("%-10s this machine does not have it\n", fkv_simd_level_name(level));
+        if (fkv_simd_level_available(level))
+            run_level(o, b, level);
+        else
+            printf("%-10s this machine does not have it\n", fkv_simd_level_name(level));
     }
 }
 
-/* ---- the program ---- */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 static int fail(const char *message, const char *argument)
 {
@@ -189,16 +223,25 @@ static int read_options(int argc, char **argv, struct options *o)
 {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
-        if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) o->help = true;
-        else if (strcmp(name, "--quick") == 0) o->quick = true;
-        else if (strcmp(name, "--level") == 0) o->level = value;
-        else if (strcmp(name, "--slot") == 0) o->slot = value;
-        else if (strcmp(name, "-o") == 0) o->csv = value;
-        else if (strcmp(name, "-r") == 0) o->repetitions = number(value, MOST_REPETITIONS);
-        else if (strcmp(name, "-t") == 0) o->ms = number(value, MOST_MS);
-        else return fail("no option", name);
+        if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0)
+            o->help = true;
+        else if (strcmp(name, "--quick") == 0)
+            o->quick = true;
+        else if (strcmp(name, "--level") == 0)
+            o->level = value;
+        else if (strcmp(name, "--slot") == 0)
+            o->slot = value;
+        else if (strcmp(name, "-o") == 0)
+            o->csv = value;
+        else if (strcmp(name, "-r") == 0)
+            o->repetitions = number(value, MOST_REPETITIONS);
+        else if (strcmp(name, "-t") == 0)
+            o->ms = number(value, MOST_MS);
+        else
+            return fail("no option", name);
         const bool takes_value = !o->help && strcmp(name, "--quick") != 0;
-        if (takes_value && (*value == 0 || o->repetitions == 0 || o->ms == 0)) return fail("a value in range must follow", name);
+        if (takes_value && (*value == 0 || o->repetitions == 0 || o->ms == 0))
+            return fail("a value in range must follow", name);
         i += takes_value;
     }
     return 0;
@@ -232,10 +275,14 @@ int main(int argc, char **argv)
     if (status == 0) status = check_names(&o);
     if (status == 0 && o.csv && !(csv = fopen(o.csv, "w"))) status = fail("cannot write", o.csv);
     if (status != 0) return status;
-    struct bench b = {.sizes = o.quick ? &tiny : &full, .repetitions = o.quick ? 1 : o.repetitions, .seconds = o.quick ? 0 : 1e-3 * o.ms};
+    struct bench b = {.sizes = o.quick ? &tiny : &full,
+                      .repetitions = o.quick ? 1 : o.repetitions,
+                      .seconds = o.quick ? 0 : 1e-3 * o.ms};
     const int cpu = pin();
-    if (cpu >= 0) printf("one thread, pinned to CPU %d\n", cpu);
-    else printf("one thread, not pinned: the system does not allow it\n");
+    if (cpu >= 0)
+        printf("one thread, pinned to CPU %d\n", cpu);
+    else
+        printf("one thread, not pinned: the system does not allow it\n");
     print_head();
     run_levels(&o, &b);
     printf("peaks of this run, median:\n");

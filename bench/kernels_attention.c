@@ -1,4 +1,5 @@
-/* Jobs of attention: a prompt's causal attention of one query head, and one row's over a cache that serves 6 query heads. */
+/* Jobs of attention: a prompt's causal attention of one query head, and one row's over a cache that serves 6 query
+   heads. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,10 +10,11 @@
 
 enum { GROUP = 6, DECODE_D = 128, RANGE = 1024, CHECKED_ROWS = 8 };
 
-/* ---- the error ---- */
+/* ---- the error ------------------------------------------------------------------------------- */
 
 /* Of one row against softmax of the floats k, v [n_keys][d]. */
-static void add_row_error(const float *q, const float *k, const float *v, int n_keys, int d, double scale, const float *out, float sum, struct error_sum *e)
+static void add_row_error(const float *q, const float *k, const float *v, int n_keys, int d, double scale,
+                          const float *out, float sum, struct error_sum *e)
 {
     double *p = bench_alloc(n_keys * sizeof *p), wanted[FKV_MAX_HEAD] = {0}, max = -INFINITY, all = 0;
     for (int j = 0; j < n_keys; j++) {
@@ -28,7 +30,7 @@ static void add_row_error(const float *q, const float *k, const float *v, int n_
     free(p);
 }
 
-/* ---- a problem: rows of q over the entries of heads that lie one after the other ---- */
+/* ---- a problem: rows of q over the entries of heads that lie one after the other ------------- */
 
 struct attention {
     const struct fkv_kernels *level;
@@ -50,13 +52,33 @@ static char *repeat_tiles(const struct fkv_kernels *level, const float *x, int t
 
 static struct attention attention_make(const struct fkv_kernels *level, int type, int d, int n_rows, int n, int heads)
 {
-    struct attention s = {.level = level, .n_rows = n_rows, .n = n, .heads = heads, .q = bench_normal_floats((size_t)n_rows * d),
-                          .out = bench_alloc((size_t)n_rows * d * sizeof(float)), .max_sum = bench_alloc(2 * (size_t)n_rows * sizeof(float)),
-                          .k = bench_normal_floats((size_t)n * d), .v = bench_normal_floats((size_t)n * d), .n_keys = bench_alloc(n_rows * sizeof(int32_t))};
+    struct attention s = {.level = level,
+                          .n_rows = n_rows,
+                          .n = n,
+                          .heads = heads,
+                          .q = bench_normal_floats((size_t)n_rows * d),
+                          .out = bench_alloc((size_t)n_rows * d * sizeof(float)),
+                          .max_sum = bench_alloc(2 * (size_t)n_rows * sizeof(float)),
+                          .k = bench_normal_floats((size_t)n * d),
+                          .v = bench_normal_floats((size_t)n * d),
+                          .n_keys = bench_alloc(n_rows * sizeof(int32_t))};
     s.k_tiles = repeat_tiles(level, s.k, type, false, d, n, heads);
     s.v_tiles = repeat_tiles(level, s.v, type, true, d, n, heads);
-    s.a = (struct fkv_attend){.q = s.q, .ldq = d, .n_keys = s.n_keys, .n_rows = n_rows, .d = d, .scale = 1 / sqrtf((float)d), .k = s.k_tiles, .v = s.v_tiles,
-                              .k_type = type, .v_type = type, .last = n, .out = s.out, .ldo = d, .max = s.max_sum, .sum = s.max_sum + n_rows,
+    s.a = (struct fkv_attend){.q = s.q,
+                              .ldq = d,
+                              .n_keys = s.n_keys,
+                              .n_rows = n_rows,
+                              .d = d,
+                              .scale = 1 / sqrtf((float)d),
+                              .k = s.k_tiles,
+                              .v = s.v_tiles,
+                              .k_type = type,
+                              .v_type = type,
+                              .last = n,
+                              .out = s.out,
+                              .ldo = d,
+                              .max = s.max_sum,
+                              .sum = s.max_sum + n_rows,
                               .scratch = bench_alloc(FKV_ATTEND_SCRATCH)};
     return s;
 }
@@ -83,7 +105,7 @@ static struct bench_errors attention_errors(const struct attention *s)
 
 static enum peak_kind peak_of(int type) { return type == FKV_ELEM_F32 ? PEAK_F32 : PEAK_HALF; }
 
-/* ---- prefill ---- */
+/* ---- prefill --------------------------------------------------------------------------------- */
 
 /* Row i is position i. */
 static void run_prefill(void *state)
@@ -108,14 +130,18 @@ static void bench_prefill(const struct bench *b, int type, int d)
     struct attention s = attention_make(b->level, type, d, n, n, 1);
     for (int i = 0; i < n; i++) s.n_keys[i] = i + 1;
     run_prefill(&s);
-    struct job job = {.slot = "attend", .run = run_prefill, .state = &s, .operations = 4.0 * d * n * (n + 1) / 2, .peak = peak_of(type),
+    struct job job = {.slot = "attend",
+                      .run = run_prefill,
+                      .state = &s,
+                      .operations = 4.0 * d * n * (n + 1) / 2,
+                      .peak = peak_of(type),
                       .errors = attention_errors(&s)};
     snprintf(job.shape, sizeof job.shape, "prefill %s d %d T %d", bench_elem_names[type], d, n);
     bench_job(b, &job);
     attention_free(&s);
 }
 
-/* ---- decode ---- */
+/* ---- decode ---------------------------------------------------------------------------------- */
 
 /* Heads, each in ranges whose results a caller would merge. */
 static void run_decode(void *state)
@@ -141,8 +167,14 @@ static void bench_decode(const struct bench *b, int type)
     struct attention s = attention_make(b->level, type, d, GROUP, n, heads);
     for (int i = 0; i < GROUP; i++) s.n_keys[i] = n;
     b->level->attend(&s.a);
-    struct job job = {.slot = "attend", .run = run_decode, .state = &s, .operations = 4.0 * GROUP * d * n * heads, .peak = peak_of(type),
-                      .bytes = (double)head_bytes * heads, .from_memory = true, .errors = attention_errors(&s)};
+    struct job job = {.slot = "attend",
+                      .run = run_decode,
+                      .state = &s,
+                      .operations = 4.0 * GROUP * d * n * heads,
+                      .peak = peak_of(type),
+                      .bytes = (double)head_bytes * heads,
+                      .from_memory = true,
+                      .errors = attention_errors(&s)};
     snprintf(job.shape, sizeof job.shape, "decode %s d %d n %d", bench_elem_names[type], d, n);
     bench_job(b, &job);
     attention_free(&s);

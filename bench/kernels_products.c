@@ -19,7 +19,7 @@ static enum peak_kind peak_of(uint32_t type)
     }
 }
 
-/* ---- packing ---- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 struct packing {
     const struct fkv_kernels *level;
@@ -59,8 +59,10 @@ static void bench_packing(const struct bench *b, const char *slot, void (*run)(v
     struct packing p = {b->level, x, m, k, bench_alloc(packed_bytes)};
     const double bytes = packed_bytes ? (double)m * k * sizeof *x + (double)packed_bytes : 0;
     struct job job = {.slot = slot, .run = run, .state = &p, .bytes = bytes, .errors = BENCH_NO_ERRORS};
-    if (packed_bytes) snprintf(job.shape, sizeof job.shape, "%d x %d", m, k);
-    else snprintf(job.shape, sizeof job.shape, "a size");
+    if (packed_bytes)
+        snprintf(job.shape, sizeof job.shape, "%d x %d", m, k);
+    else
+        snprintf(job.shape, sizeof job.shape, "a size");
     bench_job(b, &job);
     free(x);
     free(p.packed);
@@ -69,11 +71,20 @@ static void bench_packing(const struct bench *b, const char *slot, void (*run)(v
 void bench_x8_bytes(const struct bench *b) { bench_packing(b, "x8_bytes", run_x8_bytes, 1, 0); }
 void bench_x16_bytes(const struct bench *b) { bench_packing(b, "x16_bytes", run_x16_bytes, 1, 0); }
 void bench_v8_bytes(const struct bench *b) { bench_packing(b, "v8_bytes", run_v8_bytes, 1, 0); }
-void bench_x8_pack(const struct bench *b) { bench_packing(b, "x8_pack", run_x8_pack, b->sizes->m[0], b->level->x8_bytes(b->sizes->m[0], b->sizes->k)); }
-void bench_x16_pack(const struct bench *b) { bench_packing(b, "x16_pack", run_x16_pack, b->sizes->m[0], b->level->x16_bytes(b->sizes->m[0], b->sizes->k)); }
-void bench_v8_pack(const struct bench *b) { bench_packing(b, "v8_pack", run_v8_pack, 1, b->level->v8_bytes(b->sizes->k)); }
+void bench_x8_pack(const struct bench *b)
+{
+    bench_packing(b, "x8_pack", run_x8_pack, b->sizes->m[0], b->level->x8_bytes(b->sizes->m[0], b->sizes->k));
+}
+void bench_x16_pack(const struct bench *b)
+{
+    bench_packing(b, "x16_pack", run_x16_pack, b->sizes->m[0], b->level->x16_bytes(b->sizes->m[0], b->sizes->k));
+}
+void bench_v8_pack(const struct bench *b)
+{
+    bench_packing(b, "v8_pack", run_v8_pack, 1, b->level->v8_bytes(b->sizes->k));
+}
 
-/* ---- panels ---- */
+/* ---- panels ---------------------------------------------------------------------------------- */
 
 typedef void panel_fn(const struct fkv_panel *p);
 
@@ -81,11 +92,12 @@ struct panels {
     uint32_t type;
     panel_fn *panel;
     struct fkv_panel first;
-    int n;       /* weight rows in all */
+    int n;        /* weight rows in all */
     void *packed; /* first.x, if it is not floats */
 };
 
-/* As one thread does it: each panel fetches the next one. Weights of more rows than y has columns are several matrices. */
+/* As one thread does it: each panel fetches the next one. Weights of more rows than y has columns are several
+   matrices. */
 static void run_panels(void *state)
 {
     const struct panels *s = state;
@@ -101,8 +113,8 @@ static void run_panels(void *state)
 }
 
 /* Packs X and runs all panels. */
-static struct panels panels_make(const struct fkv_kernels *level, uint32_t type, panel_fn *panel, const uint8_t *w, size_t w_stride, int n, int k,
-                                 const float *x, int m, float *y, size_t ldy)
+static struct panels panels_make(const struct fkv_kernels *level, uint32_t type, panel_fn *panel, const uint8_t *w,
+                                 size_t w_stride, int n, int k, const float *x, int m, float *y, size_t ldy)
 {
     const enum peak_kind kind = peak_of(type);
     void *packed = NULL;
@@ -111,7 +123,15 @@ static struct panels panels_make(const struct fkv_kernels *level, uint32_t type,
         (kind == PEAK_INT8 ? level->x8_pack : level->x16_pack)(x, k, m, k, 0, m, packed);
     }
     const int most = kind == PEAK_F32 ? FKV_PANEL_ROWS : level->panel_rows;
-    const struct fkv_panel first = {.w = w, .w_stride = w_stride, .n = most < (int)ldy ? most : (int)ldy, .k = k, .x = packed ? packed : x, .ldx = k, .m = m, .y = y, .ldy = ldy,
+    const struct fkv_panel first = {.w = w,
+                                    .w_stride = w_stride,
+                                    .n = most < (int)ldy ? most : (int)ldy,
+                                    .k = k,
+                                    .x = packed ? packed : x,
+                                    .ldx = k,
+                                    .m = m,
+                                    .y = y,
+                                    .ldy = ldy,
                                     .scratch = bench_alloc(FKV_PANEL_SCRATCH)};
     return (struct panels){type, panel, first, n, packed};
 }
@@ -122,7 +142,8 @@ static void panels_free(struct panels *s)
     free(s->first.scratch);
 }
 
-static void multiply_by_panels(const struct bench *b, const void *kernel, const uint8_t *w, size_t w_stride, int n, int k, const float *x, int m, float *y)
+static void multiply_by_panels(const struct bench *b, const void *kernel, const uint8_t *w, size_t w_stride, int n,
+                               int k, const float *x, int m, float *y)
 {
     const struct panels *like = kernel;
     struct panels s = panels_make(b->level, like->type, like->panel, w, w_stride, n, k, x, m, y, n);
@@ -130,21 +151,32 @@ static void multiply_by_panels(const struct bench *b, const void *kernel, const 
     panels_free(&s);
 }
 
-static int stream_rows(const struct bench *b, size_t row_bytes) { return (int)(b->sizes->stream_bytes / row_bytes / FKV_PANEL_ROWS) * FKV_PANEL_ROWS; }
+static int stream_rows(const struct bench *b, size_t row_bytes)
+{
+    return (int)(b->sizes->stream_bytes / row_bytes / FKV_PANEL_ROWS) * FKV_PANEL_ROWS;
+}
 
 static void bench_panel(const struct bench *b, const char *slot, uint32_t type, panel_fn *panel)
 {
     const int k = b->sizes->k, n = b->sizes->n;
     const size_t row_bytes = fkv_quant_row_bytes(fkv_quant_find(type), k);
     const int n_stream = stream_rows(b, row_bytes);
-    float *x = bench_normal_floats((size_t)b->sizes->m[0] * k), *y = bench_alloc((size_t)b->sizes->m[0] * n * sizeof *y);
+    float *x = bench_normal_floats((size_t)b->sizes->m[0] * k),
+          *y = bench_alloc((size_t)b->sizes->m[0] * n * sizeof *y);
     uint8_t *w = bench_weights(type, n_stream > n ? n_stream : n, k);
-    const struct bench_errors errors = bench_product_errors(b, type, multiply_by_panels, &(struct panels){.type = type, .panel = panel});
+    const struct bench_errors errors = bench_product_errors(b, type, multiply_by_panels,
+                                                            &(struct panels){.type = type, .panel = panel});
     for (const int *m = b->sizes->m; *m; m++) {
         const bool few = *m <= BENCH_FEW_ROWS;
         struct panels s = panels_make(b->level, type, panel, w, row_bytes, few ? n_stream : n, k, x, *m, y, n);
-        struct job job = {.slot = slot, .run = run_panels, .state = &s, .operations = 2.0 * *m * s.n * k, .peak = peak_of(type), .from_memory = few,
-                          .bytes = few ? (double)s.n * (double)row_bytes : 0, .errors = m == b->sizes->m ? errors : BENCH_NO_ERRORS};
+        struct job job = {.slot = slot,
+                          .run = run_panels,
+                          .state = &s,
+                          .operations = 2.0 * *m * s.n * k,
+                          .peak = peak_of(type),
+                          .from_memory = few,
+                          .bytes = few ? (double)s.n * (double)row_bytes : 0,
+                          .errors = m == b->sizes->m ? errors : BENCH_NO_ERRORS};
         snprintf(job.shape, sizeof job.shape, "m %d n %d k %d", *m, s.n, k);
         bench_job(b, &job);
         panels_free(&s);
@@ -154,7 +186,7 @@ static void bench_panel(const struct bench *b, const char *slot, uint32_t type, 
     free(w);
 }
 
-/* ---- matvec ---- */
+/* ---- matvec ---------------------------------------------------------------------------------- */
 
 typedef void matvec_fn(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
 
@@ -176,7 +208,8 @@ static void run_matvec(void *state)
 }
 
 /* Row by row. */
-static void multiply_by_matvec(const struct bench *b, const void *kernel, const uint8_t *w, size_t w_stride, int n, int k, const float *x, int m, float *y)
+static void multiply_by_matvec(const struct bench *b, const void *kernel, const uint8_t *w, size_t w_stride, int n,
+                               int k, const float *x, int m, float *y)
 {
     const struct matvec *s = kernel;
     void *packed = bench_alloc(b->level->v8_bytes(k));
@@ -197,9 +230,19 @@ static void bench_matvec(const struct bench *b, const char *slot, uint32_t type,
     uint8_t *w = bench_weights(type, n, k);
     void *packed = bench_alloc(b->level->v8_bytes(k));
     b->level->v8_pack(x, k, packed);
-    struct matvec s = {type, matvec, w, row_bytes, n, (int)(UNIT_BYTES / row_bytes), k, peak_of(type) == PEAK_INT8 ? packed : x, y};
-    struct job job = {.slot = slot, .run = run_matvec, .state = &s, .operations = 2.0 * n * k, .peak = peak_of(type), .bytes = (double)n * (double)row_bytes,
-                      .from_memory = true, .errors = bench_product_errors(b, type, multiply_by_matvec, &s)};
+    struct matvec s = {type, matvec,
+                       w,    row_bytes,
+                       n,    (int)(UNIT_BYTES / row_bytes),
+                       k,    peak_of(type) == PEAK_INT8 ? packed : x,
+                       y};
+    struct job job = {.slot = slot,
+                      .run = run_matvec,
+                      .state = &s,
+                      .operations = 2.0 * n * k,
+                      .peak = peak_of(type),
+                      .bytes = (double)n * (double)row_bytes,
+                      .from_memory = true,
+                      .errors = bench_product_errors(b, type, multiply_by_matvec, &s)};
     snprintf(job.shape, sizeof job.shape, "m 1 n %d k %d", n, k);
     bench_job(b, &job);
     free(x);

@@ -1,4 +1,5 @@
-/* Jobs of the cache's tiles, of scores and selection, and of rows. Those that copy or select give equal results on every level: no error. */
+/* Jobs of the cache's tiles, of scores and selection, and of rows. Those that copy or select give equal results on
+   every level: no error. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,16 +16,17 @@ const char *const bench_elem_names[] = {"f32", "f16", "bf16", "q8_0"};
 void *bench_tiles(const struct fkv_kernels *level, const float *x, int type, bool is_v, int d, int n)
 {
     void *tiles = bench_alloc(bench_tiles_bytes(type, d, n));
-    level->kv_pack(&(struct fkv_kv_rows){is_v ? NULL : x, is_v ? x : NULL, (size_t)d, n, d, 0, tiles, tiles, type, type});
+    level->kv_pack(
+        &(struct fkv_kv_rows){is_v ? NULL : x, is_v ? x : NULL, (size_t)d, n, d, 0, tiles, tiles, type, type});
     return tiles;
 }
 
-/* ---- jobs whose state is a few arrays of floats ---- */
+/* ---- jobs whose state is a few arrays of floats ---------------------------------------------- */
 
 struct arrays {
     const struct fkv_kernels *level;
-    int n; /* entries scored, pooled, selected, packed */
-    int type; /* of tiles */
+    int n;            /* entries scored, pooled, selected, packed */
+    int type;         /* of tiles */
     float *x, *y, *z; /* normal numbers in x and y */
     void *tiles;
     uint32_t *keys;
@@ -33,7 +35,10 @@ struct arrays {
 
 static struct arrays arrays_make(const struct bench *b, size_t floats)
 {
-    return (struct arrays){.level = b->level, .n = b->sizes->scored, .x = bench_normal_floats(floats), .y = bench_normal_floats(floats),
+    return (struct arrays){.level = b->level,
+                           .n = b->sizes->scored,
+                           .x = bench_normal_floats(floats),
+                           .y = bench_normal_floats(floats),
                            .z = bench_alloc(floats * sizeof(float))};
 }
 
@@ -59,7 +64,7 @@ static struct job arrays_job(const char *slot, struct arrays *a, run_fn *run, ch
     return job;
 }
 
-/* ---- tiles ---- */
+/* ---- tiles ----------------------------------------------------------------------------------- */
 
 static void run_kv_pack(void *state)
 {
@@ -75,14 +80,15 @@ void bench_kv_pack(const struct bench *b)
         const size_t bytes = bench_tiles_bytes(type, D, a.n);
         a.type = type;
         a.tiles = bench_alloc(bytes);
-        struct job job = arrays_job("kv_pack", &a, run_kv_pack, NULL, 2.0 * a.n * D * sizeof(float) + 2.0 * (double)bytes);
+        struct job job = arrays_job("kv_pack", &a, run_kv_pack, NULL,
+                                    2.0 * a.n * D * sizeof(float) + 2.0 * (double)bytes);
         snprintf(job.shape, sizeof job.shape, "K and V %s: %d x %d", bench_elem_names[type], a.n, D);
         bench_job(b, &job);
         arrays_free(&a);
     }
 }
 
-/* ---- scores and selection ---- */
+/* ---- scores and selection -------------------------------------------------------------------- */
 
 static void run_window_logits(void *state)
 {
@@ -107,7 +113,8 @@ void bench_window_logits(const struct bench *b)
         struct arrays a = arrays_make(b, (size_t)b->sizes->scored * D);
         a.type = type;
         a.tiles = bench_tiles(b->level, a.y, type, false, D, a.n);
-        struct job job = arrays_job("window_logits", &a, run_window_logits, check_window_logits, (double)bench_tiles_bytes(type, D, a.n));
+        struct job job = arrays_job("window_logits", &a, run_window_logits, check_window_logits,
+                                    (double)bench_tiles_bytes(type, D, a.n));
         job.operations = 2.0 * WINDOW * a.n * D;
         job.peak = PEAK_F32;
         snprintf(job.shape, sizeof job.shape, "%s d %d w %d n %d", bench_elem_names[type], D, WINDOW, a.n);
@@ -165,7 +172,8 @@ static void run_top_k(void *state)
     a->level->top_k(a->x, a->n, a->n / 10, a->keys, a->indices);
 }
 
-static void bench_scores(const struct bench *b, const char *slot, const char *shape, int rows, run_fn *run, check_fn *check, double bytes_per_score)
+static void bench_scores(const struct bench *b, const char *slot, const char *shape, int rows, run_fn *run,
+                         check_fn *check, double bytes_per_score)
 {
     struct arrays a = arrays_make(b, (size_t)rows * b->sizes->scored);
     a.keys = bench_alloc(a.n * sizeof *a.keys);
@@ -176,12 +184,18 @@ static void bench_scores(const struct bench *b, const char *slot, const char *sh
     arrays_free(&a);
 }
 
-void bench_window_sums(const struct bench *b) { bench_scores(b, "window_sums", "w 8", WINDOW, run_window_sums, check_window_sums, 8); }
+void bench_window_sums(const struct bench *b)
+{
+    bench_scores(b, "window_sums", "w 8", WINDOW, run_window_sums, check_window_sums, 8);
+}
 void bench_pool_max(const struct bench *b) { bench_scores(b, "pool_max", "kernel 7", 1, run_pool_max, NULL, 8); }
-void bench_pool_avg(const struct bench *b) { bench_scores(b, "pool_avg", "kernel 7", 1, run_pool_avg, check_pool_avg, 8); }
+void bench_pool_avg(const struct bench *b)
+{
+    bench_scores(b, "pool_avg", "kernel 7", 1, run_pool_avg, check_pool_avg, 8);
+}
 void bench_top_k(const struct bench *b) { bench_scores(b, "top_k", "k n/10", 1, run_top_k, NULL, 4); }
 
-/* ---- rows ---- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static void run_rms_norm(void *state)
 {
@@ -193,7 +207,8 @@ static void check_rms_norm(const struct arrays *a, struct error_sum *e)
 {
     double squares = 0;
     for (int i = 0; i < ROW; i++) squares += (double)a->x[i] * (double)a->x[i];
-    for (int i = 0; i < ROW; i++) error_add(e, (double)a->z[i], (double)a->x[i] / sqrt(squares / ROW + (double)eps) * (double)a->y[i]);
+    for (int i = 0; i < ROW; i++)
+        error_add(e, (double)a->z[i], (double)a->x[i] / sqrt(squares / ROW + (double)eps) * (double)a->y[i]);
 }
 
 /* z starts as x. A rotation keeps the numbers bounded however often it runs. */
@@ -215,7 +230,8 @@ static void check_rotation(const struct arrays *a, int first, int apart, struct 
     for (int h = 0; h < HEADS; h++)
         for (int i = 0; i < D / 2; i++) {
             const int at = h * D + first * i, other = at + apart;
-            const double c = (double)a->y[2 * i], s = (double)a->y[2 * i + 1], x0 = (double)a->x[at], x1 = (double)a->x[other];
+            const double c = (double)a->y[2 * i], s = (double)a->y[2 * i + 1], x0 = (double)a->x[at],
+                         x1 = (double)a->x[other];
             error_add(e, (double)a->z[at], x0 * c - x1 * s);
             error_add(e, (double)a->z[other], x0 * s + x1 * c);
         }
@@ -231,7 +247,8 @@ static void run_swiglu(void *state)
 
 static void check_swiglu(const struct arrays *a, struct error_sum *e)
 {
-    for (int i = 0; i < ROW; i++) error_add(e, (double)a->z[i], (double)a->x[i] / (1 + exp(-(double)a->x[i])) * (double)a->y[i]);
+    for (int i = 0; i < ROW; i++)
+        error_add(e, (double)a->z[i], (double)a->x[i] / (1 + exp(-(double)a->x[i])) * (double)a->y[i]);
 }
 
 static void run_add(void *state)
@@ -240,7 +257,8 @@ static void run_add(void *state)
     a->level->add(a->x, ROW, a->z);
 }
 
-static void bench_row(const struct bench *b, const char *slot, bool rotates, run_fn *run, check_fn *check, double bytes_per_value)
+static void bench_row(const struct bench *b, const char *slot, bool rotates, run_fn *run, check_fn *check,
+                      double bytes_per_value)
 {
     struct arrays a = arrays_make(b, ROW);
     if (rotates) memcpy(a.z, a.x, ROW * sizeof(float));
@@ -249,7 +267,8 @@ static void bench_row(const struct bench *b, const char *slot, bool rotates, run
         a.y[2 * i + 1] = sinf((float)i);
     }
     struct job job = arrays_job(slot, &a, run, check, bytes_per_value * ROW);
-    snprintf(job.shape, sizeof job.shape, rotates ? "%d heads of %d" : "%d x %d", rotates ? HEADS : 1, rotates ? D : ROW);
+    snprintf(job.shape, sizeof job.shape, rotates ? "%d heads of %d" : "%d x %d", rotates ? HEADS : 1,
+             rotates ? D : ROW);
     bench_job(b, &job);
     arrays_free(&a);
 }

@@ -41,7 +41,7 @@ static double noted(int probe, double speed)
     return speed;
 }
 
-/* ---- probes ---- */
+/* ---- probes ---------------------------------------------------------------------------------- */
 
 /* The last row that fits: rows of a kind stand from the lowest level to the highest. */
 static const struct peak *find_peak(const char *isa, enum peak_kind kind)
@@ -49,7 +49,8 @@ static const struct peak *find_peak(const char *isa, enum peak_kind kind)
     const struct peak *found = NULL;
     for (const struct peak *p = bench_peaks; p->isa; p++) {
         const int level = fkv_simd_find_level(p->isa);
-        if (p->kind == kind && level >= 0 && level <= fkv_simd_find_level(isa) && fkv_simd_level_available(level)) found = p;
+        if (p->kind == kind && level >= 0 && level <= fkv_simd_find_level(isa) && fkv_simd_level_available(level))
+            found = p;
     }
     return found;
 }
@@ -87,17 +88,19 @@ static double read_speed(size_t bytes)
     return noted(READ, (double)bytes / (now() - start));
 }
 
-void bench_peaks_of_run(void (*print)(const char *what, const char *unit, double median, double least, double most, int n))
+void bench_peaks_of_run(void (*print)(const char *what, const char *unit, double median, double least, double most,
+                                      int n))
 {
     for (int i = 0; i < N_PROBES; i++) {
         struct probe *p = &probes[i];
         if (p->n == 0) continue;
         const double middle = median(p->speeds, p->n); /* sorts them */
-        print(i == READ ? "read" : bench_peaks[i].instruction, i == READ ? "GB/s" : "Gop/s", middle, p->speeds[0], p->speeds[p->n - 1], p->n);
+        print(i == READ ? "read" : bench_peaks[i].instruction, i == READ ? "GB/s" : "Gop/s", middle, p->speeds[0],
+              p->speeds[p->n - 1], p->n);
     }
 }
 
-/* ---- a job ---- */
+/* ---- a job ----------------------------------------------------------------------------------- */
 
 static double job_seconds(const struct job *job, long loops)
 {
@@ -118,7 +121,8 @@ struct measured bench_measure(const struct bench *b, const struct job *job)
         if (job->from_memory) reads[r] = read_speed(b->sizes->stream_bytes);
         times[r] = first > long_job ? first : job_seconds(job, loops);
     }
-    const struct measured result = {median(times, n), peak ? peak->instruction : NULL, peak ? median(peaks, n) : 0, job->from_memory ? median(reads, n) : 0};
+    const struct measured result = {median(times, n), peak ? peak->instruction : NULL, peak ? median(peaks, n) : 0,
+                                    job->from_memory ? median(reads, n) : 0};
     free(times);
     return result;
 }

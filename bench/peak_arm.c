@@ -1,21 +1,23 @@
-/* Peak probes for aarch64: sixteen independent sums. In assembly, so that this file needs no level's flags; a probe runs only where
-   its level is there. */
+/* Peak probes for aarch64: sixteen independent sums. In assembly, so that this file needs no level's flags; a probe
+   runs only where its level is there. */
 #include "bench.h"
 
 enum { PASSES = 2000, SUMS = 16 };
 
-#define SIXTEEN(a, b)                                                                                                                  \
-    a "0" b a "1" b a "2" b a "3" b a "4" b a "5" b a "6" b a "7" b a "8" b a "9" b a "10" b a "11" b a "12" b a "13" b a "14" b a "15" b
-#define PROBE(name, extension, instruction, operands)                                                                                  \
-    static void name(void)                                                                                                             \
-    {                                                                                                                                  \
-        long n = PASSES;                                                                                                               \
-        __asm__ volatile(extension SIXTEEN("movi v", ".16b, #0\n\t") "movi v16.16b, #0\n\tmovi v17.16b, #0\n1:\n\t"                    \
-                         SIXTEEN(instruction " v", operands "\n\t") "subs %0, %0, #1\n\tb.ne 1b"                                       \
-                         : "+r"(n)                                                                                                     \
-                         :                                                                                                             \
-                         : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", \
-                           "v16", "v17");                                                                                              \
+#define SIXTEEN(a, b)                                                                                            \
+    a "0" b a "1" b a "2" b a "3" b a "4" b a "5" b a "6" b a "7" b a "8" b a "9" b a "10" b a "11" b a "12" b a \
+      "13" b a "14" b a "15" b
+#define PROBE(name, extension, instruction, operands)                                                                  \
+    static void name(void)                                                                                             \
+    {                                                                                                                  \
+        long n = PASSES;                                                                                               \
+        __asm__ volatile(extension                                                                                     \
+                             SIXTEEN("movi v", ".16b, #0\n\t") "movi v16.16b, #0\n\tmovi v17.16b, #0\n1:\n\t" SIXTEEN( \
+                                 instruction " v", operands "\n\t") "subs %0, %0, #1\n\tb.ne 1b"                       \
+                         : "+r"(n)                                                                                     \
+                         :                                                                                             \
+                         : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",      \
+                           "v13", "v14", "v15", "v16", "v17");                                                         \
     }
 PROBE(run_fmla, "", "fmla", ".4s, v16.4s, v17.4s")
 PROBE(run_smlal, "", "smlal", ".4s, v16.4h, v17.4h")

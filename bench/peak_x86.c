@@ -1,5 +1,5 @@
-/* Peak probes for x86-64: twelve independent sums, enough to cover the latency of two instructions a cycle. In assembly, so that
-   this file needs no level's flags; a probe runs only where its level is there. */
+/* Peak probes for x86-64: twelve independent sums, enough to cover the latency of two instructions a cycle. In
+   assembly, so that this file needs no level's flags; a probe runs only where its level is there. */
 #include "bench.h"
 
 enum { PASSES = 2000, SUMS = 12 };
@@ -9,15 +9,16 @@ enum { PASSES = 2000, SUMS = 12 };
 #define TWELVE(text) SIX(text, "0", "1", "2", "3", "4", "5") SIX(text, "6", "7", "8", "9", "10", "11")
 
 /* Every register used is cleared first: what it held might be denormal. */
-#define PROBE(name, clear, instruction, end)                                                                                          \
-    static void name(void)                                                                                                            \
-    {                                                                                                                                 \
-        long n = PASSES;                                                                                                              \
-        __asm__ volatile(TWELVE(clear) clear "12\n\t" clear "13\n1:\n\t" TWELVE(instruction) "dec %0\n\tjnz 1b\n\t" end               \
-                         : "+r"(n)                                                                                                    \
-                         :                                                                                                            \
-                         : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",    \
-                           "xmm12", "xmm13");                                                                                         \
+#define PROBE(name, clear, instruction, end)                                                                     \
+    static void name(void)                                                                                       \
+    {                                                                                                            \
+        long n = PASSES;                                                                                         \
+        __asm__ volatile(TWELVE(clear) clear "12\n\t" clear                                                      \
+                                             "13\n1:\n\t" TWELVE(instruction) "dec %0\n\tjnz 1b\n\t" end         \
+                         : "+r"(n)                                                                               \
+                         :                                                                                       \
+                         : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", \
+                           "xmm10", "xmm11", "xmm12", "xmm13");                                                  \
     }
 #define CLEAR_XMM "subps %%xmm15, %%xmm15\n\tmovaps %%xmm15, %%xmm"
 #define CLEAR_YMM "vxorps %%xmm15, %%xmm15, %%xmm15\n\tvmovaps %%ymm15, %%ymm"
@@ -35,14 +36,16 @@ PROBE(run_dpbf16, CLEAR_ZMM, "vdpbf16ps %%zmm12, %%zmm13, %%zmm", "vzeroupper")
 /* Six sums of the eight tiles; the instruction takes 16 cycles and its result 52. All tiles are 16 rows of 64 bytes. */
 static void run_tdpbf16(void)
 {
-    static const uint8_t config[64] = {[0] = 1, [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64, [28] = 64, [30] = 64,
-                                       [48] = 16, [49] = 16, [50] = 16, [51] = 16, [52] = 16, [53] = 16, [54] = 16, [55] = 16};
+    static const uint8_t config[64] =
+        {[0] = 1,   [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64, [28] = 64, [30] = 64,
+         [48] = 16, [49] = 16, [50] = 16, [51] = 16, [52] = 16, [53] = 16, [54] = 16, [55] = 16};
     long n = PASSES;
-    __asm__ volatile("ldtilecfg %1\n1:\n\t" /* which clears the tiles */
-                     TWICE(SIX("tdpbf16ps %%tmm6, %%tmm7, %%tmm", "0", "1", "2", "3", "4", "5")) "dec %0\n\tjnz 1b\n\ttilerelease"
-                     : "+r"(n)
-                     : "m"(config)
-                     : "cc");
+    __asm__ volatile(
+        "ldtilecfg %1\n1:\n\t" /* which clears the tiles */
+        TWICE(SIX("tdpbf16ps %%tmm6, %%tmm7, %%tmm", "0", "1", "2", "3", "4", "5")) "dec %0\n\tjnz 1b\n\ttilerelease"
+        : "+r"(n)
+        : "m"(config)
+        : "cc");
 }
 
 #define OPERATIONS(per_instruction) ((double)PASSES * SUMS * (per_instruction))

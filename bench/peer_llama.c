@@ -1,9 +1,11 @@
-/* One measurement of a llama.cpp-compatible library: bench/peers.py compiles this against the peer's own llama.h and runs it, a process a
-   measurement.
+/* One measurement of a llama.cpp-compatible library: bench/peers.py compiles this against the peer's own llama.h and
+   runs it, a process a measurement.
 
    peer_llama LIBRARY_DIR MODEL THREADS KV_TYPE PROMPT PREDICT SEED WARM
-   prefills PROMPT pseudo-random ids in batches of 512 (WARM: of 2,048, which serve GPUs best) with flash attention on, decodes PREDICT more, and prints one line of JSON. KV_TYPE: ggml's
-   number (1 f16, 8 q8_0). WARM 1: the prompt is prefilled in another context first. peers.py defines PEER_OLD_BATCH, PEER_OLD_FLASH, PEER_REPACK and PEER_LOAD_BACKENDS by what llama.h declares. */
+   prefills PROMPT pseudo-random ids in batches of 512 (WARM: of 2,048, which serve GPUs best) with flash attention on,
+   decodes PREDICT more, and prints one line of JSON. KV_TYPE: ggml's number (1 f16, 8 q8_0). WARM 1: the prompt is
+   prefilled in another context first. peers.py defines PEER_OLD_BATCH, PEER_OLD_FLASH, PEER_REPACK and
+   PEER_LOAD_BACKENDS by what llama.h declares. */
 #define _GNU_SOURCE
 #include <stdbool.h>
 #include <stdio.h>
@@ -105,6 +107,7 @@ int main(int argc, char **argv)
         (void)*(volatile float *)llama_get_logits_ith(context, -1);
     }
     const double decode = now_s() - t0;
-    printf("{\"load_s\": %.3f, \"prefill\": %.3f, \"decode\": %.3f}\n", load, n_prompt / prefill_s, n_predict ? n_predict / decode : 0.0);
+    printf("{\"load_s\": %.3f, \"prefill\": %.3f, \"decode\": %.3f}\n", load, n_prompt / prefill_s,
+           n_predict ? n_predict / decode : 0.0);
     return 0;
 }

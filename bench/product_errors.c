@@ -1,4 +1,5 @@
-/* The error of a product, and of the same product with activations rounded as llama.cpp rounds them for weights of the type. */
+/* The error of a product, and of the same product with activations rounded as llama.cpp rounds them for weights of the
+   type. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -65,12 +66,14 @@ static double peer_error(const struct checked *c, uint32_t type, const double *w
     return error_rms(&e);
 }
 
-struct bench_errors bench_product_errors(const struct bench *b, uint32_t type, multiply_fn *multiply, const void *kernel)
+struct bench_errors bench_product_errors(const struct bench *b, uint32_t type, multiply_fn *multiply,
+                                         const void *kernel)
 {
     struct checked c = {b->sizes->checked_m, b->sizes->checked_n, b->sizes->k, NULL, NULL};
     const struct fkv_quant_type *q = fkv_quant_find(type);
     uint8_t *w = bench_weights(type, c.n, c.k);
-    float *w_values = bench_alloc((size_t)c.n * c.k * sizeof *w_values), *y = bench_alloc((size_t)c.m * c.n * sizeof *y);
+    float *w_values = bench_alloc((size_t)c.n * c.k * sizeof *w_values),
+          *y = bench_alloc((size_t)c.m * c.n * sizeof *y);
     q->dequantize(w, w_values, (size_t)c.n * c.k);
     c.w = w_values;
     double errors[2], peer_errors[2];

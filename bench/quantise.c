@@ -40,7 +40,7 @@ static void find_range(const float *x, int n, float *least, float *most)
     }
 }
 
-/* ---- blocks of 32 ---- */
+/* ---- blocks of 32 ---------------------------------------------------------------------------- */
 
 static void quantise_q8_0(const float *x, struct fkv_block_q8_0 *b)
 {
@@ -72,7 +72,7 @@ static void quantise_q5_0(const float *x, struct fkv_block_q5_0 *b)
     }
 }
 
-/* ---- blocks of 256 ---- */
+/* ---- blocks of 256 --------------------------------------------------------------------------- */
 
 /* Scale and minimum of sub-block j, six bits each. */
 static void store_scale_min(uint8_t *scales, int j, int s, int m)
@@ -95,11 +95,14 @@ static void quantise_with_minima(const float *x, int most, fkv_f16 *d_at, fkv_f1
         find_range(x + 32 * j, 32, &least[j], &range[j]);
         range[j] -= least[j];
     }
-    const float d = rounded(largest(range, 8) / (float)most / 63, d_at), dmin = rounded(-largest(least, 8) / 63, dmin_at);
+    const float d = rounded(largest(range, 8) / (float)most / 63, d_at),
+                dmin = rounded(-largest(least, 8) / 63, dmin_at);
     for (int j = 0; j < 8; j++) {
-        const int s = nearest(quotient(range[j] / (float)most, d), 0, 63), m = nearest(quotient(-least[j], dmin), 0, 63);
+        const int s = nearest(quotient(range[j] / (float)most, d), 0, 63),
+                  m = nearest(quotient(-least[j], dmin), 0, 63);
         store_scale_min(scales, j, s, m);
-        for (int i = 32 * j; i < 32 * j + 32; i++) q[i] = (uint8_t)nearest(quotient(x[i] + dmin * (float)m, d * (float)s), 0, most);
+        for (int i = 32 * j; i < 32 * j + 32; i++)
+            q[i] = (uint8_t)nearest(quotient(x[i] + dmin * (float)m, d * (float)s), 0, most);
     }
 }
 
@@ -133,7 +136,8 @@ static void quantise_q6_k(const float *x, struct fkv_block_q6_k *b)
     const float d = rounded(largest(scale, 16) / -128, &b->d);
     for (int j = 0; j < 16; j++) b->scales[j] = (int8_t)nearest(quotient(scale[j], d), -128, 127);
     for (int i = 0; i < 256; i++) {
-        const int q = nearest(quotient(x[i], d * (float)b->scales[i / 16]) + 32, 0, 63), half = i / 128, quarter = i % 128 / 32, l = i % 32;
+        const int q = nearest(quotient(x[i], d * (float)b->scales[i / 16]) + 32, 0, 63), half = i / 128,
+                  quarter = i % 128 / 32, l = i % 32;
         b->ql[64 * half + 32 * (quarter % 2) + l] |= (uint8_t)((q & 15) << 4 * (quarter / 2));
         b->qh[32 * half + l] |= (uint8_t)(q >> 4 << 2 * quarter);
     }
@@ -143,13 +147,13 @@ static void store_f16(const float *x, fkv_f16 *half) { *half = fkv_f16_from_f32(
 static void store_bf16(const float *x, fkv_bf16 *half) { *half = fkv_bf16_from_f32(*x); }
 
 /* The quantisers set bits in zeroed blocks. */
-#define ZEROED(quantise, type)                 \
-    {                                          \
-        type b;                                \
-        memset(&b, 0, sizeof b);               \
-        quantise(x, &b);                       \
-        memcpy(block, &b, sizeof b);           \
-        return;                                \
+#define ZEROED(quantise, type)       \
+    {                                \
+        type b;                      \
+        memset(&b, 0, sizeof b);     \
+        quantise(x, &b);             \
+        memcpy(block, &b, sizeof b); \
+        return;                      \
     }
 
 void bench_quantise_block(uint32_t type, const float *x, void *block)

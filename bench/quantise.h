@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-/* One block of a type that has fast products (enum fkv_type): its block_elements values at x, to its block_bytes at block. */
+/* One block of a type that has fast products (enum fkv_type): its block_elements values at x, to its block_bytes at
+   block. */
 void bench_quantise_block(uint32_t type, const float *x, void *block);
 
 #endif

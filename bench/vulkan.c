@@ -1,6 +1,7 @@
-/* What the Vulkan back end asks of a device, beside what the device gives: vulkan MODEL [TOKENS [times]]. Operations and bytes of every shader are counted in
-   a dry run of a prompt and of one token after it, with full attention and with FastKV; copy bandwidth and fp32 rate are measured, and two products
-   beside the CPU back end in plain C on the same cores. `times` runs the prompt in earnest too and prints the device's time in each shader. */
+/* What the Vulkan back end asks of a device, beside what the device gives: vulkan MODEL [TOKENS [times]]. Operations
+   and bytes of every shader are counted in a dry run of a prompt and of one token after it, with full attention and
+   with FastKV; copy bandwidth and fp32 rate are measured, and two products beside the CPU back end in plain C on the
+   same cores. `times` runs the prompt in earnest too and prints the device's time in each shader. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ static void fail(const char *text)
     exit(1);
 }
 
-/* ---- counts ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- counts ---------------------------------------------------------------------------------- */
 
 struct counts {
     struct vk_count prompt[VK_MAX_COUNTS], token[VK_MAX_COUNTS];
@@ -52,17 +53,19 @@ static void run(fkv_engine *e, const char *policy, bool dry, const int32_t *ids,
     c->dry = c->timed = false;
 }
 
-static void print_row(const char *name, const struct vk_count *full, const struct vk_count *fast, double prompt, double unit_work, double unit_bytes)
+static void print_row(const char *name, const struct vk_count *full, const struct vk_count *fast, double prompt,
+                      double unit_work, double unit_bytes)
 {
     if (full->dispatches + fast->dispatches == 0) return;
-    printf("| %s | %.3f | %.3f | %.3f | %.3f |\n", name, full->work / prompt / unit_work, full->bytes / prompt / unit_bytes, fast->work / prompt / unit_work,
-           fast->bytes / prompt / unit_bytes);
+    printf("| %s | %.3f | %.3f | %.3f | %.3f |\n", name, full->work / prompt / unit_work,
+           full->bytes / prompt / unit_bytes, fast->work / prompt / unit_work, fast->bytes / prompt / unit_bytes);
 }
 
 static void print_counts(const char *title, const struct vk_count *full, const struct vk_count *fast, double per)
 {
     struct vk_count all[2] = {{0}};
-    printf("\n%s\n\n| shader | full: M operations | MB | FastKV: M operations | MB |\n|---|---:|---:|---:|---:|\n", title);
+    printf("\n%s\n\n| shader | full: M operations | MB | FastKV: M operations | MB |\n|---|---:|---:|---:|---:|\n",
+           title);
     for (int i = 0; i < VK_N_SHADERS; i++) {
         print_row(vk_shader_name((enum vk_shader)i), &full[i], &fast[i], per, 1e6, 1e6);
         const struct vk_count *of[2] = {&full[i], &fast[i]};
@@ -73,8 +76,10 @@ static void print_counts(const char *title, const struct vk_count *full, const s
         }
     }
     print_row("all", &all[0], &all[1], per, 1e6, 1e6);
-    printf("\nFull attention asks for %.2f times the operations and %.2f times the bytes of FastKV; dispatches: %llu and %llu.\n", all[0].work / all[1].work,
-           all[0].bytes / all[1].bytes, (unsigned long long)all[0].dispatches, (unsigned long long)all[1].dispatches);
+    printf("\nFull attention asks for %.2f times the operations and %.2f times the bytes of FastKV; dispatches: %llu "
+           "and %llu.\n",
+           all[0].work / all[1].work, all[0].bytes / all[1].bytes, (unsigned long long)all[0].dispatches,
+           (unsigned long long)all[1].dispatches);
 }
 
 static void print_times(const char *title, const struct vk_count counts[VK_MAX_COUNTS])
@@ -84,14 +89,15 @@ static void print_times(const char *title, const struct vk_count counts[VK_MAX_C
     for (int i = 0; i < VK_N_SHADERS; i++) {
         const struct vk_count *n = &counts[i];
         if (n->dispatches == 0) continue;
-        printf("| %s | %llu | %.3f | %.0f | %.0f |\n", vk_shader_name((enum vk_shader)i), (unsigned long long)n->dispatches, 1e3 * n->seconds, 2e-9 * n->work / n->seconds,
+        printf("| %s | %llu | %.3f | %.0f | %.0f |\n", vk_shader_name((enum vk_shader)i),
+               (unsigned long long)n->dispatches, 1e3 * n->seconds, 2e-9 * n->work / n->seconds,
                1e-9 * n->bytes / n->seconds);
         all += n->seconds;
     }
     printf("| all | | %.3f | | |\n", 1e3 * all);
 }
 
-/* ---- rates --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- rates ----------------------------------------------------------------------------------- */
 
 /* Best of some runs of one copy (bytes read and written) or of the shader `peak`, in seconds. */
 static double best_s(struct vk_context *c, const struct vk_call *call, struct vk_slice from, struct vk_slice to)
@@ -119,9 +125,11 @@ static void print_device(struct vk_context *c)
     struct vk_slice a = {0}, b = {0};
     const float factor = 0.5f;
     if (!vk_alloc(c, bytes, &a) || !vk_alloc(c, bytes, &b)) fail("no memory to copy");
-    const struct vk_call call = {VK_SHADER_peak, {0}, {vk_first(a, groups * 256)}, &factor, sizeof factor, groups, (double)groups * 256 * 256 * 64};
+    const struct vk_call call = {VK_SHADER_peak, {0},    {vk_first(a, groups * 256)},    &factor,
+                                 sizeof factor,  groups, (double)groups * 256 * 256 * 64};
     const double copy = best_s(c, NULL, a, b), peak = best_s(c, &call, a, b);
-    printf("%s: copies %.1f GB/s (read and written), fp32 %.1f GFLOP/s\n", c->properties.deviceName, 2e-9 * (double)bytes / copy, 2e-9 * call.work / peak);
+    printf("%s: copies %.1f GB/s (read and written), fp32 %.1f GFLOP/s\n", c->properties.deviceName,
+           2e-9 * (double)bytes / copy, 2e-9 * call.work / peak);
     vk_free(c, &a);
     vk_free(c, &b);
 }
@@ -138,7 +146,8 @@ static void product_region(void *arg, int thread)
     const struct product *t = arg;
     double stage_s[FKV_N_STAGES] = {0};
     struct fkv_run r = {t->b, thread, stage_s};
-    t->b->ops->product(&r, &(struct fkv_input){t->x, COLS, t->n, NULL, 0}, &(struct fkv_output){&t->w, NULL, t->y, ROWS, false, false}, 1);
+    t->b->ops->product(&r, &(struct fkv_input){t->x, COLS, t->n, NULL, 0},
+                       &(struct fkv_output){&t->w, NULL, t->y, ROWS, false, false}, 1);
 }
 
 /* GFLOP/s of n rows times a Q8_0 matrix. */
@@ -147,7 +156,8 @@ static double product_rate(struct fkv_backend *b, const void *weight, const floa
     struct product t = {.b = b, .w = {weight, COLS / 32 * 34, FKV_TYPE_Q8_0, ROWS, COLS}, .n = n};
     struct fkv_error e = {""};
     double best = 1e9;
-    if (b->ops->load_weight(b, &t.w, "bench", &e) != FKV_OK || b->ops->alloc(b, &t.x, (size_t)n * COLS, true) != FKV_OK ||
+    if (b->ops->load_weight(b, &t.w, "bench", &e) != FKV_OK ||
+        b->ops->alloc(b, &t.x, (size_t)n * COLS, true) != FKV_OK ||
         b->ops->alloc(b, &t.y, (size_t)n * ROWS, true) != FKV_OK)
         fail("no memory for a product");
     b->ops->write(b, t.x, x, (size_t)n * COLS);
@@ -172,7 +182,8 @@ static void print_products(struct fkv_backend *gpu)
     for (size_t i = 0; i < sizeof weight; i++) weight[i] = (uint8_t)(i % 34 == 0 ? 0 : i % 34 == 1 ? 0x1c : i * 37);
     for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (float)(i % 251) / 251 - 0.5f;
     if (fkv_cpu_backend_create(&cpu, 0, "reference", false, false, COLS, &e) != FKV_OK) fail(e.text);
-    printf("\n| Q8_0 %d x %d, GFLOP/s | device | CPU, plain C, %d threads | share |\n|---|---:|---:|---:|\n", ROWS, COLS, fkv_team_size(cpu->team));
+    printf("\n| Q8_0 %d x %d, GFLOP/s | device | CPU, plain C, %d threads | share |\n|---|---:|---:|---:|\n", ROWS,
+           COLS, fkv_team_size(cpu->team));
     for (int n = 1; n <= 128; n *= 128) {
         const double g = product_rate(gpu, weight, x, n), c = product_rate(cpu, weight, x, n);
         printf("| %d row%s | %.2f | %.2f | %.0f %% |\n", n, n == 1 ? "" : "s", g, c, 100 * g / c);
@@ -198,8 +209,11 @@ int main(int argc, char **argv)
     print_products(e->place[0].b);
     run(e, "full", true, ids, n, &full);
     run(e, "fastkv", true, ids, n, &fast);
-    printf("\n%s, %s, a prompt of %d tokens. Operations are multiply-adds, or values where nothing is multiplied; bytes are those of the\n"
-           "values and weights that a dispatch reads and writes, each once: what a shader reads again is not counted.\n", fkv_engine_info(e)->name, fkv_engine_info(e)->quantisation, n);
+    printf(
+        "\n%s, %s, a prompt of %d tokens. Operations are multiply-adds, or values where nothing is multiplied; bytes "
+        "are those of the\n"
+        "values and weights that a dispatch reads and writes, each once: what a shader reads again is not counted.\n",
+        fkv_engine_info(e)->name, fkv_engine_info(e)->quantisation, n);
     print_counts("Per prompt token", full.prompt, fast.prompt, n);
     print_counts("Per token after it", full.token, fast.token, 1);
     if (argc > 3) {

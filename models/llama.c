@@ -1,5 +1,5 @@
-/* llama: Llama 1 to 3, Mistral, SmolLM (arXiv 2302.13971). Pre-norm decoder, rotary embedding of neighbouring channels, SwiGLU;
-   Llama 3.1 and later divide the rotary frequencies by rope_freqs. Some descendants have biases. */
+/* llama: Llama 1 to 3, Mistral, SmolLM (arXiv 2302.13971). Pre-norm decoder, rotary embedding of neighbouring channels,
+   SwiGLU; Llama 3.1 and later divide the rotary frequencies by rope_freqs. Some descendants have biases. */
 #include "model/model.h"
 
 static const struct fkv_weight_name weights[] = {
@@ -15,7 +15,9 @@ static fkv_status hparams(struct fkv_hparams *h, const struct fkv_gguf *g, struc
     uint32_t experts = 0;
     const fkv_status status = fkv_gguf_u32(g, "llama.expert_count", &experts, e);
     if (status != FKV_OK) return status;
-    if (experts > 0) return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "llama.expert_count: expected 0 (no mixture of experts), found %u", experts);
+    if (experts > 0)
+        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "llama.expert_count: expected 0 (no mixture of experts), found %u",
+                        experts);
     h->rope_pairs = true;
     return FKV_OK;
 }

@@ -1,4 +1,5 @@
-/* qwen2: Qwen2 and Qwen2.5 (arXiv 2407.10671). As llama, with biases on q, k and v, and rotary embedding of the two halves of a head. */
+/* qwen2: Qwen2 and Qwen2.5 (arXiv 2407.10671). As llama, with biases on q, k and v, and rotary embedding of the two
+   halves of a head. */
 #include "model/model.h"
 
 static const struct fkv_weight_name weights[] = {

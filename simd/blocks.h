@@ -10,28 +10,88 @@
 
 /* The types of the file format by their numbers there. Supported ones have a row in src/quant/quant_types.def. */
 enum fkv_type {
-    FKV_TYPE_F32 = 0, FKV_TYPE_F16 = 1, FKV_TYPE_Q4_0 = 2, FKV_TYPE_Q4_1 = 3, FKV_TYPE_Q5_0 = 6, FKV_TYPE_Q5_1 = 7,
-    FKV_TYPE_Q8_0 = 8, FKV_TYPE_Q2_K = 10, FKV_TYPE_Q3_K = 11, FKV_TYPE_Q4_K = 12, FKV_TYPE_Q5_K = 13, FKV_TYPE_Q6_K = 14,
-    FKV_TYPE_IQ4_NL = 20, FKV_TYPE_IQ4_XS = 23, FKV_TYPE_BF16 = 30,
+    FKV_TYPE_F32 = 0,
+    FKV_TYPE_F16 = 1,
+    FKV_TYPE_Q4_0 = 2,
+    FKV_TYPE_Q4_1 = 3,
+    FKV_TYPE_Q5_0 = 6,
+    FKV_TYPE_Q5_1 = 7,
+    FKV_TYPE_Q8_0 = 8,
+    FKV_TYPE_Q2_K = 10,
+    FKV_TYPE_Q3_K = 11,
+    FKV_TYPE_Q4_K = 12,
+    FKV_TYPE_Q5_K = 13,
+    FKV_TYPE_Q6_K = 14,
+    FKV_TYPE_IQ4_NL = 20,
+    FKV_TYPE_IQ4_XS = 23,
+    FKV_TYPE_BF16 = 30,
     FKV_TYPE_LIMIT = 64 /* no number is as large */
 };
 
-typedef uint16_t fkv_f16; /* IEEE half, as bits */
+typedef uint16_t fkv_f16;  /* IEEE half, as bits */
 typedef uint16_t fkv_bf16; /* upper half of an IEEE single, as bits */
 
 #pragma pack(push, 1)
-struct fkv_block_q4_0 { fkv_f16 d; uint8_t qs[16]; };                        /* 32: d (q - 8); byte i: values i (low) and i + 16 */
-struct fkv_block_q4_1 { fkv_f16 d, m; uint8_t qs[16]; };                     /* 32: d q + m */
-struct fkv_block_q5_0 { fkv_f16 d; uint8_t qh[4]; uint8_t qs[16]; };         /* 32: d (q - 16); bit i of qh: value i's fifth bit */
-struct fkv_block_q5_1 { fkv_f16 d, m; uint8_t qh[4]; uint8_t qs[16]; };      /* 32: d q + m */
-struct fkv_block_q8_0 { fkv_f16 d; int8_t qs[32]; };                         /* 32: d q */
-struct fkv_block_q2_k { uint8_t scales[16]; uint8_t qs[64]; fkv_f16 d, dmin; };  /* 256 */
-struct fkv_block_q3_k { uint8_t hmask[32]; uint8_t qs[64]; uint8_t scales[12]; fkv_f16 d; }; /* 256 */
-struct fkv_block_q4_k { fkv_f16 d, dmin; uint8_t scales[12]; uint8_t qs[128]; };  /* 256 */
-struct fkv_block_q5_k { fkv_f16 d, dmin; uint8_t scales[12]; uint8_t qh[32]; uint8_t qs[128]; }; /* 256 */
-struct fkv_block_q6_k { uint8_t ql[128]; uint8_t qh[64]; int8_t scales[16]; fkv_f16 d; }; /* 256 */
-struct fkv_block_iq4_nl { fkv_f16 d; uint8_t qs[16]; };                      /* 32: d table[q] */
-struct fkv_block_iq4_xs { fkv_f16 d; uint16_t scales_h; uint8_t scales_l[4]; uint8_t qs[128]; }; /* 256 */
+struct fkv_block_q4_0 {
+    fkv_f16 d;
+    uint8_t qs[16];
+}; /* 32: d (q - 8); byte i: values i (low) and i + 16 */
+struct fkv_block_q4_1 {
+    fkv_f16 d, m;
+    uint8_t qs[16];
+}; /* 32: d q + m */
+struct fkv_block_q5_0 {
+    fkv_f16 d;
+    uint8_t qh[4];
+    uint8_t qs[16];
+}; /* 32: d (q - 16); bit i of qh: value i's fifth bit */
+struct fkv_block_q5_1 {
+    fkv_f16 d, m;
+    uint8_t qh[4];
+    uint8_t qs[16];
+}; /* 32: d q + m */
+struct fkv_block_q8_0 {
+    fkv_f16 d;
+    int8_t qs[32];
+}; /* 32: d q */
+struct fkv_block_q2_k {
+    uint8_t scales[16];
+    uint8_t qs[64];
+    fkv_f16 d, dmin;
+}; /* 256 */
+struct fkv_block_q3_k {
+    uint8_t hmask[32];
+    uint8_t qs[64];
+    uint8_t scales[12];
+    fkv_f16 d;
+}; /* 256 */
+struct fkv_block_q4_k {
+    fkv_f16 d, dmin;
+    uint8_t scales[12];
+    uint8_t qs[128];
+}; /* 256 */
+struct fkv_block_q5_k {
+    fkv_f16 d, dmin;
+    uint8_t scales[12];
+    uint8_t qh[32];
+    uint8_t qs[128];
+}; /* 256 */
+struct fkv_block_q6_k {
+    uint8_t ql[128];
+    uint8_t qh[64];
+    int8_t scales[16];
+    fkv_f16 d;
+}; /* 256 */
+struct fkv_block_iq4_nl {
+    fkv_f16 d;
+    uint8_t qs[16];
+}; /* 32: d table[q] */
+struct fkv_block_iq4_xs {
+    fkv_f16 d;
+    uint16_t scales_h;
+    uint8_t scales_l[4];
+    uint8_t qs[128];
+}; /* 256 */
 #pragma pack(pop)
 
 static inline float fkv_f32_from_bits(uint32_t u)

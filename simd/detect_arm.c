@@ -10,7 +10,8 @@ bool fkv_has_neon(void) { return getauxval(AT_HWCAP) & HWCAP_ASIMD; }
 
 bool fkv_has_dotprod(void)
 {
-    const unsigned long needed = HWCAP_ASIMD | HWCAP_ASIMDDP | HWCAP_FPHP | HWCAP_ASIMDHP | HWCAP_ATOMICS | HWCAP_CRC32 | HWCAP_ASIMDRDM;
+    const unsigned long needed = HWCAP_ASIMD | HWCAP_ASIMDDP | HWCAP_FPHP | HWCAP_ASIMDHP | HWCAP_ATOMICS |
+                                 HWCAP_CRC32 | HWCAP_ASIMDRDM;
     return (getauxval(AT_HWCAP) & needed) == needed; /* all that the level's -march lets the compiler use */
 }
 

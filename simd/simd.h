@@ -1,11 +1,11 @@
 /* simd.h: the kernels, a leaf library: plain arrays in and out, no tensors, no threads, no allocation.
 
-   One table of function pointers (struct fkv_kernels), filled once for the best ISA level the machine has or for the one
-   FASTKV_ISA names. Any n, no alignment promised but where it says so, no read or write past the end, no aliasing unless
-   stated. "a level" below: the rows of the table in simd/meson.build.
+   One table of function pointers (struct fkv_kernels), filled once for the best ISA level the machine has or for the
+   one FASTKV_ISA names. Any n, no alignment promised but where it says so, no read or write past the end, no aliasing
+   unless stated. "a level" below: the rows of the table in simd/meson.build.
 
-   Rounding. Each row's result depends on that row alone: not on the other rows of the call, not on m, not on how rows are
-   shared out to calls. So batches of any size give the same numbers on one level. */
+   Rounding. Each row's result depends on that row alone: not on the other rows of the call, not on m, not on how rows
+   are shared out to calls. So batches of any size give the same numbers on one level. */
 #ifndef FKV_SIMD_H
 #define FKV_SIMD_H
 
@@ -28,36 +28,38 @@ enum {
     FKV_MAX_WINDOW = 64,           /* largest observation window */
 };
 
-/* ---- products: Y[m][n] = X[m][k] W[n][k]^T ----------------------------------------------------------------------
+/* ---- products: Y[m][n] = X[m][k] W[n][k]^T ------------------------------------------------------
 
-   Packed activations. The layout and rounding of packed X belong to the level: only its own panel kernels read it. x8 serves
-   the block-quantised types and rounds X to 8 bits (blocks of 32 along k, one scale each) or to bf16; k divides by 32, the K types' k by
-   256; x16 serves F16 and BF16 weights and rounds X to bf16 or not at all. panel_f32 takes plain floats.
+   Packed activations. The layout and rounding of packed X belong to the level: only its own panel kernels read it. x8
+   serves the block-quantised types and rounds X to 8 bits (blocks of 32 along k, one scale each) or to bf16; k divides
+   by 32, the K types' k by 256; x16 serves F16 and BF16 weights and rounds X to bf16 or not at all. panel_f32 takes
+   plain floats.
    *_bytes(m, k): size of the packed form, a multiple of 64; packed is 64-byte aligned.
-   *_pack(x, ldx, m, k, row0, row1, packed): packs rows [row0, row1) of x[m][ldx] (x points to row 0) into the form of all m rows.
-   row0 is a multiple of FKV_PACK_ROWS, row1 too or m: so threads share the rows out. m <= FKV_BLOCK_ROWS.
-   Any k >= 32 that divides by 32 is right; the fast kernels may ask for a multiple of 64 and inherit the rest themselves. */
+   *_pack(x, ldx, m, k, row0, row1, packed): packs rows [row0, row1) of x[m][ldx] (x points to row 0) into the form of
+   all m rows. row0 is a multiple of FKV_PACK_ROWS, row1 too or m: so threads share the rows out. m <= FKV_BLOCK_ROWS.
+   Any k >= 32 that divides by 32 is right; the fast kernels may ask for a multiple of 64 and inherit the rest
+   themselves. */
 struct fkv_panel {
-    const void *w;       /* n rows of stored blocks (panel_f32: floats) */
-    size_t w_stride;     /* bytes from row to row */
-    int n, k;            /* 1 <= n <= the level's panel_rows; panel_f32: FKV_PANEL_ROWS */
-    const void *x;       /* packed for this m and k; panel_f32: float [m][ldx] */
-    size_t ldx;          /* panel_f32 only */
-    int m;               /* 1 <= m <= FKV_BLOCK_ROWS */
-    float *y;            /* y[m][ldy], columns 0 .. n-1 are written */
+    const void *w;   /* n rows of stored blocks (panel_f32: floats) */
+    size_t w_stride; /* bytes from row to row */
+    int n, k;        /* 1 <= n <= the level's panel_rows; panel_f32: FKV_PANEL_ROWS */
+    const void *x;   /* packed for this m and k; panel_f32: float [m][ldx] */
+    size_t ldx;      /* panel_f32 only */
+    int m;           /* 1 <= m <= FKV_BLOCK_ROWS */
+    float *y;        /* y[m][ldy], columns 0 .. n-1 are written */
     size_t ldy;
     const void *prefetch; /* weights the same thread will want next (n more rows at w_stride), or NULL */
-    void *scratch;       /* FKV_PANEL_SCRATCH bytes of the calling thread */
+    void *scratch;        /* FKV_PANEL_SCRATCH bytes of the calling thread */
 };
 /* panel_f32 sums over k in one order whatever m: exact enough to serve the fp32 check path.
 
-   Matvec. v8 is the packed form of one vector for the block-quantised types (v8_bytes a multiple of 64, 64-byte aligned);
-   matvec_f16, _bf16 and _f32 take plain floats as v. y[n]. */
+   Matvec. v8 is the packed form of one vector for the block-quantised types (v8_bytes a multiple of 64, 64-byte
+   aligned); matvec_f16, _bf16 and _f32 take plain floats as v. y[n]. */
 
-/* ---- the KV cache's tiles -----------------------------------------------------------------------------------------
+/* ---- the KV cache's tiles -----------------------------------------------------------------------
 
-   One KV head's entries lie in tiles of 32, so that prefill, decode and scores read them alike and a cache grows by tiles.
-   With dp = d rounded up to 32 (channels past d are zero), for the types of 2 and 4 bytes:
+   One KV head's entries lie in tiles of 32, so that prefill, decode and scores read them alike and a cache grows by
+   tiles. With dp = d rounded up to 32 (channels past d are zero), for the types of 2 and 4 bytes:
        K [n/32][dp/2][32][2]           tile, channel pair, entry, channel of the pair
        V [n/32][dp/32][16][32][2]      tile, 32 channels, entry pair, channel, entry of the pair
    Both are "pairs x 32 x 2": a tile kernel adds, over the pairs, a broadcast pair of q (or p) times 32 lanes.
@@ -77,17 +79,20 @@ static inline size_t fkv_tile_bytes(int elem, int d)
 }
 
 /* Index of an element within a tile, in elements (of q8_0: within its int8 part). entry < 32, channel < dp. */
-static inline size_t fkv_k_index(int entry, int channel) { return (size_t)(channel / 2) * 64 + (size_t)entry * 2 + (size_t)(channel % 2); }
+static inline size_t fkv_k_index(int entry, int channel)
+{
+    return (size_t)(channel / 2) * 64 + (size_t)entry * 2 + (size_t)(channel % 2);
+}
 static inline size_t fkv_v_index(int entry, int channel)
 {
     return (size_t)(channel / 32) * 1024 + (size_t)(entry / 2) * 64 + (size_t)(channel % 32) * 2 + (size_t)(entry % 2);
 }
 
-/* kv_pack: appends `n` rows to a head's tiles, as entries first .. first + n - 1. K and V have types of their own. Channels
-   d .. dp-1 are written as zero; entries past the last one written within its tile are zeroed too (so tiles never hold garbage).
-   Entries before `first` are not touched. */
+/* kv_pack: appends `n` rows to a head's tiles, as entries first .. first + n - 1. K and V have types of their own.
+   Channels d .. dp-1 are written as zero; entries past the last one written within its tile are zeroed too (so tiles
+   never hold garbage). Entries before `first` are not touched. */
 struct fkv_kv_rows {
-    const float *k, *v;  /* [n][ld] each, d floats used per row; either may be NULL: then only the other is written */
+    const float *k, *v; /* [n][ld] each, d floats used per row; either may be NULL: then only the other is written */
     size_t ld;
     int n, d, first;
     void *k_tiles, *v_tiles; /* base of the head's tiles */
@@ -98,54 +103,54 @@ struct fkv_kv_rows {
        max[i] = the largest logit in units of log 2 (q . k scale log2(e)), -inf when row i sees no entry here
        sum[i] = sum over the entries of 2^(logit - max[i])
        out[i] = sum over the entries of 2^(logit - max[i]) v
-   Row i sees entries below n_keys[i] only. first is a multiple of 256. The caller divides by sum, or merges ranges first:
-   weights 2^(max_r - max). Entries past `last` in its tile are stored zeros and must not count. */
+   Row i sees entries below n_keys[i] only. first is a multiple of 256. The caller divides by sum, or merges ranges
+   first: weights 2^(max_r - max). Entries past `last` in its tile are stored zeros and must not count. */
 struct fkv_attend {
-    const float *q;          /* [n_rows][ldq], d floats used per row */
+    const float *q; /* [n_rows][ldq], d floats used per row */
     size_t ldq;
-    const int32_t *n_keys;   /* [n_rows] */
-    int n_rows, d;           /* 1 <= n_rows <= FKV_ATTEND_ROWS, d <= FKV_MAX_HEAD, even */
-    float scale;             /* 1/sqrt(d) as a rule */
-    const void *k, *v;       /* base of the head's tiles (entry 0) */
-    int k_type, v_type;      /* enum fkv_kv_elem */
-    int first, last;         /* entries */
-    float *out;              /* [n_rows][ldo], d floats written per row */
+    const int32_t *n_keys; /* [n_rows] */
+    int n_rows, d;         /* 1 <= n_rows <= FKV_ATTEND_ROWS, d <= FKV_MAX_HEAD, even */
+    float scale;           /* 1/sqrt(d) as a rule */
+    const void *k, *v;     /* base of the head's tiles (entry 0) */
+    int k_type, v_type;    /* enum fkv_kv_elem */
+    int first, last;       /* entries */
+    float *out;            /* [n_rows][ldo], d floats written per row */
     size_t ldo;
-    float *max, *sum;        /* [n_rows] */
-    void *scratch;           /* FKV_ATTEND_SCRATCH bytes of the calling thread */
+    float *max, *sum; /* [n_rows] */
+    void *scratch;    /* FKV_ATTEND_SCRATCH bytes of the calling thread */
 };
 
-/* ---- FastKV's scores and selection (fastkv paper, sections 3.2 and 3.3) ----------------------------------------------
+/* ---- FastKV's scores and selection (fastkv paper, sections 3.2 and 3.3) -------------------------
 
-   window_logits(q, ldq, w, k, k_type, d, n, scale, logits, ld): logits[i][j] = q_i . k_j scale, in fp32, for the w window queries of
-     one query head (q[w][ldq]) over the n entries of its KV head's tiles. logits[w][ld].
-   window_sums(logits, ld, w, n, sums): row i sees keys 0 .. n - w + i (causal inside the corner); softmax of each row over the keys it
-     sees; sums[j] = sum over the rows, j < n - w. Overwrites logits. Rows are added in order 0, 1, ...
-   pool_max, pool_avg(x, n, kernel, y): stride 1, padding kernel / 2, kernel odd; max pads with -inf, avg counts the padding's zeros:
-     sums left to right, then divides by kernel. y[n], not x.
-   top_k(x, n, k, keys, indices): the k largest of x[n], ties to the lower index, indices ascending into indices[k]; 0 <= k <= n. -0 equals
-     +0, a NaN is below -inf. keys[n]: scratch.
+   window_logits(q, ldq, w, k, k_type, d, n, scale, logits, ld): logits[i][j] = q_i . k_j scale, in fp32, for the w
+     window queries of one query head (q[w][ldq]) over the n entries of its KV head's tiles. logits[w][ld].
+   window_sums(logits, ld, w, n, sums): row i sees keys 0 .. n - w + i (causal inside the corner); softmax of each row
+     over the keys it sees; sums[j] = sum over the rows, j < n - w. Overwrites logits. Rows are added in order 0, 1, ...
+   pool_max, pool_avg(x, n, kernel, y): stride 1, padding kernel / 2, kernel odd; max pads with -inf, avg counts the
+     padding's zeros: sums left to right, then divides by kernel. y[n], not x.
+   top_k(x, n, k, keys, indices): the k largest of x[n], ties to the lower index, indices ascending into indices[k]; 0
+     <= k <= n. -0 equals +0, a NaN is below -inf. keys[n]: scratch.
 
-   ---- rows -----------------------------------------------------------------------------------------------------------
+   ---- rows ---------------------------------------------------------------------------------------
    rms_norm(x, w, n, eps, y): y = x / sqrt(mean(x^2) + eps) * w; y may be x.
-   rope_half / rope_pair(x, heads, d, n_rot, cos_sin): rotates x[heads][d] in place; channels i and i + n_rot/2 (half, "NeoX"), or 2i and
-     2i + 1 (pair). cos_sin[n_rot/2][2]. Channels from n_rot on stay.
+   rope_half / rope_pair(x, heads, d, n_rot, cos_sin): rotates x[heads][d] in place; channels i and i + n_rot/2 (half,
+     "NeoX"), or 2i and 2i + 1 (pair). cos_sin[n_rot/2][2]. Channels from n_rot on stay.
    swiglu(gate, up, n, y): y = gate / (1 + exp(-gate)) * up; y may be gate or up.
    add(x, n, y): y += x. */
 
 struct fkv_kernels {
-#define KERNEL(result, name, args) result (*name) args;
+#define KERNEL(result, name, args) result(*name) args;
 #include "simd/kernels.def"
 #undef KERNEL
-    const char *isa;       /* name of the level */
-    int kv_elem;           /* the 16-bit cache type this level likes best: FKV_ELEM_BF16 or FKV_ELEM_F16 */
-    int panel_rows;        /* most weight rows of a panel call but panel_f32's: FKV_PANEL_ROWS, or more where that is faster */
-    int attend_rows;       /* query rows of an attend call that this level likes best, where there are many */
-    bool x8_is_bf16;       /* x8 rounds X to bf16, not to 8 bits */
-    bool batch_invariant;  /* always true; here so that a level which breaks the rule has to say so */
+    const char *isa; /* name of the level */
+    int kv_elem;     /* the 16-bit cache type this level likes best: FKV_ELEM_BF16 or FKV_ELEM_F16 */
+    int panel_rows; /* most weight rows of a panel call but panel_f32's: FKV_PANEL_ROWS, or more where that is faster */
+    int attend_rows;      /* query rows of an attend call that this level likes best, where there are many */
+    bool x8_is_bf16;      /* x8 rounds X to bf16, not to 8 bits */
+    bool batch_invariant; /* always true; here so that a level which breaks the rule has to say so */
 };
 
-/* ---- levels ---------------------------------------------------------------------------------------------------------- */
+/* ---- levels ---------------------------------------------------------------------------------- */
 
 /* Number of levels in this build, lowest first, and what they are. */
 int fkv_simd_n_levels(void);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Checks of the source as text: every header compiles alone, and each tier includes only itself and the tiers before it.
+"""Checks of the source as text: every header compiles alone, each tier includes only itself and the tiers before it, and all of it is
+as .clang-format has it, in 120 columns.
 
-check_source.py headers ROOT BUILD CC    check_source.py direction ROOT"""
+check_source.py headers ROOT BUILD CC...    check_source.py direction ROOT    check_source.py format ROOT CLANG_FORMAT"""
 import pathlib
 import re
 import subprocess
@@ -44,13 +45,13 @@ def check_direction(root):
     return bad
 
 
-def check_headers(root, build, cc):
+def check_headers(root, build, *cc):
     bad = []
     flags = ['-std=c11', '-Wall', '-Wextra', '-Werror', '-fsyntax-only', '-x', 'c', f'-I{root}', f'-I{root}/src', f'-I{root}/src/include', f'-I{build}/simd']
     isa = {'avx2': ['-mavx2', '-mfma', '-mf16c', '-mbmi2'], 'dotprod': ['-march=armv8.2-a+fp16+dotprod'], 'i8mm': ['-march=armv8.2-a+fp16+dotprod+i8mm+bf16']}
     wide = isa['avx2'] + ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mavx512vnni', '-mavx512vbmi', '-mavx512bf16']
-    arm = '__aarch64__' in subprocess.run([cc, '-dM', '-E', '-x', 'c', '/dev/null'], capture_output=True, text=True).stdout
-    volk = subprocess.run([cc, *flags, '-'], input='#include <volk.h>\n', capture_output=True, text=True).returncode == 0
+    arm = '__aarch64__' in subprocess.run([*cc, '-dM', '-E', '-x', 'c', '/dev/null'], capture_output=True, text=True).stdout
+    volk = subprocess.run([*cc, *flags, '-'], input='#include <volk.h>\n', capture_output=True, text=True).returncode == 0
     for header in sorted(p for folder in ('src', 'simd', 'models', 'vulkan') for p in (root / folder).rglob('*.h')):
         folder = header.parent.name
         if arm and folder.startswith('avx'):
@@ -60,15 +61,25 @@ def check_headers(root, build, cc):
         extra = isa.get(folder, wide if folder.startswith('avx512') else [])
         if arm is False and folder in ('neon', 'dotprod', 'i8mm', 'sve'):
             continue
-        done = subprocess.run([cc, *flags, *extra, '-'], input=f'#include "{header}"\n', capture_output=True, text=True)
+        done = subprocess.run([*cc, *flags, *extra, '-'], input=f'#include "{header}"\n', capture_output=True, text=True)
         if done.returncode:
             bad.append(f'{header.relative_to(root)} does not compile alone:\n{done.stderr}')
     return bad
 
 
+def check_format(root, clang_format):
+    files = sorted(p for folder in ('src', 'simd', 'models', 'vulkan', 'tests', 'bench') for p in (root / folder).rglob('*') if p.suffix in ('.c', '.h', '.inc'))
+    done = subprocess.run([clang_format, '--dry-run', '-Werror', *files], capture_output=True, text=True)
+    bad = [line for line in done.stderr.splitlines() if ': error: ' in line]
+    for path in files:
+        bad += [f'{path}:{i}: wider than 120 columns' for i, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 120]
+    return bad
+
+
 def main():
     root = pathlib.Path(sys.argv[2]).resolve()
-    bad = check_headers(root, sys.argv[3], sys.argv[4]) if sys.argv[1] == 'headers' else check_direction(root)
+    checks = {'headers': check_headers, 'direction': check_direction, 'format': check_format}
+    bad = checks[sys.argv[1]](root, *sys.argv[3:])
     print('\n'.join(bad))
     return 1 if bad else 0
 

@@ -1,5 +1,5 @@
-/* The program from outside: each command's success and failure, exit status and messages. FKV_PROGRAM is its path. What needs a model
-   uses smollm2-135m and is skipped where that is missing. */
+/* The program from outside: each command's success and failure, exit status and messages. FKV_PROGRAM is its path. What
+   needs a model uses smollm2-135m and is skipped where that is missing. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <signal.h>
@@ -24,9 +24,10 @@ struct result {
     char *out, *err;
 };
 
-/* ---- running the program ------------------------------------------------------------------------------------------------------- */
+/* ---- running the program --------------------------------------------------------------------- */
 
-static char *slurp(FILE *f) {
+static char *slurp(FILE *f)
+{
     char *text = calloc(1, OUTPUT_MAX);
     rewind(f);
     assert_non_null(text);
@@ -35,7 +36,8 @@ static char *slurp(FILE *f) {
     return text;
 }
 
-static pid_t start(char **argv, int in, int out, int err) {
+static pid_t start(char **argv, int in, int out, int err)
+{
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid) return pid;
@@ -46,13 +48,15 @@ static pid_t start(char **argv, int in, int out, int err) {
     _exit(99);
 }
 
-static int wait_for(pid_t pid) {
+static int wait_for(pid_t pid)
+{
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static struct result run_list(const char *input, char **argv) {
+static struct result run_list(const char *input, char **argv)
+{
     FILE *in = tmpfile(), *out = tmpfile(), *err = tmpfile();
     assert_true(in && out && err);
     fputs(input, in);
@@ -65,7 +69,8 @@ static struct result run_list(const char *input, char **argv) {
 }
 
 /* Arguments end with NULL. */
-static struct result run(const char *input, ...) {
+static struct result run(const char *input, ...)
+{
     char *argv[ARGS_MAX + 1] = {program};
     va_list args;
     int n = 1;
@@ -76,17 +81,20 @@ static struct result run(const char *input, ...) {
 }
 #define RUN(...) run("", __VA_ARGS__, NULL)
 
-static void release(struct result r) {
+static void release(struct result r)
+{
     free(r.out);
     free(r.err);
 }
 
-static void expect_success(struct result r) {
+static void expect_success(struct result r)
+{
     if (r.status) fail_msg("exit status %d: %s", r.status, r.err);
 }
 
 /* Status 1, nothing on standard output, and the last line of the other is the message. */
-static void expect_failure(struct result r, const char *message) {
+static void expect_failure(struct result r, const char *message)
+{
     char line[1024];
     snprintf(line, sizeof line, "fastkv: error: %s\n", message);
     const char *found = strstr(r.err, "fastkv: error: ");
@@ -96,11 +104,13 @@ static void expect_failure(struct result r, const char *message) {
     release(r);
 }
 
-static void expect_text(const char *text, const char *part) {
+static void expect_text(const char *text, const char *part)
+{
     if (!strstr(text, part)) fail_msg("expected \"%s\" in:\n%s", part, text);
 }
 
-static char *path_of(const char *name) {
+static char *path_of(const char *name)
+{
     static char paths[4][512];
     static int i;
     char *path = paths[i++ % 4];
@@ -108,7 +118,8 @@ static char *path_of(const char *name) {
     return path;
 }
 
-static char *write_file(const char *name, const void *bytes, size_t n) {
+static char *write_file(const char *name, const void *bytes, size_t n)
+{
     char *path = path_of(name);
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
@@ -117,9 +128,10 @@ static char *write_file(const char *name, const void *bytes, size_t n) {
     return path;
 }
 
-/* ---- without a model -------------------------------------------------------------------------------------------------------------- */
+/* ---- without a model ------------------------------------------------------------------------- */
 
-static void test_help(void **state) {
+static void test_help(void **state)
+{
     (void)state;
     static const char *const commands[] = {"run", "chat", "tokenize", "info", "bench", "devices"};
     struct result all = RUN("--help");
@@ -136,7 +148,8 @@ static void test_help(void **state) {
     release(all);
 }
 
-static void test_program_options(void **state) {
+static void test_program_options(void **state)
+{
     (void)state;
     struct result r = RUN("--version");
     expect_success(r);
@@ -149,7 +162,8 @@ static void test_program_options(void **state) {
     release(r);
 }
 
-static void test_usage_errors(void **state) {
+static void test_usage_errors(void **state)
+{
     (void)state;
     char *none[] = {program, NULL};
     expect_failure(run_list("", none), "a command is needed (fastkv --help)");
@@ -157,25 +171,29 @@ static void test_usage_errors(void **state) {
     expect_failure(RUN("--verison"), "unknown option --verison (fastkv --help)");
     expect_failure(RUN("run", "--tsp-rate", "1.5"), "--tsp-rate: expected a share in (0, 1], found 1.5");
     expect_failure(RUN("run", "-m", "x"), "a prompt is needed: -p TEXT, -f FILE or --prompt-ids FILE");
-    expect_failure(RUN("run", "-m", "x", "-p", "a", "--prompt-ids", "b"), "--prompt-ids: expected no -p and no -f beside it");
+    expect_failure(RUN("run", "-m", "x", "-p", "a", "--prompt-ids", "b"),
+                   "--prompt-ids: expected no -p and no -f beside it");
     expect_failure(RUN("run", "-m", "x", "-p", "a", "--raw", "-sys", "b"),
                    "--raw: expected no system message and no chat template beside it");
     expect_failure(RUN("chat"), "-m: expected FILE, the model, found nothing");
     expect_failure(RUN("tokenize", "-m", "x"), "expected one of -p TEXT, -f FILE and --stdin, found none");
-    expect_failure(RUN("tokenize", "-m", "x", "-p", "a", "--stdin"), "expected one of -p TEXT, -f FILE and --stdin, found several");
+    expect_failure(RUN("tokenize", "-m", "x", "-p", "a", "--stdin"),
+                   "expected one of -p TEXT, -f FILE and --stdin, found several");
     expect_failure(RUN("info", "-p", "x"), "-p is an option of run, not of info");
     expect_failure(RUN("bench", "-m", "x", "-o", "xml"), "-o: expected one of md, csv, json, found xml");
     expect_failure(RUN("devices", "extra"), "unexpected argument extra (fastkv devices --help)");
 }
 
 /* Every command that takes a model, given none and given another kind of file. */
-static void test_bad_models(void **state) {
+static void test_bad_models(void **state)
+{
     (void)state;
     char *text = write_file("text.gguf", "this is no model", 16);
     char *const lists[][5] = {{"run", "-p", "x"}, {"chat"}, {"tokenize", "-p", "x"}, {"info"}, {"bench"}};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         for (int missing = 0; missing < 2; missing++) {
-            char *argv[ARGS_MAX] = {program, lists[i][0], "-m", missing ? "/nonexistent/model.gguf" : text, lists[i][1], lists[i][2]};
+            char *argv[ARGS_MAX] = {program,     lists[i][0], "-m", missing ? "/nonexistent/model.gguf" : text,
+                                    lists[i][1], lists[i][2]};
             struct result r = run_list("", argv);
             assert_int_equal(r.status, 1);
             assert_string_equal(r.out, "");
@@ -187,7 +205,8 @@ static void test_bad_models(void **state) {
     }
 }
 
-static void test_devices(void **state) {
+static void test_devices(void **state)
+{
     (void)state;
     struct result r = RUN("devices");
     expect_success(r);
@@ -204,11 +223,13 @@ static void test_devices(void **state) {
     release(r);
 }
 
-/* ---- with a model -------------------------------------------------------------------------------------------------------------------- */
+/* ---- with a model ---------------------------------------------------------------------------- */
 
-#define NEED_MODEL if (!model) skip()
+#define NEED_MODEL \
+    if (!model) skip()
 
-static void test_tokenize(void **state) {
+static void test_tokenize(void **state)
+{
     (void)state;
     NEED_MODEL;
     struct result r = RUN("tokenize", "-m", model, "-p", "<|im_start|>Hello world", "--ids");
@@ -236,7 +257,8 @@ static void test_tokenize(void **state) {
     release(r);
 }
 
-static void test_info(void **state) {
+static void test_info(void **state)
+{
     (void)state;
     NEED_MODEL;
     struct result r = RUN("info", "-m", model, "-c", "4096");
@@ -252,24 +274,28 @@ static void test_info(void **state) {
     release(r);
 }
 
-static json_t *read_json(const char *path) {
+static json_t *read_json(const char *path)
+{
     json_error_t error;
     json_t *json = json_load_file(path, 0, &error);
     if (!json) fail_msg("%s: line %d: %s", path, error.line, error.text);
     return json;
 }
 
-static const json_t *at(const json_t *json, const char *name) {
+static const json_t *at(const json_t *json, const char *name)
+{
     const json_t *member = json_object_get(json, name);
     if (!member) fail_msg("no member %s", name);
     return member;
 }
 
-static void expect_ascending(const json_t *list, json_int_t end) {
+static void expect_ascending(const json_t *list, json_int_t end)
+{
     json_int_t last = -1;
     size_t i;
     json_t *item;
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         assert_true(json_integer_value(item) > last);
         last = json_integer_value(item);
     }
@@ -277,14 +303,16 @@ static void expect_ascending(const json_t *list, json_int_t end) {
 }
 
 /* A compressed run of a long prompt, and what its trace says of it. */
-static void test_run_and_trace(void **state) {
+static void test_run_and_trace(void **state)
+{
     (void)state;
     NEED_MODEL;
     static char text[4001];
     for (int i = 0; i < 4000; i++) text[i] = "the quick brown fox jumps over a lazy dog. "[(i * 7 + i / 43) % 43];
     char *file = write_file("long", text, 4000), *trace = path_of("trace.json");
-    struct result r = RUN("run", "-m", model, "-f", file, "-p", "What is this?", "--temp", "0", "-n", "6", "--ignore-eos", "--kv-floor", "0",
-                          "--tsp-floor", "0", "--kv-retain", "0.25", "--tsp-rate", "0.5", "--trace", trace);
+    struct result r = RUN("run", "-m", model, "-f", file, "-p", "What is this?", "--temp", "0", "-n", "6",
+                          "--ignore-eos", "--kv-floor", "0", "--tsp-floor", "0", "--kv-retain", "0.25", "--tsp-rate",
+                          "0.5", "--trace", trace);
     expect_success(r);
     expect_text(r.err, "model   ");
     expect_text(r.err, "plan    ");
@@ -312,18 +340,21 @@ static void test_run_and_trace(void **state) {
     const json_t *best = json_array_get(at(t, "logits_top"), 0);
     assert_true(json_real_value(at(t, "logsumexp")) >= json_real_value(json_array_get(best, 1)));
     assert_int_equal(json_array_size(at(t, "generated_ids")), 6);
-    assert_int_equal(json_integer_value(json_array_get(at(t, "generated_ids"), 0)), json_integer_value(json_array_get(best, 0)));
+    assert_int_equal(json_integer_value(json_array_get(at(t, "generated_ids"), 0)),
+                     json_integer_value(json_array_get(best, 0)));
     assert_string_equal(json_string_value(at(t, "stop")), "length");
     assert_true(json_real_value(at(at(t, "ms"), "prefill")) > 0);
     assert_true(json_real_value(at(at(t, "tokens_per_s"), "decode")) > 0);
-    assert_true(json_integer_value(at(at(t, "bytes"), "kv_after_prefill")) < json_integer_value(at(at(t, "bytes"), "kv_full")) / 2);
+    assert_true(json_integer_value(at(at(t, "bytes"), "kv_after_prefill")) <
+                json_integer_value(at(at(t, "bytes"), "kv_full")) / 2);
     assert_true(json_integer_value(at(at(t, "bytes"), "peak_rss")) > 0);
 
     /* The traced ids, given as the prompt, give the same answer. */
     char *ids = path_of("ids.json"), *again = path_of("again.json");
     assert_int_equal(json_dump_file(at(t, "prompt_ids"), ids, 0), 0);
-    struct result repeated = RUN("run", "-m", model, "--prompt-ids", ids, "--temp", "0", "-n", "6", "--ignore-eos", "--kv-floor", "0",
-                                 "--tsp-floor", "0", "--kv-retain", "0.25", "--tsp-rate", "0.5", "--trace", again);
+    struct result repeated = RUN("run", "-m", model, "--prompt-ids", ids, "--temp", "0", "-n", "6", "--ignore-eos",
+                                 "--kv-floor", "0", "--tsp-floor", "0", "--kv-retain", "0.25", "--tsp-rate", "0.5",
+                                 "--trace", again);
     expect_success(repeated);
     assert_string_equal(repeated.out, r.out);
     json_t *t2 = read_json(again);
@@ -335,7 +366,8 @@ static void test_run_and_trace(void **state) {
     release(repeated);
 }
 
-static void test_sampling(void **state) {
+static void test_sampling(void **state)
+{
     (void)state;
     NEED_MODEL;
     struct result a = RUN("run", "-m", model, "--raw", "-p", "Once upon a time", "-n", "12", "-s", "7");
@@ -351,14 +383,16 @@ static void test_sampling(void **state) {
 }
 
 /* The text of the answer up to a stop string, and an answer that ends by itself. */
-static void test_ends(void **state) {
+static void test_ends(void **state)
+{
     (void)state;
     NEED_MODEL;
     struct result r = RUN("run", "-m", model, "-p", "What is the capital of France?", "--temp", "0");
     expect_success(r);
     expect_text(r.out, "Paris");
     expect_text(r.err, "ended by end token");
-    struct result stopped = RUN("run", "-m", model, "-p", "What is the capital of France?", "--temp", "0", "-r", "Paris");
+    struct result stopped = RUN("run", "-m", model, "-p", "What is the capital of France?", "--temp", "0", "-r",
+                                "Paris");
     expect_success(stopped);
     expect_text(stopped.err, "ended by stop string");
     assert_memory_equal(stopped.out, r.out, strlen(stopped.out) - 1);
@@ -371,10 +405,12 @@ static void test_ends(void **state) {
     release(r);
 }
 
-static void test_run_failures(void **state) {
+static void test_run_failures(void **state)
+{
     (void)state;
     NEED_MODEL;
-    expect_failure(RUN("run", "-m", model, "--raw", "-p", "one two three four five six", "-c", "4"), "the prompt has 6 tokens, the context is 4");
+    expect_failure(RUN("run", "-m", model, "--raw", "-p", "one two three four five six", "-c", "4"),
+                   "the prompt has 6 tokens, the context is 4");
     static char many[20001];
     for (int i = 0; i < 20000; i += 2) memcpy(many + i, "a ", 2);
     char *file = write_file("many", many, 20000);
@@ -384,10 +420,13 @@ static void test_run_failures(void **state) {
     release(r);
     expect_failure(RUN("run", "-m", model, "-p", "x", "--chat-template", "nothing"),
                    "--chat-template: expected chatml, gemma, llama3, mistral or a file, found nothing");
-    expect_failure(RUN("run", "-m", model, "-f", "/nonexistent"), "/nonexistent: cannot be read: No such file or directory");
-    expect_failure(RUN("run", "-m", model, "-p", "x", "--trace", "/nonexistent/t"), "/nonexistent/t: cannot be written: No such file or directory");
+    expect_failure(RUN("run", "-m", model, "-f", "/nonexistent"),
+                   "/nonexistent: cannot be read: No such file or directory");
+    expect_failure(RUN("run", "-m", model, "-p", "x", "--trace", "/nonexistent/t"),
+                   "/nonexistent/t: cannot be written: No such file or directory");
     expect_failure(RUN("run", "-m", model, "--raw", "-p", ""), "the prompt is empty");
-    expect_failure(RUN("run", "-m", model, "-p", "x", "-sys", "a", "-sysf", "b"), "-sys and -sysf: expected one of them, found both");
+    expect_failure(RUN("run", "-m", model, "-p", "x", "-sys", "a", "-sysf", "b"),
+                   "-sys and -sysf: expected one of them, found both");
     char *nul = write_file("nul", "a\0b", 3), message[600];
     snprintf(message, sizeof message, "the prompt: byte 1 is NUL, which a chat message or template cannot hold");
     expect_failure(RUN("run", "-m", model, "-f", nul), message);
@@ -402,8 +441,10 @@ static void test_run_failures(void **state) {
     expect_text(r.err, "fastkv: error: ");
     expect_text(r.err, "ulkan"); /* which of them, the message says */
     release(r);
-    expect_failure(RUN("run", "-m", model, "-p", "x", "--device", "gpu"), "device gpu: expected cpu, vulkan[:N] or auto");
-    expect_failure(RUN("run", "-m", model, "-p", "x", "-ngl", "3"), "layers on the GPU: 3 wanted, but the device is the CPU: choose vulkan or auto");
+    expect_failure(RUN("run", "-m", model, "-p", "x", "--device", "gpu"),
+                   "device gpu: expected cpu, vulkan[:N] or auto");
+    expect_failure(RUN("run", "-m", model, "-p", "x", "-ngl", "3"),
+                   "layers on the GPU: 3 wanted, but the device is the CPU: choose vulkan or auto");
     setenv("FASTKV_ISA", "mmx", 1);
     r = RUN("run", "-m", model, "-p", "x");
     unsetenv("FASTKV_ISA");
@@ -413,11 +454,12 @@ static void test_run_failures(void **state) {
     release(r);
 }
 
-static void test_chat(void **state) {
+static void test_chat(void **state)
+{
     (void)state;
     NEED_MODEL;
-    struct result r = run("My name is\\\n Bob.\n/help\nWhat is my name?\n/clear\n/nothing\nHello\n/exit\nunread\n", "chat", "-m", model, "--temp",
-                          "0", "-n", "16", "-sys", "Answer briefly.", NULL);
+    struct result r = run("My name is\\\n Bob.\n/help\nWhat is my name?\n/clear\n/nothing\nHello\n/exit\nunread\n",
+                          "chat", "-m", model, "--temp", "0", "-n", "16", "-sys", "Answer briefly.", NULL);
     expect_success(r);
     expect_text(r.err, "/clear start a new one");
     expect_text(r.err, "[a new conversation]");
@@ -438,22 +480,27 @@ static void test_chat(void **state) {
     release(r);
 }
 
-static void test_bench(void **state) {
+static void test_bench(void **state)
+{
     (void)state;
     NEED_MODEL;
-    struct result r = RUN("bench", "-m", model, "--lengths", "64,96", "--policies", "full,snapkv", "-n", "4", "-r", "2", "-o", "json");
+    struct result r = RUN("bench", "-m", model, "--lengths", "64,96", "--policies", "full,snapkv", "-n", "4", "-r", "2",
+                          "-o", "json");
     expect_success(r);
     json_t *rows = json_loads(r.out, 0, NULL);
     assert_int_equal(json_array_size(rows), 4);
     const json_t *last = json_array_get(rows, 3);
     assert_string_equal(json_string_value(at(last, "policy")), "snapkv");
     assert_int_equal(json_integer_value(at(last, "prompt_tokens")), 96);
-    static const char *const measured[] = {"ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s", "kv_bytes", "kv_full_bytes", "kv_peak_bytes",
-                                           "peak_rss_bytes", "decode_bytes_per_s", "machine_bytes_per_s"};
-    for (size_t i = 0; i < sizeof measured / sizeof *measured; i++) assert_true(json_number_value(at(last, measured[i])) > 0);
+    static const char *const measured[] = {"ttft_s",         "prefill_tokens_per_s", "decode_tokens_per_s",
+                                           "kv_bytes",       "kv_full_bytes",        "kv_peak_bytes",
+                                           "peak_rss_bytes", "decode_bytes_per_s",   "machine_bytes_per_s"};
+    for (size_t i = 0; i < sizeof measured / sizeof *measured; i++)
+        assert_true(json_number_value(at(last, measured[i])) > 0);
     json_decref(rows);
     release(r);
-    r = RUN("bench", "-m", model, "--lengths", "64", "--policies", "full", "-n", "2", "-r", "1", "-o", "csv", "--stages");
+    r = RUN("bench", "-m", model, "--lengths", "64", "--policies", "full", "-n", "2", "-r", "1", "-o", "csv",
+            "--stages");
     expect_success(r);
     expect_text(r.out, "isa,threads,policy,prompt_tokens,ttft_s,");
     expect_text(r.out, ",full,64,");
@@ -463,16 +510,19 @@ static void test_bench(void **state) {
     expect_text(r.out, "| policy | prompt | TTFT s |");
     expect_text(r.out, "\n| full | 64 | ");
     release(r);
-    expect_failure(RUN("bench", "-m", model, "--lengths", "9000"), "--lengths: 9,000 tokens and 64 decoded ones exceed the context of 8,192");
+    expect_failure(RUN("bench", "-m", model, "--lengths", "9000"),
+                   "--lengths: 9,000 tokens and 64 decoded ones exceed the context of 8,192");
 }
 
 /* Ctrl-C after the first text: what there is stays, the report comes, the status is 130. */
-static void test_interrupt(void **state) {
+static void test_interrupt(void **state)
+{
     (void)state;
     NEED_MODEL;
     int out[2];
     char text[256], *trace = path_of("interrupted.json");
-    char *argv[] = {program, "run", "-m", model, "--raw", "-p", "Once upon a time", "--ignore-eos", "--trace", trace, NULL};
+    char *argv[] = {program,        "run",     "-m",  model, "--raw", "-p", "Once upon a time",
+                    "--ignore-eos", "--trace", trace, NULL};
     FILE *err = tmpfile();
     assert_int_equal(pipe(out), 0);
     pid_t pid = start(argv, STDIN_FILENO, out[1], fileno(err));
@@ -493,7 +543,8 @@ static void test_interrupt(void **state) {
 }
 
 /* Output that cannot be written is an error, not silence. */
-static void test_full_disk(void **state) {
+static void test_full_disk(void **state)
+{
     (void)state;
     FILE *full = fopen("/dev/full", "w"), *err = tmpfile();
     if (!full) skip();
@@ -505,31 +556,40 @@ static void test_full_disk(void **state) {
     fclose(full);
 }
 
-/* ---- set up ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- set up ---------------------------------------------------------------------------------- */
 
-static void find_model(void) {
+static void find_model(void)
+{
     static char path[1024];
     const char *models = getenv("FKV_MODELS"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (models) snprintf(path, sizeof path, "%s/smollm2-135m.gguf", models);
-    else if (cache && *cache) snprintf(path, sizeof path, "%s/fastkv/smollm2-135m.gguf", cache);
-    else snprintf(path, sizeof path, "%s/.cache/fastkv/smollm2-135m.gguf", home ? home : "");
+    if (models)
+        snprintf(path, sizeof path, "%s/smollm2-135m.gguf", models);
+    else if (cache && *cache)
+        snprintf(path, sizeof path, "%s/fastkv/smollm2-135m.gguf", cache);
+    else
+        snprintf(path, sizeof path, "%s/.cache/fastkv/smollm2-135m.gguf", home ? home : "");
     model = access(path, R_OK) ? NULL : path;
 }
 
-static void remove_folder(void) {
-    static const char *const files[] = {"text.gguf", "text", "long", "trace.json", "ids.json", "again.json", "many", "nul", "bad.json",
-                                        "interrupted.json"};
+static void remove_folder(void)
+{
+    static const char *const files[] = {"text.gguf",  "text", "long", "trace.json", "ids.json",
+                                        "again.json", "many", "nul",  "bad.json",   "interrupted.json"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(path_of(files[i]));
     rmdir(folder);
 }
 
-int main(void) {
+int main(void)
+{
     static char made[] = "/tmp/fastkv-test-XXXXXX";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help), cmocka_unit_test(test_program_options), cmocka_unit_test(test_usage_errors),
-        cmocka_unit_test(test_bad_models), cmocka_unit_test(test_devices), cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_tokenize), cmocka_unit_test(test_info), cmocka_unit_test(test_run_and_trace), cmocka_unit_test(test_sampling),
-        cmocka_unit_test(test_ends), cmocka_unit_test(test_run_failures), cmocka_unit_test(test_chat), cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_help),          cmocka_unit_test(test_program_options),
+        cmocka_unit_test(test_usage_errors),  cmocka_unit_test(test_bad_models),
+        cmocka_unit_test(test_devices),       cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_tokenize),      cmocka_unit_test(test_info),
+        cmocka_unit_test(test_run_and_trace), cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_ends),          cmocka_unit_test(test_run_failures),
+        cmocka_unit_test(test_chat),          cmocka_unit_test(test_bench),
         cmocka_unit_test(test_interrupt),
     };
     program = getenv("FKV_PROGRAM");

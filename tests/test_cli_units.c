@@ -1,4 +1,5 @@
-/* The program's parts that need no model: the option table, the answer stream, numbers in messages, built-in chat templates. */
+/* The program's parts that need no model: the option table, the answer stream, numbers in messages, built-in chat
+   templates. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +18,8 @@
 enum { ARGS_MAX = 32 };
 
 /* Splits `line` at blanks and parses it; the texts stay where `line` was copied to. */
-static bool parse(struct settings *settings, unsigned command, const char *line, char *err) {
+static bool parse(struct settings *settings, unsigned command, const char *line, char *err)
+{
     static char copy[512];
     char *argv[ARGS_MAX + 1] = {NULL};
     int argc = 0;
@@ -31,24 +33,27 @@ static bool parse(struct settings *settings, unsigned command, const char *line,
     return options_parse(settings, c, argc, argv, err);
 }
 
-static struct settings parsed(unsigned command, const char *line) {
+static struct settings parsed(unsigned command, const char *line)
+{
     struct settings s;
     char err[FKV_ERROR_BYTES] = "";
     if (!parse(&s, command, line, err)) fail_msg("%s: %s", line, err);
     return s;
 }
 
-static void expect_error(unsigned command, const char *line, const char *message) {
+static void expect_error(unsigned command, const char *line, const char *message)
+{
     struct settings s;
     char err[FKV_ERROR_BYTES] = "";
     assert_false(parse(&s, command, line, err));
     assert_string_equal(err, message);
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------------------ */
+/* ---- options --------------------------------------------------------------------------------- */
 
 /* The table's texts and the header's initialisers must not drift apart. */
-static void test_defaults_are_the_librarys(void **state) {
+static void test_defaults_are_the_librarys(void **state)
+{
     (void)state;
     struct fkv_session_params session = FKV_SESSION_PARAMS_INIT;
     struct fkv_sampler_params sampler = FKV_SAMPLER_PARAMS_INIT;
@@ -56,7 +61,8 @@ static void test_defaults_are_the_librarys(void **state) {
     const struct fkv_kv_params *kv = &s.session.kv;
     assert_string_equal(kv->policy, session.kv.policy);
     assert_int_equal(kv->tsp_layer, session.kv.tsp_layer);
-    assert_true(kv->tsp_rate == session.kv.tsp_rate && kv->kv_retain == session.kv.kv_retain && kv->pool_avg == session.kv.pool_avg);
+    assert_true(kv->tsp_rate == session.kv.tsp_rate && kv->kv_retain == session.kv.kv_retain &&
+                kv->pool_avg == session.kv.pool_avg);
     assert_int_equal(kv->window, session.kv.window);
     assert_int_equal(kv->pool_kernel, session.kv.pool_kernel);
     assert_int_equal(kv->sinks, session.kv.sinks);
@@ -64,8 +70,8 @@ static void test_defaults_are_the_librarys(void **state) {
     assert_int_equal(kv->tsp_floor, session.kv.tsp_floor);
     assert_int_equal(kv->kv_budget, session.kv.kv_budget);
     assert_int_equal(kv->tsp_budget, session.kv.tsp_budget);
-    assert_true(s.sampler.temperature == sampler.temperature && s.sampler.top_p == sampler.top_p && s.sampler.min_p == sampler.min_p &&
-                s.sampler.repeat_penalty == sampler.repeat_penalty);
+    assert_true(s.sampler.temperature == sampler.temperature && s.sampler.top_p == sampler.top_p &&
+                s.sampler.min_p == sampler.min_p && s.sampler.repeat_penalty == sampler.repeat_penalty);
     assert_int_equal(s.sampler.top_k, sampler.top_k);
     assert_int_equal(s.sampler.repeat_last_n, sampler.repeat_last_n);
     assert_int_equal(s.session.k_type, FKV_KV_AUTO);
@@ -80,10 +86,13 @@ static void test_defaults_are_the_librarys(void **state) {
     assert_string_equal(s.policies.items[1], "fastkv");
 }
 
-static void test_spellings(void **state) {
+static void test_spellings(void **state)
+{
     (void)state;
-    struct settings s = parsed(COMMAND_RUN, "-m a.gguf -p hello -n -1 --tsp-rate=0.5 -ctk q8_0 --cache-type-v f32 -sysf sys.txt -r one -r two "
-                                            "--raw --kv-pool avg");
+    struct settings s =
+        parsed(COMMAND_RUN,
+               "-m a.gguf -p hello -n -1 --tsp-rate=0.5 -ctk q8_0 --cache-type-v f32 -sysf sys.txt -r one -r two "
+               "--raw --kv-pool avg");
     assert_string_equal(s.model, "a.gguf");
     assert_string_equal(s.prompt, "hello");
     assert_true(s.session.kv.tsp_rate == 0.5);
@@ -100,7 +109,8 @@ static void test_spellings(void **state) {
     assert_true(parsed(COMMAND_RUN, "--help").help); /* no model needed for that */
 }
 
-static void test_errors(void **state) {
+static void test_errors(void **state)
+{
     (void)state;
     expect_error(COMMAND_RUN, "--tsp-rate 1.5", "--tsp-rate: expected a share in (0, 1], found 1.5");
     expect_error(COMMAND_RUN, "--tsp-rate=0", "--tsp-rate: expected a share in (0, 1], found 0");
@@ -130,7 +140,8 @@ static void test_errors(void **state) {
 }
 
 /* Within a command no name is taken twice, and help shows every option with its default. */
-static void test_table(void **state) {
+static void test_table(void **state)
+{
     (void)state;
     for (const struct command *c = cli_commands; c->name; c++) {
         char *help = NULL;
@@ -143,15 +154,18 @@ static void test_table(void **state) {
             assert_non_null(strstr(help, o->names));
             for (const char *s = o->names; *s; s += strcspn(s, ","), s += strspn(s, ", "))
                 for (const struct option *other = cli_options; other->names; other++)
-                    if (other->commands & c->bit) assert_int_equal(option_has_name(other, s, strcspn(s, ",")), other == o);
+                    if (other->commands & c->bit)
+                        assert_int_equal(option_has_name(other, s, strcspn(s, ",")), other == o);
         }
         for (const char *line = help; *line; line += strcspn(line, "\n"), line += *line == '\n')
-            if (!strstr(line, "Examples:") || strstr(line, "Examples:") > line + 200) assert_true(strcspn(line, "\n") <= 120);
+            if (!strstr(line, "Examples:") || strstr(line, "Examples:") > line + 200)
+                assert_true(strcspn(line, "\n") <= 120);
         free(help);
     }
 }
 
-static void test_nearest_word(void **state) {
+static void test_nearest_word(void **state)
+{
     (void)state;
     static const char *const words[] = {"run", "chat", "tokenize", "info", NULL};
     assert_string_equal(nearest_word("rnu", words), "run");
@@ -161,9 +175,10 @@ static void test_nearest_word(void **state) {
     assert_null(nearest_word("", words));
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
-static void test_numbers(void **state) {
+static void test_numbers(void **state)
+{
     (void)state;
     assert_string_equal(COUNT(0), "0");
     assert_string_equal(COUNT(999), "999");
@@ -176,10 +191,12 @@ static void test_numbers(void **state) {
     assert_string_equal(SIZE((uint64_t)5 << 30), "5.0 GiB");
 }
 
-/* ---- the answer ------------------------------------------------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
-/* Adds pieces (ending with NULL); *written has, after each, what was out, separated by "|". True when a stop string came. */
-static bool stream(const struct option_texts *stops, const char *const *pieces, char *written, char *text) {
+/* Adds pieces (ending with NULL); *written has, after each, what was out, separated by "|". True when a stop string
+   came. */
+static bool stream(const struct option_texts *stops, const char *const *pieces, char *written, char *text)
+{
     char *out = NULL;
     size_t n = 0;
     bool stopped = false;
@@ -204,28 +221,41 @@ static bool stream(const struct option_texts *stops, const char *const *pieces, 
     return stopped;
 }
 
-static void expect_stream(const struct option_texts *stops, const char *const *pieces, bool stops_there, const char *written) {
+static void expect_stream(const struct option_texts *stops, const char *const *pieces, bool stops_there,
+                          const char *written)
+{
     char got[256], text[256];
     assert_int_equal(stream(stops, pieces, got, text), stops_there);
     assert_string_equal(got, written);
 }
 
-#define PIECES(...) (const char *const[]){__VA_ARGS__, NULL}
+#define PIECES(...) \
+    (const char *const[]) { __VA_ARGS__, NULL }
 #define BAD "\xef\xbf\xbd"
 
-static void test_whole_sequences(void **state) {
+static void test_whole_sequences(void **state)
+{
     (void)state;
-    expect_stream(NULL, PIECES("Gr\xc3", "\xbc\xc3", "\x9f" "e"), false, "Gr|ü|ße|");
+    expect_stream(NULL,
+                  PIECES("Gr\xc3", "\xbc\xc3",
+                         "\x9f"
+                         "e"),
+                  false, "Gr|ü|ße|");
     expect_stream(NULL, PIECES("\xf0\x9f", "\x98", "\x80!"), false, "||😀!|");
-    expect_stream(NULL, PIECES("a\xff" "b", "\x80"), false, "a" BAD "b|" BAD "|");
+    expect_stream(NULL,
+                  PIECES("a\xff"
+                         "b",
+                         "\x80"),
+                  false, "a" BAD "b|" BAD "|");
     expect_stream(NULL, PIECES("\xe2\x82", "x"), false, "|" BAD "x|");
-    expect_stream(NULL, PIECES("\xe2\x82"), false, "|" BAD);                          /* never completed */
-    expect_stream(NULL, PIECES("\xed\xa0\x80"), false, BAD BAD BAD "|");              /* a surrogate */
-    expect_stream(NULL, PIECES("\xf4\x90\x80\x80"), false, BAD BAD BAD BAD "|");      /* above U+10FFFF */
+    expect_stream(NULL, PIECES("\xe2\x82"), false, "|" BAD);                             /* never completed */
+    expect_stream(NULL, PIECES("\xed\xa0\x80"), false, BAD BAD BAD "|");                 /* a surrogate */
+    expect_stream(NULL, PIECES("\xf4\x90\x80\x80"), false, BAD BAD BAD BAD "|");         /* above U+10FFFF */
     expect_stream(NULL, PIECES("\xc0\xaf\xe0\x80\xaf"), false, BAD BAD BAD BAD BAD "|"); /* overlong */
 }
 
-static void test_stop_strings(void **state) {
+static void test_stop_strings(void **state)
+{
     (void)state;
     const struct option_texts stops = {2, {"User:", "\n\n"}};
     expect_stream(&stops, PIECES("one", " two"), false, "one| two|");
@@ -237,31 +267,38 @@ static void test_stop_strings(void **state) {
     expect_stream(&stops, PIECES("User:"), true, "|");
 }
 
-/* ---- built-in chat templates ---------------------------------------------------------------------------------------------------------- */
+/* ---- built-in chat templates ----------------------------------------------------------------- */
 
 /* What Jinja2 makes of them, with the settings of the transformers library. */
-static void test_templates(void **state) {
+static void test_templates(void **state)
+{
     (void)state;
     static const char *const expected[][2] = {
-        {"chatml", "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n U1 <|im_end|>\n<|im_start|>assistant\nA1<|im_end|>\n"
-                   "<|im_start|>user\nU2<|im_end|>\n<|im_start|>assistant\n"},
-        {"llama3", "<s><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nU1<|eot_id|>"
-                   "<|start_header_id|>assistant<|end_header_id|>\n\nA1<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nU2<|eot_id|>"
+        {"chatml",
+         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n U1 <|im_end|>\n<|im_start|>assistant\nA1<|im_end|>\n"
+         "<|im_start|>user\nU2<|im_end|>\n<|im_start|>assistant\n"},
+        {"llama3", "<s><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_id|"
+                   ">\n\nU1<|eot_id|>"
+                   "<|start_header_id|>assistant<|end_header_id|>\n\nA1<|eot_id|><|start_header_id|>user<|end_header_"
+                   "id|>\n\nU2<|eot_id|>"
                    "<|start_header_id|>assistant<|end_header_id|>\n\n"},
-        {"gemma", "<s><start_of_turn>user\nS\n\nU1<end_of_turn>\n<start_of_turn>model\nA1<end_of_turn>\n<start_of_turn>user\nU2<end_of_turn>\n"
+        {"gemma", "<s><start_of_turn>user\nS\n\nU1<end_of_turn>\n<start_of_turn>model\nA1<end_of_turn>\n<start_of_turn>"
+                  "user\nU2<end_of_turn>\n"
                   "<start_of_turn>model\n"},
         {"mistral", "<s>[INST] S\n\n U1  [/INST] A1</s>[INST] U2 [/INST]"},
     };
-    json_t *context = json_pack("{s:[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}], s:b, s:s, s:s}", "messages", "role", "system", "content",
-                                "S", "role", "user", "content", " U1 ", "role", "assistant", "content", "A1", "role", "user", "content", "U2",
-                                "add_generation_prompt", 1, "bos_token", "<s>", "eos_token", "</s>");
+    json_t *context = json_pack("{s:[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}], s:b, s:s, s:s}", "messages",
+                                "role", "system", "content", "S", "role", "user", "content", " U1 ", "role",
+                                "assistant", "content", "A1", "role", "user", "content", "U2", "add_generation_prompt",
+                                1, "bos_token", "<s>", "eos_token", "</s>");
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         const char *source = chat_template_named(expected[i][0]);
         struct fkv_error e = {""};
         char *text = NULL;
         size_t n;
         assert_non_null(source);
-        if (fkv_chat_render(source, strlen(source), context, &text, &n, &e) != FKV_OK) fail_msg("%s: %s", expected[i][0], e.text);
+        if (fkv_chat_render(source, strlen(source), context, &text, &n, &e) != FKV_OK)
+            fail_msg("%s: %s", expected[i][0], e.text);
         assert_string_equal(text, expected[i][1]);
         free(text);
     }
@@ -269,11 +306,18 @@ static void test_templates(void **state) {
     json_decref(context);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults_are_the_librarys), cmocka_unit_test(test_spellings), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_table), cmocka_unit_test(test_nearest_word), cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_whole_sequences), cmocka_unit_test(test_stop_strings), cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_defaults_are_the_librarys),
+        cmocka_unit_test(test_spellings),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_nearest_word),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_whole_sequences),
+        cmocka_unit_test(test_stop_strings),
+        cmocka_unit_test(test_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

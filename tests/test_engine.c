@@ -1,4 +1,5 @@
-/* Engine and sessions: continuing, cutting back, rebuilding; threads; limits; cancelling; nothing allocated between two tokens. */
+/* Engine and sessions: continuing, cutting back, rebuilding; threads; limits; cancelling; nothing allocated between two
+   tokens. */
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <math.h>
@@ -110,7 +111,8 @@ static void test_threads_do_not_change_results(void **state)
 {
     (void)state;
     for (int policy = 0; policy < 2; policy++) {
-        fkv_engine *one = engine_of(1, false, FKV_TYPE_Q8_0), *two = engine_of(2, false, FKV_TYPE_Q8_0), *three = engine_of(3, false, FKV_TYPE_Q8_0);
+        fkv_engine *one = engine_of(1, false, FKV_TYPE_Q8_0), *two = engine_of(2, false, FKV_TYPE_Q8_0),
+                   *three = engine_of(3, false, FKV_TYPE_Q8_0);
         const struct fkv_session_params p = policy ? paper_params(0.2, 0.1, 1) : policy_params("full");
         fkv_session *a = tiny_session(one, &p), *b = tiny_session(two, &p), *c = tiny_session(three, &p);
         fkv_session *all[] = {a, b, c};
@@ -127,7 +129,7 @@ static void test_threads_do_not_change_results(void **state)
     }
 }
 
-/* ---- sessions on threads of their own -------------------------------------------------------------------------------------- */
+/* ---- sessions on threads of their own -------------------------------------------------------- */
 
 struct runner {
     fkv_engine *e;
@@ -168,7 +170,7 @@ static void test_concurrent_sessions(void **state)
     fkv_engine_close(e);
 }
 
-/* ---- limits and errors --------------------------------------------------------------------------------------------------------- */
+/* ---- limits and errors ----------------------------------------------------------------------- */
 
 static void test_context_is_refused_with_the_counts(void **state)
 {
@@ -267,7 +269,7 @@ static void test_memory_plan_is_what_is_held(void **state)
     fkv_engine_close(e);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void expect_open_error(const struct tiny_model *m, const char *isa, fkv_status want, const char *message)
 {
@@ -288,10 +290,12 @@ static void test_what_cannot_run_is_refused(void **state)
     struct tiny_model m = TINY_MODEL_INIT;
     expect_open_error(&m, "mmx", FKV_ERROR_ARGUMENT, "ISA level mmx: expected one that this machine has (reference");
     m.n_kv_head = 3;
-    expect_open_error(&m, NULL, FKV_ERROR_FORMAT, "llama.attention.head_count_kv: expected a divisor of the 4 heads, found 3");
+    expect_open_error(&m, NULL, FKV_ERROR_FORMAT,
+                      "llama.attention.head_count_kv: expected a divisor of the 4 heads, found 3");
     m = (struct tiny_model)TINY_MODEL_INIT;
     m.arch = "mamba";
-    expect_open_error(&m, NULL, FKV_ERROR_UNSUPPORTED, "general.architecture: expected one of llama, qwen2, qwen3, found \"mamba\"");
+    expect_open_error(&m, NULL, FKV_ERROR_UNSUPPORTED,
+                      "general.architecture: expected one of llama, qwen2, qwen3, found \"mamba\"");
     m.arch = "qwen2";
     m.d_head = 33;
     m.n_head = 32;

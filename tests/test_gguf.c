@@ -1,4 +1,5 @@
-/* The GGUF reader: what it reads, what it refuses and how it says so, split files, and a file broken in thousands of ways. */
+/* The GGUF reader: what it reads, what it refuses and how it says so, split files, and a file broken in thousands of
+   ways. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -108,7 +109,7 @@ static struct gguf_writer *small_model(uint32_t version, uint32_t alignment)
     return w;
 }
 
-/* ---- what is read ------------------------------------------------------------------------------------------------ */
+/* ---- what is read ---------------------------------------------------------------------------- */
 
 static void test_values(void **state)
 {
@@ -170,17 +171,23 @@ static void test_values_of_the_wrong_kind(void **state)
     const fkv_status bad = FKV_ERROR_FORMAT;
     assert_failure(fkv_gguf_u32(g, "f32", &u, &e), bad, &e, "(memory): key f32: expected an integer, found f32");
     assert_failure(fkv_gguf_u32(g, "yes", &u, &e), bad, &e, "(memory): key yes: expected an integer, found bool");
-    assert_failure(fkv_gguf_u32(g, "types", &u, &e), bad, &e, "(memory): key types: expected an integer, found an array of i32");
-    assert_failure(fkv_gguf_u32(g, "i8", &u, &e), bad, &e, "(memory): key i8: expected an integer from 0 to 4294967295, found -8");
-    assert_failure(fkv_gguf_u32(g, "i16", &u, &e), bad, &e, "(memory): key i16: expected an integer from 0 to 4294967295, found -1600");
-    assert_failure(fkv_gguf_u32(g, "i64", &u, &e), bad, &e, "(memory): key i64: expected an integer from 0 to 4294967295, found -1");
+    assert_failure(fkv_gguf_u32(g, "types", &u, &e), bad, &e,
+                   "(memory): key types: expected an integer, found an array of i32");
+    assert_failure(fkv_gguf_u32(g, "i8", &u, &e), bad, &e,
+                   "(memory): key i8: expected an integer from 0 to 4294967295, found -8");
+    assert_failure(fkv_gguf_u32(g, "i16", &u, &e), bad, &e,
+                   "(memory): key i16: expected an integer from 0 to 4294967295, found -1600");
+    assert_failure(fkv_gguf_u32(g, "i64", &u, &e), bad, &e,
+                   "(memory): key i64: expected an integer from 0 to 4294967295, found -1");
     assert_failure(fkv_gguf_u32(g, "u64", &u, &e), bad, &e,
                    "(memory): key u64: expected an integer from 0 to 4294967295, found 1099511627776");
     assert_failure(fkv_gguf_f32(g, "u32", &f, &e), bad, &e, "(memory): key u32: expected a float, found u32");
-    assert_failure(fkv_gguf_f32(g, "huge", &f, &e), bad, &e, "(memory): key huge: expected a finite float of 32 bits, found 1e+300");
+    assert_failure(fkv_gguf_f32(g, "huge", &f, &e), bad, &e,
+                   "(memory): key huge: expected a finite float of 32 bits, found 1e+300");
     assert_failure(fkv_gguf_bool(g, "u8", &b, &e), bad, &e, "(memory): key u8: expected bool, found u8");
     assert_failure(fkv_gguf_str(g, "u8", &s, &e), bad, &e, "(memory): key u8: expected string, found u8");
-    assert_failure(fkv_gguf_array(g, "u8", FKV_GGUF_U8, &n, &e), bad, &e, "(memory): key u8: expected an array of u8, found u8");
+    assert_failure(fkv_gguf_array(g, "u8", FKV_GGUF_U8, &n, &e), bad, &e,
+                   "(memory): key u8: expected an array of u8, found u8");
     assert_failure(fkv_gguf_array(g, "tokens", FKV_GGUF_F32, &n, &e), bad, &e,
                    "(memory): key tokens: expected an array of f32, found an array of string");
     assert_int_equal(u, 7);
@@ -299,7 +306,7 @@ static void test_many_names(void **state)
     free(strings);
 }
 
-/* ---- what is refused --------------------------------------------------------------------------------------------- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void expect_refusal_of(const void *bytes, size_t n, fkv_status status, const char *message)
 {
@@ -318,25 +325,30 @@ static void test_refuses_headers(void **state)
                       "(memory): header: the file ends inside its magic number: expected 4 bytes at byte 0, found 3");
     expect_refusal_of("PK\3\4....", 8, FKV_ERROR_FORMAT,
                       "(memory): header: expected a GGUF file, found one that begins with the bytes 50 4b 03 04");
-    expect_refusal_of("GGUF\3\0\0\0\1\0\0", 11, FKV_ERROR_FORMAT,
-                      "(memory): header: the file ends inside its number of tensors: expected 8 bytes at byte 8, found 3");
-    expect_refusal_of("GGUF\0\0\0\3", 8, FKV_ERROR_UNSUPPORTED, "(memory): header: expected a little-endian file, found a big-endian one");
+    expect_refusal_of(
+        "GGUF\3\0\0\0\1\0\0", 11, FKV_ERROR_FORMAT,
+        "(memory): header: the file ends inside its number of tensors: expected 8 bytes at byte 8, found 3");
+    expect_refusal_of("GGUF\0\0\0\3", 8, FKV_ERROR_UNSUPPORTED,
+                      "(memory): header: expected a little-endian file, found a big-endian one");
     expect_refusal(gguf_writer_new(1, 0), FKV_ERROR_UNSUPPORTED, "(memory): header: expected version 2 or 3, found 1");
     expect_refusal(gguf_writer_new(4, 0), FKV_ERROR_UNSUPPORTED, "(memory): header: expected version 2 or 3, found 4");
 
     struct gguf_writer *w = gguf_writer_new(3, 0);
     gguf_put_bool(w, "k", true);
     gguf_claim_counts(w, 0, UINT64_MAX);
-    expect_refusal(w, FKV_ERROR_FORMAT,
-                   "(memory): header: expected at most 3 keys in a file of 64 bytes, found a count of 18446744073709551615");
+    expect_refusal(
+        w, FKV_ERROR_FORMAT,
+        "(memory): header: expected at most 3 keys in a file of 64 bytes, found a count of 18446744073709551615");
     w = gguf_writer_new(3, 0);
     gguf_put_bool(w, "k", true);
     gguf_claim_counts(w, 2, 1);
-    expect_refusal(w, FKV_ERROR_FORMAT, "(memory): header: expected at most 1 tensors in a file of 64 bytes, found a count of 2");
+    expect_refusal(w, FKV_ERROR_FORMAT,
+                   "(memory): header: expected at most 1 tensors in a file of 64 bytes, found a count of 2");
     w = gguf_writer_new(3, 0);
     gguf_put_str(w, "k", "twelve bytes");
     gguf_claim_counts(w, 0, 2);
-    expect_refusal(w, FKV_ERROR_FORMAT, "(memory): key 2 of 2: the file ends inside its name: expected 8 bytes at byte 57, found 7");
+    expect_refusal(w, FKV_ERROR_FORMAT,
+                   "(memory): key 2 of 2: the file ends inside its name: expected 8 bytes at byte 57, found 7");
 }
 
 static void test_refuses_keys(void **state)
@@ -358,7 +370,8 @@ static void test_refuses_keys(void **state)
     w = gguf_writer_new(3, 0);
     gguf_put_raw(w, (struct fkv_str){long_name, 65536}, FKV_GGUF_BOOL, "", 1);
     expect_refusal(w, FKV_ERROR_FORMAT,
-                   "(memory): key nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn...: "
+                   "(memory): key "
+                   "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn...: "
                    "expected a name of 1 to 65535 bytes, found 65536");
     free(long_name);
 
@@ -372,19 +385,22 @@ static void test_refuses_keys(void **state)
 
     w = gguf_writer_new(3, 0);
     gguf_put_raw(w, str("text"), FKV_GGUF_STRING, "\xff\xff\xff\xff\xff\xff\xff\xff", 8);
-    expect_refusal(w, FKV_ERROR_FORMAT,
-                   "(memory): key text: the file ends inside its value: expected 18446744073709551615 bytes at byte 48, found 16");
+    expect_refusal(
+        w, FKV_ERROR_FORMAT,
+        "(memory): key text: the file ends inside its value: expected 18446744073709551615 bytes at byte 48, found 16");
 
     const uint32_t bad_alignments[] = {1, 4, 48, 1 << 21};
     for (size_t i = 0; i < LENGTH(bad_alignments); i++) {
         char message[128];
-        snprintf(message, sizeof message, "(memory): key general.alignment: expected a power of two from 8 to 1048576, found %u",
+        snprintf(message, sizeof message,
+                 "(memory): key general.alignment: expected a power of two from 8 to 1048576, found %u",
                  bad_alignments[i]);
         expect_refusal(gguf_writer_new(3, bad_alignments[i]), FKV_ERROR_FORMAT, message);
     }
     w = gguf_writer_new(3, 0);
     gguf_put_u32(w, "general.alignment", 0);
-    expect_refusal(w, FKV_ERROR_FORMAT, "(memory): key general.alignment: expected a power of two from 8 to 1048576, found 0");
+    expect_refusal(w, FKV_ERROR_FORMAT,
+                   "(memory): key general.alignment: expected a power of two from 8 to 1048576, found 0");
     w = gguf_writer_new(3, 0);
     gguf_put_str(w, "general.alignment", "32");
     expect_refusal(w, FKV_ERROR_FORMAT, "(memory): key general.alignment: expected an integer, found string");
@@ -404,21 +420,33 @@ static void expect_array_refusal(uint32_t elem, uint64_t count, fkv_status statu
 static void test_refuses_arrays(void **state)
 {
     (void)state;
-    expect_array_refusal(FKV_GGUF_ARRAY, 1, FKV_ERROR_UNSUPPORTED, "(memory): key arr: arrays of arrays are not supported");
-    expect_array_refusal(99, 1, FKV_ERROR_FORMAT, "(memory): key arr: expected a kind of element from 0 to 12, found 99");
+    expect_array_refusal(FKV_GGUF_ARRAY, 1, FKV_ERROR_UNSUPPORTED,
+                         "(memory): key arr: arrays of arrays are not supported");
+    expect_array_refusal(99, 1, FKV_ERROR_FORMAT,
+                         "(memory): key arr: expected a kind of element from 0 to 12, found 99");
     expect_array_refusal(FKV_GGUF_U32, UINT64_MAX / 4 + 1, FKV_ERROR_FORMAT,
-                         "(memory): key arr: expected at most 3 elements in the 13 bytes that follow, found a count of 4611686018427387904");
-    expect_array_refusal(FKV_GGUF_U8, 14, FKV_ERROR_FORMAT,
-                         "(memory): key arr: expected at most 13 elements in the 13 bytes that follow, found a count of 14");
+                         "(memory): key arr: expected at most 3 elements in the 13 bytes that follow, found a count of "
+                         "4611686018427387904");
+    expect_array_refusal(
+        FKV_GGUF_U8, 14, FKV_ERROR_FORMAT,
+        "(memory): key arr: expected at most 13 elements in the 13 bytes that follow, found a count of 14");
     expect_array_refusal(FKV_GGUF_STRING, UINT64_MAX, FKV_ERROR_FORMAT,
-                         "(memory): key arr: expected at most 1 elements in the 13 bytes that follow, found a count of 18446744073709551615");
+                         "(memory): key arr: expected at most 1 elements in the 13 bytes that follow, found a count of "
+                         "18446744073709551615");
     struct gguf_writer *w = gguf_writer_new(3, 0);
-    gguf_put_raw(w, str("arr"), FKV_GGUF_ARRAY, "\x8\0\0\0" "\2\0\0\0\0\0\0\0" "\1\0\0\0\0\0\0\0" "a" "\xff\xff\0\0\0\0\0\0", 29);
-    expect_refusal(w, FKV_ERROR_FORMAT, "(memory): key arr: the file ends inside its strings: expected 65535 bytes at byte 68, found 28");
+    gguf_put_raw(w, str("arr"), FKV_GGUF_ARRAY,
+                 "\x8\0\0\0"
+                 "\2\0\0\0\0\0\0\0"
+                 "\1\0\0\0\0\0\0\0"
+                 "a"
+                 "\xff\xff\0\0\0\0\0\0",
+                 29);
+    expect_refusal(w, FKV_ERROR_FORMAT,
+                   "(memory): key arr: the file ends inside its strings: expected 65535 bytes at byte 68, found 28");
 }
 
-static void expect_tensor_refusal(struct fkv_str name, uint32_t type, uint32_t n_dims, const uint64_t *dims, uint64_t offset,
-                                  fkv_status status, const char *message)
+static void expect_tensor_refusal(struct fkv_str name, uint32_t type, uint32_t n_dims, const uint64_t *dims,
+                                  uint64_t offset, fkv_status status, const char *message)
 {
     struct gguf_writer *w = gguf_writer_new(3, 0);
     const float zeros[64] = {0};
@@ -439,34 +467,49 @@ static void test_refuses_tensors(void **state)
 
     expect_tensor_refusal(str("first"), 0, 1, all, 0, bad, "(memory): tensor first: found twice");
     expect_tensor_refusal(str(""), 0, 1, one, 0, bad, "(memory): tensor : expected a name of 1 to 127 bytes, found 0");
-    expect_tensor_refusal((struct fkv_str){"a\0b", 3}, 0, 1, one, 0, bad, "(memory): tensor a?b: expected a name without NUL bytes");
-    expect_tensor_refusal((struct fkv_str){name, 128}, 0, 1, one, 0, bad,
-                          "(memory): tensor xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...: "
-                          "expected a name of 1 to 127 bytes, found 128");
-    expect_tensor_refusal(t, 0, 0, one, 0, bad, "(memory): tensor blk.0.ffn_up.weight: expected 1 to 4 dimensions, found 0");
-    expect_tensor_refusal(t, 0, 5, one, 0, bad, "(memory): tensor blk.0.ffn_up.weight: expected 1 to 4 dimensions, found 5");
-    expect_tensor_refusal(t, 0, 2, none, 0, bad, "(memory): tensor blk.0.ffn_up.weight: expected dimensions with a product from 1 to "
-                                                 "2^63 - 1, found 0 as dimension 1");
-    expect_tensor_refusal(t, 0, 2, large, 0, bad, "(memory): tensor blk.0.ffn_up.weight: expected dimensions with a product from 1 to "
-                                                  "2^63 - 1, found 2147483648 as dimension 1");
-    expect_tensor_refusal(t, 0, 2, wide, 0, bad, "(memory): tensor blk.0.ffn_up.weight: expected a size below 2^64 bytes, found "
-                                                 "4611686018427387904 values of F32");
-    expect_tensor_refusal(t, 2, 1, ten, 0, bad, "(memory): tensor blk.0.ffn_up.weight: expected rows of a multiple of 32 values (Q4_0), "
-                                                "found 10");
-    expect_tensor_refusal(t, 16, 1, row, 0, FKV_ERROR_UNSUPPORTED,
-                          "(memory): tensor blk.0.ffn_up.weight: type IQ2_XXS is not supported (supported: F32, F16, BF16, Q4_0, Q4_1, "
-                          "Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS)");
-    expect_tensor_refusal(t, 99, 1, row, 0, FKV_ERROR_UNSUPPORTED,
-                          "(memory): tensor blk.0.ffn_up.weight: type 99 is not supported (supported: F32, F16, BF16, Q4_0, Q4_1, "
-                          "Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS)");
-    expect_tensor_refusal(t, 0, 1, one, 4, bad, "(memory): tensor blk.0.ffn_up.weight: expected an offset that is a multiple of 32, found 4");
-    expect_tensor_refusal(t, 0, 1, more, 0, bad, "(memory): tensor blk.0.ffn_up.weight: expected 260 bytes at offset 0 of the tensor data, "
-                                                 "found 256 bytes of data in all");
-    expect_tensor_refusal(t, 0, 1, one, 256, bad, "(memory): tensor blk.0.ffn_up.weight: expected 4 bytes at offset 256 of the tensor "
-                                                  "data, found 256 bytes of data in all");
-    expect_tensor_refusal(t, 0, 1, one, UINT64_MAX - 31, bad,
-                          "(memory): tensor blk.0.ffn_up.weight: expected 4 bytes at offset 18446744073709551584 of the tensor data, "
+    expect_tensor_refusal((struct fkv_str){"a\0b", 3}, 0, 1, one, 0, bad,
+                          "(memory): tensor a?b: expected a name without NUL bytes");
+    expect_tensor_refusal(
+        (struct fkv_str){name, 128}, 0, 1, one, 0, bad,
+        "(memory): tensor "
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...: "
+        "expected a name of 1 to 127 bytes, found 128");
+    expect_tensor_refusal(t, 0, 0, one, 0, bad,
+                          "(memory): tensor blk.0.ffn_up.weight: expected 1 to 4 dimensions, found 0");
+    expect_tensor_refusal(t, 0, 5, one, 0, bad,
+                          "(memory): tensor blk.0.ffn_up.weight: expected 1 to 4 dimensions, found 5");
+    expect_tensor_refusal(t, 0, 2, none, 0, bad,
+                          "(memory): tensor blk.0.ffn_up.weight: expected dimensions with a product from 1 to "
+                          "2^63 - 1, found 0 as dimension 1");
+    expect_tensor_refusal(t, 0, 2, large, 0, bad,
+                          "(memory): tensor blk.0.ffn_up.weight: expected dimensions with a product from 1 to "
+                          "2^63 - 1, found 2147483648 as dimension 1");
+    expect_tensor_refusal(t, 0, 2, wide, 0, bad,
+                          "(memory): tensor blk.0.ffn_up.weight: expected a size below 2^64 bytes, found "
+                          "4611686018427387904 values of F32");
+    expect_tensor_refusal(t, 2, 1, ten, 0, bad,
+                          "(memory): tensor blk.0.ffn_up.weight: expected rows of a multiple of 32 values (Q4_0), "
+                          "found 10");
+    expect_tensor_refusal(
+        t, 16, 1, row, 0, FKV_ERROR_UNSUPPORTED,
+        "(memory): tensor blk.0.ffn_up.weight: type IQ2_XXS is not supported (supported: F32, F16, BF16, Q4_0, Q4_1, "
+        "Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS)");
+    expect_tensor_refusal(
+        t, 99, 1, row, 0, FKV_ERROR_UNSUPPORTED,
+        "(memory): tensor blk.0.ffn_up.weight: type 99 is not supported (supported: F32, F16, BF16, Q4_0, Q4_1, "
+        "Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS)");
+    expect_tensor_refusal(t, 0, 1, one, 4, bad,
+                          "(memory): tensor blk.0.ffn_up.weight: expected an offset that is a multiple of 32, found 4");
+    expect_tensor_refusal(t, 0, 1, more, 0, bad,
+                          "(memory): tensor blk.0.ffn_up.weight: expected 260 bytes at offset 0 of the tensor data, "
                           "found 256 bytes of data in all");
+    expect_tensor_refusal(t, 0, 1, one, 256, bad,
+                          "(memory): tensor blk.0.ffn_up.weight: expected 4 bytes at offset 256 of the tensor "
+                          "data, found 256 bytes of data in all");
+    expect_tensor_refusal(
+        t, 0, 1, one, UINT64_MAX - 31, bad,
+        "(memory): tensor blk.0.ffn_up.weight: expected 4 bytes at offset 18446744073709551584 of the tensor data, "
+        "found 256 bytes of data in all");
 }
 
 static void test_refuses_paths(void **state)
@@ -474,12 +517,13 @@ static void test_refuses_paths(void **state)
     (void)state;
     struct fkv_gguf *gguf = NULL;
     struct fkv_error e = {""};
-    assert_failure(fkv_gguf_open(&gguf, "/nowhere/x.gguf", &e), FKV_ERROR_IO, &e, "/nowhere/x.gguf: No such file or directory");
+    assert_failure(fkv_gguf_open(&gguf, "/nowhere/x.gguf", &e), FKV_ERROR_IO, &e,
+                   "/nowhere/x.gguf: No such file or directory");
     assert_failure(fkv_gguf_open(&gguf, "/tmp", &e), FKV_ERROR_IO, &e, "/tmp: expected a regular file");
     assert_null(gguf);
 }
 
-/* ---- a file broken in thousands of ways -------------------------------------------------------------------------- */
+/* ---- a file broken in thousands of ways ------------------------------------------------------ */
 
 /* Opens a copy that ends where its heap block ends. What fails must say where; what opens must be readable. */
 static bool opens(const uint8_t *bytes, size_t n)
@@ -506,8 +550,8 @@ static bool opens(const uint8_t *bytes, size_t n)
     return status == FKV_OK;
 }
 
-/* Leaves the process `spare` bytes of address space, so that an allocation on the word of the file fails. Sanitizers reserve terabytes
-   and cannot live with that: no limit there. */
+/* Leaves the process `spare` bytes of address space, so that an allocation on the word of the file fails. Sanitizers
+   reserve terabytes and cannot live with that: no limit there. */
 static int limit_memory(void **state)
 {
     const rlim_t spare = 64 << 20, sanitized = (rlim_t)1 << 40;
@@ -546,8 +590,10 @@ static void test_every_byte_changed(void **state)
         const uint8_t byte = file[i];
         for (int k = 0; k < 10; k++) {
             file[i] = (uint8_t)(k < 8 ? byte ^ 1 << k : k == 8 ? 0x00 : 0xff);
-            if (opens(file, n)) opened++;
-            else refused++;
+            if (opens(file, n))
+                opened++;
+            else
+                refused++;
         }
         file[i] = byte;
     }
@@ -564,22 +610,27 @@ static uint64_t next_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* Up to four places get a random byte, or a number of eight bytes that is likely to overflow something; half of the files are cut too. */
+/* Up to four places get a random byte, or a number of eight bytes that is likely to overflow something; half of the
+   files are cut too. */
 static void test_random_damage(void **state)
 {
     (void)state;
-    static const uint64_t numbers[] = {0, 1, 0xff, 0xffff, UINT32_MAX, INT64_MAX, UINT64_MAX, UINT64_MAX / 8 + 1, (UINT64_C(1) << 61) + 1};
+    static const uint64_t numbers[] =
+        {0, 1, 0xff, 0xffff, UINT32_MAX, INT64_MAX, UINT64_MAX, UINT64_MAX / 8 + 1, (UINT64_C(1) << 61) + 1};
     size_t n;
     uint64_t seed = 1;
     uint8_t *file = gguf_writer_finish(small_model(2, 8), &n), *damaged = malloc(n);
     assert_non_null(damaged);
-    const size_t head = n - 1536; /* mostly keys and tensor descriptions; the rest is tensor data, where nothing can break */
+    const size_t head =
+        n - 1536; /* mostly keys and tensor descriptions; the rest is tensor data, where nothing can break */
     for (int round = 0; round < 50000; round++) {
         memcpy(damaged, file, n);
         for (uint64_t k = 0; k < 1 + next_random(&seed) % 4; k++) {
             const size_t at = next_random(&seed) % (head - 8);
-            if (next_random(&seed) % 2) damaged[at] = (uint8_t)next_random(&seed);
-            else memcpy(damaged + at, &numbers[next_random(&seed) % LENGTH(numbers)], 8);
+            if (next_random(&seed) % 2)
+                damaged[at] = (uint8_t)next_random(&seed);
+            else
+                memcpy(damaged + at, &numbers[next_random(&seed) % LENGTH(numbers)], 8);
         }
         opens(damaged, next_random(&seed) % 2 ? n : next_random(&seed) % n);
     }
@@ -587,7 +638,7 @@ static void test_random_damage(void **state)
     free(file);
 }
 
-/* ---- split files ------------------------------------------------------------------------------------------------- */
+/* ---- split files ----------------------------------------------------------------------------- */
 
 static char folder[64];
 
@@ -677,8 +728,9 @@ static void test_split_refusals(void **state)
     expect_split_refusal("m.gguf", FKV_ERROR_ARGUMENT,
                          "m.gguf: expected a name that ends in -00001-of-00003.gguf, as it is the first of 3 parts");
     write_part(part_names[0], 0, 4, 3, "a");
-    expect_split_refusal(part_names[0], FKV_ERROR_ARGUMENT,
-                         "m-00001-of-00003.gguf: expected a name that ends in -00001-of-00004.gguf, as it is the first of 4 parts");
+    expect_split_refusal(
+        part_names[0], FKV_ERROR_ARGUMENT,
+        "m-00001-of-00003.gguf: expected a name that ends in -00001-of-00004.gguf, as it is the first of 4 parts");
 
     write_parts();
     write_part(part_names[2], 1, 3, 3, "c");
@@ -690,8 +742,9 @@ static void test_split_refusals(void **state)
     write_part(part_names[2], 2, 3, 3, "a");
     expect_split_refusal(part_names[0], bad, "m-00001-of-00003.gguf: tensor a: found twice");
     assert_int_equal(truncate(path_of(part_names[2]), 20), 0);
-    expect_split_refusal(part_names[0], bad,
-                         "m-00003-of-00003.gguf: header: the file ends inside its number of keys: expected 8 bytes at byte 16, found 4");
+    expect_split_refusal(
+        part_names[0], bad,
+        "m-00003-of-00003.gguf: header: the file ends inside its number of keys: expected 8 bytes at byte 16, found 4");
 
     write_parts();
     write_part(part_names[0], 0, 3, 4, "a");

@@ -39,10 +39,26 @@ static void check_model(const char *name, const char *arch, uint64_t n_vocab, ui
     fkv_gguf_close(g);
 }
 
-static void test_smollm2(void **state) { (void)state; check_model("smollm2-135m", "llama", 49152, 30); }
-static void test_qwen_small(void **state) { (void)state; check_model("qwen2.5-coder-0.5b", "qwen2", 151936, 24); }
-static void test_qwen_large(void **state) { (void)state; check_model("qwen2.5-coder-1.5b", "qwen2", 151936, 28); }
-static void test_gemma3(void **state) { (void)state; check_model("gemma3-270m", "gemma3", 262144, 18); }
+static void test_smollm2(void **state)
+{
+    (void)state;
+    check_model("smollm2-135m", "llama", 49152, 30);
+}
+static void test_qwen_small(void **state)
+{
+    (void)state;
+    check_model("qwen2.5-coder-0.5b", "qwen2", 151936, 24);
+}
+static void test_qwen_large(void **state)
+{
+    (void)state;
+    check_model("qwen2.5-coder-1.5b", "qwen2", 151936, 28);
+}
+static void test_gemma3(void **state)
+{
+    (void)state;
+    check_model("gemma3-270m", "gemma3", 262144, 18);
+}
 
 int main(void)
 {

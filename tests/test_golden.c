@@ -1,9 +1,10 @@
-/* The engine against an independent program's results on real models: tests/golden/logits.jsonl and fastkv.jsonl. Tolerances and where they come
-   from: tests/golden/README.md.
+/* The engine against an independent program's results on real models: tests/golden/logits.jsonl and fastkv.jsonl.
+   Tolerances and where they come from: tests/golden/README.md.
 
-   test_golden logits|fastkv MODEL exact|precise|rounded [LEVEL]: exact is the fp32 check path, rounded the path that people use, precise the same with
-   option --precise, on the ISA level given or the best there is. Skips (77) when the model file or the level is missing.
-   FKV_TEST_DEVICE: a device other than the CPU. FKV_TEST_FEW: only the chat prompt's logits, or the first FastKV case. */
+   test_golden logits|fastkv MODEL exact|precise|rounded [LEVEL]: exact is the fp32 check path, rounded the path that
+   people use, precise the same with option --precise, on the ISA level given or the best there is. Skips (77) when the
+   model file or the level is missing. FKV_TEST_DEVICE: a device other than the CPU. FKV_TEST_FEW: only the chat
+   prompt's logits, or the first FastKV case. */
 #define _GNU_SOURCE
 #include <jansson.h>
 #include <math.h>
@@ -22,7 +23,7 @@ static const char *model_name, *arithmetic, *level;
 static bool exact, few;
 static fkv_engine *engine;
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* Calls fn for the rows of a file that belong to the model, in order. */
 static int for_rows(const char *file, void (*fn)(const json_t *row))
@@ -75,7 +76,7 @@ static struct fkv_kv_params full_attention(void)
     return kv;
 }
 
-/* ---- logits -------------------------------------------------------------------------------------------------------------------- */
+/* ---- logits ---------------------------------------------------------------------------------- */
 
 static double log_sum_exp(const float *x, int n)
 {
@@ -86,7 +87,9 @@ static double log_sum_exp(const float *x, int n)
 }
 
 /* Distance of our logits from a row's 64 largest. */
-struct distance { double max_abs, rms, kld, logsumexp; };
+struct distance {
+    double max_abs, rms, kld, logsumexp;
+};
 
 /* kld: a lower bound of KL(row || ours) from the listed ids and the rest as one. */
 static struct distance distance_of(const json_t *row, const float *logits)
@@ -98,7 +101,8 @@ static struct distance distance_of(const json_t *row, const float *logits)
     for (size_t i = 0; i < json_array_size(top); i++) {
         const json_t *pair = json_array_get(top, i);
         const int id = (int)json_integer_value(json_array_get(pair, 0));
-        const double x = json_number_value(json_array_get(pair, 1)), y = (double)logits[id], p = exp(x - theirs), q = exp(y - ours);
+        const double x = json_number_value(json_array_get(pair, 1)), y = (double)logits[id], p = exp(x - theirs),
+                     q = exp(y - ours);
         d.max_abs = fmax(d.max_abs, fabs(x - y));
         d.rms += (x - y) * (x - y) / (double)json_array_size(top);
         d.kld += p * log(p / q);
@@ -119,7 +123,8 @@ static int best(const float *logits)
     return id;
 }
 
-/* Decodes greedily; returns the ids that equal the row's before the first difference, whose margin goes to *margin (infinite: none). */
+/* Decodes greedily; returns the ids that equal the row's before the first difference, whose margin goes to *margin
+   (infinite: none). */
 static size_t greedy_same(const json_t *row, fkv_session *s, double *margin)
 {
     const json_t *want = json_object_get(row, "greedy");
@@ -138,7 +143,8 @@ static size_t greedy_same(const json_t *row, fkv_session *s, double *margin)
 static double allowed_kld(const json_t *row)
 {
     const json_t *check = json_object_get(row, "check");
-    const double act8 = number(json_object_get(check, "act8"), "kld"), llama_cpp = number(json_object_get(check, "llama_cpp"), "kld");
+    const double act8 = number(json_object_get(check, "act8"), "kld"),
+                 llama_cpp = number(json_object_get(check, "llama_cpp"), "kld");
     return fmax(2 * fmax(act8, llama_cpp), 1e-4);
 }
 
@@ -151,9 +157,9 @@ static void logits_row(const json_t *row)
     fkv_session *s = open_session(&kv);
     const struct distance d = distance_of(row, fkv_session_logits(s));
     const size_t same = greedy_same(row, s, &margin);
-    printf("%s %s %s %s: max %.2g, rms %.2g, KLD >= %.2g (allowed %.2g), greedy %zu equal, then margin %.2g\n", model_name,
-           json_string_value(json_object_get(row, "name")), arithmetic, fkv_engine_info(engine)->isa, d.max_abs, d.rms, d.kld, allowed_kld(row), same,
-           margin);
+    printf("%s %s %s %s: max %.2g, rms %.2g, KLD >= %.2g (allowed %.2g), greedy %zu equal, then margin %.2g\n",
+           model_name, json_string_value(json_object_get(row, "name")), arithmetic, fkv_engine_info(engine)->isa,
+           d.max_abs, d.rms, d.kld, allowed_kld(row), same, margin);
     if (exact) {
         assert_true(d.max_abs <= 1e-3 && d.logsumexp <= 1e-3);
         assert_true(margin == INFINITY);
@@ -170,7 +176,7 @@ static void test_logits(void **state)
     assert_true(for_rows("logits.jsonl", logits_row) > 0);
 }
 
-/* ---- what is kept and propagated ------------------------------------------------------------------------------------------------------ */
+/* ---- what is kept and propagated ------------------------------------------------------------- */
 
 static bool contains(const json_t *array, int32_t x)
 {
@@ -179,7 +185,10 @@ static bool contains(const json_t *array, int32_t x)
     return false;
 }
 
-struct agreement { double overlap; int off_near, n; };
+struct agreement {
+    double overlap;
+    int off_near, n;
+};
 
 /* Our positions against the wanted ones; near: positions another program may decide otherwise. Counts must be exact. */
 static struct agreement compare(const int32_t *ours, int n, const json_t *want, const json_t *near)
@@ -204,7 +213,8 @@ static struct agreement compare(const int32_t *ours, int n, const json_t *want, 
 }
 
 /* Mean and least overlap of the heads of layers [from, to), and how many kept positions differ off the near lists. */
-static void check_kept(const json_t *row, const fkv_session *s, int from, int to, int n_alive, double least_mean, double least_head, double most_off)
+static void check_kept(const json_t *row, const fkv_session *s, int from, int to, int n_alive, double least_mean,
+                       double least_head, double most_off)
 {
     const struct fkv_model_info *info = fkv_engine_info(engine);
     double sum = 0, least = 1;
@@ -218,7 +228,8 @@ static void check_kept(const json_t *row, const fkv_session *s, int from, int to
                 assert_int_equal(n, n_alive);
                 continue;
             }
-            const json_t *near = json_array_get(json_array_get(json_object_get(row, "near_kept"), (size_t)l), (size_t)h);
+            const json_t *near = json_array_get(json_array_get(json_object_get(row, "near_kept"), (size_t)l),
+                                                (size_t)h);
             const struct agreement a = compare(pos, n, json_array_get(want, (size_t)h), json_array_get(near, 1));
             sum += a.overlap;
             least = fmin(least, a.overlap);
@@ -227,7 +238,8 @@ static void check_kept(const json_t *row, const fkv_session *s, int from, int to
             heads++;
         }
     if (heads == 0) return;
-    printf("  layers %d to %d: overlap mean %.4f, least %.4f, off the near lists %d of %d\n", from, to - 1, sum / heads, least, off, kept);
+    printf("  layers %d to %d: overlap mean %.4f, least %.4f, off the near lists %d of %d\n", from, to - 1, sum / heads,
+           least, off, kept);
     assert_true(sum / heads >= least_mean && least >= least_head && off <= most_off * kept);
 }
 
@@ -287,8 +299,8 @@ static void fastkv_case(const json_t *row)
     const struct fkv_kv_params kv = case_policy(row);
     const int n_layer = fkv_engine_info(engine)->n_layer;
     bool equal;
-    printf("%s %s %s, rates %g and %g, sinks %d\n", model_name, json_string_value(json_object_get(row, "name")), arithmetic, kv.tsp_rate, kv.kv_retain,
-           kv.sinks);
+    printf("%s %s %s, rates %g and %g, sinks %d\n", model_name, json_string_value(json_object_get(row, "name")),
+           arithmetic, kv.tsp_rate, kv.kv_retain, kv.sinks);
     fkv_session *s = open_session(&kv);
     const int alive = check_propagated(row, s, &equal);
     check_kept(row, s, 0, kv.tsp_layer + 1, (int)n_ids, exact ? 0 : 0.98, exact ? 0 : 0.9, exact ? 0 : 0.03);
@@ -312,8 +324,9 @@ static void fastkv_prompt(const json_t *row)
     const json_t *full = json_object_get(row, "full");
     const struct distance d = distance_of(full, fkv_session_logits(s));
     const size_t same = greedy_same(full, s, &margin);
-    printf("%s %s %s, %zu tokens, full attention: max %.2g, KLD >= %.2g, greedy %zu equal, then margin %.2g\n", model_name,
-           json_string_value(json_object_get(row, "name")), arithmetic, n_ids, d.max_abs, d.kld, same, margin);
+    printf("%s %s %s, %zu tokens, full attention: max %.2g, KLD >= %.2g, greedy %zu equal, then margin %.2g\n",
+           model_name, json_string_value(json_object_get(row, "name")), arithmetic, n_ids, d.max_abs, d.kld, same,
+           margin);
     if (exact) assert_true(d.max_abs <= 1e-3 && d.logsumexp <= 1e-3);
     assert_true(margin == INFINITY || (!exact && margin < 0.4));
     fkv_session_close(s);
@@ -339,7 +352,7 @@ static void test_fastkv(void **state)
     assert_true(for_rows("fastkv.jsonl", fastkv_row) > 0);
 }
 
-/* ---- main ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------------------ */
 
 static bool have_level(void)
 {
@@ -377,7 +390,8 @@ int main(int argc, char **argv)
         return 1;
     }
     const struct CMUnitTest logits[] = {cmocka_unit_test(test_logits)}, fastkv[] = {cmocka_unit_test(test_fastkv)};
-    const int failed = strcmp(argv[1], "logits") == 0 ? cmocka_run_group_tests(logits, NULL, NULL) : cmocka_run_group_tests(fastkv, NULL, NULL);
+    const int failed = strcmp(argv[1], "logits") == 0 ? cmocka_run_group_tests(logits, NULL, NULL)
+                                                      : cmocka_run_group_tests(fastkv, NULL, NULL);
     fkv_engine_close(engine);
     return failed;
 }

@@ -43,7 +43,8 @@ static void check_tables(void **state)
         const struct fkv_kernels *k = fkv_simd_kernels(level);
         assert_string_equal(k->isa, name);
         assert_true(k->batch_invariant);
-        assert_true(k->panel_rows >= FKV_PANEL_ROWS && k->panel_rows <= FKV_MOST_PANEL_ROWS && k->panel_rows % FKV_PANEL_ROWS == 0);
+        assert_true(k->panel_rows >= FKV_PANEL_ROWS && k->panel_rows <= FKV_MOST_PANEL_ROWS &&
+                    k->panel_rows % FKV_PANEL_ROWS == 0);
         assert_true(k->attend_rows >= 1 && k->attend_rows <= FKV_ATTEND_ROWS);
         assert_true(k->kv_elem == FKV_ELEM_F16 || k->kv_elem == FKV_ELEM_BF16);
 #define KERNEL(result, slot, args) assert_non_null(k->slot);
@@ -60,8 +61,10 @@ static int find_tables(const struct fkv_kernels *tables[MOST_TABLES], struct fkv
 {
     int n = 0;
     for (int level = 0; level < fkv_simd_n_levels(); level++) {
-        if (fkv_simd_level_available(level)) tables[n++] = fkv_simd_kernels(level);
-        else printf("%s: this machine does not have it\n", fkv_simd_level_name(level));
+        if (fkv_simd_level_available(level))
+            tables[n++] = fkv_simd_kernels(level);
+        else
+            printf("%s: this machine does not have it\n", fkv_simd_level_name(level));
     }
     for (int i = 0; i < fkv_n_twins; i++) {
         const struct twin *t = &fkv_twins[i];
@@ -70,7 +73,8 @@ static int find_tables(const struct fkv_kernels *tables[MOST_TABLES], struct fkv
             t->fill(&twins[i]);
             twins[i].isa = t->name;
             tables[n++] = &twins[i];
-        } else printf("%s: this machine does not have what it needs\n", t->name);
+        } else
+            printf("%s: this machine does not have what it needs\n", t->name);
     }
     return n;
 }
@@ -85,7 +89,9 @@ int main(int argc, char **argv)
     const char *half = getenv("FKV_TEST_HALF");
     for (int i = 0; i < n; i++) {
         struct run *r = &runs[i];
-        *r = (struct run){.slot = &slots[i % N_SLOTS], .table = tables[i / N_SLOTS], .seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0};
+        *r = (struct run){.slot = &slots[i % N_SLOTS],
+                          .table = tables[i / N_SLOTS],
+                          .seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0};
         snprintf(r->name, sizeof r->name, "%s/%s", r->table->isa, r->slot->name);
         if (half && (i + i / N_SLOTS) % 2 != atoi(half)) continue;
         tests[i] = (struct CMUnitTest){.name = r->name, .test_func = check_slot, .initial_state = r};

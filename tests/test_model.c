@@ -1,5 +1,5 @@
-/* Tiny random models of every architecture through the engine, against a plain forward pass that shares none of its code; with FastKV in the
-   paper's order there, so that the engine's exact savings are shown to be exact. */
+/* Tiny random models of every architecture through the engine, against a plain forward pass that shares none of its
+   code; with FastKV in the paper's order there, so that the engine's exact savings are shown to be exact. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,9 @@ enum { N = 61, MORE = 5 };
 static const struct plain_policy full = {1, 8, 7, 0, 1, 1};
 
 /* Largest difference, and the relative RMS. */
-struct difference { double max, rms; };
+struct difference {
+    double max, rms;
+};
 
 static struct difference difference(const double *want, const float *got)
 {
@@ -29,7 +31,8 @@ static struct difference difference(const double *want, const float *got)
     return d;
 }
 
-static struct plain_result *plain(const struct tiny_model *m, const int32_t *ids, int n, int more, const struct plain_policy *p)
+static struct plain_result *plain(const struct tiny_model *m, const int32_t *ids, int n, int more,
+                                  const struct plain_policy *p)
 {
     size_t bytes;
     uint8_t *file = tiny_model_make(m, &bytes);
@@ -42,7 +45,8 @@ static struct plain_result *plain(const struct tiny_model *m, const int32_t *ids
     return r;
 }
 
-/* Prefill of N and decoding of MORE, against the plain pass. exact: to fp32 rounding; else to what 8-bit activations cost. */
+/* Prefill of N and decoding of MORE, against the plain pass. exact: to fp32 rounding; else to what 8-bit activations
+   cost. */
 static void check_model(const struct tiny_model *m, bool exact, double most_rms)
 {
     int32_t ids[N + MORE];
@@ -57,7 +61,8 @@ static void check_model(const struct tiny_model *m, bool exact, double most_rms)
     const struct difference prompt = difference(want_prompt->logits, fkv_session_logits(s));
     for (int i = 0; i < MORE; i++) append_or_fail(s, ids[N + i]);
     const struct difference decoded = difference(want->logits, fkv_session_logits(s));
-    printf("%s type %u d %d %s: relative RMS %.2g after the prompt, %.2g after decoding\n", m->arch, m->type, m->d_head, exact ? "exact" : "rounded", prompt.rms, decoded.rms);
+    printf("%s type %u d %d %s: relative RMS %.2g after the prompt, %.2g after decoding\n", m->arch, m->type, m->d_head,
+           exact ? "exact" : "rounded", prompt.rms, decoded.rms);
     assert_true(prompt.rms <= most_rms && decoded.rms <= most_rms);
     fkv_session_close(s);
     fkv_engine_close(e);
@@ -82,7 +87,11 @@ static void test_architectures_exactly(void **state)
 static void test_head_sizes(void **state)
 {
     (void)state;
-    static const int sizes[][3] = {{64, 6, 2}, {80, 2, 1}, {96, 3, 3}, {128, 4, 1}, {256, 1, 1}}; /* d, heads, KV heads */
+    static const int sizes[][3] = {{64, 6, 2},
+                                   {80, 2, 1},
+                                   {96, 3, 3},
+                                   {128, 4, 1},
+                                   {256, 1, 1}}; /* d, heads, KV heads */
     for (int i = 0; i < 5; i++) {
         struct tiny_model m = TINY_MODEL_INIT;
         m.d_head = sizes[i][0];
@@ -91,18 +100,23 @@ static void test_head_sizes(void **state)
         m.arch = "qwen3";
         if (m.n_head * m.d_head % 32) continue;
         check_model(&m, true, 1e-5);
-        check_model(&m, false, 0.03); /* bf16 attention: 0.3 % a layer (bench of the kernel), amplified by random weights; measured up to 0.021 */
+        check_model(
+            &m, false,
+            0.03); /* bf16 attention: 0.3 % a layer (bench of the kernel), amplified by random weights; measured up to
+                      0.021 */
     }
 }
 
-/* Random weights amplify what 8-bit activations cost: the plain-C level, whose rounding is the least there can be, shows up to 0.063 here. */
+/* Random weights amplify what 8-bit activations cost: the plain-C level, whose rounding is the least there can be,
+   shows up to 0.063 here. */
 enum { MOST_RMS_PERCENT = 12 };
 
 static void test_types(void **state)
 {
     (void)state;
     const double rounded = MOST_RMS_PERCENT / 100.0;
-    static const uint32_t types[] = {FKV_TYPE_F32, FKV_TYPE_F16, FKV_TYPE_BF16, FKV_TYPE_Q8_0, FKV_TYPE_Q4_0, FKV_TYPE_Q5_0};
+    static const uint32_t types[] = {FKV_TYPE_F32,  FKV_TYPE_F16,  FKV_TYPE_BF16,
+                                     FKV_TYPE_Q8_0, FKV_TYPE_Q4_0, FKV_TYPE_Q5_0};
     for (int i = 0; i < 6; i++) {
         struct tiny_model m = TINY_MODEL_INIT;
         m.type = types[i];
@@ -151,7 +165,8 @@ static void check_fastkv(const char *arch, double tsp_rate, double kv_rate, int 
     const struct difference prompt = difference(want->logits, fkv_session_logits(s));
     for (int i = 0; i < MORE; i++) append_or_fail(s, ids[LONG + i]);
     const struct difference decoded = difference(want_more->logits, fkv_session_logits(s));
-    printf("%s FastKV %g %g, %d sinks: relative RMS %.2g after the prompt, %.2g after decoding\n", arch, tsp_rate, kv_rate, sinks, prompt.rms, decoded.rms);
+    printf("%s FastKV %g %g, %d sinks: relative RMS %.2g after the prompt, %.2g after decoding\n", arch, tsp_rate,
+           kv_rate, sinks, prompt.rms, decoded.rms);
     assert_true(prompt.rms <= 1e-5 && decoded.rms <= 1e-5);
     fkv_session_close(s);
     fkv_engine_close(e);

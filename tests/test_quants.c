@@ -39,8 +39,8 @@ static void check_values(const json_t *row, const struct fkv_quant_type *q)
     for (size_t i = 0; i < n; i++) {
         const float wanted = (float)json_real_value(json_array_get(values, i));
         if (fkv_bits_from_f32(got[i]) != fkv_bits_from_f32(wanted)) {
-            fail_msg("%s, case '%s', value %zu: expected %.9g, got %.9g", q->name, json_string_value(json_object_get(row, "case")), i,
-                     wanted, got[i]);
+            fail_msg("%s, case '%s', value %zu: expected %.9g, got %.9g", q->name,
+                     json_string_value(json_object_get(row, "case")), i, wanted, got[i]);
         }
     }
     free(got);

@@ -1,5 +1,5 @@
-/* The properties every policy and back end must show (FastKV's numbers 1, 2, 4, 5 and 6; number 3, equal choices from equal scores, is checked
-   on the kernels and in test_selection). */
+/* The properties every policy and back end must show (FastKV's numbers 1, 2, 4, 5 and 6; number 3, equal choices from
+   equal scores, is checked on the kernels and in test_selection). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* The sampler against a plain restatement: sort everything, cut by the definitions, draw with the published generator. */
+/* The sampler against a plain restatement: sort everything, cut by the definitions, draw with the published
+   generator. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,13 +13,14 @@
 
 enum { VOCAB = 300 };
 
-/* ---- the generator, restated ------------------------------------------------------------------------------------------------ */
+/* ---- the generator, restated ----------------------------------------------------------------- */
 
 struct generator {
     uint64_t s[4];
 };
 
-static uint64_t splitmix64(uint64_t *state) {
+static uint64_t splitmix64(uint64_t *state)
+{
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -27,7 +29,8 @@ static uint64_t splitmix64(uint64_t *state) {
 
 static uint64_t rotl(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
 
-static uint64_t xoshiro256ss(struct generator *g) {
+static uint64_t xoshiro256ss(struct generator *g)
+{
     uint64_t *s = g->s, result = rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
     s[2] ^= s[0];
     s[3] ^= s[1];
@@ -39,7 +42,8 @@ static uint64_t xoshiro256ss(struct generator *g) {
 }
 
 /* Published values: splitmix64 from 1234567, xoshiro256** from the state 1, 2, 3, 4. */
-static void test_restated_generator(void **state) {
+static void test_restated_generator(void **state)
+{
     (void)state;
     uint64_t seed = 1234567;
     struct generator g = {{1, 2, 3, 4}};
@@ -51,20 +55,22 @@ static void test_restated_generator(void **state) {
     assert_true(xoshiro256ss(&g) == 1215971899390074240u);
 }
 
-/* ---- sampling, restated ------------------------------------------------------------------------------------------------------- */
+/* ---- sampling, restated ---------------------------------------------------------------------- */
 
 struct entry {
     double logit;
     int32_t id;
 };
 
-static int falling(const void *a, const void *b) {
+static int falling(const void *a, const void *b)
+{
     const struct entry *x = a, *y = b;
     if (x->logit != y->logit) return x->logit < y->logit ? 1 : -1;
     return x->id - y->id;
 }
 
-static int32_t plain_sample(const struct fkv_sampler_params *p, struct generator *g, const float *logits) {
+static int32_t plain_sample(const struct fkv_sampler_params *p, struct generator *g, const float *logits)
+{
     struct entry e[VOCAB];
     double share[VOCAB], sum = 0, most, reached = 0;
     int n = VOCAB, kept = 0;
@@ -88,7 +94,8 @@ static int32_t plain_sample(const struct fkv_sampler_params *p, struct generator
     return e[kept - 1].id;
 }
 
-static fkv_sampler *open_sampler(const struct fkv_sampler_params *p, int n_vocab) {
+static fkv_sampler *open_sampler(const struct fkv_sampler_params *p, int n_vocab)
+{
     fkv_sampler *s = NULL;
     char err[FKV_ERROR_BYTES] = "";
     assert_int_equal(fkv_sampler_open(&s, p, n_vocab, err), FKV_OK);
@@ -96,14 +103,17 @@ static fkv_sampler *open_sampler(const struct fkv_sampler_params *p, int n_vocab
 }
 
 /* Coarse values, so that there are ties. */
-static void random_logits(float *logits, uint64_t *seed) {
+static void random_logits(float *logits, uint64_t *seed)
+{
     for (int i = 0; i < VOCAB; i++) logits[i] = (float)(int)(splitmix64(seed) % 97) / 8.0f - 6.0f;
 }
 
-static void test_against_plain(void **state) {
+static void test_against_plain(void **state)
+{
     (void)state;
     static const int top_ks[] = {0, 1, 2, 40, 299, 300, 1000};
-    static const float top_ps[] = {0.01f, 0.5f, 0.95f, 1.0f}, min_ps[] = {0.0f, 0.05f, 0.5f, 1.0f}, temperatures[] = {0.1f, 0.8f, 3.0f};
+    static const float top_ps[] = {0.01f, 0.5f, 0.95f, 1.0f}, min_ps[] = {0.0f, 0.05f, 0.5f, 1.0f},
+                       temperatures[] = {0.1f, 0.8f, 3.0f};
     uint64_t seed = 7;
     int checked = 0;
     for (int a = 0; a < 7; a++)
@@ -111,7 +121,8 @@ static void test_against_plain(void **state) {
             for (int c = 0; c < 4; c++)
                 for (int d = 0; d < 3; d++) {
                     struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
-                    p.top_k = top_ks[a], p.top_p = top_ps[b], p.min_p = min_ps[c], p.temperature = temperatures[d], p.seed = splitmix64(&seed);
+                    p.top_k = top_ks[a], p.top_p = top_ps[b], p.min_p = min_ps[c], p.temperature = temperatures[d],
+                    p.seed = splitmix64(&seed);
                     uint64_t state_seed = p.seed;
                     struct generator g;
                     for (int i = 0; i < 4; i++) g.s[i] = splitmix64(&state_seed);
@@ -128,9 +139,10 @@ static void test_against_plain(void **state) {
     assert_int_equal(checked, 7 * 4 * 4 * 3 * 10);
 }
 
-/* ---- single rules --------------------------------------------------------------------------------------------------------------- */
+/* ---- single rules ---------------------------------------------------------------------------- */
 
-static void test_greedy(void **state) {
+static void test_greedy(void **state)
+{
     (void)state;
     struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
     p.temperature = 0;
@@ -141,7 +153,8 @@ static void test_greedy(void **state) {
     fkv_sampler_close(s);
 }
 
-static void test_no_number(void **state) {
+static void test_no_number(void **state)
+{
     (void)state;
     for (int greedy = 0; greedy < 2; greedy++) {
         struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
@@ -157,7 +170,8 @@ static void test_no_number(void **state) {
 }
 
 /* Positive logits are divided, negative ones multiplied; the oldest id leaves the window. */
-static void test_repeat_penalty(void **state) {
+static void test_repeat_penalty(void **state)
+{
     (void)state;
     struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
     p.temperature = 0, p.repeat_penalty = 2, p.repeat_last_n = 2;
@@ -175,7 +189,8 @@ static void test_repeat_penalty(void **state) {
     fkv_sampler_close(s);
 }
 
-static void test_frequencies(void **state) {
+static void test_frequencies(void **state)
+{
     (void)state;
     enum { DRAWS = 20000 };
     struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
@@ -190,7 +205,8 @@ static void test_frequencies(void **state) {
     fkv_sampler_close(s);
 }
 
-static void test_seeds(void **state) {
+static void test_seeds(void **state)
+{
     (void)state;
     int32_t ids[3][50];
     uint64_t seed = 3;
@@ -207,7 +223,8 @@ static void test_seeds(void **state) {
     assert_memory_not_equal(ids[0], ids[2], sizeof ids[0]);
 }
 
-static void expect_refused(struct fkv_sampler_params p, int n_vocab, const char *message) {
+static void expect_refused(struct fkv_sampler_params p, int n_vocab, const char *message)
+{
     char err[FKV_ERROR_BYTES] = "";
     fkv_sampler *s = NULL;
     assert_int_equal(fkv_sampler_open(&s, &p, n_vocab, err), FKV_ERROR_ARGUMENT);
@@ -216,13 +233,14 @@ static void expect_refused(struct fkv_sampler_params p, int n_vocab, const char 
     assert_int_equal(fkv_sampler_open(&s, &p, n_vocab, NULL), FKV_ERROR_ARGUMENT);
 }
 
-static void test_refused(void **state) {
+static void test_refused(void **state)
+{
     (void)state;
-#define REFUSED(member, value, message)                           \
-    do {                                                          \
-        struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;    \
-        p.member = value;                                         \
-        expect_refused(p, 10, message);                           \
+#define REFUSED(member, value, message)                        \
+    do {                                                       \
+        struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT; \
+        p.member = value;                                      \
+        expect_refused(p, 10, message);                        \
     } while (0)
     REFUSED(temperature, -1, "temperature: expected 0 or more, found -1");
     REFUSED(temperature, NAN, "temperature: expected 0 or more, found nan");
@@ -237,11 +255,17 @@ static void test_refused(void **state) {
     fkv_sampler_close(NULL);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_restated_generator), cmocka_unit_test(test_against_plain), cmocka_unit_test(test_greedy),
-        cmocka_unit_test(test_no_number), cmocka_unit_test(test_repeat_penalty), cmocka_unit_test(test_frequencies),
-        cmocka_unit_test(test_seeds), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_restated_generator),
+        cmocka_unit_test(test_against_plain),
+        cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_no_number),
+        cmocka_unit_test(test_repeat_penalty),
+        cmocka_unit_test(test_frequencies),
+        cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

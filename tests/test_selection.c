@@ -49,7 +49,8 @@ static void check_pooled(const struct selection *s, const float *got, const json
     for (int i = 0; i < s->n - s->w; i++) {
         const int32_t units = (int32_t)(fkv_bits_from_f32(got[i]) - fkv_bits_from_f32(wanted[i]));
         if (got[i] != wanted[i] && (!s->average || abs(units) > 1))
-            fail_msg("%s on %s, n %d: pooled score %d: expected %.9g, got %.9g", s->kind, s->k->isa, s->n, i, wanted[i], got[i]);
+            fail_msg("%s on %s, n %d: pooled score %d: expected %.9g, got %.9g", s->kind, s->k->isa, s->n, i, wanted[i],
+                     got[i]);
     }
     free(wanted);
 }
@@ -64,7 +65,9 @@ static void check_rows(const struct selection *s, const float *scores, int cap, 
     assert_int_equal(count, json_array_size(wanted));
     for (int i = 0; i < count; i++) {
         const int expected = (int)json_number_value(json_array_get(wanted, i));
-        if (rows[i] != expected) fail_msg("%s on %s, n %d: %s row %d: expected %d, got %d", s->kind, s->k->isa, s->n, what, i, expected, rows[i]);
+        if (rows[i] != expected)
+            fail_msg("%s on %s, n %d: %s row %d: expected %d, got %d", s->kind, s->k->isa, s->n, what, i, expected,
+                     rows[i]);
     }
     free(keys);
     free(copy);
@@ -93,8 +96,13 @@ static void check_head(const struct selection *s, int head, float *total)
 
 static void check_selection(const struct fkv_kernels *k, const json_t *row)
 {
-    const struct selection s = {.k = k, .row = row, .kind = json_string_value(json_object_get(row, "kind")), .n = (int)number(row, "n"),
-                                .w = (int)number(row, "w"), .kernel = (int)number(row, "kernel"), .sinks = (int)number(row, "sinks"),
+    const struct selection s = {.k = k,
+                                .row = row,
+                                .kind = json_string_value(json_object_get(row, "kind")),
+                                .n = (int)number(row, "n"),
+                                .w = (int)number(row, "w"),
+                                .kernel = (int)number(row, "kernel"),
+                                .sinks = (int)number(row, "sinks"),
                                 .average = strcmp(json_string_value(json_object_get(row, "pool")), "avg") == 0};
     const size_t heads = json_array_size(json_object_get(row, "scores"));
     assert_true(heads > 0);

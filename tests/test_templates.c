@@ -1,5 +1,5 @@
-/* Chat templates: those of real models (golden/chat.jsonl), small ones as Jinja2 renders them (golden/jinja_cases.jsonl), the
-   messages of what is refused, and templates that mean harm. */
+/* Chat templates: those of real models (golden/chat.jsonl), small ones as Jinja2 renders them
+   (golden/jinja_cases.jsonl), the messages of what is refused, and templates that mean harm. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,10 +47,14 @@ static json_t *next_row(FILE *f)
     return row;
 }
 
-static const char *string_of(const json_t *row, const char *key) { return json_string_value(json_object_get(row, key)); }
+static const char *string_of(const json_t *row, const char *key)
+{
+    return json_string_value(json_object_get(row, key));
+}
 
 /* Renders a copy of exactly n bytes, so that a sanitizer sees any read beyond them. */
-static fkv_status render(const char *source, size_t n, const json_t *context, char **text, size_t *n_text, struct fkv_error *e)
+static fkv_status render(const char *source, size_t n, const json_t *context, char **text, size_t *n_text,
+                         struct fkv_error *e)
 {
     char *exact = malloc(n ? n : 1);
     assert_non_null(exact);
@@ -76,7 +80,8 @@ static void check_refused(const char *source, const json_t *context)
     struct fkv_error e = {{0}};
     char *text = NULL;
     size_t n;
-    if (render(source, strlen(source), context, &text, &n, &e) == FKV_OK) fail_msg("%s\nexpected an error\n   found: %s", source, text);
+    if (render(source, strlen(source), context, &text, &n, &e) == FKV_OK)
+        fail_msg("%s\nexpected an error\n   found: %s", source, text);
     assert_null(text);
     assert_memory_equal(e.text, "chat template, line ", 20);
 }
@@ -86,8 +91,8 @@ static json_t *conversation(const json_t *row)
 {
     const bool smol = strcmp(string_of(row, "model"), "smollm2-135m") == 0;
     json_t *context = json_pack("{sO sO ss ss}", "messages", json_object_get(row, "messages"), "add_generation_prompt",
-                                json_object_get(row, "add_generation_prompt"), "bos_token", smol ? "<|im_start|>" : "<|endoftext|>",
-                                "eos_token", "<|im_end|>");
+                                json_object_get(row, "add_generation_prompt"), "bos_token",
+                                smol ? "<|im_start|>" : "<|endoftext|>", "eos_token", "<|im_end|>");
     json_t *tools = json_object_get(row, "tools");
     if (!json_is_null(tools)) json_object_set(context, "tools", tools);
     return context;
@@ -150,14 +155,20 @@ static void messages(void **state)
         {"\n\n{{ 'a'.zfill(2) }}", "chat template, line 3: method 'zfill' is not supported", FKV_ERROR_UNSUPPORTED},
         {"{{ joiner() }}", "chat template, line 1: function 'joiner' is not supported", FKV_ERROR_UNSUPPORTED},
         {"{{ '%s' % 1 }}", "chat template, line 1: formatting a string with % is not supported", FKV_ERROR_UNSUPPORTED},
-        {"{% for x in [] recursive %}{% endfor %}", "chat template, line 1: recursive loops are not supported", FKV_ERROR_UNSUPPORTED},
-        {"{{ range(*[1]) }}", "chat template, line 1: unpacking arguments with '*' is not supported", FKV_ERROR_UNSUPPORTED},
-        {"{{ '1'|int(base=2) }}", "chat template, line 1: these arguments of filter 'int' are not supported", FKV_ERROR_UNSUPPORTED},
-        {"{{ 9223372036854775807 + 1 }}", "chat template, line 1: integers above 64 bits are not supported", FKV_ERROR_UNSUPPORTED},
+        {"{% for x in [] recursive %}{% endfor %}", "chat template, line 1: recursive loops are not supported",
+         FKV_ERROR_UNSUPPORTED},
+        {"{{ range(*[1]) }}", "chat template, line 1: unpacking arguments with '*' is not supported",
+         FKV_ERROR_UNSUPPORTED},
+        {"{{ '1'|int(base=2) }}", "chat template, line 1: these arguments of filter 'int' are not supported",
+         FKV_ERROR_UNSUPPORTED},
+        {"{{ 9223372036854775807 + 1 }}", "chat template, line 1: integers above 64 bits are not supported",
+         FKV_ERROR_UNSUPPORTED},
         {"{{ range(3) }}", "chat template, line 1: printing a view is not supported", FKV_ERROR_UNSUPPORTED},
-        {"{{ raise_exception('roles must\nalternate') }}", "chat template, line 1: roles must\nalternate", FKV_ERROR_FORMAT},
+        {"{{ raise_exception('roles must\nalternate') }}", "chat template, line 1: roles must\nalternate",
+         FKV_ERROR_FORMAT},
         {"\n{{ nothing.x }}", "chat template, line 2: 'nothing' is undefined", FKV_ERROR_FORMAT},
-        {"\n\n{% if a %}", "chat template, line 3: expected {% endif %}, found the end of the template", FKV_ERROR_FORMAT},
+        {"\n\n{% if a %}", "chat template, line 3: expected {% endif %}, found the end of the template",
+         FKV_ERROR_FORMAT},
         {"{{ a b }}", "chat template, line 1: expected '}}', found 'b'", FKV_ERROR_FORMAT},
         {"{{ [1, 2 }}", "chat template, line 1: unexpected '}'", FKV_ERROR_FORMAT},
         {"{{ 'abc }}", "chat template, line 1: the string is not closed", FKV_ERROR_FORMAT},
@@ -232,13 +243,15 @@ static void endless_templates(void **state)
         "{% set ns = namespace(x='aa') %}{% for a in range(100) %}{% set ns.x = ns.x.replace('a', 'aa') %}{% endfor %}",
         "{% set ns = namespace(x='a') %}{% for a in range(100) %}{% set ns.x = ns.x | replace('', 'aa') %}{% endfor %}",
         "{% set ns = namespace(x=[]) %}{% for a in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
-        "{% set ns = namespace(x=[]) %}{% for a in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+        "{% set ns = namespace(x=[]) %}{% for a in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | "
+        "tojson }}",
         "{% set n = namespace(x=[], y=[]) %}{% for a in range(60) %}{% set n.x = [n.x, n.x] %}"
         "{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x == n.y }}",
         "{% set n = namespace(x=[], y=[]) %}{% for a in range(60) %}{% set n.x = [n.x, n.x] %}"
         "{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x < n.y }}",
         "{% set ns = namespace(x=[]) %}{% for a in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
-        "{% set ns = namespace(x={}) %}{% for a in range(9999) %}{% set ns.x = {'k': ns.x} %}{% endfor %}{{ ns.x | tojson }}",
+        "{% set ns = namespace(x={}) %}{% for a in range(9999) %}{% set ns.x = {'k': ns.x} %}{% endfor %}{{ ns.x | "
+        "tojson }}",
         "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}",
         "{% set ns = namespace() %}{% set ns.x = [ns] %}{{ ns.x | tojson(indent=2) }}",
         "{{ 'x' * 9223372036854775807 }}",
@@ -263,12 +276,15 @@ static void endless_templates(void **state)
         "{% for x in range(99999) %}{{ range(99999) | sort | last }}{% endfor %}",
         "{% set r = range(100000) | list %}{{ r | unique | list | length }}",
         "{% set s = 'ab' * 1000000 %}{% for x in range(99999) %}{% set y = s.split('b') %}{% endfor %}",
-        "{% set s = 'ab' * 1000000 %}{% for x in range(99999) %}{{ s.find('c') }}{{ s | length }}{{ s[-1] }}{% endfor %}",
-        "{% set s = ' ' * 1000000 %}{% for x in range(99999) %}{{ s.strip() }}{{ s | trim }}{{ s.split() }}{% endfor %}",
+        "{% set s = 'ab' * 1000000 %}{% for x in range(99999) %}{{ s.find('c') }}{{ s | length }}{{ s[-1] }}{% endfor "
+        "%}",
+        "{% set s = ' ' * 1000000 %}{% for x in range(99999) %}{{ s.strip() }}{{ s | trim }}{{ s.split() }}{% endfor "
+        "%}",
         "{% set s = 'x' * 1000000 %}{% for x in range(99999) %}{{ s.strip(s) }}{% endfor %}",
         "{% set s = 'x' * 1000000 %}{% for x in range(99999) %}{{ s.rsplit('x', 1000000) | length }}{% endfor %}",
         "{% set s = 'x' * 1000000 %}{% for x in range(99999) %}{{ s in s + 'y' }}{{ s == s + '' }}{% endfor %}",
-        "{% set s = 'x' * 100000 %}{% for x in range(99999) %}{{ s | upper | title | tojson | e | indent }}{% endfor %}",
+        "{% set s = 'x' * 100000 %}{% for x in range(99999) %}{{ s | upper | title | tojson | e | indent }}{% endfor "
+        "%}",
         "{% for x in range(99999) %}{% set y %}{% for z in range(99999) %}{{ z }}{% endfor %}{% endset %}{% endfor %}",
         "{{ strftime_now('%c' * 64) }}{{ strftime_now('%c' * 10000) }}",
     };
@@ -283,17 +299,40 @@ static void deep_templates(void **state)
 {
     (void)state;
     static const char *const units[] = {
-        "(", "[", "{", "{1:", "not ", "-", "+", "x[", "f(", "f(a=", "x if ", "1 if 1 else ",
-        "x is ", "x|f(", "a.b", "a and ", "a or ", "1+", "1**",
-        "'a'~", "a<", "a in ", "(1,", "[[],", "'", "\\", "{{", "{%", "}}", "%}", "x|", "x|f",
-        "a.", "a[1]", "a()", "1", "1.", "9_", "\"a\" ",
+        "(",     "[",    "{",      "{1:",    "not ",  "-",  "+",   "x[",   "f(", "f(a=",  "x if ", "1 if 1 else ",
+        "x is ", "x|f(", "a.b",    "a and ", "a or ", "1+", "1**", "'a'~", "a<", "a in ", "(1,",   "[[],",
+        "'",     "\\",   "{{",     "{%",     "}}",    "%}", "x|",  "x|f",  "a.", "a[1]",  "a()",   "1",
+        "1.",    "9_",   "\"a\" ",
     };
     static const char *const tags[] = {
-        "{% if 1 %}", "{% for x in y %}", "{% if 1 %}{% else %}", "{% elif 1 %}", "{% set x %}",
-        "{% macro m() %}", "{% macro m(a=", "{% filter f %}",
-        "{% with %}", "{% generation %}", "{% raw %}", "{% endraw %}", "{# ", "{{ ", "{% ", "{%-",
-        "{{-", "{% for ", "{% set ", "{% set (", "{% for (", "\n",
-        " ", "{", "{#}", "-%}", "{% if x is ", "{% if 1 %}{% endif %}",
+        "{% if 1 %}",
+        "{% for x in y %}",
+        "{% if 1 %}{% else %}",
+        "{% elif 1 %}",
+        "{% set x %}",
+        "{% macro m() %}",
+        "{% macro m(a=",
+        "{% filter f %}",
+        "{% with %}",
+        "{% generation %}",
+        "{% raw %}",
+        "{% endraw %}",
+        "{# ",
+        "{{ ",
+        "{% ",
+        "{%-",
+        "{{-",
+        "{% for ",
+        "{% set ",
+        "{% set (",
+        "{% for (",
+        "\n",
+        " ",
+        "{",
+        "{#}",
+        "-%}",
+        "{% if x is ",
+        "{% if 1 %}{% endif %}",
     };
     enum { bytes = 1 << 20 };
     char *source = malloc(bytes + 64);
@@ -342,7 +381,8 @@ static void long_conversation(void **state)
     json_t *list = json_array();
     json_array_append_new(list, json_pack("{ss ss}", "role", "user", "content", document));
     for (int i = 1; i < n_messages; i++)
-        json_array_append_new(list, json_pack("{ss ss}", "role", i % 2 ? "assistant" : "user", "content", "a short answer"));
+        json_array_append_new(list,
+                              json_pack("{ss ss}", "role", i % 2 ? "assistant" : "user", "content", "a short answer"));
     json_t *context = json_pack("{so sb}", "messages", list, "add_generation_prompt", true);
     char *source = read_golden("chat_templates/qwen2.5-coder-0.5b.jinja");
     assert_int_equal(render_quickly(source, strlen(source), context), FKV_OK);

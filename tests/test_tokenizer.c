@@ -1,5 +1,5 @@
-/* The tokenizers on small vocabularies made here: the splitting rules, merging against a plain reference, special tokens, metadata
-   that lies, and vocabularies made to be slow. Real models: test_tokens.c. */
+/* The tokenizers on small vocabularies made here: the splitting rules, merging against a plain reference, special
+   tokens, metadata that lies, and vocabularies made to be slow. Real models: test_tokens.c. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,10 +28,12 @@ static uint32_t random_below(uint32_t n)
     return (uint32_t)((random_state >> 33) % n);
 }
 
-/* ---- the rules ---------------------------------------------------------------------------------------------------- */
+/* ---- the rules ------------------------------------------------------------------------------- */
 
 /* Pieces as the published regular expressions cut them (Python's regex module 2026.11.19, finditer). */
-static const struct { const char *rule, *pieces; } splits[] = {
+static const struct {
+    const char *rule, *pieces;
+} splits[] = {
     {"gpt-2", "Hello|,| world|'s| END| | it|'s| IT|'|S"},
     {"gpt-2", "a| | b|\t|\t|c| \n\n | d|\r\n"},
     {"gpt-2", "x|1| 22| 333| 4444| \302\275\302\262"},
@@ -66,7 +68,8 @@ static void test_splits(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
-        const struct fkv_pretokenizer *pre = fkv_pretokenizer_find((struct fkv_str){splits[i].rule, strlen(splits[i].rule)});
+        const struct fkv_pretokenizer *pre = fkv_pretokenizer_find(
+            (struct fkv_str){splits[i].rule, strlen(splits[i].rule)});
         char text[128], got[256] = "";
         size_t n = 0;
         for (const char *p = splits[i].pieces; *p; p++)
@@ -77,14 +80,17 @@ static void test_splits(void **state)
             snprintf(got + strlen(got), sizeof got - strlen(got), at ? "|%.*s" : "%.*s", (int)len, text + at);
             at += len;
         }
-        if (strcmp(got, splits[i].pieces) != 0) fail_msg("%s: expected '%s', got '%s'", splits[i].rule, splits[i].pieces, got);
+        if (strcmp(got, splits[i].pieces) != 0)
+            fail_msg("%s: expected '%s', got '%s'", splits[i].rule, splits[i].pieces, got);
     }
 }
 
 static void test_utf8(void **state)
 {
     (void)state;
-    static const struct { const char *text, *repaired; } cases[] = {
+    static const struct {
+        const char *text, *repaired;
+    } cases[] = {
         {"ok \xc3\xa9\xe4\xb8\x96\xf0\x9f\x91\x8d", "ok \xc3\xa9\xe4\xb8\x96\xf0\x9f\x91\x8d"},
         {"\x80\xff", "\xef\xbf\xbd\xef\xbf\xbd"},
         {"\xe4\xb8", "\xef\xbf\xbd\xef\xbf\xbd"},
@@ -114,15 +120,17 @@ static void test_table_bounds_its_probes(void **state)
     for (; crowd <= FKV_TABLE_PROBES; key++) { /* keys that all start at one slot */
         if ((fkv_mix(key ^ table.seed) & table.mask) != 7) continue;
         uint64_t *value = fkv_table_put(&table, key, key + 1);
-        if (crowd < FKV_TABLE_PROBES) assert_int_equal(*value, key + 1);
-        else assert_null(value);
+        if (crowd < FKV_TABLE_PROBES)
+            assert_int_equal(*value, key + 1);
+        else
+            assert_null(value);
         assert_int_equal(fkv_table_get(&table, key), crowd < FKV_TABLE_PROBES ? key + 1 : FKV_TABLE_NONE);
         crowd++;
     }
     fkv_table_free(&table);
 }
 
-/* ---- helpers ------------------------------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 static fkv_status load(struct fkv_tokenizer **tokenizer, const struct tiny_vocab *v, struct fkv_error *e)
 {
@@ -145,7 +153,8 @@ static struct fkv_tokenizer *must_load(const struct tiny_vocab *v)
 }
 
 /* Expects the tokens of a text, given by their own texts with spaces between them. */
-static void check_tokens(const struct tiny_vocab *v, const struct fkv_tokenizer *t, const char *text, unsigned flags, const char *expected)
+static void check_tokens(const struct tiny_vocab *v, const struct fkv_tokenizer *t, const char *text, unsigned flags,
+                         const char *expected)
 {
     int32_t *ids;
     size_t n;
@@ -166,7 +175,7 @@ static double cpu_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- byte-level BPE and SentencePiece ---------------------------------------------------------------------------- */
+/* ---- byte-level BPE and SentencePiece -------------------------------------------------------- */
 
 #define SP "\xe2\x96\x81" /* U+2581 */
 
@@ -209,7 +218,8 @@ static void test_spm(void **state)
     check_tokens(&v, t, "b h", 0, SP " b" SP "h");
     check_tokens(&v, t, "\xc3\xa9?\xff", 0, SP " \xc3\xa9 <0x3F> <0xFF>");
     check_tokens(&v, t, "\xc3(h", 0, SP " <0xC3> <0x28> h"); /* a bad lead byte takes the next one along */
-    check_tokens(&v, t, "<s><turn>h", 0, SP " <0x3C> <0x73> <0x3E> <turn> " SP "h"); /* control tokens are never made of text */
+    check_tokens(&v, t, "<s><turn>h", 0,
+                 SP " <0x3C> <0x73> <0x3E> <turn> " SP "h"); /* control tokens are never made of text */
     check_tokens(&v, t, "<s>h", PARSE, "<s> " SP "h");
     fkv_tokenizer_destroy(t);
 
@@ -256,7 +266,8 @@ static void test_specials(void **state)
     struct fkv_tokenizer *t = must_load(&v);
     check_tokens(&v, t, "<|im_end|><tool>", PARSE, "<|im_end|>< t o o l >"); /* the longest counts */
     check_tokens(&v, t, "<|im_end|>ld<|im_end|>", PARSE, "<|im_end|> ld <|im_end|>");
-    check_tokens(&v, t, "<<tool>", 0, "< <tool>"); /* user-defined tokens are always recognised, control tokens on demand */
+    check_tokens(&v, t, "<<tool>", 0,
+                 "< <tool>"); /* user-defined tokens are always recognised, control tokens on demand */
     check_tokens(&v, t, "<eot>", 0, "< e o t >");
     check_tokens(&v, t, "<|im_en", PARSE, "< | i m _ e n");
     assert_int_equal(fkv_tokenizer_bos(t), v.bos);
@@ -287,7 +298,7 @@ static void test_equal_tokens(void **state)
     fkv_tokenizer_destroy(t);
 }
 
-/* ---- merging against a plain reference: look at all pairs, merge the best, again ---------------------------------- */
+/* ---- merging against a plain reference: look at all pairs, merge the best, again ------------- */
 
 enum { LONGEST = 48, WORD = 8 };
 
@@ -310,7 +321,8 @@ static int bpe_priority(const struct tiny_vocab *v, const char *a, const char *b
     return INT32_MAX;
 }
 
-static void reference(const struct tiny_vocab *v, pair_priority *priority, char symbols[][4 * LONGEST], size_t n, char *out)
+static void reference(const struct tiny_vocab *v, pair_priority *priority, char symbols[][4 * LONGEST], size_t n,
+                      char *out)
 {
     for (;;) {
         size_t best = n;
@@ -328,7 +340,8 @@ static void reference(const struct tiny_vocab *v, pair_priority *priority, char 
     for (size_t i = 0; i < n; i++) strcat(strcat(out, i ? " " : ""), symbols[i]);
 }
 
-static void random_texts(const struct tiny_vocab *v, pair_priority *priority, const char *const *alphabet, uint32_t n_letters)
+static void random_texts(const struct tiny_vocab *v, pair_priority *priority, const char *const *alphabet,
+                         uint32_t n_letters)
 {
     struct fkv_tokenizer *t = must_load(v);
     for (int round = 0; round < 20; round++) {
@@ -359,8 +372,14 @@ static void test_spm_against_reference(void **state)
     static const char *const letters[] = {"a", "b", SP};
     static char words[TINY_TOKENS][4 * WORD];
     for (int round = 0; round < 200; round++) {
-        struct tiny_vocab v = {.model = "llama", .bos = TINY_NONE, .eos = TINY_NONE, .eot = TINY_NONE, .unknown = 0,
-                               .add_bos = 0, .add_eos = TINY_NONE, .add_space_prefix = 0};
+        struct tiny_vocab v = {.model = "llama",
+                               .bos = TINY_NONE,
+                               .eos = TINY_NONE,
+                               .eot = TINY_NONE,
+                               .unknown = 0,
+                               .add_bos = 0,
+                               .add_eos = TINY_NONE,
+                               .add_space_prefix = 0};
         tiny_add(&v, "<unk>", 2, 0);
         for (int i = 0; i < 3; i++) tiny_add(&v, letters[i], 1, 0);
         for (int i = 0; i < 25; i++) {
@@ -401,7 +420,7 @@ static void test_bpe_against_reference(void **state)
     }
 }
 
-/* ---- metadata that lies -------------------------------------------------------------------------------------------- */
+/* ---- metadata that lies ---------------------------------------------------------------------- */
 
 static void no_model(struct tiny_vocab *v) { v->model = NULL; }
 static void bert(struct tiny_vocab *v) { v->model = "bert"; }
@@ -440,7 +459,8 @@ static const struct lie {
 } lies[] = {
     {false, no_model, FKV_ERROR_FORMAT, "tokenizer.ggml.model: missing"},
     {false, bert, FKV_ERROR_UNSUPPORTED, "tokenizer.ggml.model: \"bert\" is not supported (supported: gpt2, llama)"},
-    {false, unknown_pre, FKV_ERROR_UNSUPPORTED, "tokenizer.ggml.pre: \"tekken\" is not supported (supported: default, gpt-2, "},
+    {false, unknown_pre, FKV_ERROR_UNSUPPORTED,
+     "tokenizer.ggml.pre: \"tekken\" is not supported (supported: default, gpt-2, "},
     {false, no_tokens, FKV_ERROR_FORMAT, "tokenizer.ggml.tokens: missing or empty"},
     {false, few_types, FKV_ERROR_FORMAT, "tokenizer.ggml.token_type: expected "},
     {false, type_seven, FKV_ERROR_FORMAT, "tokenizer.ggml.token_type[5]: expected 1 to 6, found 7"},
@@ -480,8 +500,14 @@ static void test_lies(void **state)
 static void test_no_token_for_a_byte(void **state)
 {
     (void)state;
-    struct tiny_vocab v = {.model = "llama", .bos = TINY_NONE, .eos = TINY_NONE, .eot = TINY_NONE, .unknown = TINY_NONE,
-                           .add_bos = TINY_NONE, .add_eos = TINY_NONE, .add_space_prefix = TINY_NONE};
+    struct tiny_vocab v = {.model = "llama",
+                           .bos = TINY_NONE,
+                           .eos = TINY_NONE,
+                           .eot = TINY_NONE,
+                           .unknown = TINY_NONE,
+                           .add_bos = TINY_NONE,
+                           .add_eos = TINY_NONE,
+                           .add_space_prefix = TINY_NONE};
     struct fkv_tokenizer *t;
     struct fkv_error e = {""};
     tiny_add(&v, "a", 1, 0);
@@ -500,8 +526,10 @@ static void test_wrong_kinds(void **state)
         struct fkv_tokenizer *t;
         struct fkv_error e = {""};
         size_t bytes;
-        if (spoiled == 0) gguf_put_u32(w, "tokenizer.ggml.model", 5);
-        else gguf_put_str(w, "tokenizer.ggml.model", "llama");
+        if (spoiled == 0)
+            gguf_put_u32(w, "tokenizer.ggml.model", 5);
+        else
+            gguf_put_str(w, "tokenizer.ggml.model", "llama");
         gguf_put_array(w, "tokenizer.ggml.tokens", FKV_GGUF_U32, numbers, 3);
         uint8_t *file = gguf_writer_finish(w, &bytes);
         assert_int_equal(fkv_gguf_open_memory(&gguf, file, bytes, &e), FKV_OK);
@@ -545,7 +573,7 @@ static void test_changed_bytes(void **state)
     assert_true(loaded > 1000 && refused > 100);
 }
 
-/* ---- vocabularies made to be slow -------------------------------------------------------------------------------- */
+/* ---- vocabularies made to be slow ------------------------------------------------------------ */
 
 enum { TEXT = 1 << 18, STEPS = 30 };
 
@@ -562,8 +590,9 @@ static double seconds_for(const struct tiny_vocab *v, const char *text)
     return seconds;
 }
 
-/* Tokens that grow letter by letter from the left, and special tokens that fail only at their last byte. Neither may take longer
-   than n times the longest token, whatever the text (10 s: 40 times what is measured, since sanitizers and emulators are slow). */
+/* Tokens that grow letter by letter from the left, and special tokens that fail only at their last byte. Neither may
+   take longer than n times the longest token, whatever the text (10 s: 40 times what is measured, since sanitizers and
+   emulators are slow). */
 static void test_slow_vocabularies(void **state)
 {
     (void)state;
@@ -595,11 +624,21 @@ static void test_slow_vocabularies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_splits), cmocka_unit_test(test_utf8), cmocka_unit_test(test_table_bounds_its_probes),
-        cmocka_unit_test(test_bpe), cmocka_unit_test(test_spm), cmocka_unit_test(test_bytes), cmocka_unit_test(test_specials),
-        cmocka_unit_test(test_equal_tokens), cmocka_unit_test(test_spm_against_reference), cmocka_unit_test(test_bpe_against_reference),
-        cmocka_unit_test(test_lies), cmocka_unit_test(test_no_token_for_a_byte), cmocka_unit_test(test_wrong_kinds),
-        cmocka_unit_test(test_changed_bytes), cmocka_unit_test(test_slow_vocabularies),
+        cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_table_bounds_its_probes),
+        cmocka_unit_test(test_bpe),
+        cmocka_unit_test(test_spm),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_specials),
+        cmocka_unit_test(test_equal_tokens),
+        cmocka_unit_test(test_spm_against_reference),
+        cmocka_unit_test(test_bpe_against_reference),
+        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_no_token_for_a_byte),
+        cmocka_unit_test(test_wrong_kinds),
+        cmocka_unit_test(test_changed_bytes),
+        cmocka_unit_test(test_slow_vocabularies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

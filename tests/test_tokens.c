@@ -60,7 +60,8 @@ static char *from_base64(const char *text, size_t *n)
 
 static void check_row(const struct fkv_tokenizer *tokenizer, const json_t *row)
 {
-    const json_t *wanted = json_object_get(row, "ids"), *pieces = json_object_get(row, "pieces"), *plain = json_object_get(row, "text");
+    const json_t *wanted = json_object_get(row, "ids"), *pieces = json_object_get(row, "pieces"),
+                 *plain = json_object_get(row, "text");
     const unsigned flags = (json_is_true(json_object_get(row, "add_special")) ? FKV_TOKENIZE_ADD_SPECIAL : 0u) |
                            (json_is_true(json_object_get(row, "parse_special")) ? FKV_TOKENIZE_PARSE_SPECIAL : 0u);
     size_t n_text = json_string_length(plain), n_ids;
@@ -120,8 +121,8 @@ static void repeat(char *text, const char *pattern, size_t n)
     for (size_t i = 0; i < MEGABYTE; i++) text[i] = pattern[i % n];
 }
 
-/* Far above what is measured (0.003 to 0.4 s on one core of an AMD EPYC; sanitizers take several times as long) and far below the hours
-   of a quadratic merge. */
+/* Far above what is measured (0.003 to 0.4 s on one core of an AMD EPYC; sanitizers take several times as long) and far
+   below the hours of a quadratic merge. */
 #if defined(NDEBUG) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static const double most_seconds = 1.0;
 #else
@@ -133,7 +134,8 @@ static void check_time(const struct fkv_tokenizer *tokenizer, const char *name, 
     int32_t *ids;
     size_t n_ids;
     const double start = cpu_seconds();
-    assert_int_equal(fkv_tokenizer_encode(tokenizer, text, MEGABYTE, FKV_TOKENIZE_PARSE_SPECIAL, &ids, &n_ids, NULL), FKV_OK);
+    assert_int_equal(fkv_tokenizer_encode(tokenizer, text, MEGABYTE, FKV_TOKENIZE_PARSE_SPECIAL, &ids, &n_ids, NULL),
+                     FKV_OK);
     const double seconds = cpu_seconds() - start;
     printf("  %-10s %.3f s, %zu tokens\n", name, seconds, n_ids);
     assert_true(n_ids > 0);
@@ -143,9 +145,19 @@ static void check_time(const struct fkv_tokenizer *tokenizer, const char *name, 
 
 static void test_time(void **state)
 {
-    static const struct { const char *name, *pattern; } texts[] = {
-        {"letters", "a"}, {"spaces", " "}, {"digits", "7"}, {"newlines", "\n"}, {"cjk", "\xe4\xb8\x96\xe7\x95\x8c"}, {"punctuation", "="},
-        {"specials", "<|im_end|>"}, {"almost", "<|im_end|"}, {"emoji", "\xf0\x9f\x91\x8d"}, {"bad utf-8", "\xf4\x90\x80\x80"},
+    static const struct {
+        const char *name, *pattern;
+    } texts[] = {
+        {"letters", "a"},
+        {"spaces", " "},
+        {"digits", "7"},
+        {"newlines", "\n"},
+        {"cjk", "\xe4\xb8\x96\xe7\x95\x8c"},
+        {"punctuation", "="},
+        {"specials", "<|im_end|>"},
+        {"almost", "<|im_end|"},
+        {"emoji", "\xf0\x9f\x91\x8d"},
+        {"bad utf-8", "\xf4\x90\x80\x80"},
         {"prose", "The quick brown fox jumps over the lazy dog, and it's 12 o'clock already; nobody minds.\n"},
     };
     double seconds;

@@ -1,5 +1,6 @@
-/* Every operation of the Vulkan back end against the CPU's, on small shapes, and selections index for index. Skips (77) without a device, or
-   without the validation layer when FASTKV_VULKAN_VALIDATE asks for it. test_vulkan [PATTERN]: only the tests whose names it matches. */
+/* Every operation of the Vulkan back end against the CPU's, on small shapes, and selections index for index. Skips (77)
+   without a device, or without the validation layer when FASTKV_VULKAN_VALIDATE asks for it. test_vulkan [PATTERN]:
+   only the tests whose names it matches. */
 #include <stdio.h>
 
 #include "vulkan/cases.h"
@@ -31,9 +32,16 @@ int main(int argc, char **argv)
     }
     fprintf(stderr, "device: %s\n", side(SIDE_FAST)->device);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products), cmocka_unit_test(test_gated), cmocka_unit_test(test_embed), cmocka_unit_test(test_rows), cmocka_unit_test(test_gather),
-        cmocka_unit_test(test_attend), cmocka_unit_test(test_cache_moves), cmocka_unit_test(test_retain_what_was_selected),
-        cmocka_unit_test(test_score), cmocka_unit_test(test_select),
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_gated),
+        cmocka_unit_test(test_embed),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_gather),
+        cmocka_unit_test(test_attend),
+        cmocka_unit_test(test_cache_moves),
+        cmocka_unit_test(test_retain_what_was_selected),
+        cmocka_unit_test(test_score),
+        cmocka_unit_test(test_select),
         cmocka_unit_test(test_golden_selections),
         cmocka_unit_test(test_self_test),
     };

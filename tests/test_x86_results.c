@@ -1,5 +1,6 @@
-/* Tiny random models end to end, on every level, as an x86-64 machine computed them on the fp32 path (golden/tiny.jsonl): the same logits but for
-   rounding and, index for index, the same entries kept. `test_x86_results write` prints that file. */
+/* Tiny random models end to end, on every level, as an x86-64 machine computed them on the fp32 path
+   (golden/tiny.jsonl): the same logits but for rounding and, index for index, the same entries kept. `test_x86_results
+   write` prints that file. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,8 +15,9 @@ static const struct tiny_case {
     const char *arch, *policy;
     uint32_t type;
 } cases[] = {
-    {"llama", "full", FKV_TYPE_F32},    {"llama", "fastkv", FKV_TYPE_F32},  {"qwen2", "fastkv", FKV_TYPE_F16},   {"qwen3", "fastkv", FKV_TYPE_BF16},
-    {"llama", "fastkv", FKV_TYPE_Q4_0}, {"qwen2", "full", FKV_TYPE_Q5_0},   {"qwen3", "fastkv", FKV_TYPE_Q8_0},
+    {"llama", "full", FKV_TYPE_F32},    {"llama", "fastkv", FKV_TYPE_F32},  {"qwen2", "fastkv", FKV_TYPE_F16},
+    {"qwen3", "fastkv", FKV_TYPE_BF16}, {"llama", "fastkv", FKV_TYPE_Q4_0}, {"qwen2", "full", FKV_TYPE_Q5_0},
+    {"qwen3", "fastkv", FKV_TYPE_Q8_0},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
@@ -29,7 +31,8 @@ static json_t *int_array(const int32_t *x, int n)
 static json_t *logits_of(const fkv_session *s)
 {
     json_t *array = json_array();
-    for (int i = 0; i < TINY_VOCAB; i += EVERY) json_array_append_new(array, json_real((double)fkv_session_logits(s)[i]));
+    for (int i = 0; i < TINY_VOCAB; i += EVERY)
+        json_array_append_new(array, json_real((double)fkv_session_logits(s)[i]));
     return array;
 }
 
@@ -68,8 +71,9 @@ static json_t *run(const struct tiny_case *c, const char *isa)
     const int32_t *pos;
     int layer;
     const int n_propagated = fkv_session_propagated(s, &layer, &pos);
-    json_t *row = json_pack("{s:s, s:s, s:i, s:o, s:o, s:o}", "arch", c->arch, "policy", c->policy, "type_id", (int)c->type, "prompt", logits_of(s),
-                            "propagated", int_array(pos, n_propagated), "kept", kept_by(s, &m));
+    json_t *row = json_pack("{s:s, s:s, s:i, s:o, s:o, s:o}", "arch", c->arch, "policy", c->policy, "type_id",
+                            (int)c->type, "prompt", logits_of(s), "propagated", int_array(pos, n_propagated), "kept",
+                            kept_by(s, &m));
     for (int i = 0; i < MORE; i++) append_or_fail(s, ids[N + i]);
     json_object_set_new(row, "decoded", logits_of(s));
     fkv_session_close(s);
@@ -95,7 +99,8 @@ static void check_row(const struct tiny_case *c, const json_t *want, const char 
     static const char *const names[] = {"arch", "policy", "type_id", "propagated", "kept"};
     json_t *got = run(c, isa);
     for (int i = 0; i < 5; i++)
-        if (!json_equal(json_object_get(want, names[i]), json_object_get(got, names[i]))) fail_msg("%s: %s, %s, type %u: other %s", isa, c->arch, c->policy, c->type, names[i]);
+        if (!json_equal(json_object_get(want, names[i]), json_object_get(got, names[i])))
+            fail_msg("%s: %s, %s, type %u: other %s", isa, c->arch, c->policy, c->type, names[i]);
     check_logits(json_object_get(want, "prompt"), json_object_get(got, "prompt"), "prompt", isa);
     check_logits(json_object_get(want, "decoded"), json_object_get(got, "decoded"), "decoded", isa);
     json_decref(got);

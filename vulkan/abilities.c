@@ -37,12 +37,13 @@ static void ask(struct vk_abilities *a, void *features)
     a->features = features;
 }
 
-/* ---- halves and integer dot products -------------------------------------------------------------------------------------------------------------- */
+/* ---- halves and integer dot products --------------------------------------------------------- */
 
 static bool has_halves(VkPhysicalDevice physical)
 {
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
-    VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12};
+    VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+                                            .pNext = &v12};
     VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
     vkGetPhysicalDeviceFeatures2(physical, &all);
     return v12.shaderFloat16 && v11.storageBuffer16BitAccess;
@@ -57,14 +58,17 @@ static void ask_for_halves(struct vk_abilities *a)
 /* Where they are not fast, floats are faster; but on CPUs shaders only run to be tested. */
 static bool has_dots(VkPhysicalDevice physical)
 {
-    VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR};
+    VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR};
     VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &dot};
-    VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR fast = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES_KHR};
+    VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR fast = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES_KHR};
     VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &fast};
     if (!vk_has_extension(physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) return false;
     vkGetPhysicalDeviceFeatures2(physical, &all);
     vkGetPhysicalDeviceProperties2(physical, &both);
-    return dot.shaderIntegerDotProduct && (fast.integerDotProduct4x8BitPackedSignedAccelerated || both.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU);
+    return dot.shaderIntegerDotProduct && (fast.integerDotProduct4x8BitPackedSignedAccelerated ||
+                                           both.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU);
 }
 
 static void ask_for_dots(struct vk_abilities *a)
@@ -74,12 +78,13 @@ static void ask_for_dots(struct vk_abilities *a)
     ask(a, &a->dot);
 }
 
-/* ---- matrices ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- matrices -------------------------------------------------------------------------------- */
 
 #ifdef VK_KHR_cooperative_matrix
 enum { MATRIX_SHARED_BYTES = 48 << 10, MATRIX8_SHARED_BYTES = 32 << 10, MATRIX_SUBGROUPS = 8 };
 
-static const char *const matrix_extensions[] = {VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME};
+static const char *const matrix_extensions[] = {VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME,
+                                                VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME};
 enum { N_MATRIX_EXTENSIONS = sizeof matrix_extensions / sizeof *matrix_extensions };
 
 static bool has_extensions(VkPhysicalDevice physical)
@@ -95,65 +100,85 @@ static bool has_matrices(VkPhysicalDevice physical, uint32_t side)
     enum { MOST = 64 };
     VkCooperativeMatrixPropertiesKHR all[MOST];
     uint32_t n = MOST;
-    for (uint32_t i = 0; i < n; i++) all[i] = (VkCooperativeMatrixPropertiesKHR){.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+    for (uint32_t i = 0; i < n; i++)
+        all[i] = (VkCooperativeMatrixPropertiesKHR){.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
     if (vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &n, all) < 0) return false;
     for (uint32_t i = 0; i < n; i++) {
         const VkCooperativeMatrixPropertiesKHR *m = &all[i];
-        if (m->MSize == side && m->NSize == side && m->KSize == side && m->scope == VK_SCOPE_SUBGROUP_KHR && m->AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-            m->BType == VK_COMPONENT_TYPE_FLOAT16_KHR && m->CType == VK_COMPONENT_TYPE_FLOAT32_KHR && m->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR)
+        if (m->MSize == side && m->NSize == side && m->KSize == side && m->scope == VK_SCOPE_SUBGROUP_KHR &&
+            m->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && m->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+            m->CType == VK_COMPONENT_TYPE_FLOAT32_KHR && m->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR)
             return true;
     }
     return false;
 }
 
 /* Groups are of eight whole subgroups at most, whose size the device would otherwise choose itself. */
-static bool holds_groups(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s)
+static bool holds_groups(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l,
+                         const VkPhysicalDeviceSubgroupProperties *s)
 {
-    VkPhysicalDeviceSubgroupSizeControlPropertiesEXT sizes = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT};
+    VkPhysicalDeviceSubgroupSizeControlPropertiesEXT sizes = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT};
     VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &sizes};
     const uint32_t invocations = MATRIX_SUBGROUPS * s->subgroupSize;
     vkGetPhysicalDeviceProperties2(physical, &both);
     return s->subgroupSize >= sizes.minSubgroupSize && s->subgroupSize <= sizes.maxSubgroupSize &&
-           (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) && invocations <= l->maxComputeWorkGroupInvocations &&
-           invocations <= l->maxComputeWorkGroupSize[0];
+           (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+           invocations <= l->maxComputeWorkGroupInvocations && invocations <= l->maxComputeWorkGroupSize[0];
 }
 
-static bool runs_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s)
+static bool runs_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l,
+                          const VkPhysicalDeviceSubgroupProperties *s)
 {
-    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
-    VkPhysicalDeviceSubgroupSizeControlFeaturesEXT size = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT, .pNext = &matrix};
-    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, .pNext = &size};
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+    VkPhysicalDeviceSubgroupSizeControlFeaturesEXT size =
+        {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT, .pNext = &matrix};
+    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                            .pNext = &size};
     VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v12};
-    if (!has_extensions(physical) || !can_all(s, VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_VOTE_BIT) || !holds_groups(physical, l, s)) return false;
+    if (!has_extensions(physical) ||
+        !can_all(s, VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT | VK_SUBGROUP_FEATURE_VOTE_BIT) ||
+        !holds_groups(physical, l, s))
+        return false;
     vkGetPhysicalDeviceFeatures2(physical, &all);
-    return v12.shaderFloat16 && v12.vulkanMemoryModel && size.subgroupSizeControl && size.computeFullSubgroups && matrix.cooperativeMatrix;
+    return v12.shaderFloat16 && v12.vulkanMemoryModel && size.subgroupSizeControl && size.computeFullSubgroups &&
+           matrix.cooperativeMatrix;
 }
 
 /* A subgroup's invocations share the rows of a matrix of four-byte values evenly, four values each at least. */
-static bool fits_matrices(const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s, uint32_t side, uint32_t shared_bytes)
+static bool fits_matrices(const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s, uint32_t side,
+                          uint32_t shared_bytes)
 {
-    return l->maxComputeSharedMemorySize >= shared_bytes && s->subgroupSize >= side && s->subgroupSize <= side * side / 4;
+    return l->maxComputeSharedMemorySize >= shared_bytes && s->subgroupSize >= side &&
+           s->subgroupSize <= side * side / 4;
 }
 
-static void find_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s, bool *can)
+static void find_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l,
+                          const VkPhysicalDeviceSubgroupProperties *s, bool *can)
 {
     if (!runs_matrices(physical, l, s)) return;
     can[VK_ABILITY_matrix] = fits_matrices(l, s, 16, MATRIX_SHARED_BYTES) && has_matrices(physical, 16);
-    can[VK_ABILITY_matrix8] = !can[VK_ABILITY_matrix] && fits_matrices(l, s, 8, MATRIX8_SHARED_BYTES) && has_matrices(physical, 8);
+    can[VK_ABILITY_matrix8] = !can[VK_ABILITY_matrix] && fits_matrices(l, s, 8, MATRIX8_SHARED_BYTES) &&
+                              has_matrices(physical, 8);
 }
 
 static void ask_for_matrices(struct vk_abilities *a)
 {
     for (int i = 0; i < N_MATRIX_EXTENSIONS; i++) a->extensions[a->n_extensions++] = matrix_extensions[i];
     a->v12.shaderFloat16 = a->v12.vulkanMemoryModel = VK_TRUE;
-    a->size = (VkPhysicalDeviceSubgroupSizeControlFeaturesEXT){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT,
-                                                               .subgroupSizeControl = VK_TRUE, .computeFullSubgroups = VK_TRUE};
-    a->matrix = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
+    a->size = (VkPhysicalDeviceSubgroupSizeControlFeaturesEXT){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT,
+        .subgroupSizeControl = VK_TRUE,
+        .computeFullSubgroups = VK_TRUE};
+    a->matrix = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
     ask(a, &a->size);
     ask(a, &a->matrix);
 }
 #else /* headers older than the extension */
-static void find_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l, const VkPhysicalDeviceSubgroupProperties *s, bool *can)
+static void find_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *l,
+                          const VkPhysicalDeviceSubgroupProperties *s, bool *can)
 {
     (void)physical, (void)l, (void)s, (void)can;
 }
@@ -161,7 +186,7 @@ static void find_matrices(VkPhysicalDevice physical, const VkPhysicalDeviceLimit
 static void ask_for_matrices(struct vk_abilities *a) { (void)a; }
 #endif
 
-/* ---- all of them --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static const char *const names[] = {
 #define ABILITY(name) #name,
@@ -198,7 +223,8 @@ void vk_find_abilities(VkPhysicalDevice physical, const VkPhysicalDeviceLimits *
     a->can[VK_ABILITY_half] = has_halves(physical);
     a->can[VK_ABILITY_dot] = has_dots(physical);
     find_matrices(physical, l, &s, a->can);
-    for (int i = 0; i < VK_N_ABILITIES; i++) a->can[i] = a->can[i] && vk_has_variant((enum vk_ability)i) && !is_listed(off, names[i]);
+    for (int i = 0; i < VK_N_ABILITIES; i++)
+        a->can[i] = a->can[i] && vk_has_variant((enum vk_ability)i) && !is_listed(off, names[i]);
     if (a->can[VK_ABILITY_half]) ask_for_halves(a);
     if (a->can[VK_ABILITY_dot]) ask_for_dots(a);
     if (a->can[VK_ABILITY_matrix] || a->can[VK_ABILITY_matrix8]) ask_for_matrices(a);

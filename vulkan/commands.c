@@ -10,11 +10,12 @@ enum {
     UPLOAD_BYTES = 4 << 20,
     DOWNLOAD_BYTES = 1 << 20,
     SETS_PER_POOL = 256,
-    MOST_RECORDED = 64,         /* dispatches before they are handed over: the device works on them while the next are recorded */
-    MOST_GROUPS = 65535,        /* of one dimension, on any device */
-    MOST_TIMED = 4096,          /* dispatches between two waits whose times are noted */
-    MOST_LATER = 64,            /* downloads that await the next wait */
-    MOST_TOUCHED = 64,          /* pieces of memory that work since the last barrier reads or writes */
+    MOST_RECORDED =
+        64, /* dispatches before they are handed over: the device works on them while the next are recorded */
+    MOST_GROUPS = 65535, /* of one dimension, on any device */
+    MOST_TIMED = 4096,   /* dispatches between two waits whose times are noted */
+    MOST_LATER = 64,     /* downloads that await the next wait */
+    MOST_TOUCHED = 64,   /* pieces of memory that work since the last barrier reads or writes */
 };
 static const double submit_s = 0.25, first_budget = 1e9, least_budget = 1e8;
 
@@ -27,7 +28,7 @@ struct touched {
 
 /* A download that awaits the next wait: see vk_download_later(). */
 struct later {
-    uint64_t at;                /* in the buffer `download` */
+    uint64_t at; /* in the buffer `download` */
     uint8_t *to;
     int n;
     size_t bytes, pitch;
@@ -36,16 +37,16 @@ struct later {
 struct vk_commands {
     pthread_mutex_t lock;
     VkCommandPool pool;
-    VkCommandBuffer *buffer;    /* [n_buffers], of which n_used are recorded since the last wait */
+    VkCommandBuffer *buffer; /* [n_buffers], of which n_used are recorded since the last wait */
     int n_buffers, n_used;
-    bool recording;             /* buffer[n_used - 1] is open */
+    bool recording; /* buffer[n_used - 1] is open */
     VkFence fence;
-    VkDescriptorPool *sets;     /* [n_pools] */
+    VkDescriptorPool *sets; /* [n_pools] */
     int n_pools;
-    uint32_t n_sets;            /* taken since the last wait, of all pools */
+    uint32_t n_sets; /* taken since the last wait, of all pools */
     struct vk_host_buffer upload, download;
-    VkQueryPool stamps;         /* [2 MOST_TIMED]: begin and end; made when first wanted */
-    int n_timed;                /* since the last wait */
+    VkQueryPool stamps; /* [2 MOST_TIMED]: begin and end; made when first wanted */
+    int n_timed;        /* since the last wait */
     enum vk_shader timed[MOST_TIMED];
     uint64_t uploaded;          /* bytes of `upload` in use since the last wait */
     double budget;              /* work of one submission */
@@ -53,13 +54,13 @@ struct vk_commands {
     int n_recorded;             /* dispatches in the open buffer */
     double since;               /* time of the first submission since the last wait */
     struct touched touched[MOST_TOUCHED];
-    int n_touched;              /* since the last barrier */
+    int n_touched; /* since the last barrier */
     struct later later[MOST_LATER];
     int n_later;
-    uint64_t downloaded;        /* bytes of `download` that they take */
+    uint64_t downloaded; /* bytes of `download` that they take */
 };
 
-/* ---- creation ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- creation -------------------------------------------------------------------------------- */
 
 bool vk_commands_create(struct vk_context *c)
 {
@@ -67,11 +68,13 @@ bool vk_commands_create(struct vk_context *c)
     if (!m) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "commands");
     pthread_mutex_init(&m->lock, NULL);
     m->budget = c->fixed_budget > 0 ? c->fixed_budget : first_budget;
-    const VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, .queueFamilyIndex = c->family};
+    const VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+                                          .queueFamilyIndex = c->family};
     const VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
     if (!vk_check(c, c->vk.vkCreateCommandPool(c->device, &pool, NULL, &m->pool), "command pool")) return false;
     if (!vk_check(c, c->vk.vkCreateFence(c->device, &fence, NULL, &m->fence), "fence")) return false;
-    if (!vk_host_buffer_create(c, &m->upload, UPLOAD_BYTES, false) || !vk_host_buffer_create(c, &m->download, DOWNLOAD_BYTES, true))
+    if (!vk_host_buffer_create(c, &m->upload, UPLOAD_BYTES, false) ||
+        !vk_host_buffer_create(c, &m->download, DOWNLOAD_BYTES, true))
         return vk_check(c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "buffers that host and device share");
     return true;
 }
@@ -94,7 +97,7 @@ void vk_commands_destroy(struct vk_context *c)
     c->commands = NULL;
 }
 
-/* ---- command buffers --------------------------------------------------------------------------------------------------------------------- */
+/* ---- command buffers ------------------------------------------------------------------------- */
 
 static bool add_buffer(struct vk_context *c)
 {
@@ -102,8 +105,11 @@ static bool add_buffer(struct vk_context *c)
     VkCommandBuffer *more = realloc(m->buffer, (size_t)(m->n_buffers + 1) * sizeof(VkCommandBuffer));
     if (!more) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "command buffer");
     m->buffer = more;
-    const VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, .commandPool = m->pool, .commandBufferCount = 1};
-    if (!vk_check(c, c->vk.vkAllocateCommandBuffers(c->device, &info, &m->buffer[m->n_buffers]), "command buffer")) return false;
+    const VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                              .commandPool = m->pool,
+                                              .commandBufferCount = 1};
+    if (!vk_check(c, c->vk.vkAllocateCommandBuffers(c->device, &info, &m->buffer[m->n_buffers]), "command buffer"))
+        return false;
     m->n_buffers++;
     return true;
 }
@@ -115,7 +121,8 @@ static VkCommandBuffer recording(struct vk_context *c)
     if (!vk_ok(c)) return VK_NULL_HANDLE;
     if (m->recording) return m->buffer[m->n_used - 1];
     if (m->n_used == m->n_buffers && !add_buffer(c)) return VK_NULL_HANDLE;
-    const VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
+    const VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+                                            .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
     if (!vk_check(c, c->vk.vkBeginCommandBuffer(m->buffer[m->n_used], &begin), "recording")) return VK_NULL_HANDLE;
     m->recording = true;
     return m->buffer[m->n_used++];
@@ -149,14 +156,17 @@ static void learn_rate(struct vk_context *c)
     if (m->budget < least_budget) m->budget = least_budget;
 }
 
-/* ---- times ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- times ----------------------------------------------------------------------------------- */
 
 static bool begin_timing(struct vk_context *c, VkCommandBuffer b, enum vk_shader shader)
 {
     struct vk_commands *m = c->commands;
-    const VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, .queryType = VK_QUERY_TYPE_TIMESTAMP, .queryCount = 2 * MOST_TIMED};
+    const VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+                                        .queryType = VK_QUERY_TYPE_TIMESTAMP,
+                                        .queryCount = 2 * MOST_TIMED};
     if (!c->timed || m->n_timed == MOST_TIMED) return false;
-    if (!m->stamps && !vk_check(c, c->vk.vkCreateQueryPool(c->device, &info, NULL, &m->stamps), "query pool")) return false;
+    if (!m->stamps && !vk_check(c, c->vk.vkCreateQueryPool(c->device, &info, NULL, &m->stamps), "query pool"))
+        return false;
     if (m->n_timed == 0) c->vk.vkCmdResetQueryPool(b, m->stamps, 0, 2 * MOST_TIMED);
     m->timed[m->n_timed] = shader;
     c->vk.vkCmdWriteTimestamp(b, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, m->stamps, 2 * (uint32_t)m->n_timed);
@@ -176,7 +186,11 @@ static void take_times(struct vk_context *c)
     const double tick = 1e-9 * (double)c->properties.limits.timestampPeriod;
     uint64_t at[2 * MOST_TIMED];
     if (m->n_timed == 0) return;
-    if (!vk_check(c, c->vk.vkGetQueryPoolResults(c->device, m->stamps, 0, 2 * (uint32_t)m->n_timed, sizeof at, at, sizeof *at, VK_QUERY_RESULT_64_BIT), "times")) return;
+    if (!vk_check(c,
+                  c->vk.vkGetQueryPoolResults(c->device, m->stamps, 0, 2 * (uint32_t)m->n_timed, sizeof at, at,
+                                              sizeof *at, VK_QUERY_RESULT_64_BIT),
+                  "times"))
+        return;
     for (int i = 0; i < m->n_timed; i++) c->count[m->timed[i]].seconds += tick * (double)(at[2 * i + 1] - at[2 * i]);
     m->n_timed = 0;
 }
@@ -187,7 +201,8 @@ static void take_downloads(struct vk_context *c)
     struct vk_commands *m = c->commands;
     for (int i = 0; i < m->n_later; i++) {
         const struct later *l = &m->later[i];
-        for (int j = 0; j < l->n; j++) memcpy(l->to + (size_t)j * l->pitch, m->download.mapped + l->at + (size_t)j * l->bytes, l->bytes);
+        for (int j = 0; j < l->n; j++)
+            memcpy(l->to + (size_t)j * l->pitch, m->download.mapped + l->at + (size_t)j * l->bytes, l->bytes);
     }
     m->n_later = 0;
     m->downloaded = 0;
@@ -199,7 +214,8 @@ void vk_finish(struct vk_context *c)
     if (c->dry) m->uploaded = 0;
     if (!vk_ok(c) || m->n_used == 0) return;
     submit(c, m->fence);
-    if (!vk_ok(c) || !vk_check(c, c->vk.vkWaitForFences(c->device, 1, &m->fence, VK_TRUE, UINT64_MAX), "waiting")) return;
+    if (!vk_ok(c) || !vk_check(c, c->vk.vkWaitForFences(c->device, 1, &m->fence, VK_TRUE, UINT64_MAX), "waiting"))
+        return;
     learn_rate(c);
     take_times(c);
     take_downloads(c);
@@ -223,15 +239,17 @@ void vk_begin(struct vk_context *c)
         submit(c, VK_NULL_HANDLE);
 }
 
-/* ---- order ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 /* What follows waits for what came before. */
 static void barrier(struct vk_context *c)
 {
     const VkCommandBuffer b = recording(c);
     const VkPipelineStageFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-    const VkMemoryBarrier all = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
-                                 .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT};
+    const VkMemoryBarrier all = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                 .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+                                 .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                                                  VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT};
     if (b && !c->unordered) c->vk.vkCmdPipelineBarrier(b, stages, stages, 0, 1, &all, 0, NULL, 0, NULL);
     c->commands->n_touched = 0;
 }
@@ -262,12 +280,13 @@ static void touch_bindings(struct vk_context *c, const struct vk_call *call)
     int n = 0;
     for (int i = 0; i < VK_MAX_BINDINGS; i++) {
         const struct vk_slice *s = &call->bind[i];
-        if (s->buffer && s->buffer != c->commands->upload.buffer) t[n++] = (struct touched){s->buffer, s->offset, s->offset + s->bytes, writes >> i & 1};
+        if (s->buffer && s->buffer != c->commands->upload.buffer)
+            t[n++] = (struct touched){s->buffer, s->offset, s->offset + s->bytes, writes >> i & 1};
     }
     touch(c, t, n);
 }
 
-/* ---- operations ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 bool vk_enter(struct vk_context *c, uint64_t upload_bytes)
 {
@@ -275,7 +294,8 @@ bool vk_enter(struct vk_context *c, uint64_t upload_bytes)
     pthread_mutex_lock(&m->lock);
     const uint64_t wanted = upload_bytes ? vk_aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT : 0;
     if (m->uploaded + wanted > m->upload.bytes) vk_finish(c);
-    if (vk_ok(c) && wanted > m->upload.bytes && !vk_commands_reserve(c, upload_bytes)) vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "lists for the device");
+    if (vk_ok(c) && wanted > m->upload.bytes && !vk_commands_reserve(c, upload_bytes))
+        vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "lists for the device");
     if (!vk_ok(c)) {
         pthread_mutex_unlock(&m->lock);
         return false;
@@ -313,16 +333,24 @@ static VkDescriptorSet take_set(struct vk_context *c)
     VkDescriptorSet set = VK_NULL_HANDLE;
     if (m->n_sets / SETS_PER_POOL == (uint32_t)m->n_pools) {
         const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * VK_MAX_BINDINGS};
-        const VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = SETS_PER_POOL, .poolSizeCount = 1, .pPoolSizes = &size};
+        const VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
+                                                 .maxSets = SETS_PER_POOL,
+                                                 .poolSizeCount = 1,
+                                                 .pPoolSizes = &size};
         VkDescriptorPool *more = realloc(m->sets, (size_t)(m->n_pools + 1) * sizeof(VkDescriptorPool));
         if (more) m->sets = more;
-        if (!vk_check(c, more ? c->vk.vkCreateDescriptorPool(c->device, &info, NULL, &m->sets[m->n_pools]) : VK_ERROR_OUT_OF_HOST_MEMORY, "descriptor pool"))
+        if (!vk_check(c,
+                      more ? c->vk.vkCreateDescriptorPool(c->device, &info, NULL, &m->sets[m->n_pools])
+                           : VK_ERROR_OUT_OF_HOST_MEMORY,
+                      "descriptor pool"))
             return set;
         m->n_pools++;
     }
     const VkDescriptorSetLayout layout = vk_set_layout(c);
-    const VkDescriptorSetAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, .descriptorPool = m->sets[m->n_sets / SETS_PER_POOL],
-                                              .descriptorSetCount = 1, .pSetLayouts = &layout};
+    const VkDescriptorSetAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+                                              .descriptorPool = m->sets[m->n_sets / SETS_PER_POOL],
+                                              .descriptorSetCount = 1,
+                                              .pSetLayouts = &layout};
     if (vk_check(c, c->vk.vkAllocateDescriptorSets(c->device, &info, &set), "descriptor set")) m->n_sets++;
     return set;
 }
@@ -336,7 +364,9 @@ struct head {
 static VkDescriptorSet bind(struct vk_context *c, const struct vk_call *call, struct head *head)
 {
     const VkDescriptorSet set = take_set(c);
-    const uint64_t step = c->properties.limits.minStorageBufferOffsetAlignment > 4 ? c->properties.limits.minStorageBufferOffsetAlignment : 4;
+    const uint64_t step = c->properties.limits.minStorageBufferOffsetAlignment > 4
+                              ? c->properties.limits.minStorageBufferOffsetAlignment
+                              : 4;
     VkDescriptorBufferInfo buffers[VK_MAX_BINDINGS];
     VkWriteDescriptorSet writes[VK_MAX_BINDINGS];
     uint32_t n = 0;
@@ -345,14 +375,20 @@ static VkDescriptorSet bind(struct vk_context *c, const struct vk_call *call, st
         if (!s->buffer) continue;
         const uint64_t offset = s->offset & ~(step - 1), bytes = (s->offset - offset + s->bytes + 3) & ~(uint64_t)3;
         if (bytes > c->max_range) {
-            c->status = fkv_fail(&c->error, FKV_ERROR_MEMORY, "Vulkan device %s: %s: a piece of %llu bytes, of which a shader can see %llu", c->properties.deviceName,
-                                 vk_shader_name(call->shader), (unsigned long long)bytes, (unsigned long long)c->max_range);
+            c->status = fkv_fail(&c->error, FKV_ERROR_MEMORY,
+                                 "Vulkan device %s: %s: a piece of %llu bytes, of which a shader can see %llu",
+                                 c->properties.deviceName, vk_shader_name(call->shader), (unsigned long long)bytes,
+                                 (unsigned long long)c->max_range);
             return VK_NULL_HANDLE;
         }
         head->at[i] = (uint32_t)((s->offset - offset) / 4);
         buffers[n] = (VkDescriptorBufferInfo){s->buffer, offset, bytes};
-        writes[n] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, .dstSet = set, .dstBinding = i, .descriptorCount = 1,
-                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, .pBufferInfo = &buffers[n]};
+        writes[n] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                           .dstSet = set,
+                                           .dstBinding = i,
+                                           .descriptorCount = 1,
+                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                           .pBufferInfo = &buffers[n]};
         n++;
     }
     if (set) c->vk.vkUpdateDescriptorSets(c->device, n, writes, 0, NULL);
@@ -402,7 +438,8 @@ void vk_dispatch_some(struct vk_context *c, const struct vk_call *call, double b
         const bool timing = begin_timing(c, b, call->shader);
         c->vk.vkCmdBindPipeline(b, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
         c->vk.vkCmdBindDescriptorSets(b, VK_PIPELINE_BIND_POINT_COMPUTE, vk_pipeline_layout(c), 0, 1, &set, 0, NULL);
-        c->vk.vkCmdPushConstants(b, vk_pipeline_layout(c), VK_SHADER_STAGE_COMPUTE_BIT, 0, (uint32_t)(sizeof push.head + call->push_bytes), &push);
+        c->vk.vkCmdPushConstants(b, vk_pipeline_layout(c), VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                                 (uint32_t)(sizeof push.head + call->push_bytes), &push);
         c->vk.vkCmdDispatch(b, (uint32_t)n, 1, 1);
         if (timing) end_timing(c, b);
         m->recorded += each * (double)n;
@@ -434,7 +471,8 @@ void vk_fill_zero(struct vk_context *c, struct vk_slice s)
     if (b) c->vk.vkCmdFillBuffer(b, s.buffer, s.offset, s.bytes, 0);
 }
 
-static const VkMemoryBarrier to_host = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+static const VkMemoryBarrier to_host = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                        .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
                                         .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
 
 /* Records a copy to the buffer `download`, for the host to read after a wait. */
@@ -442,7 +480,9 @@ static void record_download(struct vk_context *c, struct vk_slice s, uint64_t at
 {
     vk_copy(c, s.buffer, c->commands->download.buffer, &(VkBufferCopy){s.offset, at, s.bytes}, 1);
     const VkCommandBuffer b = recording(c);
-    if (b) c->vk.vkCmdPipelineBarrier(b, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0, NULL, 0, NULL);
+    if (b)
+        c->vk.vkCmdPipelineBarrier(b, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0,
+                                   NULL, 0, NULL);
 }
 
 void vk_settle(struct vk_context *c)

@@ -1,11 +1,12 @@
 /* commands.h: work recorded, submitted in bounded pieces, waited for.
 
-   An operation of the back end stands between vk_enter() and vk_leave(), which take the context's lock: sessions on several threads share it.
-   What is recorded runs side by side as far as its memory allows: a dispatch or copy waits for those before it that write what it touches, or read
-   what it writes.
+   An operation of the back end stands between vk_enter() and vk_leave(), which take the context's lock: sessions on
+   several threads share it. What is recorded runs side by side as far as its memory allows: a dispatch or copy waits
+   for those before it that write what it touches, or read what it writes.
 
-   Watchdogs reset a device whose submission takes seconds. Every dispatch says how much work it is, a long one is cut into several, and a
-   submission closes when its work is estimated at a quarter of a second, by the rate the device has shown so far. */
+   Watchdogs reset a device whose submission takes seconds. Every dispatch says how much work it is, a long one is cut
+   into several, and a submission closes when its work is estimated at a quarter of a second, by the rate the device has
+   shown so far. */
 #ifndef FKV_VULKAN_COMMANDS_H
 #define FKV_VULKAN_COMMANDS_H
 
@@ -20,7 +21,7 @@ struct vk_call {
     const void *push;                      /* the shader's own push constants, words */
     size_t push_bytes;
     uint64_t groups;
-    double work;                           /* multiply-adds, or values moved, of all groups together */
+    double work; /* multiply-adds, or values moved, of all groups together */
 };
 
 bool vk_commands_create(struct vk_context *c);
@@ -34,7 +35,7 @@ enum { VK_MAX_UPLOADS = 16 };
 bool vk_enter(struct vk_context *c, uint64_t upload_bytes);
 void vk_leave(struct vk_context *c);
 
-/* ---- within an operation ---- */
+/* ---- within an operation --------------------------------------------------------------------- */
 
 /* A copy of the host's data for the dispatches of this operation. */
 struct vk_slice vk_upload(struct vk_context *c, const void *data, uint64_t bytes);
@@ -45,14 +46,15 @@ void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCop
 void vk_fill_zero(struct vk_context *c, struct vk_slice s);
 /* Waits for everything, then fills `to` from the slice. false, with `to` untouched, after a failure. */
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to);
-/* Fills n rows `to`, `pitch` bytes apart, from the slice, which they share evenly, once the device has been waited for. false: not at all. */
+/* Fills n rows `to`, `pitch` bytes apart, from the slice, which they share evenly, once the device has been waited for.
+   false: not at all. */
 bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t pitch);
 /* Waits for everything if a download awaits that. */
 void vk_settle(struct vk_context *c);
 /* Submits what is recorded and waits for everything. */
 void vk_finish(struct vk_context *c);
-/* Submits what is recorded if nothing was since the last wait; later on it goes in larger pieces. Waits for everything when that is as much as one
-   submission may be. */
+/* Submits what is recorded if nothing was since the last wait; later on it goes in larger pieces. Waits for everything
+   when that is as much as one submission may be. */
 void vk_begin(struct vk_context *c);
 
 #endif

@@ -11,7 +11,7 @@
 
 enum { MAX_DEVICES = 32, MAX_FAMILIES = 32 };
 
-/* ---- failures ------------------------------------------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 const char *vk_result_text(VkResult r)
 {
@@ -36,13 +36,14 @@ bool vk_check(struct vk_context *c, VkResult r, const char *what)
     if (r >= 0 && r != VK_TIMEOUT) return true;
     if (c->status != FKV_OK) return false;
     const bool memory = r == VK_ERROR_OUT_OF_HOST_MEMORY || r == VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    c->status = fkv_fail(&c->error, memory ? FKV_ERROR_MEMORY : FKV_ERROR_DEVICE, "Vulkan device %s: %s: %s (%d)", c->properties.deviceName, what, vk_result_text(r),
-                         r);
+    c->status = fkv_fail(&c->error, memory ? FKV_ERROR_MEMORY : FKV_ERROR_DEVICE, "Vulkan device %s: %s: %s (%d)",
+                         c->properties.deviceName, what, vk_result_text(r), r);
     return false;
 }
 
 /* The validation layer's messages. */
-static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT type,
+static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
+                                                 VkDebugUtilsMessageTypeFlagsEXT type,
                                                  const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
 {
     struct vk_context *c = user;
@@ -54,7 +55,7 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
     return VK_FALSE;
 }
 
-/* ---- the instance ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the instance ---------------------------------------------------------------------------- */
 
 /* Features of the layer that the environment asks for. */
 static uint32_t validation_features(VkValidationFeatureEnableEXT features[3])
@@ -78,17 +79,22 @@ static bool validating(void)
 static VkResult create_instance(struct vk_context *c)
 {
     VkValidationFeatureEnableEXT features[3];
-    const VkApplicationInfo app = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "fastkv", .apiVersion = VK_API_VERSION_1_2};
+    const VkApplicationInfo app = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
+                                   .pApplicationName = "fastkv",
+                                   .apiVersion = VK_API_VERSION_1_2};
     VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &app};
     if (!validating()) return vkCreateInstance(&info, NULL, &c->instance);
-    const VkDebugUtilsMessengerCreateInfoEXT messenger = {
-        .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
-        .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
-        .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
-        .pfnUserCallback = on_message,
-        .pUserData = c};
-    const VkValidationFeaturesEXT enable = {.sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT, .pNext = &messenger,
-                                            .enabledValidationFeatureCount = validation_features(features), .pEnabledValidationFeatures = features};
+    const VkDebugUtilsMessengerCreateInfoEXT messenger =
+        {.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
+         .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
+                            VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
+         .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
+         .pfnUserCallback = on_message,
+         .pUserData = c};
+    const VkValidationFeaturesEXT enable = {.sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT,
+                                            .pNext = &messenger,
+                                            .enabledValidationFeatureCount = validation_features(features),
+                                            .pEnabledValidationFeatures = features};
     info.pNext = &enable;
     c->own_buffers = strstr(getenv("FASTKV_VULKAN_VALIDATE"), "gpu") != NULL;
     info.enabledLayerCount = 1;
@@ -104,15 +110,17 @@ static VkResult create_instance(struct vk_context *c)
 static fkv_status open_instance(struct vk_context *c, struct fkv_error *e)
 {
     if (volkInitialize() != VK_SUCCESS)
-        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "no Vulkan loader (libvulkan.so.1) on this machine: install the system's Vulkan packages");
-    if (volkGetInstanceVersion() < VK_API_VERSION_1_2) return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "the Vulkan loader is older than 1.2");
+        return fkv_fail(e, FKV_ERROR_UNSUPPORTED,
+                        "no Vulkan loader (libvulkan.so.1) on this machine: install the system's Vulkan packages");
+    if (volkGetInstanceVersion() < VK_API_VERSION_1_2)
+        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "the Vulkan loader is older than 1.2");
     const VkResult r = create_instance(c);
     if (r != VK_SUCCESS) return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "Vulkan: %s (%d)", vk_result_text(r), r);
     volkLoadInstanceOnly(c->instance);
     return FKV_OK;
 }
 
-/* ---- devices ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static uint32_t list_devices(VkInstance instance, VkPhysicalDevice devices[MAX_DEVICES])
 {
@@ -140,15 +148,18 @@ static void find_lack(VkPhysicalDevice physical, const VkPhysicalDevicePropertie
     if (fault && strcmp(fault, "lack") == 0)
         snprintf(lack, 96, "FASTKV_VULKAN_FAIL=lack");
     else if (p->apiVersion < VK_API_VERSION_1_2)
-        snprintf(lack, 96, "Vulkan 1.2 wanted, it has %u.%u", VK_API_VERSION_MAJOR(p->apiVersion), VK_API_VERSION_MINOR(p->apiVersion));
+        snprintf(lack, 96, "Vulkan 1.2 wanted, it has %u.%u", VK_API_VERSION_MAJOR(p->apiVersion),
+                 VK_API_VERSION_MINOR(p->apiVersion));
     else if (compute_family(physical) < 0)
         snprintf(lack, 96, "it has no compute queue");
     else if (l->maxComputeWorkGroupInvocations < VK_GROUP || l->maxComputeWorkGroupSize[0] < VK_GROUP)
         snprintf(lack, 96, "groups of %d invocations wanted, it has %u", VK_GROUP, l->maxComputeWorkGroupInvocations);
     else if (l->maxComputeSharedMemorySize < VK_SHARED_BYTES)
-        snprintf(lack, 96, "%d bytes of shared memory wanted, it has %u", VK_SHARED_BYTES, l->maxComputeSharedMemorySize);
+        snprintf(lack, 96, "%d bytes of shared memory wanted, it has %u", VK_SHARED_BYTES,
+                 l->maxComputeSharedMemorySize);
     else if (l->maxPerStageDescriptorStorageBuffers < VK_MAX_BINDINGS)
-        snprintf(lack, 96, "%d buffers a shader wanted, it has %u", VK_MAX_BINDINGS, l->maxPerStageDescriptorStorageBuffers);
+        snprintf(lack, 96, "%d buffers a shader wanted, it has %u", VK_MAX_BINDINGS,
+                 l->maxPerStageDescriptorStorageBuffers);
 }
 
 static const char *kind_of(VkPhysicalDeviceType type)
@@ -168,11 +179,13 @@ static uint64_t local_bytes(VkPhysicalDevice physical)
     uint64_t most = 0;
     vkGetPhysicalDeviceMemoryProperties(physical, &m);
     for (uint32_t i = 0; i < m.memoryHeapCount; i++)
-        if (m.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT && m.memoryHeaps[i].size > most) most = m.memoryHeaps[i].size;
+        if (m.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT && m.memoryHeaps[i].size > most)
+            most = m.memoryHeaps[i].size;
     return most;
 }
 
-static void read_properties(VkPhysicalDevice physical, VkPhysicalDeviceProperties *p, VkPhysicalDeviceDriverProperties *driver)
+static void read_properties(VkPhysicalDevice physical, VkPhysicalDeviceProperties *p,
+                            VkPhysicalDeviceDriverProperties *driver)
 {
     *driver = (VkPhysicalDeviceDriverProperties){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
     VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
@@ -188,15 +201,20 @@ static void describe(VkPhysicalDevice physical, struct fkv_vulkan_device *d)
     VkPhysicalDeviceDriverProperties driver;
     struct vk_abilities a = {.subgroup_size = 0};
     read_properties(physical, &p, &driver);
-    *d = (struct fkv_vulkan_device){.kind = kind_of(p.deviceType), .memory_bytes = local_bytes(physical), .shared_bytes = p.limits.maxComputeSharedMemorySize,
+    *d = (struct fkv_vulkan_device){.kind = kind_of(p.deviceType),
+                                    .memory_bytes = local_bytes(physical),
+                                    .shared_bytes = p.limits.maxComputeSharedMemorySize,
                                     .max_range = p.limits.maxStorageBufferRange};
     if (p.apiVersion >= VK_API_VERSION_1_2) vk_find_abilities(physical, &p.limits, &a);
     d->subgroup_size = a.subgroup_size;
     for (int i = 0; i < VK_N_ABILITIES; i++)
-        if (a.can[i]) snprintf(d->used + strlen(d->used), sizeof d->used - strlen(d->used), "%s%s", *d->used ? " " : "", vk_ability_name((enum vk_ability)i));
+        if (a.can[i])
+            snprintf(d->used + strlen(d->used), sizeof d->used - strlen(d->used), "%s%s", *d->used ? " " : "",
+                     vk_ability_name((enum vk_ability)i));
     snprintf(d->name, sizeof d->name, "%s", p.deviceName);
     snprintf(d->driver, sizeof d->driver, "%.40s %.40s", driver.driverName, driver.driverInfo);
-    snprintf(d->api, sizeof d->api, "%u.%u.%u", VK_API_VERSION_MAJOR(p.apiVersion), VK_API_VERSION_MINOR(p.apiVersion), VK_API_VERSION_PATCH(p.apiVersion));
+    snprintf(d->api, sizeof d->api, "%u.%u.%u", VK_API_VERSION_MAJOR(p.apiVersion), VK_API_VERSION_MINOR(p.apiVersion),
+             VK_API_VERSION_PATCH(p.apiVersion));
     find_lack(physical, &p, d->lack);
 }
 
@@ -209,7 +227,9 @@ int fkv_vulkan_list(struct fkv_vulkan_device *devices, int n, char *why)
     if (open_instance(&c, &e) == FKV_OK) {
         found = list_devices(c.instance, physical);
         for (uint32_t i = 0; i < found && i < (uint32_t)n; i++) describe(physical[i], &devices[i]);
-        if (found == 0) fkv_fail(&e, FKV_ERROR_UNSUPPORTED, "the Vulkan loader found no device: no driver is installed, or no GPU is there");
+        if (found == 0)
+            fkv_fail(&e, FKV_ERROR_UNSUPPORTED,
+                     "the Vulkan loader found no device: no driver is installed, or no GPU is there");
     }
     if (why) memcpy(why, e.text, sizeof e.text);
     vk_context_close(&c);
@@ -229,12 +249,16 @@ static int rank(VkPhysicalDeviceType type)
 }
 
 /* The device of that number. */
-static fkv_status numbered(struct vk_context *c, const char *device, VkPhysicalDevice *devices, uint32_t n, struct fkv_error *e)
+static fkv_status numbered(struct vk_context *c, const char *device, VkPhysicalDevice *devices, uint32_t n,
+                           struct fkv_error *e)
 {
     char *end, lack[96];
     const unsigned long number = strtoul(device + strlen("vulkan:"), &end, 10);
-    if (end == device + strlen("vulkan:") || *end) return fkv_fail(e, FKV_ERROR_ARGUMENT, "device %s: expected vulkan:N, N a number", device);
-    if (number >= n) return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "device %s: this machine has %u Vulkan devices, numbered from 0", device, n);
+    if (end == device + strlen("vulkan:") || *end)
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "device %s: expected vulkan:N, N a number", device);
+    if (number >= n)
+        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "device %s: this machine has %u Vulkan devices, numbered from 0",
+                        device, n);
     read_properties(devices[number], &c->properties, &c->driver);
     find_lack(devices[number], &c->properties, lack);
     if (*lack) return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "device %s (%s): %s", device, c->properties.deviceName, lack);
@@ -259,7 +283,9 @@ static fkv_status choose_device(struct vk_context *c, const char *device, struct
         best = rank(p.deviceType);
         c->physical = devices[i];
     }
-    if (!c->physical) return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "device %s: no Vulkan device that can run this: %s", device, n ? lack : "the loader found none");
+    if (!c->physical)
+        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "device %s: no Vulkan device that can run this: %s", device,
+                        n ? lack : "the loader found none");
     read_properties(c->physical, &c->properties, &c->driver);
     return FKV_OK;
 }
@@ -268,13 +294,22 @@ static fkv_status open_device(struct vk_context *c, struct fkv_error *e)
 {
     const float priority = 1;
     c->family = (uint32_t)compute_family(c->physical);
-    const VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueFamilyIndex = c->family, .queueCount = 1, .pQueuePriorities = &priority};
+    const VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                           .queueFamilyIndex = c->family,
+                                           .queueCount = 1,
+                                           .pQueuePriorities = &priority};
     struct vk_abilities *a = &c->abilities;
     vk_find_abilities(c->physical, &c->properties.limits, a);
-    const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = a->features, .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue,
-                                     .enabledExtensionCount = a->n_extensions, .ppEnabledExtensionNames = a->extensions};
+    const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                                     .pNext = a->features,
+                                     .queueCreateInfoCount = 1,
+                                     .pQueueCreateInfos = &queue,
+                                     .enabledExtensionCount = a->n_extensions,
+                                     .ppEnabledExtensionNames = a->extensions};
     const VkResult r = vkCreateDevice(c->physical, &info, NULL, &c->device);
-    if (r != VK_SUCCESS) return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "Vulkan device %s: it cannot be opened: %s (%d)", c->properties.deviceName, vk_result_text(r), r);
+    if (r != VK_SUCCESS)
+        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "Vulkan device %s: it cannot be opened: %s (%d)",
+                        c->properties.deviceName, vk_result_text(r), r);
     volkLoadDeviceTable(&c->vk, c->device);
     c->vk.vkGetDeviceQueue(c->device, c->family, 0, &c->queue);
     return FKV_OK;
@@ -288,7 +323,8 @@ static uint64_t number_in(const char *variable)
 
 static void read_limits(struct vk_context *c)
 {
-    VkPhysicalDeviceMaintenance3Properties allocation = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
+    VkPhysicalDeviceMaintenance3Properties allocation = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
     VkPhysicalDeviceProperties2 both = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &allocation};
     const uint64_t cap = number_in("FASTKV_VULKAN_RANGE");
     vkGetPhysicalDeviceProperties2(c->physical, &both);

@@ -15,14 +15,14 @@ struct block {
     VkDeviceMemory memory;
     VkBuffer buffer;
     uint64_t bytes;
-    struct range *free;     /* ascending, never adjoining */
+    struct range *free; /* ascending, never adjoining */
     int n_free, room;
 };
 
 /* A stretch of address space that stands for a slice. */
 struct address {
     float *begin;
-    size_t bytes;           /* whole pages */
+    size_t bytes; /* whole pages */
     struct vk_slice slice;
 };
 
@@ -33,10 +33,11 @@ struct vk_memory {
     int n_addresses;
 };
 
-/* ---- Vulkan's memory ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Vulkan's memory ------------------------------------------------------------------------- */
 
 /* A memory type among `allowed` with all of `must` and, if there is one, all of `best`; -1 when there is none. */
-static int find_type(const struct vk_context *c, uint32_t allowed, VkMemoryPropertyFlags must, VkMemoryPropertyFlags best)
+static int find_type(const struct vk_context *c, uint32_t allowed, VkMemoryPropertyFlags must,
+                     VkMemoryPropertyFlags best)
 {
     int found = -1;
     for (int i = (int)c->heaps.memoryTypeCount - 1; i >= 0; i--) {
@@ -47,11 +48,13 @@ static int find_type(const struct vk_context *c, uint32_t allowed, VkMemoryPrope
     return found;
 }
 
-static VkResult create_buffer(struct vk_context *c, uint64_t bytes, VkMemoryPropertyFlags must, VkMemoryPropertyFlags best, VkBuffer *buffer,
-                              VkDeviceMemory *memory)
+static VkResult create_buffer(struct vk_context *c, uint64_t bytes, VkMemoryPropertyFlags must,
+                              VkMemoryPropertyFlags best, VkBuffer *buffer, VkDeviceMemory *memory)
 {
-    const VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = bytes,
-                                     .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT};
+    const VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+                                     .size = bytes,
+                                     .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                                              VK_BUFFER_USAGE_TRANSFER_DST_BIT};
     VkResult r = c->vk.vkCreateBuffer(c->device, &info, NULL, buffer);
     if (r != VK_SUCCESS) return r;
     VkMemoryRequirements wants;
@@ -59,7 +62,9 @@ static VkResult create_buffer(struct vk_context *c, uint64_t bytes, VkMemoryProp
     const int type = find_type(c, wants.memoryTypeBits, must, best);
     r = VK_ERROR_OUT_OF_DEVICE_MEMORY;
     if (type >= 0 && wants.size <= c->max_allocation) {
-        const VkMemoryAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = wants.size, .memoryTypeIndex = (uint32_t)type};
+        const VkMemoryAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                               .allocationSize = wants.size,
+                                               .memoryTypeIndex = (uint32_t)type};
         r = c->vk.vkAllocateMemory(c->device, &allocate, NULL, memory);
     }
     if (r == VK_SUCCESS) r = c->vk.vkBindBufferMemory(c->device, *buffer, *memory, 0);
@@ -77,7 +82,8 @@ bool vk_host_buffer_create(struct vk_context *c, struct vk_host_buffer *b, uint6
     const VkMemoryPropertyFlags must = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     struct vk_host_buffer made = {.bytes = bytes};
     void *mapped;
-    VkResult r = create_buffer(c, bytes, must, cached ? VK_MEMORY_PROPERTY_HOST_CACHED_BIT : 0, &made.buffer, &made.memory);
+    VkResult r = create_buffer(c, bytes, must, cached ? VK_MEMORY_PROPERTY_HOST_CACHED_BIT : 0, &made.buffer,
+                               &made.memory);
     if (r == VK_SUCCESS) r = c->vk.vkMapMemory(c->device, made.memory, 0, VK_WHOLE_SIZE, 0, &mapped);
     if (r != VK_SUCCESS) {
         vk_host_buffer_destroy(c, &made);
@@ -94,7 +100,7 @@ void vk_host_buffer_destroy(struct vk_context *c, struct vk_host_buffer *b)
     *b = (struct vk_host_buffer){0};
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
 static bool add_range(struct block *b, int at, struct range r)
 {
@@ -126,7 +132,8 @@ static struct block *add_block(struct vk_context *c, uint64_t bytes)
     m->block = more;
     struct block b = {.bytes = bytes};
     if (vk_memory_bytes(c) + bytes > c->memory_bytes) return NULL;
-    if (create_buffer(c, bytes, 0, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, &b.buffer, &b.memory) != VK_SUCCESS || !add_range(&b, 0, (struct range){0, bytes})) {
+    if (create_buffer(c, bytes, 0, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, &b.buffer, &b.memory) != VK_SUCCESS ||
+        !add_range(&b, 0, (struct range){0, bytes})) {
         destroy_buffer(c, b.buffer, b.memory);
         return NULL;
     }
@@ -203,15 +210,19 @@ uint64_t vk_memory_bytes(const struct vk_context *c)
 
 uint64_t vk_memory_left(const struct vk_context *c)
 {
-    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
-    VkPhysicalDeviceMemoryProperties2 now = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget};
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 now = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+                                             .pNext = &budget};
     const uint64_t used = vk_memory_bytes(c), left = c->memory_bytes > used ? c->memory_bytes - used : 0;
     if (!c->has_budget) return left;
     vkGetPhysicalDeviceMemoryProperties2(c->physical, &now);
     uint64_t free_now = 0; /* of the heap that blocks come from */
     for (uint32_t i = 0; i < c->heaps.memoryHeapCount; i++) {
         const uint64_t most = budget.heapBudget[i], in_use = budget.heapUsage[i];
-        if (c->heaps.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT && most > in_use && most - in_use > free_now) free_now = most - in_use;
+        if (c->heaps.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT && most > in_use &&
+            most - in_use > free_now)
+            free_now = most - in_use;
     }
     return free_now < left ? free_now : left;
 }
@@ -237,7 +248,7 @@ void vk_memory_destroy(struct vk_context *c)
     c->memory = NULL;
 }
 
-/* ---- addresses ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 bool vk_alloc_floats(struct vk_context *c, size_t n, float **x)
 {
@@ -280,6 +291,8 @@ struct vk_slice vk_floats(struct vk_context *c, const float *x, size_t n)
         if (offset + n * sizeof(float) > a->slice.bytes) break;
         return (struct vk_slice){a->slice.buffer, a->slice.offset + offset, n * sizeof(float)};
     }
-    if (vk_ok(c)) c->status = fkv_fail(&c->error, FKV_ERROR_DEVICE, "Vulkan device %s: an activation is not in its memory", c->properties.deviceName);
+    if (vk_ok(c))
+        c->status = fkv_fail(&c->error, FKV_ERROR_DEVICE, "Vulkan device %s: an activation is not in its memory",
+                             c->properties.deviceName);
     return (struct vk_slice){0};
 }

@@ -1,4 +1,5 @@
-/* memory.h: the device's memory: a few large blocks, sub-allocated; pieces of it by address; two buffers that host and device share. */
+/* memory.h: the device's memory: a few large blocks, sub-allocated; pieces of it by address; two buffers that host and
+   device share. */
 #ifndef FKV_VULKAN_MEMORY_H
 #define FKV_VULKAN_MEMORY_H
 
@@ -13,7 +14,10 @@ struct vk_slice {
 static inline uint64_t vk_aligned(uint64_t bytes) { return (bytes + VK_ALIGNMENT - 1) & ~(uint64_t)(VK_ALIGNMENT - 1); }
 
 /* The first n floats of a slice: what an operation uses of its scratch. */
-static inline struct vk_slice vk_first(struct vk_slice s, uint64_t n) { return (struct vk_slice){s.buffer, s.offset, n * sizeof(float)}; }
+static inline struct vk_slice vk_first(struct vk_slice s, uint64_t n)
+{
+    return (struct vk_slice){s.buffer, s.offset, n * sizeof(float)};
+}
 
 /* Memory that the host sees, mapped for good. */
 struct vk_host_buffer {
@@ -26,7 +30,8 @@ struct vk_host_buffer {
 bool vk_memory_create(struct vk_context *c);
 void vk_memory_destroy(struct vk_context *c);
 
-/* bytes > 0, rounded up to words. Fails without a note in the context: the caller decides what that means. What lies there is undefined. */
+/* bytes > 0, rounded up to words. Fails without a note in the context: the caller decides what that means. What lies
+   there is undefined. */
 bool vk_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s);
 /* The device has finished with it. An empty slice is allowed. */
 void vk_free(struct vk_context *c, struct vk_slice *s);
@@ -34,7 +39,8 @@ void vk_free(struct vk_context *c, struct vk_slice *s);
 uint64_t vk_memory_bytes(const struct vk_context *c);
 uint64_t vk_memory_left(const struct vk_context *c);
 
-/* Memory for x[n] whose address stands for a slice: nobody can read or write there, but addresses within it are computed as usual. */
+/* Memory for x[n] whose address stands for a slice: nobody can read or write there, but addresses within it are
+   computed as usual. */
 bool vk_alloc_floats(struct vk_context *c, size_t n, float **x);
 void vk_free_floats(struct vk_context *c, float *x);
 /* The slice that x[n] stands for. Of what vk_alloc_floats() never gave: a note in the context and an empty slice. */

@@ -1,5 +1,6 @@
-/* pipeline_cache.h: compiled pipelines kept from run to run: a file in the user's cache folder for each device and driver. Without a folder, or
-   with a file that is damaged, pipelines are compiled again. FASTKV_VULKAN_CACHE=off keeps nothing. */
+/* pipeline_cache.h: compiled pipelines kept from run to run: a file in the user's cache folder for each device and
+   driver. Without a folder, or with a file that is damaged, pipelines are compiled again. FASTKV_VULKAN_CACHE=off keeps
+   nothing. */
 #ifndef FKV_VULKAN_PIPELINE_CACHE_H
 #define FKV_VULKAN_PIPELINE_CACHE_H
 

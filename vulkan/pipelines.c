@@ -36,8 +36,7 @@ static const struct variant {
 #define BIT(ability) (1u << VK_ABILITY_##ability)
 #define NEEDS(ability) | BIT(ability)
 #define BUILT_VARIANT(of, name, needs) {VK_SHADER_##of, 0u needs, {#name, name##_code, sizeof name##_code}},
-    BUILT_VARIANTS
-};
+    BUILT_VARIANTS};
 #define MATRICES (BIT(matrix) | BIT(matrix8))
 enum { N_VARIANTS = sizeof variants / sizeof *variants, N_CODES = VK_N_SHADERS + N_VARIANTS };
 
@@ -67,15 +66,23 @@ bool vk_pipelines_create(struct vk_context *c)
     if (!p) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "pipelines");
     VkDescriptorSetLayoutBinding bindings[VK_MAX_BINDINGS];
     for (uint32_t i = 0; i < VK_MAX_BINDINGS; i++)
-        bindings[i] = (VkDescriptorSetLayoutBinding){.binding = i, .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, .descriptorCount = 1,
+        bindings[i] = (VkDescriptorSetLayoutBinding){.binding = i,
+                                                     .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                                     .descriptorCount = 1,
                                                      .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
-    const VkDescriptorSetLayoutCreateInfo set = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = VK_MAX_BINDINGS, .pBindings = bindings};
+    const VkDescriptorSetLayoutCreateInfo set = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+                                                 .bindingCount = VK_MAX_BINDINGS,
+                                                 .pBindings = bindings};
     const VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, VK_PUSH_BYTES};
-    VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .setLayoutCount = 1, .pushConstantRangeCount = 1,
+    VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                         .setLayoutCount = 1,
+                                         .pushConstantRangeCount = 1,
                                          .pPushConstantRanges = &push};
-    if (!vk_check(c, c->vk.vkCreateDescriptorSetLayout(c->device, &set, NULL, &p->set_layout), "descriptor set layout")) return false;
+    if (!vk_check(c, c->vk.vkCreateDescriptorSetLayout(c->device, &set, NULL, &p->set_layout), "descriptor set layout"))
+        return false;
     layout.pSetLayouts = &p->set_layout;
-    if (!vk_check(c, c->vk.vkCreatePipelineLayout(c->device, &layout, NULL, &p->layout), "pipeline layout")) return false;
+    if (!vk_check(c, c->vk.vkCreatePipelineLayout(c->device, &layout, NULL, &p->layout), "pipeline layout"))
+        return false;
     p->cache = vk_pipeline_cache_load(c);
     return true;
 }
@@ -130,7 +137,8 @@ static bool can_run(const struct vk_context *c, const struct variant *v)
 static int choose_code(const struct vk_context *c, enum vk_shader shader, const uint32_t *constants)
 {
     for (int i = N_VARIANTS - 1; i >= 0; i--)
-        if (variants[i].of == shader && can_run(c, &variants[i]) && fits(&variants[i], constants)) return VK_N_SHADERS + i;
+        if (variants[i].of == shader && can_run(c, &variants[i]) && fits(&variants[i], constants))
+            return VK_N_SHADERS + i;
     return (int)shader;
 }
 
@@ -162,7 +170,9 @@ static bool make_module(struct vk_context *c, int code)
 {
     VkShaderModule *module = &c->pipelines->module[code];
     const struct shader *s = code < VK_N_SHADERS ? &shaders[code] : &variants[code - VK_N_SHADERS].shader;
-    const VkShaderModuleCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = s->bytes, .pCode = s->code};
+    const VkShaderModuleCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+                                           .codeSize = s->bytes,
+                                           .pCode = s->code};
     return *module || vk_check(c, c->vk.vkCreateShaderModule(c->device, &info, NULL, module), s->name);
 }
 
@@ -174,12 +184,14 @@ static VkPipeline make(struct vk_context *c, enum vk_shader shader, const uint32
     uint32_t values[VK_MAX_CONSTANTS + 3] = {[VK_MAX_CONSTANTS] = subgroup, 8 * subgroup, 4 * subgroup};
     VkSpecializationMapEntry entries[VK_MAX_CONSTANTS + 3];
     memcpy(values, constants, VK_MAX_CONSTANTS * sizeof *constants);
-    for (uint32_t i = 0; i < VK_MAX_CONSTANTS + 3; i++) entries[i] = (VkSpecializationMapEntry){i, i * (uint32_t)sizeof *values, sizeof *values};
+    for (uint32_t i = 0; i < VK_MAX_CONSTANTS + 3; i++)
+        entries[i] = (VkSpecializationMapEntry){i, i * (uint32_t)sizeof *values, sizeof *values};
     const VkSpecializationInfo specialisation = {VK_MAX_CONSTANTS + 3, entries, sizeof values, values};
     const int code = choose_code(c, shader, constants);
     const bool sized = vk_matrix_side(c, shader, constants) > 0;
-    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT size = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
-                                                                         .requiredSubgroupSize = subgroup};
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT size =
+        {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
+         .requiredSubgroupSize = subgroup};
     struct pipeline *more = realloc(p->made, (size_t)(p->n_made + 1) * sizeof *more);
     if (!more) {
         vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, shaders[shader].name);
@@ -187,14 +199,19 @@ static VkPipeline make(struct vk_context *c, enum vk_shader shader, const uint32
     }
     p->made = more;
     if (!make_module(c, code)) return VK_NULL_HANDLE;
-    const VkComputePipelineCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .pNext = sized ? &size : NULL,
-                  .flags = sized ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT : 0, .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                  .module = p->module[code], .pName = "main",
-                  .pSpecializationInfo = &specialisation},
-        .layout = p->layout};
-    if (!vk_check(c, c->vk.vkCreateComputePipelines(c->device, p->cache, 1, &info, NULL, &pipeline), shaders[shader].name)) return VK_NULL_HANDLE;
+    const VkComputePipelineCreateInfo info =
+        {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                   .pNext = sized ? &size : NULL,
+                   .flags = sized ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT : 0,
+                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                   .module = p->module[code],
+                   .pName = "main",
+                   .pSpecializationInfo = &specialisation},
+         .layout = p->layout};
+    if (!vk_check(c, c->vk.vkCreateComputePipelines(c->device, p->cache, 1, &info, NULL, &pipeline),
+                  shaders[shader].name))
+        return VK_NULL_HANDLE;
     struct pipeline *added = &p->made[p->n_made++];
     added->shader = shader;
     added->pipeline = pipeline;
@@ -206,6 +223,7 @@ VkPipeline vk_pipeline(struct vk_context *c, enum vk_shader shader, const uint32
 {
     const struct vk_pipelines *p = c->pipelines;
     for (int i = 0; i < p->n_made; i++)
-        if (p->made[i].shader == shader && memcmp(p->made[i].constants, constants, sizeof p->made[i].constants) == 0) return p->made[i].pipeline;
+        if (p->made[i].shader == shader && memcmp(p->made[i].constants, constants, sizeof p->made[i].constants) == 0)
+            return p->made[i].pipeline;
     return make(c, shader, constants);
 }

@@ -1,5 +1,5 @@
-/* The self-test: every shader once through its operation, on small data, against the CPU back end in plain C. What a person attaches to a bug report
-   about a device we have never seen. */
+/* The self-test: every shader once through its operation, on small data, against the CPU back end in plain C. What a
+   person attaches to a bug report about a device we have never seen. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,17 +10,26 @@
 #include "vulkan/vk_internal.h"
 
 enum {
-    COLS = 512, WEIGHT_ROWS = 384, ROWS = 70, /* of weights and activations */
-    D = 64, KV_HEADS = 2, HEADS = 6, ENTRIES = 600, WINDOW = 8, RETAINED = 100,
-    Q_WIDTH = HEADS * D, KV_WIDTH = KV_HEADS * D,
-    SCORED = 5000, CAP = 500,
-    MOST = ENTRIES * KV_WIDTH,                /* floats of any input or output */
+    COLS = 512,
+    WEIGHT_ROWS = 384,
+    ROWS = 70, /* of weights and activations */
+    D = 64,
+    KV_HEADS = 2,
+    HEADS = 6,
+    ENTRIES = 600,
+    WINDOW = 8,
+    RETAINED = 100,
+    Q_WIDTH = HEADS * D,
+    KV_WIDTH = KV_HEADS * D,
+    SCORED = 5000,
+    CAP = 500,
+    MOST = ENTRIES * KV_WIDTH, /* floats of any input or output */
 };
 
 /* What checks compute with on one back end. */
 struct bench {
     struct fkv_backend *b;
-    float *x, *y, *table;                     /* [MOST] inputs, results, norms and angles */
+    float *x, *y, *table; /* [MOST] inputs, results, norms and angles */
     struct fkv_weight w, up;
     struct fkv_kv_store *full, *kept;
     int32_t rows[KV_HEADS * CAP];
@@ -31,16 +40,16 @@ enum result { RESULT_Y, RESULT_X, RESULT_ROWS };
 
 struct check {
     const char *name;
-    uint32_t type;                            /* of the weights: enum fkv_type; of K and V: enum fkv_kv_elem */
-    bool cache;                               /* it needs K and V, else weights */
+    uint32_t type; /* of the weights: enum fkv_type; of K and V: enum fkv_kv_elem */
+    bool cache;    /* it needs K and V, else weights */
     void (*run)(struct fkv_run *r, struct bench *b);
     enum result result;
-    size_t n;                                 /* of the result */
+    size_t n; /* of the result */
     double allowed, multiply_adds, bytes;
-    int rounds;                               /* enum vk_shader: variants of this one round what they multiply, or NONE do */
+    int rounds; /* enum vk_shader: variants of this one round what they multiply, or NONE do */
 };
 
-/* ---- the operations ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the operations -------------------------------------------------------------------------- */
 
 static const int32_t few_rows[] = {3, 40, 41, WEIGHT_ROWS - 1};
 
@@ -54,7 +63,10 @@ static void run_product(struct fkv_run *r, struct bench *b) { multiply(r, b, ROW
 static void run_matvec(struct fkv_run *r, struct bench *b) { multiply(r, b, 1); }
 static void run_embed(struct fkv_run *r, struct bench *b) { r->b->ops->embed(r, &b->w, few_rows, 4, b->y); }
 static void run_gather(struct fkv_run *r, struct bench *b) { r->b->ops->gather(r, b->x, 128, few_rows, 4); }
-static void run_head_norm(struct fkv_run *r, struct bench *b) { r->b->ops->head_norm(r, b->x, Q_WIDTH, ROWS, HEADS, D, b->table, 1e-6f); }
+static void run_head_norm(struct fkv_run *r, struct bench *b)
+{
+    r->b->ops->head_norm(r, b->x, Q_WIDTH, ROWS, HEADS, D, b->table, 1e-6f);
+}
 
 static void run_gated(struct fkv_run *r, struct bench *b)
 {
@@ -75,7 +87,10 @@ static void run_attend(struct fkv_run *r, struct bench *b)
     r->b->ops->attend(r, b->full, HEADS, 0.125f, b->x, Q_WIDTH, ROWS, seen, b->y);
 }
 
-static void run_attend_one(struct fkv_run *r, struct bench *b) { r->b->ops->attend(r, b->full, HEADS, 0.125f, b->x, Q_WIDTH, 1, NULL, b->y); }
+static void run_attend_one(struct fkv_run *r, struct bench *b)
+{
+    r->b->ops->attend(r, b->full, HEADS, 0.125f, b->x, Q_WIDTH, 1, NULL, b->y);
+}
 
 static void run_retain(struct fkv_run *r, struct bench *b)
 {
@@ -92,39 +107,73 @@ static void run_score(struct fkv_run *r, struct bench *b)
     r->b->ops->score(r, b->full, &how, HEADS, b->x, Q_WIDTH, ENTRIES, b->y);
 }
 
-static void run_select(struct fkv_run *r, struct bench *b) { r->b->ops->select(r, b->x, KV_HEADS, SCORED + WINDOW, WINDOW, 1, CAP, b->rows); }
-static void run_select_common(struct fkv_run *r, struct bench *b) { r->b->ops->select_common(r, b->x, KV_HEADS, SCORED + WINDOW, WINDOW, 1, CAP, b->rows); }
+static void run_select(struct fkv_run *r, struct bench *b)
+{
+    r->b->ops->select(r, b->x, KV_HEADS, SCORED + WINDOW, WINDOW, 1, CAP, b->rows);
+}
+static void run_select_common(struct fkv_run *r, struct bench *b)
+{
+    r->b->ops->select_common(r, b->x, KV_HEADS, SCORED + WINDOW, WINDOW, 1, CAP, b->rows);
+}
 
-#define PRODUCTS(NAME, block_values, block_bytes)                                                                                                              \
-    {"product " #NAME, FKV_TYPE_##NAME, false, run_product, RESULT_Y, ROWS * WEIGHT_ROWS, 1e-5, (double)ROWS * WEIGHT_ROWS * COLS,                           \
-     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * ROWS * (COLS + WEIGHT_ROWS), VK_SHADER_product},                                     \
-    {"matvec " #NAME, FKV_TYPE_##NAME, false, run_matvec, RESULT_Y, WEIGHT_ROWS, 1e-5, (double)WEIGHT_ROWS * COLS,                                           \
-     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * (COLS + WEIGHT_ROWS), NONE}
+#define PRODUCTS(NAME, block_values, block_bytes)                                                                    \
+    {"product " #NAME,                                                                                               \
+     FKV_TYPE_##NAME,                                                                                                \
+     false,                                                                                                          \
+     run_product,                                                                                                    \
+     RESULT_Y,                                                                                                       \
+     ROWS * WEIGHT_ROWS,                                                                                             \
+     1e-5,                                                                                                           \
+     (double)ROWS * WEIGHT_ROWS * COLS,                                                                              \
+     (double)WEIGHT_ROWS * COLS / (block_values) * (block_bytes) + 4.0 * ROWS * (COLS + WEIGHT_ROWS),                \
+     VK_SHADER_product},                                                                                             \
+    {                                                                                                                \
+        "matvec " #NAME, FKV_TYPE_##NAME, false, run_matvec, RESULT_Y, WEIGHT_ROWS, 1e-5, (double)WEIGHT_ROWS *COLS, \
+            (double)WEIGHT_ROWS *COLS / (block_values) * (block_bytes) + 4.0 * (COLS + WEIGHT_ROWS), NONE            \
+    }
 #define KV_BYTES(bytes) ((double)ENTRIES * KV_WIDTH * 2 * (bytes))
-#define CACHE(name, elem, run, n, allowed, macs, bytes, rounds) {name, elem, true, run, RESULT_Y, n, allowed, macs, bytes, rounds}
+#define CACHE(name, elem, run, n, allowed, macs, bytes, rounds)          \
+    {                                                                    \
+        name, elem, true, run, RESULT_Y, n, allowed, macs, bytes, rounds \
+    }
 
 static const struct check checks[] = {
-    PRODUCTS(F32, 1, 4), PRODUCTS(F16, 1, 2), PRODUCTS(BF16, 1, 2), PRODUCTS(Q8_0, 32, 34), PRODUCTS(Q4_0, 32, 18), PRODUCTS(Q4_1, 32, 20),
-    PRODUCTS(Q5_0, 32, 22), PRODUCTS(Q5_1, 32, 24), PRODUCTS(Q4_K, 256, 144), PRODUCTS(Q5_K, 256, 176), PRODUCTS(Q6_K, 256, 210),
-    {"gated, swiglu", FKV_TYPE_Q8_0, false, run_gated, RESULT_Y, ROWS * WEIGHT_ROWS, 1e-5, 2.0 * ROWS * WEIGHT_ROWS * COLS, 2.0 * WEIGHT_ROWS * COLS / 32 * 34,
-     VK_SHADER_product},
+    PRODUCTS(F32, 1, 4),
+    PRODUCTS(F16, 1, 2),
+    PRODUCTS(BF16, 1, 2),
+    PRODUCTS(Q8_0, 32, 34),
+    PRODUCTS(Q4_0, 32, 18),
+    PRODUCTS(Q4_1, 32, 20),
+    PRODUCTS(Q5_0, 32, 22),
+    PRODUCTS(Q5_1, 32, 24),
+    PRODUCTS(Q4_K, 256, 144),
+    PRODUCTS(Q5_K, 256, 176),
+    PRODUCTS(Q6_K, 256, 210),
+    {"gated, swiglu", FKV_TYPE_Q8_0, false, run_gated, RESULT_Y, ROWS *WEIGHT_ROWS, 1e-5, 2.0 * ROWS *WEIGHT_ROWS *COLS,
+     2.0 * WEIGHT_ROWS *COLS / 32 * 34, VK_SHADER_product},
     {"embed", FKV_TYPE_Q8_0, false, run_embed, RESULT_Y, 4 * COLS, 1e-6, 0, 4.0 * COLS * 5, NONE},
     {"gather", FKV_TYPE_F32, false, run_gather, RESULT_X, 4 * 128, 0, 0, 4.0 * 128 * 8, NONE},
-    {"rms_norm", FKV_TYPE_F32, false, run_head_norm, RESULT_X, ROWS * Q_WIDTH, 1e-5, (double)ROWS * Q_WIDTH, 8.0 * ROWS * Q_WIDTH, NONE},
+    {"rms_norm", FKV_TYPE_F32, false, run_head_norm, RESULT_X, ROWS *Q_WIDTH, 1e-5, (double)ROWS *Q_WIDTH,
+     8.0 * ROWS *Q_WIDTH, NONE},
     {"rope", FKV_TYPE_F32, false, run_rope, RESULT_X, 4 * Q_WIDTH, 1e-5, 8.0 * Q_WIDTH, 32.0 * Q_WIDTH, NONE},
-    CACHE("attend f32", FKV_ELEM_F32, run_attend, ROWS * Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(4), VK_SHADER_attend),
-    CACHE("attend f16", FKV_ELEM_F16, run_attend, ROWS * Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(2), VK_SHADER_attend),
+    CACHE("attend f32", FKV_ELEM_F32, run_attend, ROWS *Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(4),
+          VK_SHADER_attend),
+    CACHE("attend f16", FKV_ELEM_F16, run_attend, ROWS *Q_WIDTH, 2e-5, 2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(2),
+          VK_SHADER_attend),
     CACHE("attend_one f32", FKV_ELEM_F32, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(4), NONE),
     CACHE("attend_one f16", FKV_ELEM_F16, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(2), NONE),
     CACHE("attend_one bf16", FKV_ELEM_BF16, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(2), NONE),
-    CACHE("attend_one q8_0", FKV_ELEM_Q8_0, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(1.125), NONE),
-    CACHE("kv_copy and attend_one", FKV_ELEM_F16, run_retain, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * RETAINED, 6.0 * RETAINED * KV_WIDTH * 2, NONE),
-    CACHE("window scores", FKV_ELEM_F32, run_score, KV_HEADS * (ENTRIES - WINDOW), 1e-5, (double)WINDOW * Q_WIDTH * ENTRIES, KV_BYTES(2), NONE),
-    {"top_k", FKV_TYPE_F32, false, run_select, RESULT_ROWS, KV_HEADS * CAP, 0, 0, 6.0 * 4 * KV_HEADS * SCORED, NONE},
+    CACHE("attend_one q8_0", FKV_ELEM_Q8_0, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(1.125),
+          NONE),
+    CACHE("kv_copy and attend_one", FKV_ELEM_F16, run_retain, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * RETAINED,
+          6.0 * RETAINED * KV_WIDTH * 2, NONE),
+    CACHE("window scores", FKV_ELEM_F32, run_score, KV_HEADS *(ENTRIES - WINDOW), 1e-5,
+          (double)WINDOW *Q_WIDTH *ENTRIES, KV_BYTES(2), NONE),
+    {"top_k", FKV_TYPE_F32, false, run_select, RESULT_ROWS, KV_HEADS *CAP, 0, 0, 6.0 * 4 * KV_HEADS *SCORED, NONE},
     {"sum_heads and top_k", FKV_TYPE_F32, false, run_select_common, RESULT_ROWS, CAP, 0, 0, 6.0 * 4 * SCORED, NONE},
 };
 
-/* ---- data ------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 static uint32_t next_bits(uint32_t *state)
 {
@@ -145,11 +194,16 @@ static void fill_weight(uint8_t *bytes, const struct fkv_quant_type *q, uint32_t
         const fkv_f16 half = fkv_f16_from_f32(x);
         const fkv_bf16 brain = fkv_bf16_from_f32(x);
         for (uint32_t j = 0; j < q->block_bytes; j++) bytes[j] = (uint8_t)(next_bits(state) >> 9);
-        if (q->type == FKV_TYPE_F32) memcpy(bytes, &x, 4);
-        else if (q->type == FKV_TYPE_BF16) memcpy(bytes, &brain, 2);
-        else if (q->type == FKV_TYPE_Q6_K) memcpy(bytes + q->block_bytes - 2, &half, 2);
-        else memcpy(bytes, &half, 2);
-        if (q->block_bytes % 4 == 0 && q->block_elements > 1) memcpy(bytes + 2, &half, 2); /* the types that have a minimum */
+        if (q->type == FKV_TYPE_F32)
+            memcpy(bytes, &x, 4);
+        else if (q->type == FKV_TYPE_BF16)
+            memcpy(bytes, &brain, 2);
+        else if (q->type == FKV_TYPE_Q6_K)
+            memcpy(bytes + q->block_bytes - 2, &half, 2);
+        else
+            memcpy(bytes, &half, 2);
+        if (q->block_bytes % 4 == 0 && q->block_elements > 1)
+            memcpy(bytes + 2, &half, 2); /* the types that have a minimum */
     }
 }
 
@@ -167,7 +221,7 @@ static fkv_status fill_cache(struct bench *b, int type)
     return status == FKV_OK ? ops->wait(b->b) : status;
 }
 
-/* ---- running -------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 struct region {
     struct bench *b;
@@ -189,8 +243,10 @@ static void fill_region(void *arg, int thread)
     fill_cache(g->b, (int)g->check->type);
 }
 
-/* Runs the check twice on one back end, from the same data: the second run's time and its result, floats or indices, to result[]. */
-static fkv_status run_on(struct bench *b, const struct check *check, const float *data, const uint8_t *weight, float *result, double *ms, struct fkv_error *e)
+/* Runs the check twice on one back end, from the same data: the second run's time and its result, floats or indices, to
+   result[]. */
+static fkv_status run_on(struct bench *b, const struct check *check, const float *data, const uint8_t *weight,
+                         float *result, double *ms, struct fkv_error *e)
 {
     const struct fkv_ops *ops = b->b->ops;
     const struct fkv_quant_type *q = fkv_quant_find(check->cache ? FKV_TYPE_F32 : check->type);
@@ -223,7 +279,8 @@ static fkv_status run_on(struct bench *b, const struct check *check, const float
         ops->kv_destroy(b->kept);
         b->full = b->kept = NULL;
     }
-    if (status != FKV_OK && !*e->text) fkv_fail(e, status, "%s: %s", check->name, *b->b->error.text ? b->b->error.text : fkv_status_text(status));
+    if (status != FKV_OK && !*e->text)
+        fkv_fail(e, status, "%s: %s", check->name, *b->b->error.text ? b->b->error.text : fkv_status_text(status));
     return status;
 }
 
@@ -258,12 +315,15 @@ static void close_bench(struct bench *b)
 static double allowed(const struct check *check, const struct bench *gpu)
 {
     const uint32_t constants[VK_MAX_CONSTANTS] = {check->type, check->type, vk_chunks(D)};
-    const double rounding = check->rounds == NONE ? 0 : vk_rounding(&((struct vk_backend *)gpu->b)->c, (enum vk_shader)check->rounds, constants);
+    const double rounding = check->rounds == NONE ? 0
+                                                  : vk_rounding(&((struct vk_backend *)gpu->b)->c,
+                                                                (enum vk_shader)check->rounds, constants);
     return fmax(check->allowed, rounding);
 }
 
 /* data: floats [MOST], then a weight's bytes, then two results. */
-static fkv_status run_checks(struct bench *cpu, struct bench *gpu, float *data, void (*report)(void *, const struct fkv_vulkan_check *), void *user, struct fkv_error *e)
+static fkv_status run_checks(struct bench *cpu, struct bench *gpu, float *data,
+                             void (*report)(void *, const struct fkv_vulkan_check *), void *user, struct fkv_error *e)
 {
     uint8_t *weight = (uint8_t *)(data + MOST);
     float *want = data + MOST + WEIGHT_ROWS * COLS, *got = want + MOST;
@@ -273,7 +333,10 @@ static fkv_status run_checks(struct bench *cpu, struct bench *gpu, float *data, 
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         const struct check *check = &checks[i];
         double cpu_ms = 0;
-        struct fkv_vulkan_check done = {.name = check->name, .allowed = allowed(check, gpu), .multiply_adds = check->multiply_adds, .bytes = check->bytes};
+        struct fkv_vulkan_check done = {.name = check->name,
+                                        .allowed = allowed(check, gpu),
+                                        .multiply_adds = check->multiply_adds,
+                                        .bytes = check->bytes};
         if (!check->cache) fill_weight(weight, fkv_quant_find(check->type), &state);
         fkv_status status = run_on(cpu, check, data, weight, want, &cpu_ms, e);
         if (status == FKV_OK) status = run_on(gpu, check, data, weight, got, &done.ms, e);
@@ -282,10 +345,13 @@ static fkv_status run_checks(struct bench *cpu, struct bench *gpu, float *data, 
         if (!(done.error <= done.allowed)) bad++;
         report(user, &done);
     }
-    return bad ? fkv_fail(e, FKV_ERROR_NUMBER, "%d of %zu checks are out of bounds", bad, sizeof checks / sizeof *checks) : FKV_OK;
+    return bad ? fkv_fail(e, FKV_ERROR_NUMBER, "%d of %zu checks are out of bounds", bad,
+                          sizeof checks / sizeof *checks)
+               : FKV_OK;
 }
 
-fkv_status fkv_vulkan_self_test(const char *device, void (*report)(void *user, const struct fkv_vulkan_check *check), void *user, char *err)
+fkv_status fkv_vulkan_self_test(const char *device, void (*report)(void *user, const struct fkv_vulkan_check *check),
+                                void *user, char *err)
 {
     struct fkv_error e = {""};
     struct bench cpu = {0}, gpu = {0};
@@ -293,7 +359,8 @@ fkv_status fkv_vulkan_self_test(const char *device, void (*report)(void *user, c
     fkv_status status = data ? FKV_OK : fkv_fail(&e, FKV_ERROR_MEMORY, "no memory for the self-test");
     if (status == FKV_OK) status = fkv_vulkan_backend_create(&gpu.b, device, false, COLS, &e);
     if (status == FKV_OK) status = fkv_cpu_backend_create(&cpu.b, 1, "reference", true, false, COLS, &e);
-    if (status == FKV_OK && (open_bench(&cpu) != FKV_OK || open_bench(&gpu) != FKV_OK)) status = fkv_fail(&e, FKV_ERROR_MEMORY, "no memory for the self-test's data");
+    if (status == FKV_OK && (open_bench(&cpu) != FKV_OK || open_bench(&gpu) != FKV_OK))
+        status = fkv_fail(&e, FKV_ERROR_MEMORY, "no memory for the self-test's data");
     if (status == FKV_OK) status = run_checks(&cpu, &gpu, data, report, user, &e);
     close_bench(&cpu);
     close_bench(&gpu);

@@ -6,7 +6,7 @@
 
 #include "vulkan/vk_internal.h"
 
-/* ---- where activations lie ---------------------------------------------------------------------------------------------------------------- */
+/* ---- where activations lie ------------------------------------------------------------------- */
 
 static fkv_status vk_alloc_op(struct fkv_backend *base, float **x, size_t n, bool whole)
 {
@@ -62,7 +62,7 @@ static fkv_status settle(struct fkv_backend *base, void (*how)(struct vk_context
 static fkv_status vk_wait(struct fkv_backend *base) { return settle(base, vk_finish); }
 static fkv_status vk_pace(struct fkv_backend *base) { return settle(base, vk_begin); }
 
-/* ---- scratch --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- scratch --------------------------------------------------------------------------------- */
 
 enum { MOST_LOGIT_BYTES = 64 << 20 };
 
@@ -71,7 +71,8 @@ enum { SCRATCHES = 8 };
 /* A piece of scratch. */
 static struct vk_slice *scratch(struct vk_backend *b, int i)
 {
-    struct vk_slice *const all[SCRATCHES] = {&b->part, &b->logits, &b->stats, &b->sums, &b->total, &b->work, &b->found, &b->lists};
+    struct vk_slice *const all[SCRATCHES] = {&b->part,  &b->logits, &b->stats, &b->sums,
+                                             &b->total, &b->work,   &b->found, &b->lists};
     return all[i];
 }
 
@@ -84,8 +85,14 @@ static void free_scratch(struct vk_backend *b)
 /* Bytes of each piece. */
 static void size_scratch(uint64_t n, uint64_t heads, uint64_t w, uint64_t logit_heads, uint64_t bytes[SCRATCHES])
 {
-    const uint64_t sizes[SCRATCHES] = {heads * (n / VK_PIECE + 1) * (FKV_MAX_HEAD + 2) * 4, logit_heads * w * n * 4, logit_heads * w * 2 * 4, heads * n * 4, n * 4,
-                                       heads * (4 * 256 + 10 + 2 * (n / 2048 + 1)) * 4, heads * n * 4, heads * (n + 2) * 4};
+    const uint64_t sizes[SCRATCHES] = {heads * (n / VK_PIECE + 1) * (FKV_MAX_HEAD + 2) * 4,
+                                       logit_heads * w * n * 4,
+                                       logit_heads * w * 2 * 4,
+                                       heads * n * 4,
+                                       n * 4,
+                                       heads * (4 * 256 + 10 + 2 * (n / 2048 + 1)) * 4,
+                                       heads * n * 4,
+                                       heads * (n + 2) * 4};
     memcpy(bytes, sizes, sizeof sizes);
 }
 
@@ -100,7 +107,8 @@ static uint64_t vk_scratch_bytes(const struct fkv_backend *base, int n_entries, 
 {
     uint64_t bytes[SCRATCHES], sum = 0;
     (void)base;
-    size_scratch((uint64_t)n_entries, (uint64_t)n_head, (uint64_t)window, (uint64_t)logit_heads((uint64_t)n_entries, (uint64_t)n_head, (uint64_t)window), bytes);
+    size_scratch((uint64_t)n_entries, (uint64_t)n_head, (uint64_t)window,
+                 (uint64_t)logit_heads((uint64_t)n_entries, (uint64_t)n_head, (uint64_t)window), bytes);
     for (int i = 0; i < SCRATCHES; i++) sum += bytes[i];
     return sum;
 }
@@ -144,7 +152,7 @@ static fkv_status vk_prepare(struct fkv_backend *base, int n_entries, int n_head
     return ok ? FKV_OK : FKV_ERROR_MEMORY;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void vk_destroy(struct fkv_backend *base)
 {
@@ -202,7 +210,8 @@ static const struct fkv_ops vk_ops = {
 static int block_rows(const struct vk_backend *b)
 {
     enum { LEAST = 64 };
-    const uint64_t row = (uint64_t)b->max_cols * sizeof(float), seen = (b->c.max_range - VK_ALIGNMENT) / row, held = b->c.memory_bytes / 64 / row;
+    const uint64_t row = (uint64_t)b->max_cols * sizeof(float), seen = (b->c.max_range - VK_ALIGNMENT) / row,
+                   held = b->c.memory_bytes / 64 / row;
     const uint64_t fit = held < LEAST ? LEAST : held < VK_BLOCK_ROWS ? held : VK_BLOCK_ROWS;
     return seen < 1 ? 1 : seen < fit ? (int)seen : (int)fit;
 }
@@ -220,18 +229,22 @@ static bool create_parts(struct vk_backend *b)
     if (!vk_memory_create(c)) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "memory");
     if (!vk_pipelines_create(c) || !vk_commands_create(c)) return false;
     bool ok = vk_alloc(c, rows * (uint64_t)b->max_cols * sizeof(float), &b->normed);
-    if (vk_multiplies_halves(c, (uint32_t[VK_MAX_CONSTANTS]){FKV_TYPE_F16})) ok = ok && vk_alloc(c, rows * half_row, &b->x_halves) && vk_alloc(c, weights, &b->w_halves);
+    if (vk_multiplies_halves(c, (uint32_t[VK_MAX_CONSTANTS]){FKV_TYPE_F16}))
+        ok = ok && vk_alloc(c, rows * half_row, &b->x_halves) && vk_alloc(c, weights, &b->w_halves);
     if (ok) return true;
     return vk_check(c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "activations");
 }
 
-fkv_status fkv_vulkan_backend_create(struct fkv_backend **backend, const char *device, bool exact, int max_cols, struct fkv_error *e)
+fkv_status fkv_vulkan_backend_create(struct fkv_backend **backend, const char *device, bool exact, int max_cols,
+                                     struct fkv_error *e)
 {
     struct vk_backend *b = calloc(1, sizeof *b);
     if (!b) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the Vulkan back end");
     b->base.ops = &vk_ops;
     b->base.exact = exact;
-    b->base.work_type = exact ? FKV_ELEM_F32 : FKV_ELEM_F16; /* shaders multiply floats: of two types as large, the finer one, for K and V */
+    b->base.work_type =
+        exact ? FKV_ELEM_F32
+              : FKV_ELEM_F16; /* shaders multiply floats: of two types as large, the finer one, for K and V */
     b->max_cols = max_cols;
     fkv_status status = fkv_team_create(&b->base.team, 1, e); /* one thread records */
     if (status == FKV_OK) status = vk_context_open(&b->c, device, e);

@@ -24,7 +24,8 @@ int vk_visible_heads(const struct fkv_kv_store *s)
 struct vk_slice vk_kv_heads(const struct fkv_kv_store *s, int which, int head, int n)
 {
     const uint64_t bytes = head_bytes(s, which);
-    return (struct vk_slice){s->memory[which].buffer, s->memory[which].offset + (uint64_t)head * bytes, (uint64_t)n * bytes};
+    return (struct vk_slice){s->memory[which].buffer, s->memory[which].offset + (uint64_t)head * bytes,
+                             (uint64_t)n * bytes};
 }
 
 void vk_count_keys(const struct fkv_kv_store *s, const int32_t *seen, int32_t *count)
@@ -32,7 +33,7 @@ void vk_count_keys(const struct fkv_kv_store *s, const int32_t *seen, int32_t *c
     for (int h = 0; h < s->heads; h++) count[h] = seen ? s->base[h] + seen[0] : s->n[h];
 }
 
-/* ---- room ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 /* The entries there are move to memory for `room` entries. */
 static void move(struct fkv_kv_store *s, int which, struct vk_slice to, int room)
@@ -42,7 +43,8 @@ static void move(struct fkv_kv_store *s, int which, struct vk_slice to, int room
         if (s->n[h])
             vk_copy(&s->b->c, s->memory[which].buffer, to.buffer,
                     &(VkBufferCopy){s->memory[which].offset + (uint64_t)h * old, to.offset + (uint64_t)h * bytes,
-                                    (uint64_t)s->n[h] * vk_entry_words(s->type[which], s->d) * 4}, 1);
+                                    (uint64_t)s->n[h] * vk_entry_words(s->type[which], s->d) * 4},
+                    1);
 }
 
 static bool resize(struct fkv_kv_store *s, int room)
@@ -50,7 +52,8 @@ static bool resize(struct fkv_kv_store *s, int room)
     struct vk_slice memory[2] = {{0}};
     bool ok = true;
     room = (room + ROOM_UNIT - 1) / ROOM_UNIT * ROOM_UNIT;
-    for (int i = 0; i < 2 && ok; i++) ok = vk_alloc(&s->b->c, (uint64_t)s->heads * (uint64_t)room * vk_entry_words(s->type[i], s->d) * 4, &memory[i]);
+    for (int i = 0; i < 2 && ok; i++)
+        ok = vk_alloc(&s->b->c, (uint64_t)s->heads * (uint64_t)room * vk_entry_words(s->type[i], s->d) * 4, &memory[i]);
     if (!ok) {
         for (int i = 0; i < 2; i++) vk_free(&s->b->c, &memory[i]);
         return false;
@@ -65,7 +68,8 @@ static bool resize(struct fkv_kv_store *s, int room)
     return true;
 }
 
-/* Room for n more entries in every head, and a little more so that single tokens seldom ask. In an operation, before it uploads. */
+/* Room for n more entries in every head, and a little more so that single tokens seldom ask. In an operation, before it
+   uploads. */
 static bool make_room(struct fkv_kv_store *s, int n)
 {
     int longest = 0;
@@ -78,15 +82,22 @@ static bool make_room(struct fkv_kv_store *s, int n)
     return vk_ok(&s->b->c);
 }
 
-fkv_status vk_kv_create(struct fkv_backend *b, struct fkv_kv_store **store, int heads, int d, int k_type, int v_type, int capacity, bool whole)
+fkv_status vk_kv_create(struct fkv_backend *b, struct fkv_kv_store **store, int heads, int d, int k_type, int v_type,
+                        int capacity, bool whole)
 {
     struct fkv_kv_store *s = calloc(1, sizeof *s);
     if (!s) return FKV_ERROR_MEMORY;
-    *s = (struct fkv_kv_store){.b = (struct vk_backend *)b, .heads = heads, .d = d, .type = {k_type, v_type}, .capacity = capacity};
+    *s = (struct fkv_kv_store){.b = (struct vk_backend *)b,
+                               .heads = heads,
+                               .d = d,
+                               .type = {k_type, v_type},
+                               .capacity = capacity};
     s->n = calloc((size_t)heads, sizeof *s->n);
     s->base = calloc((size_t)heads, sizeof *s->base);
     bool ok = s->n && s->base;
-    for (int i = 0; i < 2; i++) ok = ok && (uint64_t)(capacity + ROOM_UNIT) * vk_entry_words(s->type[i], d) * 4 <= s->b->c.max_range; /* a binding sees a whole head */
+    for (int i = 0; i < 2; i++)
+        ok = ok && (uint64_t)(capacity + ROOM_UNIT) * vk_entry_words(s->type[i], d) * 4 <=
+                       s->b->c.max_range; /* a binding sees a whole head */
     if (ok && whole && vk_enter(&s->b->c, 0)) {
         ok = resize(s, capacity);
         vk_leave(&s->b->c);
@@ -127,7 +138,7 @@ uint64_t vk_kv_bytes(const struct fkv_kv_store *s)
     return entries * 4 * (vk_entry_words(s->type[VK_K], s->d) + vk_entry_words(s->type[VK_V], s->d));
 }
 
-/* ---- entries --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 /* Where entries come from: rows of floats, or a store. */
 struct source {
@@ -137,13 +148,16 @@ struct source {
 };
 
 /* The source's heads from `head` on, as kv_copy sees it. */
-static struct vk_slice source_heads(struct vk_context *c, const struct source *from, int which, int d, int head, int heads, int n)
+static struct vk_slice source_heads(struct vk_context *c, const struct source *from, int which, int d, int head,
+                                    int heads, int n)
 {
     if (from->store) return vk_kv_heads(from->store, which, head, heads);
-    return vk_floats(c, from->x[which] + (size_t)head * (size_t)d, (size_t)(n - 1) * from->ld + (size_t)heads * (size_t)d);
+    return vk_floats(c, from->x[which] + (size_t)head * (size_t)d,
+                     (size_t)(n - 1) * from->ld + (size_t)heads * (size_t)d);
 }
 
-static void copy_heads(struct fkv_kv_store *to, const struct source *from, int which, int head, int heads, struct vk_slice lists, bool has_rows, int n)
+static void copy_heads(struct fkv_kv_store *to, const struct source *from, int which, int head, int heads,
+                       struct vk_slice lists, bool has_rows, int n)
 {
     struct vk_context *c = &to->b->c;
     const uint32_t chunks = vk_chunks(to->d);
@@ -151,20 +165,37 @@ static void copy_heads(struct fkv_kv_store *to, const struct source *from, int w
     const uint32_t from_type = s ? (uint32_t)s->type[which] : FKV_ELEM_F32;
     const struct {
         uint32_t n, heads, head0, all_heads, d, chunks, has_rows, from_entry, from_head, to_entry, to_head;
-    } push = {(uint32_t)n, (uint32_t)heads, (uint32_t)head, (uint32_t)to->heads, (uint32_t)to->d, chunks, has_rows,
-              s ? vk_entry_words(s->type[which], s->d) : (uint32_t)from->ld, s ? vk_head_words(s, which) : (uint32_t)to->d,
-              vk_entry_words(to->type[which], to->d), vk_head_words(to, which)};
+    } push = {(uint32_t)n,
+              (uint32_t)heads,
+              (uint32_t)head,
+              (uint32_t)to->heads,
+              (uint32_t)to->d,
+              chunks,
+              has_rows,
+              s ? vk_entry_words(s->type[which], s->d) : (uint32_t)from->ld,
+              s ? vk_head_words(s, which) : (uint32_t)to->d,
+              vk_entry_words(to->type[which], to->d),
+              vk_head_words(to, which)};
     const uint64_t invocations = (uint64_t)heads * (uint64_t)n * chunks;
-    vk_dispatch_some(c, &(struct vk_call){VK_SHADER_kv_copy, {from_type, (uint32_t)to->type[which]},
-                                     {source_heads(c, from, which, to->d, head, heads, n), vk_kv_heads(to, which, head, heads), lists}, &push, sizeof push,
-                                     (invocations + 63) / 64, (double)invocations * 32},
+    vk_dispatch_some(c,
+                     &(struct vk_call){VK_SHADER_kv_copy,
+                                       {from_type, (uint32_t)to->type[which]},
+                                       {source_heads(c, from, which, to->d, head, heads, n),
+                                        vk_kv_heads(to, which, head, heads), lists},
+                                       &push,
+                                       sizeof push,
+                                       (invocations + 63) / 64,
+                                       (double)invocations * 32},
                      (double)heads * n * 4 * (push.to_entry + (s ? push.from_entry : (uint32_t)to->d)));
 }
 
-/* A list for kv_copy whose rows the device has chosen: where entries go and come from, uploaded at `s`, then what `found` holds and the window. */
-static struct vk_slice device_list(struct vk_context *c, const struct vk_backend *b, struct vk_slice s, size_t heads, int n)
+/* A list for kv_copy whose rows the device has chosen: where entries go and come from, uploaded at `s`, then what
+   `found` holds and the window. */
+static struct vk_slice device_list(struct vk_context *c, const struct vk_backend *b, struct vk_slice s, size_t heads,
+                                   int n)
 {
-    const uint64_t word = sizeof(int32_t), head = (uint64_t)n * word, window = (uint64_t)b->window_rows * word, chosen = head - window, start = 2 * heads * word;
+    const uint64_t word = sizeof(int32_t), head = (uint64_t)n * word, window = (uint64_t)b->window_rows * word,
+                   chosen = head - window, start = 2 * heads * word;
     VkBufferCopy uploaded[VK_MAX_HEADS + 1], found[VK_MAX_HEADS];
     uploaded[heads] = (VkBufferCopy){s.offset, b->lists.offset, start};
     for (size_t h = 0; h < heads; h++) {
@@ -177,7 +208,8 @@ static struct vk_slice device_list(struct vk_context *c, const struct vk_backend
     return (struct vk_slice){b->lists.buffer, b->lists.offset, start + heads * head};
 }
 
-/* Appends entries first[h] + (rows[h][i] or i), i < n, of the source to every head. In an operation that has room for the lists. */
+/* Appends entries first[h] + (rows[h][i] or i), i < n, of the source to every head. In an operation that has room for
+   the lists. */
 static void append(struct fkv_kv_store *to, const struct source *from, const int32_t *first, const int32_t *rows, int n)
 {
     struct vk_context *c = &to->b->c;
@@ -186,7 +218,10 @@ static void append(struct fkv_kv_store *to, const struct source *from, const int
     to->b->selected = NULL;
     if (rows && !on_device) vk_settle(c);
     if (n == 0 || !make_room(to, n)) return;
-    const size_t listed = !rows ? 0 : on_device ? (size_t)to->b->window_rows : heads * (size_t)n, words = 2 * heads + listed;
+    const size_t listed = !rows       ? 0
+                          : on_device ? (size_t)to->b->window_rows
+                                      : heads * (size_t)n,
+                 words = 2 * heads + listed;
     int32_t *list = malloc(words * sizeof *list);
     if (!list) {
         vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "lists for the KV cache");
@@ -203,11 +238,15 @@ static void append(struct fkv_kv_store *to, const struct source *from, const int
     int step = vk_visible_heads(to);
     if (from->store && vk_visible_heads(from->store) < step) step = vk_visible_heads(from->store);
     for (int h = 0; h < to->heads; h += step)
-        for (int which = 0; which < 2; which++) copy_heads(to, from, which, h, to->heads - h < step ? to->heads - h : step, lists, rows != NULL, n);
+        for (int which = 0; which < 2; which++)
+            copy_heads(to, from, which, h, to->heads - h < step ? to->heads - h : step, lists, rows != NULL, n);
     for (size_t h = 0; h < heads; h++) to->n[h] += n;
 }
 
-static uint64_t list_bytes(const struct fkv_kv_store *s, bool rows, int n) { return (uint64_t)s->heads * (2 + (rows ? (uint64_t)n : 0)) * sizeof(int32_t); }
+static uint64_t list_bytes(const struct fkv_kv_store *s, bool rows, int n)
+{
+    return (uint64_t)s->heads * (2 + (rows ? (uint64_t)n : 0)) * sizeof(int32_t);
+}
 
 void vk_kv_append(struct fkv_run *r, struct fkv_kv_store *s, const float *k, const float *v, size_t ld, int n)
 {
@@ -225,8 +264,8 @@ void vk_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_s
     vk_leave(c);
 }
 
-/* Heads may differ in length: the shortest prefix at once, the rest head by head would be rare; so the longest is copied for all, and the counts
-   set after. */
+/* Heads may differ in length: the shortest prefix at once, the rest head by head would be rare; so the longest is
+   copied for all, and the counts set after. */
 void vk_kv_assign(struct fkv_kv_store *s, const struct fkv_kv_store *from)
 {
     struct vk_context *c = &s->b->c;

@@ -1,19 +1,27 @@
 /* Products and operations on rows. */
 #include "vulkan/vk_internal.h"
 
-enum { TILE = 64, TILE_MATRICES = 8 };                                         /* of the shader product */
-enum { MATVEC_ROWS = 4, LONG_ROW = 4096, SUBGROUPS = 4, LONG_SUBGROUPS = 8 };  /* of matvec: rows of a group, and its subgroups */
-enum { FEW = 8 };                                                              /* rows that are faster multiplied one by one than in tiles */
-enum how { SET, ADD, GATE };                                                   /* of shaders/finish.glsl */
+enum { TILE = 64, TILE_MATRICES = 8 }; /* of the shader product */
+enum {
+    MATVEC_ROWS = 4,
+    LONG_ROW = 4096,
+    SUBGROUPS = 4,
+    LONG_SUBGROUPS = 8
+};                           /* of matvec: rows of a group, and its subgroups */
+enum { FEW = 8 };            /* rows that are faster multiplied one by one than in tiles */
+enum how { SET, ADD, GATE }; /* of shaders/finish.glsl */
 
 static uint64_t up_to(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
 
 static size_t extent(int n, size_t ld, size_t cols) { return (size_t)(n - 1) * ld + cols; }
 
 /* A slice of floats from the n-th on. */
-static struct vk_slice from(struct vk_slice s, size_t n) { return (struct vk_slice){s.buffer, s.offset + n * sizeof(float), s.bytes - n * sizeof(float)}; }
+static struct vk_slice from(struct vk_slice s, size_t n)
+{
+    return (struct vk_slice){s.buffer, s.offset + n * sizeof(float), s.bytes - n * sizeof(float)};
+}
 
-/* ---- products ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 struct matrix {
     struct vk_slice at;
@@ -27,26 +35,37 @@ struct input {
     int cols;
     struct vk_slice norm; /* of such rows, or empty */
     float eps;
-    bool halved;          /* b->x_halves holds it too */
+    bool halved; /* b->x_halves holds it too */
 };
 
 /* y = x / rms(x) * norm for `heads` pieces of d of every row. */
-static void norm_rows(struct vk_context *c, struct matrix x, int heads, int d, const float *norm, float eps, struct matrix y)
+static void norm_rows(struct vk_context *c, struct matrix x, int heads, int d, const float *norm, float eps,
+                      struct matrix y)
 {
     const struct {
         uint32_t heads, d, ldx, ldy;
         float eps;
     } push = {(uint32_t)heads, (uint32_t)d, (uint32_t)x.ld, (uint32_t)y.ld, eps};
-    vk_dispatch(c, &(struct vk_call){VK_SHADER_rms_norm, {0}, {x.at, vk_floats(c, norm, (size_t)d), y.at}, &push, sizeof push, (uint64_t)x.n * (uint64_t)heads,
+    vk_dispatch(c, &(struct vk_call){VK_SHADER_rms_norm,
+                                     {0},
+                                     {x.at, vk_floats(c, norm, (size_t)d), y.at},
+                                     &push,
+                                     sizeof push,
+                                     (uint64_t)x.n * (uint64_t)heads,
                                      (double)x.n * heads * d});
 }
 
-/* Are n rows multiplied one by one, by matvec? The check path computes every row alike, so that batches of any size give the same bits. */
+/* Are n rows multiplied one by one, by matvec? The check path computes every row alike, so that batches of any size
+   give the same bits. */
 static bool one_by_one(const struct vk_backend *b, int n) { return n <= FEW && !b->base.exact; }
 
 static struct input input_of(struct vk_backend *b, const struct fkv_input *in, int cols)
 {
-    struct input x = {{vk_floats(&b->c, in->x, extent(in->n, in->ld, (size_t)cols)), in->ld, in->n}, cols, {0}, in->eps, false};
+    struct input x = {{vk_floats(&b->c, in->x, extent(in->n, in->ld, (size_t)cols)), in->ld, in->n},
+                      cols,
+                      {0},
+                      in->eps,
+                      false};
     if (!in->norm) return x;
     if (one_by_one(b, in->n)) {
         x.norm = vk_floats(&b->c, in->norm, (size_t)cols);
@@ -68,7 +87,9 @@ struct result {
 /* The result's columns from `col` on. */
 static struct result columns_from(const struct result *r, size_t col)
 {
-    return (struct result){{from(r->y.at, col), r->y.ld, r->y.n}, r->bias.bytes > 0 ? from(r->bias, col) : (struct vk_slice){0}, r->how};
+    return (struct result){{from(r->y.at, col), r->y.ld, r->y.n},
+                           r->bias.bytes > 0 ? from(r->bias, col) : (struct vk_slice){0},
+                           r->how};
 }
 
 /* n rows of a weight, for which one binding does. */
@@ -79,29 +100,47 @@ struct rows {
 };
 
 /* A row of a matrix, `cols` long. */
-static struct vk_slice row_of(const struct matrix *m, int row, int cols) { return vk_first(from(m->at, (size_t)row * m->ld), (uint64_t)cols); }
+static struct vk_slice row_of(const struct matrix *m, int row, int cols)
+{
+    return vk_first(from(m->at, (size_t)row * m->ld), (uint64_t)cols);
+}
 
-static void multiply_row(struct vk_backend *b, const struct rows *w, const struct input *x, const struct result *r, int row)
+static void multiply_row(struct vk_backend *b, const struct rows *w, const struct input *x, const struct result *r,
+                         int row)
 {
     const bool has_bias = r->bias.bytes > 0, has_norm = x->norm.bytes > 0;
-    const uint32_t wanted = b->c.abilities.subgroup_size * (x->cols < LONG_ROW ? SUBGROUPS : LONG_SUBGROUPS), lanes = wanted < VK_GROUP ? wanted : VK_GROUP;
+    const uint32_t wanted = b->c.abilities.subgroup_size * (x->cols < LONG_ROW ? SUBGROUPS : LONG_SUBGROUPS),
+                   lanes = wanted < VK_GROUP ? wanted : VK_GROUP;
     const struct vk_slice in = row_of(&x->x, row, x->cols), out = row_of(&r->y, row, w->n);
     const struct {
         uint32_t n, k, stride, has_bias, how, has_norm;
         float eps;
     } push = {(uint32_t)w->n, (uint32_t)x->cols, w->stride, has_bias, r->how, has_norm, x->eps};
-    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_matvec, {w->type, lanes}, {w->at, in, has_bias ? r->bias : out, out, has_norm ? x->norm : in}, &push, sizeof push,
-                                         up_to((uint64_t)w->n, MATVEC_ROWS), (double)w->n * x->cols});
+    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_matvec,
+                                         {w->type, lanes},
+                                         {w->at, in, has_bias ? r->bias : out, out, has_norm ? x->norm : in},
+                                         &push,
+                                         sizeof push,
+                                         up_to((uint64_t)w->n, MATVEC_ROWS),
+                                         (double)w->n * x->cols});
 }
 
 /* The shader `product`, whose variants differ in their tiles. */
-static void multiply_tiles(struct vk_backend *b, const struct rows *w, const struct matrix *x, int cols, const struct result *r)
+static void multiply_tiles(struct vk_backend *b, const struct rows *w, const struct matrix *x, int cols,
+                           const struct result *r)
 {
     const bool has_bias = r->bias.bytes > 0;
     const struct {
         uint32_t m, n, k, ldx, ldy, stride, has_bias, how;
-    } push = {(uint32_t)x->n, (uint32_t)w->n, (uint32_t)cols, (uint32_t)x->ld, (uint32_t)r->y.ld, w->stride, has_bias, r->how};
-    struct vk_call call = {VK_SHADER_product, {w->type}, {w->at, x->at, has_bias ? r->bias : r->y.at, r->y.at}, &push, sizeof push, 0, (double)x->n * w->n * cols};
+    } push = {(uint32_t)x->n,    (uint32_t)w->n, (uint32_t)cols, (uint32_t)x->ld,
+              (uint32_t)r->y.ld, w->stride,      has_bias,       r->how};
+    struct vk_call call = {VK_SHADER_product,
+                           {w->type},
+                           {w->at, x->at, has_bias ? r->bias : r->y.at, r->y.at},
+                           &push,
+                           sizeof push,
+                           0,
+                           (double)x->n * w->n * cols};
     const uint64_t side = vk_matrix_side(&b->c, call.shader, call.constants), tile = side ? TILE_MATRICES * side : TILE;
     call.groups = up_to((uint64_t)x->n, tile) * up_to((uint64_t)w->n, tile);
     vk_dispatch(&b->c, &call);
@@ -114,10 +153,17 @@ static void halve(struct vk_context *c, const struct rows *w, int cols, size_t l
         uint32_t n, k, stride, ld;
     } push = {(uint32_t)w->n, (uint32_t)cols, w->stride, (uint32_t)ld};
     const uint64_t eights = (uint64_t)w->n * ld / 8;
-    vk_dispatch(c, &(struct vk_call){VK_SHADER_halve, {w->type}, {w->at, y}, &push, sizeof push, up_to(eights, 64), 8.0 * (double)eights});
+    vk_dispatch(c, &(struct vk_call){VK_SHADER_halve,
+                                     {w->type},
+                                     {w->at, y},
+                                     &push,
+                                     sizeof push,
+                                     up_to(eights, 64),
+                                     8.0 * (double)eights});
 }
 
-/* Room for so many bytes, as many as there are at most. What lay there is overwritten when the products that read it are done. */
+/* Room for so many bytes, as many as there are at most. What lay there is overwritten when the products that read it
+   are done. */
 static struct vk_slice take_halves(struct vk_backend *b, uint64_t bytes)
 {
     if (b->halves_used + bytes > b->w_halves.bytes) b->halves_used = 0;
@@ -126,18 +172,24 @@ static struct vk_slice take_halves(struct vk_backend *b, uint64_t bytes)
     return s;
 }
 
-/* By a variant that multiplies halves: x and then the weight's rows, as many at once as there is room for, are turned to them. */
+/* By a variant that multiplies halves: x and then the weight's rows, as many at once as there is room for, are turned
+   to them. */
 static void multiply_halves(struct vk_backend *b, const struct rows *w, struct input *x, const struct result *r)
 {
     const size_t ld = (size_t)vk_halves_ld(x->cols);
     const uint64_t row_bytes = ld * 2;
     const struct matrix halves = {{b->x_halves.buffer, b->x_halves.offset, (uint64_t)x->x.n * row_bytes}, ld, x->x.n};
-    if (!x->halved) halve(&b->c, &(struct rows){x->x.at, FKV_TYPE_F32, (uint32_t)(x->x.ld * sizeof(float)), x->x.n}, x->cols, ld, halves.at);
+    if (!x->halved)
+        halve(&b->c, &(struct rows){x->x.at, FKV_TYPE_F32, (uint32_t)(x->x.ld * sizeof(float)), x->x.n}, x->cols, ld,
+              halves.at);
     x->halved = true;
     const int most = (int)(b->w_halves.bytes / row_bytes) & ~1; /* an even row begins at a whole word */
     for (int row = 0; row < w->n && vk_ok(&b->c); row += most) {
         const int n = w->n - row < most ? w->n - row : most;
-        const struct rows stored = {{w->at.buffer, w->at.offset + (uint64_t)row * w->stride, (uint64_t)n * w->stride}, w->type, w->stride, n};
+        const struct rows stored = {{w->at.buffer, w->at.offset + (uint64_t)row * w->stride, (uint64_t)n * w->stride},
+                                    w->type,
+                                    w->stride,
+                                    n};
         const struct rows some = {take_halves(b, (uint64_t)n * row_bytes), FKV_TYPE_F16, (uint32_t)row_bytes, n};
         const struct result to = columns_from(r, (size_t)row);
         halve(&b->c, &stored, x->cols, ld, some.at);
@@ -170,13 +222,15 @@ void vk_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_
     for (int o = 0; o < n_out && vk_ok(c); o++) {
         const size_t rows = (size_t)out[o].w->rows;
         const struct result to = {{vk_floats(c, out[o].y, extent(in->n, out[o].ld, rows)), out[o].ld, in->n},
-                                  out[o].bias ? vk_floats(c, out[o].bias, rows) : (struct vk_slice){0}, out[o].add ? ADD : SET};
+                                  out[o].bias ? vk_floats(c, out[o].bias, rows) : (struct vk_slice){0},
+                                  out[o].add ? ADD : SET};
         multiply(b, out[o].w, &x, &to);
     }
     vk_leave(c);
 }
 
-void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate, const struct fkv_weight *up, float *y, size_t ld)
+void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate, const struct fkv_weight *up,
+              float *y, size_t ld)
 {
     struct vk_backend *b = vk_of(r);
     struct vk_context *c = &b->c;
@@ -189,7 +243,7 @@ void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_we
     vk_leave(c);
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x)
 {
@@ -205,11 +259,18 @@ void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *
             const int here = n - i < most ? n - i : most, row = part * d->part_rows;
             const struct {
                 uint32_t n, cols, stride, row0, rows;
-            } push = {(uint32_t)here, (uint32_t)cols, d->stride, (uint32_t)row, (uint32_t)(table->rows - row < d->part_rows ? table->rows - row : d->part_rows)};
+            } push = {(uint32_t)here, (uint32_t)cols, d->stride, (uint32_t)row,
+                      (uint32_t)(table->rows - row < d->part_rows ? table->rows - row : d->part_rows)};
             const struct vk_slice to = vk_floats(c, x + (size_t)i * cols, (size_t)here * cols);
-            vk_dispatch_some(c, &(struct vk_call){VK_SHADER_embed, {d->type}, {d->part[part], from(list, (size_t)i), to}, &push, sizeof push,
-                                             up_to((uint64_t)here * cols / 8, 64), (double)here * (double)cols},
-                                 (double)here * ((double)d->stride + 4.0 * (double)cols));
+            vk_dispatch_some(c,
+                             &(struct vk_call){VK_SHADER_embed,
+                                               {d->type},
+                                               {d->part[part], from(list, (size_t)i), to},
+                                               &push,
+                                               sizeof push,
+                                               up_to((uint64_t)here * cols / 8, 64),
+                                               (double)here * (double)cols},
+                             (double)here * ((double)d->stride + 4.0 * (double)cols));
         }
     vk_leave(c);
 }
@@ -235,12 +296,20 @@ void vk_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld
     const struct {
         uint32_t n, heads, ld, d, n_rot, pairs;
     } push = {(uint32_t)n, (uint32_t)heads, (uint32_t)ld, (uint32_t)rope->d, (uint32_t)rope->n_rot, rope->pairs};
-    vk_dispatch_some(c, &(struct vk_call){VK_SHADER_rope, {0}, {vk_floats(c, x, extent(n, ld, (size_t)heads * (size_t)rope->d)), table, list}, &push, sizeof push,
-                                     up_to(pairs, 64), (double)pairs}, 24.0 * (double)pairs); /* a pair is read, turned by two angles, written */
+    vk_dispatch_some(c,
+                     &(struct vk_call){VK_SHADER_rope,
+                                       {0},
+                                       {vk_floats(c, x, extent(n, ld, (size_t)heads * (size_t)rope->d)), table, list},
+                                       &push,
+                                       sizeof push,
+                                       up_to(pairs, 64),
+                                       (double)pairs},
+                     24.0 * (double)pairs); /* a pair is read, turned by two angles, written */
     vk_leave(c);
 }
 
-/* Through scratch, some rows at a time: rows only move towards the front, so what a later batch reads was not written by an earlier one. */
+/* Through scratch, some rows at a time: rows only move towards the front, so what a later batch reads was not written
+   by an earlier one. */
 void vk_gather(struct fkv_run *r, float *x, size_t d, const int32_t *rows, int n)
 {
     enum { BATCH = 256 };
@@ -253,9 +322,11 @@ void vk_gather(struct fkv_run *r, float *x, size_t d, const int32_t *rows, int n
         const int here = n - i < BATCH ? n - i : BATCH;
         const struct vk_slice to = vk_floats(c, x + (size_t)i * d, (size_t)here * d);
         for (int j = 0; j < here; j++)
-            regions[j] = (VkBufferCopy){vk_floats(c, x + (size_t)rows[i + j] * d, d).offset, b->normed.offset + (uint64_t)j * bytes, bytes};
+            regions[j] = (VkBufferCopy){vk_floats(c, x + (size_t)rows[i + j] * d, d).offset,
+                                        b->normed.offset + (uint64_t)j * bytes, bytes};
         vk_copy(c, to.buffer, b->normed.buffer, regions, (uint32_t)here);
-        vk_copy(c, b->normed.buffer, to.buffer, &(VkBufferCopy){b->normed.offset, to.offset, (uint64_t)here * bytes}, 1);
+        vk_copy(c, b->normed.buffer, to.buffer, &(VkBufferCopy){b->normed.offset, to.offset, (uint64_t)here * bytes},
+                1);
     }
     vk_leave(c);
 }

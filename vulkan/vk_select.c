@@ -5,7 +5,7 @@ enum { SLICE = 2048, ENTRY_TILE = 256, WINDOW_TILE = 8 }; /* of the shaders top_
 
 static uint64_t up_to(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
 
-/* ---- scores -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- scores ---------------------------------------------------------------------------------- */
 
 struct scores {
     struct vk_backend *b;
@@ -16,9 +16,18 @@ struct scores {
     int query_heads, longest, scored;
 };
 
-static struct vk_slice logits_of(const struct scores *x, int heads) { return vk_first(x->b->logits, (uint64_t)heads * (uint64_t)x->how->window * (uint64_t)x->longest); }
-static struct vk_slice stats_of(const struct scores *x, int heads) { return vk_first(x->b->stats, (uint64_t)heads * (uint64_t)x->how->window * 2); }
-static struct vk_slice sums_of(const struct scores *x) { return vk_first(x->b->sums, (uint64_t)(x->s->heads * x->query_heads) * (uint64_t)x->scored); }
+static struct vk_slice logits_of(const struct scores *x, int heads)
+{
+    return vk_first(x->b->logits, (uint64_t)heads * (uint64_t)x->how->window * (uint64_t)x->longest);
+}
+static struct vk_slice stats_of(const struct scores *x, int heads)
+{
+    return vk_first(x->b->stats, (uint64_t)heads * (uint64_t)x->how->window * 2);
+}
+static struct vk_slice sums_of(const struct scores *x)
+{
+    return vk_first(x->b->sums, (uint64_t)(x->s->heads * x->query_heads) * (uint64_t)x->scored);
+}
 
 /* The window's logits over all entries, for query heads h .. h + heads - 1. */
 static void window_logits(const struct scores *x, int h, int heads)
@@ -30,11 +39,17 @@ static void window_logits(const struct scores *x, int h, int heads)
         uint32_t heads, h0, kv0, query_heads, w, ldq, d;
         float scale;
         uint32_t k_entry, k_head, ld, tiles;
-    } push = {(uint32_t)heads, (uint32_t)h, (uint32_t)kv, (uint32_t)x->query_heads, (uint32_t)w, (uint32_t)x->ldq, (uint32_t)s->d, x->how->scale,
-              vk_entry_words(s->type[VK_K], s->d), vk_head_words(s, VK_K), (uint32_t)x->longest, (uint32_t)tiles};
-    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_logits, {(uint32_t)s->type[VK_K], vk_chunks(s->d)},
-                                            {x->q, vk_kv_heads(s, VK_K, kv, kv_heads), x->all, logits_of(x, heads)}, &push, sizeof push,
-                                            tiles * (uint64_t)heads * up_to((uint64_t)w, WINDOW_TILE), (double)heads * w * s->d * x->longest});
+    } push = {(uint32_t)heads,          (uint32_t)h,          (uint32_t)kv,
+              (uint32_t)x->query_heads, (uint32_t)w,          (uint32_t)x->ldq,
+              (uint32_t)s->d,           x->how->scale,        vk_entry_words(s->type[VK_K], s->d),
+              vk_head_words(s, VK_K),   (uint32_t)x->longest, (uint32_t)tiles};
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_logits,
+                                            {(uint32_t)s->type[VK_K], vk_chunks(s->d)},
+                                            {x->q, vk_kv_heads(s, VK_K, kv, kv_heads), x->all, logits_of(x, heads)},
+                                            &push,
+                                            sizeof push,
+                                            tiles * (uint64_t)heads * up_to((uint64_t)w, WINDOW_TILE),
+                                            (double)heads * w * s->d * x->longest});
 }
 
 static void window_softmax(const struct scores *x, int h, int heads)
@@ -43,7 +58,12 @@ static void window_softmax(const struct scores *x, int h, int heads)
     const struct {
         uint32_t h0, query_heads, w, ld;
     } push = {(uint32_t)h, (uint32_t)x->query_heads, (uint32_t)w, (uint32_t)x->longest};
-    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_softmax, {0}, {logits_of(x, heads), x->all, stats_of(x, heads)}, &push, sizeof push, (uint64_t)(heads * w),
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_softmax,
+                                            {0},
+                                            {logits_of(x, heads), x->all, stats_of(x, heads)},
+                                            &push,
+                                            sizeof push,
+                                            (uint64_t)(heads * w),
                                             (double)heads * w * x->longest * 2});
 }
 
@@ -52,8 +72,14 @@ static void window_sums(const struct scores *x, int h, int heads)
     const uint64_t values = (uint64_t)heads * (uint64_t)x->scored;
     const struct {
         uint32_t heads, h0, query_heads, w, ld, scored;
-    } push = {(uint32_t)heads, (uint32_t)h, (uint32_t)x->query_heads, (uint32_t)x->how->window, (uint32_t)x->longest, (uint32_t)x->scored};
-    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_sums, {0}, {logits_of(x, heads), stats_of(x, heads), x->bases, sums_of(x)}, &push, sizeof push, up_to(values, 64),
+    } push = {(uint32_t)heads,          (uint32_t)h,          (uint32_t)x->query_heads,
+              (uint32_t)x->how->window, (uint32_t)x->longest, (uint32_t)x->scored};
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_sums,
+                                            {0},
+                                            {logits_of(x, heads), stats_of(x, heads), x->bases, sums_of(x)},
+                                            &push,
+                                            sizeof push,
+                                            up_to(values, 64),
                                             (double)values * x->how->window});
 }
 
@@ -62,14 +88,22 @@ static void pool(const struct scores *x, struct vk_slice g)
     const uint64_t values = (uint64_t)x->s->heads * (uint64_t)x->scored;
     const struct {
         uint32_t kv_heads, query_heads, scored, kernel, average;
-    } push = {(uint32_t)x->s->heads, (uint32_t)x->query_heads, (uint32_t)x->scored, (uint32_t)x->how->pool_kernel, x->how->pool_avg};
-    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_pool, {0}, {sums_of(x), g}, &push, sizeof push, up_to(values, 64),
+    } push = {(uint32_t)x->s->heads, (uint32_t)x->query_heads, (uint32_t)x->scored, (uint32_t)x->how->pool_kernel,
+              x->how->pool_avg};
+    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_pool,
+                                            {0},
+                                            {sums_of(x), g},
+                                            &push,
+                                            sizeof push,
+                                            up_to(values, 64),
                                             (double)values * x->query_heads * x->how->pool_kernel});
 }
 
-void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_scoring *how, int n_head, const float *q, size_t ld, int n, float *g)
+void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_scoring *how, int n_head,
+              const float *q, size_t ld, int n, float *g)
 {
-    struct scores x = {.b = vk_of(r), .s = s, .how = how, .ldq = ld, .query_heads = n_head / s->heads, .scored = n - how->window};
+    struct scores x =
+        {.b = vk_of(r), .s = s, .how = how, .ldq = ld, .query_heads = n_head / s->heads, .scored = n - how->window};
     struct vk_context *c = &x.b->c;
     int32_t all[VK_MAX_HEADS];
     if (!vk_enter(c, 2 * sizeof all)) return;
@@ -93,7 +127,7 @@ void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_
     vk_leave(c);
 }
 
-/* ---- choice ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- choice ---------------------------------------------------------------------------------- */
 
 /* found[rows][k] = the k largest of each of the rows of x[rows][n], the first `sinks` before all others. */
 static void top_k(struct vk_backend *b, struct vk_slice x, int rows, int n, int k, int sinks)
@@ -102,10 +136,17 @@ static void top_k(struct vk_backend *b, struct vk_slice x, int rows, int n, int 
     struct {
         uint32_t pass, rows, n, k, sinks, slices;
     } push = {0, (uint32_t)rows, (uint32_t)n, (uint32_t)k, (uint32_t)sinks, (uint32_t)slices};
-    const struct vk_slice work = vk_first(b->work, (uint64_t)rows * (4 * 256 + 10 + 2 * slices)), found = vk_first(b->found, (uint64_t)rows * (uint64_t)k);
+    const struct vk_slice work = vk_first(b->work, (uint64_t)rows * (4 * 256 + 10 + 2 * slices)),
+                          found = vk_first(b->found, (uint64_t)rows * (uint64_t)k);
     vk_fill_zero(&b->c, vk_first(b->work, (uint64_t)rows * 4 * 256));
     for (push.pass = 0; push.pass < 6; push.pass++)
-        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_top_k, {0}, {x, work, found}, &push, sizeof push, (uint64_t)rows * slices, (double)rows * n});
+        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_top_k,
+                                             {0},
+                                             {x, work, found},
+                                             &push,
+                                             sizeof push,
+                                             (uint64_t)rows * slices,
+                                             (double)rows * n});
 }
 
 /* rows[lists][cap]: the first rows, as long as the device has not said which, and the window. */
@@ -129,12 +170,15 @@ void vk_select(struct fkv_run *r, const float *g, int heads, int n, int window, 
         b->selected = rows;
         b->window_rows = window;
     } else {
-        for (int h = 0; h < heads && vk_ok(&b->c); h++) vk_download(&b->c, (struct vk_slice){found.buffer, found.offset + (uint64_t)h * bytes, bytes}, rows + h * cap);
+        for (int h = 0; h < heads && vk_ok(&b->c); h++)
+            vk_download(&b->c, (struct vk_slice){found.buffer, found.offset + (uint64_t)h * bytes, bytes},
+                        rows + h * cap);
     }
     vk_leave(&b->c);
 }
 
-void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows)
+void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap,
+                      int32_t *rows)
 {
     struct vk_backend *b = vk_of(r);
     const int scored = n - window, k = cap - window;
@@ -144,8 +188,14 @@ void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int w
     const struct {
         uint32_t heads, n;
     } push = {(uint32_t)heads, (uint32_t)scored};
-    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_sum_heads, {0}, {vk_floats(&b->c, g, (size_t)heads * (size_t)scored), vk_first(b->total, (uint64_t)scored)}, &push, sizeof push,
-                                         up_to((uint64_t)scored, 64), (double)heads * scored});
+    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_sum_heads,
+                                         {0},
+                                         {vk_floats(&b->c, g, (size_t)heads * (size_t)scored),
+                                          vk_first(b->total, (uint64_t)scored)},
+                                         &push,
+                                         sizeof push,
+                                         up_to((uint64_t)scored, 64),
+                                         (double)heads * scored});
     top_k(b, vk_first(b->total, (uint64_t)scored), 1, scored, k, sinks);
     vk_download(&b->c, vk_first(b->found, (uint64_t)k), rows);
     vk_leave(&b->c);

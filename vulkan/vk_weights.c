@@ -1,4 +1,5 @@
-/* Weights brought to the device: in the file's blocks where the shaders read them, else as halves, or as floats on the check path. */
+/* Weights brought to the device: in the file's blocks where the shaders read them, else as halves, or as floats on the
+   check path. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +12,17 @@ enum { STAGING_BYTES = 1 << 20 };
 static uint32_t device_type(uint32_t type, bool exact)
 {
     switch (type) {
-    case FKV_TYPE_F32: case FKV_TYPE_F16: case FKV_TYPE_BF16: case FKV_TYPE_Q4_0: case FKV_TYPE_Q4_1: case FKV_TYPE_Q5_0: case FKV_TYPE_Q5_1:
-    case FKV_TYPE_Q8_0: case FKV_TYPE_Q4_K: case FKV_TYPE_Q5_K: case FKV_TYPE_Q6_K: return type;
+    case FKV_TYPE_F32:
+    case FKV_TYPE_F16:
+    case FKV_TYPE_BF16:
+    case FKV_TYPE_Q4_0:
+    case FKV_TYPE_Q4_1:
+    case FKV_TYPE_Q5_0:
+    case FKV_TYPE_Q5_1:
+    case FKV_TYPE_Q8_0:
+    case FKV_TYPE_Q4_K:
+    case FKV_TYPE_Q5_K:
+    case FKV_TYPE_Q6_K: return type;
     default: return exact ? FKV_TYPE_F32 : FKV_TYPE_F16;
     }
 }
@@ -41,7 +51,8 @@ static void convert_rows(const struct fkv_weight *w, int row, int n, uint32_t ty
 }
 
 /* false: no memory to convert in. */
-static bool write_converted(struct vk_context *c, const struct fkv_weight *w, const struct vk_weight *d, int part, int rows)
+static bool write_converted(struct vk_context *c, const struct fkv_weight *w, const struct vk_weight *d, int part,
+                            int rows)
 {
     int at_once = (int)(STAGING_BYTES / d->stride);
     if (at_once < 1) at_once = 1;
@@ -50,7 +61,10 @@ static bool write_converted(struct vk_context *c, const struct fkv_weight *w, co
     for (int row = 0; floats && converted && row < rows; row += at_once) {
         const int n = rows - row < at_once ? rows - row : at_once;
         convert_rows(w, part * d->part_rows + row, n, d->type, floats, converted);
-        vk_write_slice(c, (struct vk_slice){d->part[part].buffer, d->part[part].offset + (uint64_t)row * d->stride, (uint64_t)n * d->stride}, converted);
+        vk_write_slice(c,
+                       (struct vk_slice){d->part[part].buffer, d->part[part].offset + (uint64_t)row * d->stride,
+                                         (uint64_t)n * d->stride},
+                       converted);
     }
     const bool done = floats && converted;
     free(floats);
@@ -59,7 +73,8 @@ static bool write_converted(struct vk_context *c, const struct fkv_weight *w, co
 }
 
 /* Copies whole words: a part's last bytes are followed by zeros. */
-static void write_stored(struct vk_context *c, const struct fkv_weight *w, const struct vk_weight *d, int part, int rows)
+static void write_stored(struct vk_context *c, const struct fkv_weight *w, const struct vk_weight *d, int part,
+                         int rows)
 {
     const char *from = (const char *)w->data + (size_t)part * (size_t)d->part_rows * w->stride;
     const uint64_t bytes = (uint64_t)rows * w->stride, whole = bytes & ~(uint64_t)3;
@@ -77,10 +92,15 @@ static struct vk_weight *create(struct vk_backend *b, const struct fkv_weight *w
     const size_t stride = fkv_quant_row_bytes(q, (size_t)w->cols);
     /* An even number of rows, so that a part's bytes are whole words. */
     const uint64_t fit = (b->c.max_range - VK_ALIGNMENT) / stride & ~(uint64_t)1;
-    const int part_rows = fit < (uint64_t)w->rows ? (int)fit : w->rows, n_parts = part_rows ? (w->rows + part_rows - 1) / part_rows : 0;
+    const int part_rows = fit < (uint64_t)w->rows ? (int)fit : w->rows,
+              n_parts = part_rows ? (w->rows + part_rows - 1) / part_rows : 0;
     struct vk_weight *d = n_parts ? calloc(1, sizeof *d + (size_t)n_parts * sizeof d->part[0]) : NULL;
     if (!d) return NULL;
-    *d = (struct vk_weight){.next = b->weights, .type = type, .stride = (uint32_t)stride, .part_rows = part_rows, .n_parts = n_parts};
+    *d = (struct vk_weight){.next = b->weights,
+                            .type = type,
+                            .stride = (uint32_t)stride,
+                            .part_rows = part_rows,
+                            .n_parts = n_parts};
     b->weights = d;
     for (int i = 0; i < n_parts; i++) {
         const int rows = w->rows - i * part_rows < part_rows ? w->rows - i * part_rows : part_rows;
@@ -97,8 +117,8 @@ uint64_t vk_weight_bytes(const struct fkv_backend *b, const struct fkv_weight *w
 
 static fkv_status no_memory(struct vk_backend *b, const char *name, struct fkv_error *e)
 {
-    return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for it on the Vulkan device %s, which has given %llu MiB", name, b->base.device,
-                    (unsigned long long)(vk_memory_bytes(&b->c) >> 20));
+    return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for it on the Vulkan device %s, which has given %llu MiB", name,
+                    b->base.device, (unsigned long long)(vk_memory_bytes(&b->c) >> 20));
 }
 
 static fkv_status loaded(struct vk_backend *b, struct fkv_error *e)

@@ -30,7 +30,8 @@ INLINE void store_block8(const __m256i q[4], __m128 scale, struct x_block8 *o)
     interleave_rows(q, steps);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) _mm256_storeu_si256((__m256i *)o->q[2 * i], steps[i]);
-    const __m128i first = sums_of_pairs(steps[0], steps[1]), second = sums_of_pairs(steps[2], steps[3]), both = _mm_add_epi16(first, second);
+    const __m128i first = sums_of_pairs(steps[0], steps[1]), second = sums_of_pairs(steps[2], steps[3]),
+                  both = _mm_add_epi16(first, second);
     _mm_storeu_si128((__m128i *)o->start, _mm_mullo_epi16(both, _mm_set1_epi16(-8)));
     _mm_storeu_si128((__m128i *)o->start_16[0], _mm_mullo_epi16(first, _mm_set1_epi16(-32)));
     _mm_storeu_si128((__m128i *)o->start_16[1], _mm_mullo_epi16(second, _mm_set1_epi16(-32)));
@@ -44,8 +45,10 @@ static void pack_block(const float *x, size_t ldx, int rows, struct x_block8 *o8
     __m256 v[X_ROWS][4];
     __m128 largest[X_ROWS], scale, inverse;
     for (int r = 0; r < X_ROWS; r++) {
-        if (r < rows) load_32(x + (size_t)r * ldx, v[r]);
-        else v[r][0] = v[r][1] = v[r][2] = v[r][3] = _mm256_setzero_ps();
+        if (r < rows)
+            load_32(x + (size_t)r * ldx, v[r]);
+        else
+            v[r][0] = v[r][1] = v[r][2] = v[r][3] = _mm256_setzero_ps();
         largest[r] = _mm_castsi128_ps(largest_of_32(v[r]));
     }
     _MM_TRANSPOSE4_PS(largest[0], largest[1], largest[2], largest[3]);
@@ -79,7 +82,8 @@ static void pack_block(const float *x, size_t ldx, int rows, struct x_block8 *o8
 
 size_t fkv_x8_bytes_avx2(int m, int k)
 {
-    return (x8_first_plane_bytes(m, k) + (size_t)x8_groups(m) * (size_t)(k / 32) * sizeof(struct x_block16) + 63) & ~(size_t)63;
+    return (x8_first_plane_bytes(m, k) + (size_t)x8_groups(m) * (size_t)(k / 32) * sizeof(struct x_block16) + 63) &
+           ~(size_t)63;
 }
 
 void fkv_x8_pack_avx2(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed)
@@ -91,7 +95,8 @@ void fkv_x8_pack_avx2(const float *x, size_t ldx, int m, int k, int row0, int ro
         const size_t group = (size_t)(row / X_ROWS) * (size_t)blocks;
         const int rows = row1 - row < X_ROWS ? row1 - row : X_ROWS;
         for (int b = 0; b < blocks; b++)
-            pack_block(x + (size_t)row * ldx + 32 * (size_t)b, ldx, rows, &plane8[group + (size_t)b], &plane16[group + (size_t)b]);
+            pack_block(x + (size_t)row * ldx + 32 * (size_t)b, ldx, rows, &plane8[group + (size_t)b],
+                       &plane16[group + (size_t)b]);
     }
 }
 
@@ -100,10 +105,14 @@ size_t fkv_x16_bytes_avx2(int m, int k) { return ((size_t)m * x16_stride(k) * 4 
 void fkv_x16_pack_avx2(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed)
 {
     (void)m;
-    for (int row = row0; row < row1; row++) memcpy((float *)packed + (size_t)row * x16_stride(k), x + (size_t)row * ldx, (size_t)k * 4);
+    for (int row = row0; row < row1; row++)
+        memcpy((float *)packed + (size_t)row * x16_stride(k), x + (size_t)row * ldx, (size_t)k * 4);
 }
 
-size_t fkv_v8_bytes_avx2(int k) { return ((size_t)k + (size_t)v8_padded_blocks(k) * 4 * sizeof(float) + 63) & ~(size_t)63; }
+size_t fkv_v8_bytes_avx2(int k)
+{
+    return ((size_t)k + (size_t)v8_padded_blocks(k) * 4 * sizeof(float) + 63) & ~(size_t)63;
+}
 
 void fkv_v8_pack_avx2(const float *x, int k, void *packed)
 {
@@ -116,5 +125,6 @@ void fkv_v8_pack_avx2(const float *x, int k, void *packed)
         o.sum_16[2 * b] = q.scale * (float)q.sum[0];
         o.sum_16[2 * b + 1] = q.scale * (float)q.sum[1];
     }
-    for (int b = k / 32; b < v8_padded_blocks(k); b++) o.scale[b] = o.scaled_sum[b] = o.sum_16[2 * b] = o.sum_16[2 * b + 1] = 0;
+    for (int b = k / 32; b < v8_padded_blocks(k); b++)
+        o.scale[b] = o.scaled_sum[b] = o.sum_16[2 * b] = o.sum_16[2 * b + 1] = 0;
 }

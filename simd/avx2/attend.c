@@ -1,22 +1,22 @@
 /* Attention over cache tiles by fp32 FMA: softmax(q K^T scale) V with a running maximum per block of 256 entries.
 
-   Both caches are "pairs x 32 x 2": a vector of 8 lanes holds 4 entries (of V: channels) by 2; q and p are broadcast as pairs, and
-   each sum of 8 lanes becomes 4 results when its neighbours are added at the end.
-   Register plan: 6 query rows x 2 vectors: 12 sums, 2 of K or V, 1 broadcast. Of many rows' tiles and of q8_0 the values are
-   widened to float once per call and block, in 4 strips of 2 vectors that the inner loop reads front to back. Up to 6 rows
-   (decode) read the tiles as they are: each value is used once per strip.
+   Both caches are "pairs x 32 x 2": a vector of 8 lanes holds 4 entries (of V: channels) by 2; q and p are broadcast as
+   pairs, and each sum of 8 lanes becomes 4 results when its neighbours are added at the end.
+   Register plan: 6 query rows x 2 vectors: 12 sums, 2 of K or V, 1 broadcast. Of many rows' tiles and of q8_0 the
+   values are widened to float once per call and block, in 4 strips of 2 vectors that the inner loop reads front to
+   back. Up to 6 rows (decode) read the tiles as they are: each value is used once per strip.
    A row's arithmetic does not depend on the rows beside it. What a row does not see has p = 0. */
 #include "simd/avx2/cache_tiles.h"
 
 enum { BLOCK = 256, BLOCK_TILES = BLOCK / FKV_TILE };
 
 struct attend_scratch {
-    float q[FKV_ATTEND_ROWS][FKV_MAX_HEAD];   /* times scale log2(e) */
-    float p[FKV_ATTEND_ROWS][BLOCK];          /* logits, then 2^(logit - max) */
+    float q[FKV_ATTEND_ROWS][FKV_MAX_HEAD]; /* times scale log2(e) */
+    float p[FKV_ATTEND_ROWS][BLOCK];        /* logits, then 2^(logit - max) */
     float lane_sum[FKV_ATTEND_ROWS][8];
-    float rescale[FKV_ATTEND_ROWS];           /* of the block: 2^(old max - new max) */
+    float rescale[FKV_ATTEND_ROWS]; /* of the block: 2^(old max - new max) */
     float k_strips[4][FKV_MAX_HEAD / 2][STRIP];
-    float v_strips[4][BLOCK / 2][STRIP];      /* 32 channels */
+    float v_strips[4][BLOCK / 2][STRIP]; /* 32 channels */
     float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
 };
 _Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
@@ -52,7 +52,8 @@ static void block_logits(const struct fkv_attend *a, int start, int most, struct
             const int n = min_int(ROWS, a->n_rows - row);
             if (most_seen(a, row, n, start) <= e) continue;
             for (int i = 0; i < 4; i++) {
-                const struct strip k = widen ? widened_strip(s->k_strips[0][0], FKV_MAX_HEAD / 2, i, a->d / 2) : stored_strip(a->k_type, tile, i, a->d / 2, 0, 1);
+                const struct strip k = widen ? widened_strip(s->k_strips[0][0], FKV_MAX_HEAD / 2, i, a->d / 2)
+                                             : stored_strip(a->k_type, tile, i, a->d / 2, 0, 1);
                 const struct strip_product p = {s->q[row], FKV_MAX_HEAD, NULL, &s->p[row][e + 8 * i], BLOCK};
                 multiply_strip(n, widen ? FKV_ELEM_F32 : a->k_type, &p, &k);
             }
@@ -77,7 +78,8 @@ static void block_softmax(float *p, int n, float *max, float *lane_sum, float *r
     *max = new_max;
     __m256 sum = _mm256_mul_ps(_mm256_loadu_ps(lane_sum), _mm256_set1_ps(*rescale));
     for (int j = 0; j < n; j += 8) {
-        const __m256 e = _mm256_and_ps(exp2_8(_mm256_sub_ps(_mm256_loadu_ps(p + j), reference)), _mm256_castsi256_ps(first_lanes(n - j)));
+        const __m256 e = _mm256_and_ps(exp2_8(_mm256_sub_ps(_mm256_loadu_ps(p + j), reference)),
+                                       _mm256_castsi256_ps(first_lanes(n - j)));
         _mm256_storeu_ps(p + j, e);
         sum = _mm256_add_ps(sum, e);
     }
@@ -107,7 +109,8 @@ static void block_values(const struct fkv_attend *a, int start, int most, int c,
         const int n = min_int(ROWS, a->n_rows - row), tiles = (most_seen(a, row, n, start) + FKV_TILE - 1) / FKV_TILE;
         for (int i = 0; tiles > 0 && i < 4; i++) {
             const struct strip v = widen ? widened_strip(s->v_strips[0][0], BLOCK / 2, i, tiles * FKV_TILE / 2)
-                                         : stored_strip(a->v_type, v_channels(a->v_type, first, c), i, FKV_TILE / 2, tile_bytes, tiles);
+                                         : stored_strip(a->v_type, v_channels(a->v_type, first, c), i, FKV_TILE / 2,
+                                                        tile_bytes, tiles);
             const struct strip_product p = {s->p[row], BLOCK, s->rescale + row, &s->out[row][c + 8 * i], FKV_MAX_HEAD};
             multiply_strip(n, widen ? FKV_ELEM_F32 : a->v_type, &p, &v);
         }

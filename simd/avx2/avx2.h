@@ -60,8 +60,8 @@ INLINE __m256i first_lanes(int count)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-/* The first `count` of 8 floats, then zeros. vmaskmovps would do, but its stores take tens of cycles on AMD, and emulators read
-   behind its mask. */
+/* The first `count` of 8 floats, then zeros. vmaskmovps would do, but its stores take tens of cycles on AMD, and
+   emulators read behind its mask. */
 INLINE __m256 load_first(const void *p, int count)
 {
     if (count >= 8) return _mm256_loadu_ps(p);
@@ -114,10 +114,12 @@ INLINE void transpose_8x8_f32(__m256 v[8])
     for (int i = 0; i < 8; i++) v[i] = _mm256_castsi256_ps(t[i]);
 }
 
-/* Adding 1.5 2^23 rounds to the nearest integer and leaves it in the low bits; shifted by 23 it is the exponent to add. */
+/* Adding 1.5 2^23 rounds to the nearest integer and leaves it in the low bits; shifted by 23 it is the exponent to
+   add. */
 INLINE __m256 scale_by_exponent(__m256 p, __m256 rounded_with_magic)
 {
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(rounded_with_magic), 23)));
+    return _mm256_castsi256_ps(
+        _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(rounded_with_magic), 23)));
 }
 
 /* 2^x for x <= 127, relative error 1e-7; zero below -126, where the exponent would wrap round; a NaN stays one. */
@@ -133,14 +135,15 @@ INLINE __m256 exp2_8(__m256 x)
     return _mm256_and_ps(scale_by_exponent(p, t), keep);
 }
 
-/* e^x, relative error 2e-7; zero below -87, e^88 above 88; a NaN stays one (the order of min's operands). x - n log 2 is exact
-   thanks to log 2 in two parts; the polynomial is that of Cephes' expf. */
+/* e^x, relative error 2e-7; zero below -87, e^88 above 88; a NaN stays one (the order of min's operands). x - n log 2
+   is exact thanks to log 2 in two parts; the polynomial is that of Cephes' expf. */
 INLINE __m256 exp_8(__m256 x)
 {
     const __m256 magic = _mm256_set1_ps(12582912.0f), keep = _mm256_cmp_ps(x, _mm256_set1_ps(-87.0f), _CMP_NLT_UQ);
     x = _mm256_min_ps(_mm256_set1_ps(88.0f), x);
     const __m256 t = _mm256_fmadd_ps(x, _mm256_set1_ps(1.44269504f), magic), n = _mm256_sub_ps(t, magic);
-    const __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f), _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x));
+    const __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f),
+                                      _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x));
     __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(1.9875691500e-4f), r, _mm256_set1_ps(1.3981999507e-3f));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(8.3334519073e-3f));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(4.1665795894e-2f));

@@ -1,7 +1,7 @@
 /* cache_tiles.h: products of query rows with one tile of the cache, for attention and for FastKV's scores.
 
-   Tiles (simd.h, "the KV cache's tiles") are "pairs x 32 x 2". Widened to float they become 4 strips of [pairs][16]: 8 entries
-   (K) or 8 channels (V) by the two of a pair. */
+   Tiles (simd.h, "the KV cache's tiles") are "pairs x 32 x 2". Widened to float they become 4 strips of [pairs][16]: 8
+   entries (K) or 8 channels (V) by the two of a pair. */
 #ifndef FKV_SIMD_AVX2_CACHE_TILES_H
 #define FKV_SIMD_AVX2_CACHE_TILES_H
 
@@ -12,21 +12,29 @@
 enum { ROWS = 6, STRIP = 16 };
 
 /* Pairs [0, n) of 64 values each to strips; strip i starts at strips + i * strip_pairs * STRIP. */
-INLINE void widen_pairs(int value_bytes, __m256 (*load)(const void *), const char *from, int n, float *strips, size_t strip_pairs)
+INLINE void widen_pairs(int value_bytes, __m256 (*load)(const void *), const char *from, int n, float *strips,
+                        size_t strip_pairs)
 {
     for (int pair = 0; pair < n; pair++, from += 64 * value_bytes)
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++)
-            _mm256_storeu_ps(strips + ((size_t)(i / 2) * strip_pairs + (size_t)pair) * STRIP + 8 * (i % 2), load(from + 8 * i * value_bytes));
+            _mm256_storeu_ps(strips + ((size_t)(i / 2) * strip_pairs + (size_t)pair) * STRIP + 8 * (i % 2),
+                             load(from + 8 * i * value_bytes));
 }
 
-INLINE __m256 load_8_int8(const int8_t *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p))); }
+INLINE __m256 load_8_int8(const int8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
 
 static inline void widen_float(int type, const char *from, int n, float *strips, size_t strip_pairs)
 {
-    if (type == FKV_ELEM_F16) widen_pairs(2, load_8_f16, from, n, strips, strip_pairs);
-    else if (type == FKV_ELEM_BF16) widen_pairs(2, load_8_bf16, from, n, strips, strip_pairs);
-    else widen_pairs(4, load_8_f32, from, n, strips, strip_pairs);
+    if (type == FKV_ELEM_F16)
+        widen_pairs(2, load_8_f16, from, n, strips, strip_pairs);
+    else if (type == FKV_ELEM_BF16)
+        widen_pairs(2, load_8_bf16, from, n, strips, strip_pairs);
+    else
+        widen_pairs(4, load_8_f32, from, n, strips, strip_pairs);
 }
 
 /* Each of 4 scales twice. */
@@ -43,16 +51,21 @@ static inline void widen_k(int type, const char *tile, int d, float *strips, siz
     const int8_t *q = (const int8_t *)tile + dp * 2;
     for (int c = 0; c < dp / 32; c++) {
         __m256 scale[8];
-        for (int i = 0; i < 8; i++) scale[i] = twice(_mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)(tile + 64 * c + 8 * i))));
+        for (int i = 0; i < 8; i++)
+            scale[i] = twice(_mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)(tile + 64 * c + 8 * i))));
         for (int pair = 16 * c; pair < 16 * (c + 1); pair++)
 #pragma GCC unroll 8
             for (int i = 0; i < 8; i++)
-                _mm256_storeu_ps(strips + ((size_t)(i / 2) * strip_pairs + (size_t)pair) * STRIP + 8 * (i % 2), _mm256_mul_ps(load_8_int8(q + 64 * pair + 8 * i), scale[i]));
+                _mm256_storeu_ps(strips + ((size_t)(i / 2) * strip_pairs + (size_t)pair) * STRIP + 8 * (i % 2),
+                                 _mm256_mul_ps(load_8_int8(q + 64 * pair + 8 * i), scale[i]));
     }
 }
 
 /* Channels c .. of a tile of V (not q8_0); c divides by 32. */
-INLINE const char *v_channels(int type, const char *tile, int c) { return tile + (size_t)c * FKV_TILE * (type == FKV_ELEM_F32 ? 4 : 2); }
+INLINE const char *v_channels(int type, const char *tile, int c)
+{
+    return tile + (size_t)c * FKV_TILE * (type == FKV_ELEM_F32 ? 4 : 2);
+}
 
 /* 32 channels from c on of a tile of V: pairs of entries, 8 channels per strip. */
 static inline void widen_v(int type, const char *tile, int d, int c, float *strips, size_t strip_pairs)
@@ -69,7 +82,8 @@ static inline void widen_v(int type, const char *tile, int d, int c, float *stri
         const __m256 s = _mm256_castpd_ps(_mm256_broadcastsd_pd(_mm_castps_pd(two)));
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++)
-            _mm256_storeu_ps(strips + ((size_t)(i / 2) * strip_pairs + (size_t)pair) * STRIP + 8 * (i % 2), _mm256_mul_ps(load_8_int8(q + 64 * pair + 8 * i), s));
+            _mm256_storeu_ps(strips + ((size_t)(i / 2) * strip_pairs + (size_t)pair) * STRIP + 8 * (i % 2),
+                             _mm256_mul_ps(load_8_int8(q + 64 * pair + 8 * i), s));
     }
 }
 
@@ -87,16 +101,18 @@ struct strip {
     int pairs, runs;
 };
 
-/* y[r][8] = x[r] times the strip, summed over the pairs, neighbours added at the end; with rescale, added to y[r] rescale[r]. */
+/* y[r][8] = x[r] times the strip, summed over the pairs, neighbours added at the end; with rescale, added to y[r]
+   rescale[r]. */
 struct strip_product {
-    const float *x;        /* [rows][ldx], a pair of values per pair of the strip */
+    const float *x; /* [rows][ldx], a pair of values per pair of the strip */
     size_t ldx;
-    const float *rescale;  /* [rows] or NULL */
-    float *y;              /* [rows][ldy] */
+    const float *rescale; /* [rows] or NULL */
+    float *y;             /* [rows][ldy] */
     size_t ldy;
 };
 
-INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(const void *), const struct strip_product *p, const struct strip *s)
+INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(const void *),
+                              const struct strip_product *p, const struct strip *s)
 {
     const float *x = p->x;
     const size_t ldx = p->ldx;
@@ -124,7 +140,8 @@ INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(co
     }
 }
 
-INLINE void multiply_strip_of(int rows, int value_bytes, __m256 (*load)(const void *), const struct strip_product *p, const struct strip *s)
+INLINE void multiply_strip_of(int rows, int value_bytes, __m256 (*load)(const void *), const struct strip_product *p,
+                              const struct strip *s)
 {
     switch (rows) {
     case 6: multiply_strip_by(6, value_bytes, load, p, s); break;
@@ -136,12 +153,16 @@ INLINE void multiply_strip_of(int rows, int value_bytes, __m256 (*load)(const vo
     }
 }
 
-/* rows is 1 .. ROWS; the results are the same for any number of rows and, from equal values, for any type (not q8_0). */
+/* rows is 1 .. ROWS; the results are the same for any number of rows and, from equal values, for any type (not
+   q8_0). */
 static inline void multiply_strip(int rows, int type, const struct strip_product *p, const struct strip *s)
 {
-    if (type == FKV_ELEM_F16) multiply_strip_of(rows, 2, load_8_f16, p, s);
-    else if (type == FKV_ELEM_BF16) multiply_strip_of(rows, 2, load_8_bf16, p, s);
-    else multiply_strip_of(rows, 4, load_8_f32, p, s);
+    if (type == FKV_ELEM_F16)
+        multiply_strip_of(rows, 2, load_8_f16, p, s);
+    else if (type == FKV_ELEM_BF16)
+        multiply_strip_of(rows, 2, load_8_bf16, p, s);
+    else
+        multiply_strip_of(rows, 4, load_8_f32, p, s);
 }
 
 /* Strip i of widened pairs. */

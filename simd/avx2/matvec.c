@@ -1,13 +1,18 @@
-/* Decode: y[n] = W[n][k] v. The dot product of bytes, and the types whose products know no better one: Q6_K and floats. */
+/* Decode: y[n] = W[n][k] v. The dot product of bytes, and the types whose products know no better one: Q6_K and
+   floats. */
 #include "simd/avx2/v8.h"
 #include "simd/avx2/weights.h"
 
 /* Two products per int16: 2 x 63 x 127 fits, and 2 x 128 x 127 of signed weights. */
-INLINE __m256i dot_u8(__m256i w, __m256i x) { return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)); }
+INLINE __m256i dot_u8(__m256i w, __m256i x)
+{
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
+}
 #define MATVEC(format) void fkv_matvec_##format##_avx2
 #include "simd/avx2/matvec_body.inc"
 
-/* Block j of a Q6_K block. The 16 integer scales multiply as vpmaddwd widens: those of even blocks of 16 lie in the low half. */
+/* Block j of a Q6_K block. The 16 integer scales multiply as vpmaddwd widens: those of even blocks of 16 lie in the low
+   half. */
 INLINE __m256i dot_q6(const uint8_t *block, int j, __m256i x, __m256i scales)
 {
     const __m256i pick = _mm256_set1_epi16((int16_t)(2 * j | (2 * j + 1) << 8));
@@ -33,10 +38,13 @@ INLINE float dot_q6_k(const uint8_t *row, int blocks, const struct v8 *v)
             _mm256_storeu_ps(scales + 8 * i, _mm256_mul_ps(d, _mm256_loadu_ps(v->scale + 8 * (first + i))));
         }
         for (int i = 0; i < n; i++, block += bytes) {
-            const __m256i sc = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(block + 192)), even_then_odd));
+            const __m256i sc = _mm256_cvtepi8_epi16(
+                _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(block + 192)), even_then_odd));
             prefetch_block(block, bytes);
 #pragma GCC unroll 8
-            for (int j = 0; j < 8; j++) sum[j % 4] = add_scaled(dot_q6(block, j, load_v(v, 8 * (first + i) + j), sc), scales + 8 * i + j, sum[j % 4]);
+            for (int j = 0; j < 8; j++)
+                sum[j % 4] = add_scaled(dot_q6(block, j, load_v(v, 8 * (first + i) + j), sc), scales + 8 * i + j,
+                                        sum[j % 4]);
         }
     }
     return horizontal_sum(_mm256_fnmadd_ps(_mm256_set1_ps(32.0f), zero, sum_4(sum)));
@@ -48,7 +56,7 @@ void fkv_matvec_q6_k_avx2(const void *w, size_t w_stride, int n, int k, const vo
     for (int i = 0; i < n; i++) y[i] = dot_q6_k((const uint8_t *)w + (size_t)i * w_stride, k / 256, &v);
 }
 
-/* ---- floats: four sums of 8 lanes, k divides by 32 ----------------------------------------------------------------------- */
+/* ---- floats: four sums of 8 lanes, k divides by 32 ------------------------------------------- */
 
 INLINE float dot_float(const char *row, int k, const float *v, size_t value_bytes, __m256 (*load)(const void *))
 {
@@ -58,15 +66,17 @@ INLINE float dot_float(const char *row, int k, const float *v, size_t value_byte
         _mm_prefetch(row + (size_t)j * value_bytes + AHEAD, _MM_HINT_T0);
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++)
-            sum[i] = _mm256_fmadd_ps(load(row + (size_t)(j + 8 * i) * value_bytes), _mm256_loadu_ps(v + j + 8 * i), sum[i]);
+            sum[i] = _mm256_fmadd_ps(load(row + (size_t)(j + 8 * i) * value_bytes), _mm256_loadu_ps(v + j + 8 * i),
+                                     sum[i]);
     }
     return horizontal_sum(sum_4(sum));
 }
 
-#define MATVEC_FLOAT(format, value_bytes) \
+#define MATVEC_FLOAT(format, value_bytes)                                                                  \
     void fkv_matvec_##format##_avx2(const void *w, size_t w_stride, int n, int k, const void *v, float *y) \
-    { \
-        for (int i = 0; i < n; i++) y[i] = dot_float((const char *)w + (size_t)i * w_stride, k, v, value_bytes, load_8_##format); \
+    {                                                                                                      \
+        for (int i = 0; i < n; i++)                                                                        \
+            y[i] = dot_float((const char *)w + (size_t)i * w_stride, k, v, value_bytes, load_8_##format);  \
     }
 MATVEC_FLOAT(f16, 2)
 MATVEC_FLOAT(bf16, 2)

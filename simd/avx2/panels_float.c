@@ -1,8 +1,8 @@
 /* Prefill products with float weights: f16, bf16 and f32, all multiplied as fp32.
 
-   Register plan: tile of 16 weight rows x 6 rows of X: 12 sums, 2 W, 1 X broadcast. A panel is widened and transposed by chunks
-   of 128 k (16 KiB) and used by all rows of X. The sum over k runs in order within a chunk, then over the chunks, whatever m is.
-   Weight rows past n and rows of X past m repeat the last one and are not stored. */
+   Register plan: tile of 16 weight rows x 6 rows of X: 12 sums, 2 W, 1 X broadcast. A panel is widened and transposed
+   by chunks of 128 k (16 KiB) and used by all rows of X. The sum over k runs in order within a chunk, then over the
+   chunks, whatever m is. Weight rows past n and rows of X past m repeat the last one and are not stored. */
 #include "simd/avx2/activations.h"
 
 enum { CHUNK = 128, ROWS = 6, HALF = FKV_PANEL_ROWS / 2, GROUPS = FKV_BLOCK_ROWS / ROWS };
@@ -15,11 +15,14 @@ _Static_assert(sizeof(struct panel_scratch) <= FKV_PANEL_SCRATCH, "panel scratch
 
 typedef __m256 load_8_fn(const void *p);
 
-INLINE void unpack(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s, size_t value_bytes, load_8_fn *load)
+INLINE void unpack(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s, size_t value_bytes,
+                   load_8_fn *load)
 {
     for (int first = 0; first < (p->n > HALF ? 2 * HALF : HALF); first += 8) {
         const char *row[8];
-        for (int i = 0; i < 8; i++) row[i] = (const char *)p->w + (size_t)(first + i < p->n ? first + i : p->n - 1) * p->w_stride + (size_t)k0 * value_bytes;
+        for (int i = 0; i < 8; i++)
+            row[i] = (const char *)p->w + (size_t)(first + i < p->n ? first + i : p->n - 1) * p->w_stride +
+                     (size_t)k0 * value_bytes;
         for (int k = 0; k < n_k; k += 8) {
             __m256 v[8];
 #pragma GCC unroll 8
@@ -31,9 +34,18 @@ INLINE void unpack(const struct fkv_panel *p, int k0, int n_k, struct panel_scra
     }
 }
 
-static void unpack_f16(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s) { unpack(p, k0, n_k, s, 2, load_8_f16); }
-static void unpack_bf16(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s) { unpack(p, k0, n_k, s, 2, load_8_bf16); }
-static void unpack_f32(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s) { unpack(p, k0, n_k, s, 4, load_8_f32); }
+static void unpack_f16(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s)
+{
+    unpack(p, k0, n_k, s, 2, load_8_f16);
+}
+static void unpack_bf16(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s)
+{
+    unpack(p, k0, n_k, s, 2, load_8_bf16);
+}
+static void unpack_f32(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s)
+{
+    unpack(p, k0, n_k, s, 4, load_8_f32);
+}
 
 static void tile(const float (*w)[HALF], const float *const x[ROWS], int n_k, float (*sums)[HALF])
 {
@@ -68,7 +80,8 @@ static void store_rows(const struct fkv_panel *p, const struct panel_scratch *s)
     }
 }
 
-static void run_panel(const struct fkv_panel *p, size_t ldx, size_t value_bytes, void (*unpack_chunk)(const struct fkv_panel *, int, int, struct panel_scratch *))
+static void run_panel(const struct fkv_panel *p, size_t ldx, size_t value_bytes,
+                      void (*unpack_chunk)(const struct fkv_panel *, int, int, struct panel_scratch *))
 {
     struct panel_scratch *s = p->scratch;
     const int groups = (p->m + ROWS - 1) / ROWS, halves = p->n > HALF ? 2 : 1;
@@ -84,7 +97,8 @@ static void run_panel(const struct fkv_panel *p, size_t ldx, size_t value_bytes,
             }
             if (p->prefetch && g < p->n)
                 for (size_t at = 0; at < (size_t)n_k * value_bytes; at += 64)
-                    _mm_prefetch((const char *)p->prefetch + (size_t)g * p->w_stride + (size_t)k * value_bytes + at, _MM_HINT_T1);
+                    _mm_prefetch((const char *)p->prefetch + (size_t)g * p->w_stride + (size_t)k * value_bytes + at,
+                                 _MM_HINT_T1);
             for (int half = 0; half < halves; half++) tile(s->w[half], x, n_k, s->sums[g][half]);
         }
     }

@@ -1,13 +1,16 @@
 /* rounding.h: floats to whole numbers, q = round(x / scale), scale = largest magnitude of the block / 127 (or 32767).
 
-   The largest magnitude is found on the bits as integers, where a NaN is larger than all numbers: it becomes the scale and so
-   reaches the result. Blocks below 2^-100 become zero: the reciprocal of their scale would overflow. */
+   The largest magnitude is found on the bits as integers, where a NaN is larger than all numbers: it becomes the scale
+   and so reaches the result. Blocks below 2^-100 become zero: the reciprocal of their scale would overflow. */
 #ifndef FKV_SIMD_AVX2_ROUNDING_H
 #define FKV_SIMD_AVX2_ROUNDING_H
 
 #include "simd/avx2/avx2.h"
 
-INLINE __m256i magnitude_bits(__m256 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)); }
+INLINE __m256i magnitude_bits(__m256 x)
+{
+    return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
+}
 
 INLINE void load_32(const float *x, __m256 v[4])
 {
@@ -18,7 +21,8 @@ INLINE void load_32(const float *x, __m256 v[4])
 /* The largest magnitude in each half's four lanes, as bits. */
 INLINE __m128i largest_of_32(const __m256 v[4])
 {
-    const __m256i m = _mm256_max_epi32(_mm256_max_epi32(magnitude_bits(v[0]), magnitude_bits(v[1])), _mm256_max_epi32(magnitude_bits(v[2]), magnitude_bits(v[3])));
+    const __m256i m = _mm256_max_epi32(_mm256_max_epi32(magnitude_bits(v[0]), magnitude_bits(v[1])),
+                                       _mm256_max_epi32(magnitude_bits(v[2]), magnitude_bits(v[3])));
     return _mm_max_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
 }
 
@@ -64,8 +68,11 @@ INLINE struct rounded round_to_8(const float *x)
     round_32(v, _mm_cvtss_f32(inverse), wide);
     const __m256i bytes = narrow_to_8(wide);
     const __m256i pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes), _mm256_set1_epi16(1));
-    const __m256i fours = _mm256_add_epi32(pairs, _mm256_shuffle_epi32(pairs, 0x4e)), sixteens = _mm256_add_epi32(fours, _mm256_shuffle_epi32(fours, 0xb1));
-    return (struct rounded){bytes, _mm_cvtss_f32(scale), {_mm256_cvtsi256_si32(sixteens), _mm256_extract_epi32(sixteens, 4)}};
+    const __m256i fours = _mm256_add_epi32(pairs, _mm256_shuffle_epi32(pairs, 0x4e)),
+                  sixteens = _mm256_add_epi32(fours, _mm256_shuffle_epi32(fours, 0xb1));
+    return (struct rounded){bytes,
+                            _mm_cvtss_f32(scale),
+                            {_mm256_cvtsi256_si32(sixteens), _mm256_extract_epi32(sixteens, 4)}};
 }
 
 #endif

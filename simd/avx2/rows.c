@@ -75,7 +75,8 @@ void fkv_swiglu_avx2(const float *gate, const float *up, int n, float *y)
     const __m256 one = _mm256_set1_ps(1.0f);
     for (int j = 0; j < n; j += 8) {
         const __m256 g = load_first(gate + j, n - j), u = load_first(up + j, n - j);
-        const __m256 keep = _mm256_cmp_ps(g, _mm256_set1_ps(-88.0f), _CMP_NLT_UQ), e = exp_8(_mm256_sub_ps(_mm256_setzero_ps(), g));
+        const __m256 keep = _mm256_cmp_ps(g, _mm256_set1_ps(-88.0f), _CMP_NLT_UQ),
+                     e = exp_8(_mm256_sub_ps(_mm256_setzero_ps(), g));
         store_first(y + j, n - j, _mm256_mul_ps(_mm256_and_ps(_mm256_div_ps(g, _mm256_add_ps(one, e)), keep), u));
     }
 }

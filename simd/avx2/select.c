@@ -1,16 +1,19 @@
 /* FastKV's scores and selection (simd.h). Scores are fp32 throughout: their order decides what is kept.
 
-   window_logits: the tile products of attention, 6 queries x 8 entries. window_sums: three sweeps over a row: maximum; e^(x - max)
-   and its sum; the sum over the rows. top_k: keys whose order as signed integers is that of the floats; the k-th largest is found
-   bit by bit from the top, counting the keys at or above a candidate: no branch on data, exact. */
+   window_logits: the tile products of attention, 6 queries x 8 entries. window_sums: three sweeps over a row: maximum;
+   e^(x - max) and its sum; the sum over the rows. top_k: keys whose order as signed integers is that of the floats; the
+   k-th largest is found bit by bit from the top, counting the keys at or above a candidate: no branch on data,
+   exact. */
 #include "simd/avx2/cache_tiles.h"
 
-void fkv_window_logits_avx2(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale, float *logits, size_t ld)
+void fkv_window_logits_avx2(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale,
+                            float *logits, size_t ld)
 {
     float strips[4][FKV_MAX_HEAD / 2][STRIP], tile_logits[ROWS][FKV_TILE];
     const __m256 by = _mm256_set1_ps(scale);
     for (int e = 0; e < n; e += FKV_TILE) {
-        widen_k(k_type, (const char *)k + (size_t)(e / FKV_TILE) * fkv_tile_bytes(k_type, d), d, strips[0][0], FKV_MAX_HEAD / 2);
+        widen_k(k_type, (const char *)k + (size_t)(e / FKV_TILE) * fkv_tile_bytes(k_type, d), d, strips[0][0],
+                FKV_MAX_HEAD / 2);
         const int count = n - e < FKV_TILE ? n - e : FKV_TILE;
         for (int row = 0; row < w; row += ROWS) {
             const int rows = w - row < ROWS ? w - row : ROWS;
@@ -20,7 +23,8 @@ void fkv_window_logits_avx2(const float *q, size_t ldq, int w, const void *k, in
                 multiply_strip(rows, FKV_ELEM_F32, &p, &s);
             }
             for (int r = 0; r < rows; r++) {
-                for (int j = 0; j < FKV_TILE; j += 8) _mm256_storeu_ps(&tile_logits[r][j], _mm256_mul_ps(_mm256_loadu_ps(&tile_logits[r][j]), by));
+                for (int j = 0; j < FKV_TILE; j += 8)
+                    _mm256_storeu_ps(&tile_logits[r][j], _mm256_mul_ps(_mm256_loadu_ps(&tile_logits[r][j]), by));
                 memcpy(logits + (size_t)(row + r) * ld + e, tile_logits[r], (size_t)count * 4);
             }
         }
@@ -53,12 +57,13 @@ void fkv_window_sums_avx2(float *logits, size_t ld, int w, int n, float *sums)
     for (int j = 0; j < n - w; j += 8) {
         const int count = n - w - j;
         __m256 s = _mm256_setzero_ps();
-        for (int i = 0; i < w; i++) s = _mm256_fmadd_ps(load_first(logits + (size_t)i * ld + j, count), _mm256_set1_ps(inverse[i]), s);
+        for (int i = 0; i < w; i++)
+            s = _mm256_fmadd_ps(load_first(logits + (size_t)i * ld + j, count), _mm256_set1_ps(inverse[i]), s);
         store_first(sums + j, count, s);
     }
 }
 
-/* ---- pools: the middle by vectors, the ends one by one ------------------------------------------------------------------ */
+/* ---- pools: the middle by vectors, the ends one by one --------------------------------------- */
 
 static float max_at(const float *x, int n, int pad, int j)
 {
@@ -81,7 +86,8 @@ void fkv_pool_max_avx2(const float *x, int n, int kernel, float *y)
     for (; j < pad && j < n; j++) y[j] = max_at(x, n, pad, j);
     for (; j + pad + 8 <= n; j += 8) {
         __m256 best = _mm256_loadu_ps(x + j);
-        for (int i = j - pad; i <= j + pad; i++) best = _mm256_max_ps(_mm256_loadu_ps(x + i), best); /* x > best ? x : best */
+        for (int i = j - pad; i <= j + pad; i++)
+            best = _mm256_max_ps(_mm256_loadu_ps(x + i), best); /* x > best ? x : best */
         _mm256_storeu_ps(y + j, best);
     }
     for (; j < n; j++) y[j] = max_at(x, n, pad, j);
@@ -101,10 +107,10 @@ void fkv_pool_avg_avx2(const float *x, int n, int kernel, float *y)
     for (; j < n; j++) y[j] = sum_at(x, n, pad, j) / count;
 }
 
-/* ---- top k ------------------------------------------------------------------------------------------------------------------ */
+/* ---- top k ----------------------------------------------------------------------------------- */
 
-/* -0 becomes +0, negative numbers get their lower bits flipped, a NaN the lowest key of all. They travel as floats: moved,
-   never computed with. */
+/* -0 becomes +0, negative numbers get their lower bits flipped, a NaN the lowest key of all. They travel as floats:
+   moved, never computed with. */
 INLINE __m256 order_keys(__m256 x)
 {
     const __m256i b = _mm256_castps_si256(_mm256_add_ps(x, _mm256_setzero_ps()));
@@ -133,7 +139,8 @@ static int count_above(const int32_t *keys, int n, int32_t limit)
     return count;
 }
 
-/* The k-th largest key: the largest t with at least k keys >= t. Bits are set in order of value: the sign bit means + there. */
+/* The k-th largest key: the largest t with at least k keys >= t. Bits are set in order of value: the sign bit means +
+   there. */
 static int32_t kth_key(const int32_t *keys, int n, int k)
 {
     uint32_t t = 0;
@@ -152,8 +159,10 @@ void fkv_top_k_avx2(const float *x, int n, int k, uint32_t *scratch, int32_t *in
     int ties = k - count_above(keys, n, t), out = 0;
     for (int j = 0; j < n; j += 8) {
         const __m256i in = first_lanes(n - j), v = _mm256_castps_si256(load_first(keys + j, n - j));
-        unsigned take = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_and_si256(in, _mm256_cmpgt_epi32(v, tv))));
-        unsigned tie = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_and_si256(in, _mm256_cmpeq_epi32(v, tv))));
+        unsigned take = (unsigned)_mm256_movemask_ps(
+            _mm256_castsi256_ps(_mm256_and_si256(in, _mm256_cmpgt_epi32(v, tv))));
+        unsigned tie = (unsigned)_mm256_movemask_ps(
+            _mm256_castsi256_ps(_mm256_and_si256(in, _mm256_cmpeq_epi32(v, tv))));
         for (; tie && ties > 0; ties--, tie &= tie - 1) take |= tie & -tie;
         for (; take; take &= take - 1) indices[out++] = j + __builtin_ctz(take);
     }

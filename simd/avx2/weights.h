@@ -1,6 +1,7 @@
 /* weights.h: the values of a stored block as 32 bytes of one vector in the order of k, before zero point and scale.
 
-   Unpacking for prefill and the dot products of decode both start here. Every load stays inside its block. Formats: blocks.h. */
+   Unpacking for prefill and the dot products of decode both start here. Every load stays inside its block. Formats:
+   blocks.h. */
 #ifndef FKV_SIMD_AVX2_WEIGHTS_H
 #define FKV_SIMD_AVX2_WEIGHTS_H
 
@@ -13,7 +14,10 @@ INLINE __m256i nibbles(const uint8_t *qs)
     return _mm256_and_si256(_mm256_srlv_epi32(twice, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4)), _mm256_set1_epi8(15));
 }
 
-INLINE __m256i values_q8_0(const uint8_t *block) { return _mm256_loadu_si256((const __m256i *)(block + 2)); } /* signed */
+INLINE __m256i values_q8_0(const uint8_t *block)
+{
+    return _mm256_loadu_si256((const __m256i *)(block + 2));
+} /* signed */
 INLINE __m256i values_q4_0(const uint8_t *block) { return nibbles(block + 2); } /* zero point 8 */
 INLINE __m256i values_q4_1(const uint8_t *block) { return nibbles(block + 4); }
 
@@ -57,7 +61,8 @@ INLINE void scales_q4_k(const uint8_t *block, __m256 *scale, __m256 *minimum)
 {
     uint32_t s[3];
     memcpy(s, block + 4, sizeof s);
-    const uint32_t sc4 = (s[2] & 0x0f0f0f0fu) | (s[0] >> 2 & 0x30303030u), m4 = (s[2] >> 4 & 0x0f0f0f0fu) | (s[1] >> 2 & 0x30303030u);
+    const uint32_t sc4 = (s[2] & 0x0f0f0f0fu) | (s[0] >> 2 & 0x30303030u),
+                   m4 = (s[2] >> 4 & 0x0f0f0f0fu) | (s[1] >> 2 & 0x30303030u);
     const __m128i sc = _mm_set_epi32(0, 0, (int)sc4, (int)(s[0] & 0x3f3f3f3fu));
     const __m128i m = _mm_set_epi32(0, 0, (int)m4, (int)(s[1] & 0x3f3f3f3fu));
     *scale = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(sc)), _mm256_set1_ps(load_f16(block)));

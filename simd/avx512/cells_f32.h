@@ -49,7 +49,8 @@ static inline void split_f16(const fkv_f16 *pairs, __m512 even[2], __m512 odd[2]
 
 static inline void split_int8(const int8_t *pairs, __m512 even[2], __m512 odd[2])
 {
-    const __m512i x = _mm512_load_si512(pairs), odds = _mm512_srai_epi16(x, 8), evens = _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 8);
+    const __m512i x = _mm512_load_si512(pairs), odds = _mm512_srai_epi16(x, 8),
+                  evens = _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 8);
     even[0] = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(evens)));
     even[1] = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(evens, 1)));
     odd[0] = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(odds)));
@@ -96,9 +97,12 @@ static void expand_cell(int type, const char *tile, int c, int d, bool is_k, cha
     for (int i = 0; i < 16; i++) {
         const size_t at = 1024 * c + 64 * i;
         __m512 even[2], odd[2];
-        if (type == FKV_ELEM_F32) split_f32((const float *)tile + at, even, odd);
-        else if (type == FKV_ELEM_F16) split_f16(halves + at, even, odd);
-        else split_bf16(halves + at, even, odd);
+        if (type == FKV_ELEM_F32)
+            split_f32((const float *)tile + at, even, odd);
+        else if (type == FKV_ELEM_F16)
+            split_f16(halves + at, even, odd);
+        else
+            split_bf16(halves + at, even, odd);
         store_steps(cell + 256 * i, even, odd);
     }
 }

@@ -3,7 +3,8 @@
 #include <math.h>
 
 enum { PANEL_BYTES = 32 << 10, LINE = 64 };
-_Static_assert(PANEL_BYTES + FKV_BLOCK_ROWS * FKV_PANEL_ROWS * sizeof(float) <= FKV_PANEL_SCRATCH, "scratch holds a panel and its sums");
+_Static_assert(PANEL_BYTES + FKV_BLOCK_ROWS * FKV_PANEL_ROWS * sizeof(float) <= FKV_PANEL_SCRATCH,
+               "scratch holds a panel and its sums");
 
 /* Weights to fetch, shared out over the tiles of a chunk: `bytes` of each of n rows. */
 struct ahead {

@@ -1,8 +1,9 @@
 /* panel.h: the loop over one weight panel, common to the 512-bit products, and what their kernels share.
 
-   A panel of 32 weight rows is unpacked a chunk of k at a time into the order its micro-kernel ("tile") reads, and each chunk
-   is used for all rows of X before the next one is unpacked. Partial sums wait in the scratch memory between chunks; the last
-   chunk's tile writes y. The weights needed next are prefetched into L2 a few lines per tile, so that unpacking never waits. */
+   A panel of 32 weight rows is unpacked a chunk of k at a time into the order its micro-kernel ("tile") reads, and each
+   chunk is used for all rows of X before the next one is unpacked. Partial sums wait in the scratch memory between
+   chunks; the last chunk's tile writes y. The weights needed next are prefetched into L2 a few lines per tile, so that
+   unpacking never waits. */
 #ifndef FKV_AVX512_PANEL_H
 #define FKV_AVX512_PANEL_H
 
@@ -24,8 +25,8 @@ struct panel_plan {
     int chunk;          /* k per chunk */
     size_t chunk_bytes; /* of a weight row */
     int group;          /* rows of X per tile, a divisor of FKV_PACK_ROWS */
-    /* Unpacks k <= chunk values of 32 rows (of which some may be equal) to panel, 64-byte aligned, 32 KiB. Returns a bit per
-       row whose result the panel cannot express because a scale is infinite or NaN: it becomes NaN. */
+    /* Unpacks k <= chunk values of 32 rows (of which some may be equal) to panel, 64-byte aligned, 32 KiB. Returns a
+       bit per row whose result the panel cannot express because a scale is infinite or NaN: it becomes NaN. */
     uint32_t (*unpack)(const uint8_t *const row[FKV_PANEL_ROWS], int k, void *panel);
     void (*tile)(const struct panel_tile *t);
 };
@@ -59,7 +60,8 @@ INLINE void transpose_16x16(__m512i v[16])
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) { /* 128-bit lane l of v[4q + i]: column 4l + i of rows 4q .. 4q + 3 */
         const __m512i a = _mm512_shuffle_i32x4(v[i], v[4 + i], 0x88), b = _mm512_shuffle_i32x4(v[i], v[4 + i], 0xdd);
-        const __m512i c = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0x88), d = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0xdd);
+        const __m512i c = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0x88),
+                      d = _mm512_shuffle_i32x4(v[8 + i], v[12 + i], 0xdd);
         t[i] = _mm512_shuffle_i32x4(a, c, 0x88);
         t[4 + i] = _mm512_shuffle_i32x4(b, d, 0x88);
         t[8 + i] = _mm512_shuffle_i32x4(a, c, 0xdd);

@@ -1,7 +1,8 @@
 /* Products of float weights in fp32: F32, and F16 and BF16 widened, which is exact.
 
-   Panels: 32 weight rows become [k][32] floats, 256 k at a time. Tile: R rows of X, up to 12, times 2 vectors of 16 weight rows: 24 sums, 2 weights, 1
-   broadcast. X is read in place; packed X is plain floats. A chunk is summed over k in order and added to the chunks before it, whatever R. */
+   Panels: 32 weight rows become [k][32] floats, 256 k at a time. Tile: R rows of X, up to 12, times 2 vectors of 16
+   weight rows: 24 sums, 2 weights, 1 broadcast. X is read in place; packed X is plain floats. A chunk is summed over k
+   in order and added to the chunks before it, whatever R. */
 #include "simd/avx512/products.h"
 
 #include "simd/avx512/panel.h"
@@ -11,14 +12,21 @@ enum { GROUP = 12, CHUNK = 256, AHEAD = 8192 };
 /* 16 weights at element i of a row. */
 typedef __m512 load_fn(const uint8_t *row, int i, __mmask16 mask);
 
-INLINE __m512 load_f32(const uint8_t *row, int i, __mmask16 mask) { return _mm512_maskz_loadu_ps(mask, row + 4 * (size_t)i); }
-INLINE __m512 load_f16(const uint8_t *row, int i, __mmask16 mask) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * (size_t)i)); }
+INLINE __m512 load_f32(const uint8_t *row, int i, __mmask16 mask)
+{
+    return _mm512_maskz_loadu_ps(mask, row + 4 * (size_t)i);
+}
+INLINE __m512 load_f16(const uint8_t *row, int i, __mmask16 mask)
+{
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, row + 2 * (size_t)i));
+}
 INLINE __m512 load_bf16(const uint8_t *row, int i, __mmask16 mask)
 {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, row + 2 * (size_t)i)), 16));
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, row + 2 * (size_t)i)), 16));
 }
 
-/* ---- panels ---- */
+/* ---- panels ---------------------------------------------------------------------------------- */
 
 INLINE void multiply(const int rows, const struct panel_tile *t)
 {
@@ -49,18 +57,25 @@ INLINE void multiply(const int rows, const struct panel_tile *t)
             f[r][0] = _mm512_add_ps(f[r][0], _mm512_load_ps(t->sums + 32 * r));
             f[r][1] = _mm512_add_ps(f[r][1], _mm512_load_ps(t->sums + 32 * r + 16));
         }
-        if (last) store_row(p->y + (size_t)(t->group * GROUP + r) * p->ldy, p->n, f[r][0], f[r][1]);
-        else store_row(t->sums + 32 * r, FKV_PANEL_ROWS, f[r][0], f[r][1]);
+        if (last)
+            store_row(p->y + (size_t)(t->group * GROUP + r) * p->ldy, p->n, f[r][0], f[r][1]);
+        else
+            store_row(t->sums + 32 * r, FKV_PANEL_ROWS, f[r][0], f[r][1]);
     }
 }
 
-#define MULTIPLY(R) static __attribute__((noinline)) void multiply_##R(const struct panel_tile *t) { multiply(R, t); }
-MULTIPLY(1) MULTIPLY(2) MULTIPLY(3) MULTIPLY(4) MULTIPLY(5) MULTIPLY(6) MULTIPLY(7) MULTIPLY(8) MULTIPLY(9) MULTIPLY(10) MULTIPLY(11) MULTIPLY(12)
+#define MULTIPLY(R) \
+    static __attribute__((noinline)) void multiply_##R(const struct panel_tile *t) { multiply(R, t); }
+/* clang-format off */
+MULTIPLY(1) MULTIPLY(2) MULTIPLY(3) MULTIPLY(4) MULTIPLY(5) MULTIPLY(6) MULTIPLY(7) MULTIPLY(8) MULTIPLY(9) MULTIPLY(10)
+MULTIPLY(11) MULTIPLY(12)
+    /* clang-format on */
 
-static void tile(const struct panel_tile *t)
+    static void tile(const struct panel_tile *t)
 {
-    static void (*const by_rows[GROUP])(const struct panel_tile *) = {multiply_1, multiply_2, multiply_3, multiply_4,  multiply_5,  multiply_6,
-                                                                      multiply_7, multiply_8, multiply_9, multiply_10, multiply_11, multiply_12};
+    static void (*const by_rows[GROUP])(
+        const struct panel_tile *) = {multiply_1, multiply_2, multiply_3, multiply_4,  multiply_5,  multiply_6,
+                                      multiply_7, multiply_8, multiply_9, multiply_10, multiply_11, multiply_12};
     const int rest = t->p->m - t->group * GROUP;
     by_rows[(rest < GROUP ? rest : GROUP) - 1](t);
 }
@@ -78,11 +93,11 @@ INLINE void unpack(load_fn load, const uint8_t *const row[FKV_PANEL_ROWS], int k
         }
 }
 
-#define UNPACK(type) \
+#define UNPACK(type)                                                                            \
     static uint32_t unpack_##type(const uint8_t *const row[FKV_PANEL_ROWS], int k, void *panel) \
-    { \
-        unpack(load_##type, row, k, panel); \
-        return 0; \
+    {                                                                                           \
+        unpack(load_##type, row, k, panel);                                                     \
+        return 0;                                                                               \
     }
 UNPACK(f32)
 UNPACK(f16)
@@ -109,18 +124,18 @@ void fkv_panel_f32_avx512(const struct fkv_panel *p)
     fkv_panel_run_avx512(p, &plan);
 }
 
-#define PANEL(type) \
-    void fkv_panel_##type##_avx512(const struct fkv_panel *p) \
-    { \
+#define PANEL(type)                                                                                          \
+    void fkv_panel_##type##_avx512(const struct fkv_panel *p)                                                \
+    {                                                                                                        \
         static const struct panel_plan plan = {CHUNK, CHUNK * sizeof(uint16_t), GROUP, unpack_##type, tile}; \
-        struct fkv_panel q = *p; \
-        q.ldx = packed_ld(p->k); \
-        fkv_panel_run_avx512(&q, &plan); \
+        struct fkv_panel q = *p;                                                                             \
+        q.ldx = packed_ld(p->k);                                                                             \
+        fkv_panel_run_avx512(&q, &plan);                                                                     \
     }
 PANEL(f16)
 PANEL(bf16)
 
-/* ---- matvec: two sums of 16 lanes per row, so that an addition does not wait for the last one ---- */
+/* ---- matvec: two sums of 16 lanes per row, so that an addition does not wait for the last one --- */
 
 INLINE float dot_row(load_fn load, size_t bytes, const uint8_t *row, int k, const float *v)
 {
@@ -139,9 +154,9 @@ INLINE float dot_row(load_fn load, size_t bytes, const uint8_t *row, int k, cons
     return _mm512_reduce_add_ps(_mm512_add_ps(a, b));
 }
 
-#define MATVEC(type, bytes) \
-    void fkv_matvec_##type##_avx512(const void *w, size_t w_stride, int n, int k, const void *v, float *y) \
-    { \
+#define MATVEC(type, bytes)                                                                                      \
+    void fkv_matvec_##type##_avx512(const void *w, size_t w_stride, int n, int k, const void *v, float *y)       \
+    {                                                                                                            \
         for (int i = 0; i < n; i++) y[i] = dot_row(load_##type, bytes, (const uint8_t *)w + i * w_stride, k, v); \
     }
 MATVEC(f32, 4)

@@ -22,7 +22,9 @@ void fkv_rms_norm_avx512(const float *x, const float *w, int n, float eps, float
     const __m512 scale = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1)) / (float)n + eps));
     for (i = 0; i < n; i += 16) {
         const __mmask16 m = lanes_below(n - i);
-        _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), scale), _mm512_maskz_loadu_ps(m, w + i)));
+        _mm512_mask_storeu_ps(y + i, m,
+                              _mm512_mul_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), scale),
+                                            _mm512_maskz_loadu_ps(m, w + i)));
     }
 }
 
@@ -63,7 +65,8 @@ void fkv_swiglu_avx512(const float *gate, const float *up, int n, float *y)
 {
     for (int i = 0; i < n; i += 16) {
         const __mmask16 m = lanes_below(n - i);
-        const __m512 g = _mm512_maskz_loadu_ps(m, gate + i), u = _mm512_maskz_loadu_ps(m, up + i), one = _mm512_set1_ps(1.0f);
+        const __m512 g = _mm512_maskz_loadu_ps(m, gate + i), u = _mm512_maskz_loadu_ps(m, up + i),
+                     one = _mm512_set1_ps(1.0f);
         const __m512 e = exp_precise(_mm512_sub_ps(_mm512_setzero_ps(), g));
         _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(_mm512_div_ps(g, _mm512_add_ps(one, e)), u));
     }
@@ -73,6 +76,7 @@ void fkv_add_avx512(const float *x, int n, float *y)
 {
     for (int i = 0; i < n; i += 16) {
         const __mmask16 m = lanes_below(n - i);
-        _mm512_mask_storeu_ps(y + i, m, _mm512_add_ps(_mm512_maskz_loadu_ps(m, y + i), _mm512_maskz_loadu_ps(m, x + i)));
+        _mm512_mask_storeu_ps(y + i, m,
+                              _mm512_add_ps(_mm512_maskz_loadu_ps(m, y + i), _mm512_maskz_loadu_ps(m, x + i)));
     }
 }

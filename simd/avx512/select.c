@@ -1,4 +1,5 @@
-/* FastKV's scores and selection, in fp32 with a fixed order of summation: their order decides which entries are kept. */
+/* FastKV's scores and selection, in fp32 with a fixed order of summation: their order decides which entries are
+   kept. */
 #include "simd/avx512/cells_f32.h"
 
 #include "simd/avx512/avx512.h"
@@ -14,18 +15,24 @@ static void store_logits(const float *dots, int n_rows, int n, float scale, floa
 {
     for (int r = 0; r < n_rows; r++)
         for (int j = 0; j < n; j += 16)
-            _mm512_mask_storeu_ps(logits + r * ld + j, lanes_below(n - j), _mm512_mul_ps(_mm512_load_ps(dots + r * ROW_WORDS + j), _mm512_set1_ps(scale)));
+            _mm512_mask_storeu_ps(logits + r * ld + j, lanes_below(n - j),
+                                  _mm512_mul_ps(_mm512_load_ps(dots + r * ROW_WORDS + j), _mm512_set1_ps(scale)));
 }
 
 /* Tile by tile: as floats into L1, then 12 rows at a time. Channels are added in order. */
-void fkv_window_logits_avx512(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale, float *logits, size_t ld)
+void fkv_window_logits_avx512(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale,
+                              float *logits, size_t ld)
 {
     _Alignas(64) uint32_t rows[FKV_MAX_WINDOW][ROW_WORDS];
     _Alignas(64) char cells[FKV_MAX_HEAD / 32 * CELL_BYTES];
     _Alignas(64) float dots[MOST_ROWS][ROW_WORDS];
     const int n_cells = fkv_padded_head(d) / 32, n_groups = (w + MOST_ROWS - 1) / MOST_ROWS;
     const size_t tile_bytes = fkv_tile_bytes(k_type, d);
-    struct tile_product p = {.cells = cells, .cell_stride = CELL_BYTES, .n_cells = n_cells, .out = dots[0], .out_stride = ROW_WORDS,
+    struct tile_product p = {.cells = cells,
+                             .cell_stride = CELL_BYTES,
+                             .n_cells = n_cells,
+                             .out = dots[0],
+                             .out_stride = ROW_WORDS,
                              .ahead_step = tile_bytes / (size_t)(n_cells * CELL_STEPS)};
     for (int r = 0; r < w; r++) {
         memset(rows[r], 0, (size_t)fkv_padded_head(d) * sizeof(float));
@@ -79,7 +86,8 @@ void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, float *sums)
     for (int j = 0; j < n_before; j += 16) {
         const __mmask16 m = lanes_below(n_before - j);
         __m512 sum = _mm512_setzero_ps();
-        for (int i = 0; i < w; i++) sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, logits + i * ld + j), _mm512_set1_ps(inverse[i]), sum);
+        for (int i = 0; i < w; i++)
+            sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, logits + i * ld + j), _mm512_set1_ps(inverse[i]), sum);
         _mm512_mask_storeu_ps(sums + j, m, sum);
     }
 }
@@ -127,15 +135,16 @@ void fkv_pool_avg_avx512(const float *x, int n, int kernel, float *y)
     for (; j < n; j++) y[j] = average_near_end(x, n, kernel, j);
 }
 
-/* Top k. Floats become unsigned keys of the same order: of a negative one all bits are flipped, of the others the sign bit; -0 is made
-   +0, a NaN key 0 (-inf has 0x007fffff). The k-th largest key is found bit by bit from the top, each by one compare and count of all
-   keys: no branch depends on the values and the answer is exact. */
+/* Top k. Floats become unsigned keys of the same order: of a negative one all bits are flipped, of the others the sign
+   bit; -0 is made +0, a NaN key 0 (-inf has 0x007fffff). The k-th largest key is found bit by bit from the top, each by
+   one compare and count of all keys: no branch depends on the values and the answer is exact. */
 static void make_keys(const float *x, int n, uint32_t *keys)
 {
     for (int j = 0; j < n; j += 16) {
         const __mmask16 m = lanes_below(n - j);
         const __m512 v = _mm512_add_ps(_mm512_maskz_loadu_ps(m, x + j), _mm512_setzero_ps());
-        const __m512i bits = _mm512_castps_si512(v), flip = _mm512_or_si512(_mm512_srai_epi32(bits, 31), _mm512_set1_epi32(INT32_MIN));
+        const __m512i bits = _mm512_castps_si512(v),
+                      flip = _mm512_or_si512(_mm512_srai_epi32(bits, 31), _mm512_set1_epi32(INT32_MIN));
         _mm512_mask_storeu_epi32(keys + j, m, _mm512_maskz_xor_epi32(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), bits, flip));
     }
 }
@@ -146,12 +155,16 @@ static int count_from(const uint32_t *keys, int n, uint32_t least)
     __m512i count0 = _mm512_setzero_si512(), count1 = count0;
     int j = 0;
     for (; j + 32 <= n; j += 32) {
-        count0 = _mm512_mask_add_epi32(count0, _mm512_cmpge_epu32_mask(_mm512_loadu_si512(keys + j), from), count0, one);
-        count1 = _mm512_mask_add_epi32(count1, _mm512_cmpge_epu32_mask(_mm512_loadu_si512(keys + j + 16), from), count1, one);
+        count0 = _mm512_mask_add_epi32(count0, _mm512_cmpge_epu32_mask(_mm512_loadu_si512(keys + j), from), count0,
+                                       one);
+        count1 = _mm512_mask_add_epi32(count1, _mm512_cmpge_epu32_mask(_mm512_loadu_si512(keys + j + 16), from), count1,
+                                       one);
     }
     for (; j < n; j += 16) {
         const __mmask16 m = lanes_below(n - j);
-        count0 = _mm512_mask_add_epi32(count0, _mm512_mask_cmpge_epu32_mask(m, _mm512_maskz_loadu_epi32(m, keys + j), from), count0, one);
+        count0 = _mm512_mask_add_epi32(count0,
+                                       _mm512_mask_cmpge_epu32_mask(m, _mm512_maskz_loadu_epi32(m, keys + j), from),
+                                       count0, one);
     }
     return _mm512_reduce_add_epi32(_mm512_add_epi32(count0, count1));
 }
@@ -170,16 +183,21 @@ void fkv_top_k_avx512(const float *x, int n, int k, uint32_t *keys, int32_t *ind
     if (k <= 0) return;
     make_keys(x, n, keys);
     const uint32_t kth = kth_largest(keys, n, k);
-    const __m512i bound = _mm512_set1_epi32((int)kth), iota = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    int n_ties = kth == UINT32_MAX ? k : k - count_from(keys, n, kth + 1); /* how many equal to the k-th belong to the k */
+    const __m512i bound = _mm512_set1_epi32((int)kth),
+                  iota = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    int n_ties = kth == UINT32_MAX ? k
+                                   : k - count_from(keys, n, kth + 1); /* how many equal to the k-th belong to the k */
     for (int j = 0; j < n; j += 16) {
         const __mmask16 m = lanes_below(n - j);
         const __m512i v = _mm512_maskz_loadu_epi32(m, keys + j);
-        const uint32_t equal = _mm512_mask_cmpeq_epu32_mask(m, v, bound), ties = _pdep_u32(lanes_below(n_ties), equal); /* the first ones */
+        const uint32_t equal = _mm512_mask_cmpeq_epu32_mask(m, v, bound),
+                       ties = _pdep_u32(lanes_below(n_ties), equal); /* the first ones */
         const uint32_t take = _mm512_mask_cmpgt_epu32_mask(m, v, bound) | ties;
         const int taken = __builtin_popcount(take);
         /* vpcompressd to memory is microcoded on Zen 4; in a register it is not */
-        _mm512_mask_storeu_epi32(indices, lanes_below(taken), _mm512_maskz_compress_epi32((__mmask16)take, _mm512_add_epi32(iota, _mm512_set1_epi32(j))));
+        _mm512_mask_storeu_epi32(indices, lanes_below(taken),
+                                 _mm512_maskz_compress_epi32((__mmask16)take,
+                                                             _mm512_add_epi32(iota, _mm512_set1_epi32(j))));
         indices += taken;
         n_ties -= __builtin_popcount(ties);
     }

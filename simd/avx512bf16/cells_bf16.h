@@ -1,4 +1,5 @@
-/* cells_bf16.h: cache tiles of any type but fp32 as cells of pairs of bf16 (cell.inc), and queries and weights as rows for them. */
+/* cells_bf16.h: cache tiles of any type but fp32 as cells of pairs of bf16 (cell.inc), and queries and weights as rows
+   for them. */
 #ifndef FKV_AVX512BF16_CELLS_BF16_H
 #define FKV_AVX512BF16_CELLS_BF16_H
 
@@ -28,18 +29,25 @@ static inline void expand_f16(const char *values, char *cell)
 }
 
 /* 16 of 64 int8 as floats. */
-static inline __m512 quarter(const int8_t *x, int i) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)x + i))); }
+static inline __m512 quarter(const int8_t *x, int i)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)x + i)));
+}
 
 /* A lane holds two channels of one entry, so each entry's scale comes twice. */
 static inline void expand_k_q8_0(const fkv_f16 *scales, const int8_t *values, char *cell)
 {
-    const __m512i low_twice = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0), high_twice = _mm512_add_epi32(low_twice, _mm512_set1_epi32(8));
-    const __m512 s0 = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scales)), s1 = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scales + 1));
+    const __m512i low_twice = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0),
+                  high_twice = _mm512_add_epi32(low_twice, _mm512_set1_epi32(8));
+    const __m512 s0 = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scales)),
+                 s1 = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scales + 1));
     const __m512 s[4] = {_mm512_permutexvar_ps(low_twice, s0), _mm512_permutexvar_ps(high_twice, s0),
                          _mm512_permutexvar_ps(low_twice, s1), _mm512_permutexvar_ps(high_twice, s1)};
     for (int i = 0; i < 16; i++, values += 64, cell += 128) {
-        _mm512_store_si512(cell, pack_bf16(_mm512_mul_ps(s[0], quarter(values, 0)), _mm512_mul_ps(s[1], quarter(values, 1))));
-        _mm512_store_si512(cell + 64, pack_bf16(_mm512_mul_ps(s[2], quarter(values, 2)), _mm512_mul_ps(s[3], quarter(values, 3))));
+        _mm512_store_si512(cell,
+                           pack_bf16(_mm512_mul_ps(s[0], quarter(values, 0)), _mm512_mul_ps(s[1], quarter(values, 1))));
+        _mm512_store_si512(cell + 64,
+                           pack_bf16(_mm512_mul_ps(s[2], quarter(values, 2)), _mm512_mul_ps(s[3], quarter(values, 3))));
     }
 }
 
@@ -52,7 +60,8 @@ static inline void expand_v_q8_0(const fkv_f16 *scales, const int8_t *values, ch
     for (int i = 0; i < 16; i++, values += 64, cell += 128) {
         const __m512 s = _mm512_castpd_ps(_mm512_set1_pd(pairs[i]));
         _mm512_store_si512(cell, pack_bf16(_mm512_mul_ps(s, quarter(values, 0)), _mm512_mul_ps(s, quarter(values, 1))));
-        _mm512_store_si512(cell + 64, pack_bf16(_mm512_mul_ps(s, quarter(values, 2)), _mm512_mul_ps(s, quarter(values, 3))));
+        _mm512_store_si512(cell + 64,
+                           pack_bf16(_mm512_mul_ps(s, quarter(values, 2)), _mm512_mul_ps(s, quarter(values, 3))));
     }
 }
 
@@ -60,21 +69,28 @@ static inline void expand_cell(int type, const char *tile, int c, int d, bool is
 {
     const fkv_f16 *halves = (const fkv_f16 *)tile;
     const int8_t *bytes = (const int8_t *)tile + 2 * fkv_padded_head(d) + 1024 * c; /* q8_0: after the scales */
-    if (type == FKV_ELEM_F16) expand_f16(tile + CELL_BYTES * c, cell);
-    else if (is_k) expand_k_q8_0(halves + 32 * c, bytes, cell);
-    else expand_v_q8_0(halves + 32 * c, bytes, cell);
+    if (type == FKV_ELEM_F16)
+        expand_f16(tile + CELL_BYTES * c, cell);
+    else if (is_k)
+        expand_k_q8_0(halves + 32 * c, bytes, cell);
+    else
+        expand_v_q8_0(halves + 32 * c, bytes, cell);
 }
 
 static inline void pack_query(const float *q, int d, float scale, uint32_t *row)
 {
     const __m512 s = _mm512_set1_ps(scale);
     for (int c = 0; c < fkv_padded_head(d); c += 32)
-        _mm512_store_si512(row + c / 2, pack_bf16(_mm512_mul_ps(s, _mm512_maskz_loadu_ps(lanes_below(d - c), q + c)),
-                                                  _mm512_mul_ps(s, _mm512_maskz_loadu_ps(lanes_below(d - c - 16), q + c + 16))));
+        _mm512_store_si512(row + c / 2,
+                           pack_bf16(_mm512_mul_ps(s, _mm512_maskz_loadu_ps(lanes_below(d - c), q + c)),
+                                     _mm512_mul_ps(s, _mm512_maskz_loadu_ps(lanes_below(d - c - 16), q + c + 16))));
 }
 
 static inline __m512 weight(__m512 x) { return exp2_rough(x); }
 
-static inline void store_weights(float *s, int j, __m512 a, __m512 b) { _mm512_store_si512((fkv_bf16 *)s + j, pack_bf16(a, b)); }
+static inline void store_weights(float *s, int j, __m512 a, __m512 b)
+{
+    _mm512_store_si512((fkv_bf16 *)s + j, pack_bf16(a, b));
+}
 
 #endif

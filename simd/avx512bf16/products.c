@@ -1,8 +1,9 @@
-/* Products of F16 and BF16 weights by vdpbf16ps: pairs of bf16, summed in fp32. F16 weights and X are rounded to bf16 (relative RMS 0.24 %). The
-   instruction takes subnormals for zero.
+/* Products of F16 and BF16 weights by vdpbf16ps: pairs of bf16, summed in fp32. F16 weights and X are rounded to bf16
+   (relative RMS 0.24 %). The instruction takes subnormals for zero.
 
-   Panel [pair of k][32 rows][2], 512 k at a time. Packed X [chunk of 512 k][group of 12 rows][pair of k][12 rows][2]; rows past m are zero. Tile: 12 rows
-   of X times 2 vectors of 16 weight rows: 24 sums, 2 weights, 1 broadcast pair. Matvec stays with fp32 (avx512/products.c): it waits for memory. */
+   Panel [pair of k][32 rows][2], 512 k at a time. Packed X [chunk of 512 k][group of 12 rows][pair of k][12 rows][2];
+   rows past m are zero. Tile: 12 rows of X times 2 vectors of 16 weight rows: 24 sums, 2 weights, 1 broadcast pair.
+   Matvec stays with fp32 (avx512/products.c): it waits for memory. */
 #include "simd/avx512bf16/products.h"
 
 enum { GROUP = 12, CHUNK = 512 };
@@ -25,7 +26,8 @@ static void pack_32(const float *x, size_t ldx, int rows, uint32_t *pairs)
 #pragma GCC unroll 16
     for (int r = 0; r < 16; r++) {
         v[r] = _mm512_setzero_si512();
-        if (r < rows) v[r] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + r * ldx + 16), _mm512_loadu_ps(x + r * ldx));
+        if (r < rows)
+            v[r] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + r * ldx + 16), _mm512_loadu_ps(x + r * ldx));
     }
     transpose_16x16(v);
 #pragma GCC unroll 16
@@ -36,7 +38,8 @@ void fkv_x16_pack_avx512bf16(const float *x, size_t ldx, int m, int k, int row0,
 {
     for (int row = row0; row < row1; row += GROUP)
         for (int i = 0; i < k; i += 32) {
-            uint32_t *pairs = (uint32_t *)packed + pair_index(m, k, row / GROUP, i / CHUNK * CHUNK) + i % CHUNK / 2 * GROUP;
+            uint32_t *pairs = (uint32_t *)packed + pair_index(m, k, row / GROUP, i / CHUNK * CHUNK) +
+                              i % CHUNK / 2 * GROUP;
             pack_32(x + row * ldx + i, ldx, row1 - row < GROUP ? row1 - row : GROUP, pairs);
         }
 }
@@ -65,8 +68,10 @@ static void tile(const struct panel_tile *t)
     const bool last = t->k0 + t->k == p->k;
 #pragma GCC unroll 12
     for (int r = 0; r < GROUP; r++) {
-        if (!last) store_row(t->sums + 32 * r, FKV_PANEL_ROWS, f[r][0], f[r][1]);
-        else if (row + r < p->m) store_row(p->y + (size_t)(row + r) * p->ldy, p->n, f[r][0], f[r][1]);
+        if (!last)
+            store_row(t->sums + 32 * r, FKV_PANEL_ROWS, f[r][0], f[r][1]);
+        else if (row + r < p->m)
+            store_row(p->y + (size_t)(row + r) * p->ldy, p->n, f[r][0], f[r][1]);
     }
 }
 
@@ -77,7 +82,8 @@ INLINE __m512i pairs_bf16(const uint8_t *w) { return _mm512_loadu_si512(w); }
 INLINE __m512i pairs_f16(const uint8_t *w)
 {
     const __m512i v = _mm512_loadu_si512(w);
-    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1)), _mm512_cvtph_ps(_mm512_castsi512_si256(v)));
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1)),
+                                        _mm512_cvtph_ps(_mm512_castsi512_si256(v)));
 }
 
 INLINE void unpack(pairs_fn pairs, const uint8_t *const row[FKV_PANEL_ROWS], int k, char *panel)
@@ -92,12 +98,12 @@ INLINE void unpack(pairs_fn pairs, const uint8_t *const row[FKV_PANEL_ROWS], int
         }
 }
 
-#define PANEL(type) \
-    static uint32_t unpack_##type(const uint8_t *const row[FKV_PANEL_ROWS], int k, void *panel) \
-    { \
-        unpack(pairs_##type, row, k, panel); \
-        return 0; \
-    } \
+#define PANEL(type)                                                                                             \
+    static uint32_t unpack_##type(const uint8_t *const row[FKV_PANEL_ROWS], int k, void *panel)                 \
+    {                                                                                                           \
+        unpack(pairs_##type, row, k, panel);                                                                    \
+        return 0;                                                                                               \
+    }                                                                                                           \
     static const struct panel_plan plan_##type = {CHUNK, CHUNK * sizeof(uint16_t), GROUP, unpack_##type, tile}; \
     void fkv_panel_##type##_avx512bf16(const struct fkv_panel *p) { fkv_panel_run_avx512(p, &plan_##type); }
 PANEL(f16)

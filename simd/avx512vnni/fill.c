@@ -7,7 +7,7 @@ void fkv_fill_avx512vnni(struct fkv_kernels *k)
     k->x8_pack = fkv_x8_pack_avx512vnni;
     k->v8_bytes = fkv_v8_bytes_avx512vnni;
     k->v8_pack = fkv_v8_pack_avx512vnni;
-#define PRODUCTS(type) \
+#define PRODUCTS(type)                               \
     k->panel_##type = fkv_panel_##type##_avx512vnni; \
     k->matvec_##type = fkv_matvec_##type##_avx512vnni;
     PRODUCTS(q8_0)

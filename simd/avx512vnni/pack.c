@@ -1,8 +1,8 @@
 /* Activations to int8. See vnni.h for the scales and both layouts; rounding is to nearest even.
 
-   x8 works on 6 rows x 32 k at once. Largest magnitudes are compared as integers, so that a NaN outdoes infinity and makes its row's scale,
-   and with it the row's results, NaN. Rows below 2^-120 everywhere become zero; below 2^-90 they have one scale only (t = 0), so that no
-   reciprocal overflows. */
+   x8 works on 6 rows x 32 k at once. Largest magnitudes are compared as integers, so that a NaN outdoes infinity and
+   makes its row's scale, and with it the row's results, NaN. Rows below 2^-120 everywhere become zero; below 2^-90 they
+   have one scale only (t = 0), so that no reciprocal overflows. */
 #include "simd/avx512vnni/vnni.h"
 
 #include <math.h>
@@ -21,7 +21,7 @@ static float row_top(const float *x, int k)
     return fkv_f32_from_bits((uint32_t)_mm512_reduce_max_epi32(_mm512_max_epi32(a, b)));
 }
 
-/* ---- x8 ---- */
+/* ---- x8 -------------------------------------------------------------------------------------- */
 
 /* What six rows share while they are packed; vectors have a lane per row. */
 struct packer {
@@ -34,16 +34,19 @@ struct packer {
     int32_t from_0123[48], from_45[48];
 };
 
-/* Lane c of the result is the sum or maximum of the four dwords per 128-bit lane that belong to row c, over all lanes; u has rows 0-3 as dwords
-   of each 128-bit lane, v rows 4, 5, 4, 5. */
-#define FOLD_LANES(op, u, v, result) \
-    do { \
+/* Lane c of the result is the sum or maximum of the four dwords per 128-bit lane that belong to row c, over all lanes;
+   u has rows 0-3 as dwords of each 128-bit lane, v rows 4, 5, 4, 5. */
+#define FOLD_LANES(op, u, v, result)                                                               \
+    do {                                                                                           \
         const __m512i w_ = op(_mm512_shuffle_i32x4(u, v, 0x88), _mm512_shuffle_i32x4(u, v, 0xdd)); \
-        const __m512i z_ = op(w_, _mm512_shuffle_i32x4(w_, w_, 0xb1)); \
-        (result) = _mm512_shuffle_i32x4(z_, z_, 0x08); \
+        const __m512i z_ = op(w_, _mm512_shuffle_i32x4(w_, w_, 0xb1));                             \
+        (result) = _mm512_shuffle_i32x4(z_, z_, 0x08);                                             \
     } while (0)
 
-INLINE __m512i max_of_pairs(__m512i a, __m512i b) { return _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b)); }
+INLINE __m512i max_of_pairs(__m512i a, __m512i b)
+{
+    return _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
 
 INLINE __m512 block_tops(const __m512 x[X8_GROUP][2])
 {
@@ -62,7 +65,8 @@ INLINE __m512i steps_of(const struct packer *p, __m512 top)
 {
     const __m512 r = _mm512_mul_ps(_mm512_mul_ps(top, p->inverse), _mm512_set1_ps(1.0f / 127));
     const __m512 mantissa = _mm512_getmant_ps(r, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
-    const __m512i e = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_getexp_ps(r)), p->least_exponent), one = _mm512_set1_epi32(1);
+    const __m512i e = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_getexp_ps(r)), p->least_exponent),
+                  one = _mm512_set1_epi32(1);
     __m512i t = _mm512_slli_epi32(e, 2);
     t = _mm512_mask_add_epi32(t, _mm512_cmp_ps_mask(mantissa, _mm512_set1_ps(1.0f), _CMP_GT_OQ), t, one);
     t = _mm512_mask_add_epi32(t, _mm512_cmp_ps_mask(mantissa, _mm512_set1_ps(1.1892071f), _CMP_GT_OQ), t, one);
@@ -74,15 +78,18 @@ INLINE __m512i steps_of(const struct packer *p, __m512 top)
 /* Bytes of two rows: dwords of four k; in each 128-bit lane l: row a's steps l and 4 + l, then row b's. */
 INLINE __m512i round_rows(const __m512 a[2], const __m512 b[2], __m512 inverse_a, __m512 inverse_b)
 {
-    const __m512i a0 = _mm512_cvtps_epi32(_mm512_mul_ps(a[0], inverse_a)), a1 = _mm512_cvtps_epi32(_mm512_mul_ps(a[1], inverse_a));
-    const __m512i b0 = _mm512_cvtps_epi32(_mm512_mul_ps(b[0], inverse_b)), b1 = _mm512_cvtps_epi32(_mm512_mul_ps(b[1], inverse_b));
+    const __m512i a0 = _mm512_cvtps_epi32(_mm512_mul_ps(a[0], inverse_a)),
+                  a1 = _mm512_cvtps_epi32(_mm512_mul_ps(a[1], inverse_a));
+    const __m512i b0 = _mm512_cvtps_epi32(_mm512_mul_ps(b[0], inverse_b)),
+                  b1 = _mm512_cvtps_epi32(_mm512_mul_ps(b[1], inverse_b));
     return _mm512_packs_epi16(_mm512_packs_epi32(a0, a1), _mm512_packs_epi32(b0, b1));
 }
 
 INLINE __m512i even_plus_odd(__m512i a, __m512i b)
 {
     const __m512 x = _mm512_castsi512_ps(a), y = _mm512_castsi512_ps(b);
-    return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88)), _mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xdd)));
+    return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88)),
+                            _mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xdd)));
 }
 
 /* -128 sum(x) per row, of three pairs of rows from round_rows(). */
@@ -105,9 +112,12 @@ INLINE void pack_block(const struct packer *p, int k0, struct x8_block *o)
         x[c][1] = _mm512_maskz_loadu_ps(p->exists[c], row + 16);
     }
     const __m512i t = steps_of(p, block_tops(x));
-    const __m512i exponent = _mm512_slli_epi32(_mm512_srai_epi32(t, 2), 23), step = _mm512_and_si512(t, _mm512_set1_epi32(3));
-    const __m512 root = _mm512_permutexvar_ps(step, _mm512_setr_ps(1, 0.84089642f, 0.70710678f, 0.59460356f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
-    const __m512 inverse = _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_castps_si512(_mm512_mul_ps(p->inverse, root)), exponent));
+    const __m512i exponent = _mm512_slli_epi32(_mm512_srai_epi32(t, 2), 23),
+                  step = _mm512_and_si512(t, _mm512_set1_epi32(3));
+    const __m512 root = _mm512_permutexvar_ps(step, _mm512_setr_ps(1, 0.84089642f, 0.70710678f, 0.59460356f, 0, 0, 0, 0,
+                                                                   0, 0, 0, 0, 0, 0, 0, 0));
+    const __m512 inverse = _mm512_castsi512_ps(
+        _mm512_sub_epi32(_mm512_castps_si512(_mm512_mul_ps(p->inverse, root)), exponent));
     __m512i q[3];
 #pragma GCC unroll 3
     for (int i = 0; i < 3; i++)
@@ -116,13 +126,16 @@ INLINE void pack_block(const struct packer *p, int k0, struct x8_block *o)
 #pragma GCC unroll 3
     for (int i = 0; i < 3; i++) {
         const __m512i rows_0123 = _mm512_permutex2var_epi32(q[0], _mm512_loadu_si512(p->from_0123 + 16 * i), q[1]);
-        _mm512_storeu_si512((int32_t *)o->x + 16 * i, _mm512_permutex2var_epi32(rows_0123, _mm512_loadu_si512(p->from_45 + 16 * i), q[2]));
+        _mm512_storeu_si512((int32_t *)o->x + 16 * i,
+                            _mm512_permutex2var_epi32(rows_0123, _mm512_loadu_si512(p->from_45 + 16 * i), q[2]));
     }
     const __m512i start = starts_of(q);
-    const __m512 power = _mm512_permutexvar_ps(step, _mm512_setr_ps(1, 1.1892071f, 1.4142135f, 1.6817928f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+    const __m512 power = _mm512_permutexvar_ps(step, _mm512_setr_ps(1, 1.1892071f, 1.4142135f, 1.6817928f, 0, 0, 0, 0,
+                                                                    0, 0, 0, 0, 0, 0, 0, 0));
     const __m512 scale = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(power), exponent));
     _mm512_mask_storeu_epi32(o->start, 0x3f, start);
-    _mm512_mask_storeu_ps(o->total, 0x3f, _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(start), _mm512_set1_ps(-1.0f / 128)), scale));
+    _mm512_mask_storeu_ps(o->total, 0x3f,
+                          _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(start), _mm512_set1_ps(-1.0f / 128)), scale));
     _mm512_mask_storeu_epi32(o->exponent, 0x3f, exponent);
     _mm512_mask_storeu_epi32(o->copy, 0x3f, _mm512_slli_epi32(step, 5));
 }
@@ -171,12 +184,9 @@ void fkv_x8_pack_avx512vnni(const float *x, size_t ldx, int m, int k, int row0, 
     }
 }
 
-/* ---- v8 ---- */
+/* ---- v8 -------------------------------------------------------------------------------------- */
 
-size_t fkv_v8_bytes_avx512vnni(int k)
-{
-    return (size_t)v8_padded(k) * 7 / 2; /* three bytes and, of 32, four floats */
-}
+size_t fkv_v8_bytes_avx512vnni(int k) { return (size_t)v8_padded(k) * 7 / 2; /* three bytes and, of 32, four floats */ }
 
 /* Block b, which exists. */
 static void pack_v_block(const float *x, const struct v8 *v, int b)

@@ -15,7 +15,8 @@ INLINE __m256i nibbles(const uint8_t *p)
 
 INLINE __m512i values_q8_0(const uint8_t *b0, const uint8_t *b1)
 {
-    const __m512i q = join(_mm256_loadu_si256((const __m256i *)(b0 + 2)), _mm256_loadu_si256((const __m256i *)(b1 + 2)));
+    const __m512i q = join(_mm256_loadu_si256((const __m256i *)(b0 + 2)),
+                           _mm256_loadu_si256((const __m256i *)(b1 + 2)));
     return _mm512_xor_si512(q, _mm512_set1_epi8((char)0x80));
 }
 
@@ -29,14 +30,16 @@ INLINE __m512i values_q5_0(const uint8_t *b0, const uint8_t *b1)
     uint32_t h0, h1;
     memcpy(&h0, b0 + 2, sizeof h0);
     memcpy(&h1, b1 + 2, sizeof h1);
-    const __m512i base = _mm512_mask_blend_epi8((uint64_t)h1 << 32 | h0, _mm512_set1_epi8(128 - 16), _mm512_set1_epi8((char)128));
+    const __m512i base = _mm512_mask_blend_epi8((uint64_t)h1 << 32 | h0, _mm512_set1_epi8(128 - 16),
+                                                _mm512_set1_epi8((char)128));
     return _mm512_add_epi8(join(nibbles(b0 + 6), nibbles(b1 + 6)), base);
 }
 
 INLINE __m512 f16_lanes(const fkv_f16 h[16]) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)h)); }
 
 /* An odd last block is unpacked twice, the second time past the chunk's end. */
-INLINE uint32_t unpack(values_fn values, size_t bytes, const uint8_t *const row[FKV_PANEL_ROWS], int k, struct panel8 *o)
+INLINE uint32_t unpack(values_fn values, size_t bytes, const uint8_t *const row[FKV_PANEL_ROWS], int k,
+                       struct panel8 *o)
 {
     uint32_t broken = 0;
     for (int b = 0; b < k / 32; b += 2) {
@@ -57,7 +60,7 @@ INLINE uint32_t unpack(values_fn values, size_t bytes, const uint8_t *const row[
     return broken;
 }
 
-/* ---- Q4_1: w = d q + m = d (q - 8) + (m + 8 d) ---- */
+/* ---- Q4_1: w = d q + m = d (q - 8) + (m + 8 d) ----------------------------------------------- */
 
 INLINE __m512i values_q4_1(const uint8_t *b0, const uint8_t *b1)
 {
@@ -83,13 +86,14 @@ static uint32_t unpack_q4_1(const uint8_t *const row[FKV_PANEL_ROWS], int k, voi
     return broken;
 }
 
-#define PANEL(type, tile) \
-    static const struct panel_plan plan_##type = {X8_CHUNK, X8_CHUNK / 32 * sizeof(struct fkv_block_##type), X8_GROUP, unpack_##type, tile}; \
+#define PANEL(type, tile)                                                                                              \
+    static const struct panel_plan plan_##type = {X8_CHUNK, X8_CHUNK / 32 * sizeof(struct fkv_block_##type), X8_GROUP, \
+                                                  unpack_##type, tile};                                                \
     void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p) { fkv_panel_run_avx512(p, &plan_##type); }
-#define UNPACK(type) \
+#define UNPACK(type)                                                                            \
     static uint32_t unpack_##type(const uint8_t *const row[FKV_PANEL_ROWS], int k, void *panel) \
-    { \
-        return unpack(values_##type, sizeof(struct fkv_block_##type), row, k, panel); \
+    {                                                                                           \
+        return unpack(values_##type, sizeof(struct fkv_block_##type), row, k, panel);           \
     }
 UNPACK(q8_0)
 UNPACK(q4_0)

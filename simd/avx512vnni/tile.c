@@ -1,8 +1,9 @@
 /* The int8 micro-kernel: sums[6][32] += panel chunk x 6 rows of X.
 
-   Registers: 12 int32 and 12 fp32 accumulators (6 rows x 2 vectors of 16 weight rows), 2 weight vectors, 1 broadcast of 4 bytes of X, 2
-   scales, temporaries: 31 of 32. Per 4 k: 2 loads and 6 broadcast loads for 12 vpdpbusd. Per 32 k and accumulator: 8 vpdpbusd and 1 FMA share
-   two ports, so 8/9 of vpdpbusd's peak is the limit; conversions and the exponent's addition go to the other two. */
+   Registers: 12 int32 and 12 fp32 accumulators (6 rows x 2 vectors of 16 weight rows), 2 weight vectors, 1 broadcast of
+   4 bytes of X, 2 scales, temporaries: 31 of 32. Per 4 k: 2 loads and 6 broadcast loads for 12 vpdpbusd. Per 32 k and
+   accumulator: 8 vpdpbusd and 1 FMA share two ports, so 8/9 of vpdpbusd's peak is the limit; conversions and the
+   exponent's addition go to the other two. */
 #include "simd/avx512vnni/vnni.h"
 
 /* f += the block's constants times the rows' totals: one more FMA per accumulator, so 8/10 of the peak is the limit. */
@@ -17,7 +18,8 @@ INLINE void add_constants(__m512 f[X8_GROUP][2], const float *constant, const st
     }
 }
 
-INLINE void add_block(__m512 f[X8_GROUP][2], const uint8_t (*w)[2][64], const float (*scale)[32], const struct x8_block *x)
+INLINE void add_block(__m512 f[X8_GROUP][2], const uint8_t (*w)[2][64], const float (*scale)[32],
+                      const struct x8_block *x)
 {
     __m512i a[X8_GROUP][2];
 #pragma GCC unroll 6
@@ -49,7 +51,8 @@ INLINE void tile(const struct panel_tile *t, const bool with_constants)
 {
     const struct fkv_panel *p = t->p;
     const struct panel8 *panel = t->panel;
-    const struct x8_block *x = (const struct x8_block *)p->x + x8_block_index(x8_groups(p->m), p->k, t->group, t->k0 / 32);
+    const struct x8_block *x = (const struct x8_block *)p->x +
+                               x8_block_index(x8_groups(p->m), p->k, t->group, t->k0 / 32);
     float *sums = t->sums;
     __m512 f[X8_GROUP][2];
 #pragma GCC unroll 6

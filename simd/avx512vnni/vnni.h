@@ -1,11 +1,14 @@
-/* vnni.h: products of block-quantised weights by int8 dot products (vpdpbusd: unsigned by signed bytes, fours summed to int32).
+/* vnni.h: products of block-quantised weights by int8 dot products (vpdpbusd: unsigned by signed bytes, fours summed to
+   int32).
 
-   Weights become unsigned bytes w + 128 with one scale per row and 32 k; X becomes signed bytes with one scale per row and 32 k.
-   sum(w x) = sum((w + 128) x) - 128 sum(x): the last term depends on X alone, so accumulators start from it and it costs nothing.
+   Weights become unsigned bytes w + 128 with one scale per row and 32 k; X becomes signed bytes with one scale per row
+   and 32 k. sum(w x) = sum((w + 128) x) - 128 sum(x): the last term depends on X alone, so accumulators start from it
+   and it costs nothing.
 
-   The scale of X must not cost a multiplication, since vpdpbusd needs the same ports. It is row_scale 2^(t/4), t integer: the panel
-   holds its weight scales four times, times 2^0, 2^(1/4), 2^(1/2), 2^(3/4); t mod 4 picks one of them by address, the rest of t is
-   added to its exponent as an integer. At most 16 % of a byte's range is lost by it. */
+   The scale of X must not cost a multiplication, since vpdpbusd needs the same ports. It is row_scale 2^(t/4), t
+   integer: the panel holds its weight scales four times, times 2^0, 2^(1/4), 2^(1/2), 2^(3/4); t mod 4 picks one of
+   them by address, the rest of t is added to its exponent as an integer. At most 16 % of a byte's range is lost by
+   it. */
 #ifndef FKV_AVX512VNNI_VNNI_H
 #define FKV_AVX512VNNI_VNNI_H
 
@@ -15,14 +18,15 @@ enum { X8_GROUP = 6, X8_CHUNK = 512 };
 
 /* 32 k of 6 rows of X. */
 struct x8_block {
-    int8_t x[8][X8_GROUP][4];    /* step of 4 k, row, k */
-    int32_t start[X8_GROUP];     /* -128 sum(x) */
-    int32_t exponent[X8_GROUP];  /* floor(t / 4), in place to be added to a float's bits */
-    int32_t copy[X8_GROUP];      /* t mod 4, as an index of floats into panel8.scale of the block */
-    float total[X8_GROUP];       /* 2^(t/4) sum(x): what a weight's constant part is multiplied by */
+    int8_t x[8][X8_GROUP][4];   /* step of 4 k, row, k */
+    int32_t start[X8_GROUP];    /* -128 sum(x) */
+    int32_t exponent[X8_GROUP]; /* floor(t / 4), in place to be added to a float's bits */
+    int32_t copy[X8_GROUP];     /* t mod 4, as an index of floats into panel8.scale of the block */
+    float total[X8_GROUP];      /* 2^(t/4) sum(x): what a weight's constant part is multiplied by */
 };
 
-/* Packed X: [chunk of 512 k][group][block of the chunk], so that a panel reads it front to back; then row_scale[groups * 6]. */
+/* Packed X: [chunk of 512 k][group][block of the chunk], so that a panel reads it front to back; then row_scale[groups
+   * 6]. */
 INLINE size_t x8_block_index(int groups, int k, int group, int block)
 {
     const int chunk_blocks = X8_CHUNK / 32, chunk = block / chunk_blocks;
@@ -37,9 +41,10 @@ INLINE float *x8_row_scales(const void *packed, int m, int k)
 
 /* An unpacked chunk of 32 weight rows. */
 struct panel8 {
-    uint8_t w[X8_CHUNK / 4][2][64];          /* step of 4 k, half of the rows, [16 rows][4 k] */
-    float scale[X8_CHUNK / 32][4][32];       /* block, times 2^(copy / 4), row */
-    float constant[X8_CHUNK / 32][32];       /* block, row: added to every value of the block; fkv_x8_tile_constant_avx512vnni() only */
+    uint8_t w[X8_CHUNK / 4][2][64];    /* step of 4 k, half of the rows, [16 rows][4 k] */
+    float scale[X8_CHUNK / 32][4][32]; /* block, times 2^(copy / 4), row */
+    float constant[X8_CHUNK / 32]
+                  [32]; /* block, row: added to every value of the block; fkv_x8_tile_constant_avx512vnni() only */
 };
 
 void fkv_x8_tile_avx512vnni(const struct panel_tile *t);
@@ -52,11 +57,12 @@ INLINE __m512i dpbusd(__m512i acc, __m512i u, __m512i s)
     return acc;
 }
 
-/* One vector as matvec reads it, padded to a multiple of 256, all zero past k. Kernels load weights whole and want the values in the matching order;
-   blocks are of 32:
+/* One vector as matvec reads it, padded to a multiple of 256, all zero past k. Kernels load weights whole and want the
+   values in the matching order; blocks are of 32:
        q           in order
        halves      of every 4 blocks, the first 16 values of each, then the second 16 of each (Q4_0, Q4_1, Q5_0)
-       alternate   of every 8 blocks, the first 16 of each even one, the second 16 of each even one, then the odd ones (Q4_K, Q5_K)
+       alternate   of every 8 blocks, the first 16 of each even one, the second 16 of each even one, then the odd ones
+       (Q4_K, Q5_K)
    scale per 32; sum = scale x sum(q) per 32; sum16 the same per 16. */
 struct v8 {
     int8_t *q, *halves, *alternate; /* [padded] each */
@@ -81,15 +87,17 @@ INLINE fkv_f16 load_f16(const void *p)
 /* mask ? a : b, bit by bit */
 INLINE __m512i select_bits(__m512i mask, __m512i a, __m512i b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
 
-/* Q4_K and Q5_K: the 6-bit scales and minima times d and dmin: d sc[8], then dmin m[8]. b: the block; its first 16 bytes are
-   d, dmin and 12 bytes s: sc[j] = s[j] & 63 and m[j] = s[j + 4] & 63 for j < 4; after that the low four bits are halves of s[j + 4],
-   the upper two the top bits of s[j - 4] and s[j]. */
+/* Q4_K and Q5_K: the 6-bit scales and minima times d and dmin: d sc[8], then dmin m[8]. b: the block; its first 16
+   bytes are d, dmin and 12 bytes s: sc[j] = s[j] & 63 and m[j] = s[j + 4] & 63 for j < 4; after that the low four bits
+   are halves of s[j + 4], the upper two the top bits of s[j - 4] and s[j]. */
 INLINE __m512 k_scales(const uint8_t *b)
 {
     const __m128i head = _mm_loadu_si128((const __m128i *)b);
     const __m128i s = _mm_shuffle_epi32(head, _MM_SHUFFLE(3, 2, 3, 1)); /* s[0..3] s[8..11], s[4..7] s[8..11] */
-    const __m128i low = _mm_multishift_epi64_epi8(_mm_setr_epi8(0, 8, 16, 24, 32, 40, 48, 56, 0, 8, 16, 24, 36, 44, 52, 60), s);
-    const __m128i top = _mm_multishift_epi64_epi8(_mm_setr_epi8(0, 0, 0, 0, 2, 10, 18, 26, 0, 0, 0, 0, 2, 10, 18, 26), s);
+    const __m128i low =
+        _mm_multishift_epi64_epi8(_mm_setr_epi8(0, 8, 16, 24, 32, 40, 48, 56, 0, 8, 16, 24, 36, 44, 52, 60), s);
+    const __m128i top = _mm_multishift_epi64_epi8(_mm_setr_epi8(0, 0, 0, 0, 2, 10, 18, 26, 0, 0, 0, 0, 2, 10, 18, 26),
+                                                  s);
     const __m128i mask = _mm_set1_epi64x(0x0f0f0f0f3f3f3f3f);
     const __m128i bytes = _mm_and_si128(_mm_ternarylogic_epi32(mask, low, top, 0xca), _mm_set1_epi8(63));
     const __m512i which = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
@@ -102,7 +110,7 @@ void fkv_x8_pack_avx512vnni(const float *x, size_t ldx, int m, int k, int row0, 
 size_t fkv_v8_bytes_avx512vnni(int k);
 void fkv_v8_pack_avx512vnni(const float *x, int k, void *packed);
 
-#define PRODUCTS(type) \
+#define PRODUCTS(type)                                             \
     void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p); \
     void fkv_matvec_##type##_avx512vnni(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
 PRODUCTS(q8_0)

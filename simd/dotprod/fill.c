@@ -3,7 +3,19 @@
 void fkv_fill_dotprod(struct fkv_kernels *k)
 {
 #define USE(name) k->name = fkv_##name##_dotprod
-    USE(panel_q8_0); USE(panel_q4_0); USE(panel_q4_1); USE(panel_q5_0); USE(panel_q4_k); USE(panel_q5_k); USE(panel_q6_k);
-    USE(matvec_q8_0); USE(matvec_q4_0); USE(matvec_q4_1); USE(matvec_q5_0); USE(matvec_q4_k); USE(matvec_q5_k); USE(matvec_q6_k);
+    USE(panel_q8_0);
+    USE(panel_q4_0);
+    USE(panel_q4_1);
+    USE(panel_q5_0);
+    USE(panel_q4_k);
+    USE(panel_q5_k);
+    USE(panel_q6_k);
+    USE(matvec_q8_0);
+    USE(matvec_q4_0);
+    USE(matvec_q4_1);
+    USE(matvec_q5_0);
+    USE(matvec_q4_k);
+    USE(matvec_q5_k);
+    USE(matvec_q6_k);
 #undef USE
 }

@@ -1,7 +1,8 @@
-/* The tile of 8 weight rows x 6 rows of X by sdot: a vector of 4 weight rows by 4 k, times 4 k of a row of X that lie in one lane.
+/* The tile of 8 weight rows x 6 rows of X by sdot: a vector of 4 weight rows by 4 k, times 4 k of a row of X that lie
+   in one lane.
 
-   Register plan: 12 integer sums, 12 float sums, 4 W and 3 X per 8 k: 31. Per block of 32 k: 96 sdot, 36 instructions for the scales, 12
-   that set sums to zero, 10 loads. */
+   Register plan: 12 integer sums, 12 float sums, 4 W and 3 X per 8 k: 31. Per block of 32 k: 96 sdot, 36 instructions
+   for the scales, 12 that set sums to zero, 10 loads. */
 #include "simd/dotprod/dotprod.h"
 #include "simd/neon/load_many.h"
 #include "simd/neon/quantised.h"
@@ -20,7 +21,8 @@ INLINE void multiply_step(const int8x16_t w[4], const int8x16_t x[3], int32x4_t 
         }
 }
 
-INLINE void add_scaled(const int32x4_t a[X_ROWS][2], const float32x4_t w_scale[2], const int8x16_t x_scale[3], float32x4_t sum[X_ROWS][2])
+INLINE void add_scaled(const int32x4_t a[X_ROWS][2], const float32x4_t w_scale[2], const int8x16_t x_scale[3],
+                       float32x4_t sum[X_ROWS][2])
 {
 #pragma GCC unroll 3
     for (int i = 0; i < 3; i++)
@@ -28,7 +30,8 @@ INLINE void add_scaled(const int32x4_t a[X_ROWS][2], const float32x4_t w_scale[2
         for (int j = 0; j < 2; j++) {
             const float32x4_t s = vreinterpretq_f32_s8(x_scale[i]);
             sum[2 * i][j] = vfmaq_laneq_f32(sum[2 * i][j], vmulq_f32(vcvtq_f32_s32(a[2 * i][j]), w_scale[j]), s, 0);
-            sum[2 * i + 1][j] = vfmaq_laneq_f32(sum[2 * i + 1][j], vmulq_f32(vcvtq_f32_s32(a[2 * i + 1][j]), w_scale[j]), s, 2);
+            sum[2 * i + 1][j] = vfmaq_laneq_f32(sum[2 * i + 1][j],
+                                                vmulq_f32(vcvtq_f32_s32(a[2 * i + 1][j]), w_scale[j]), s, 2);
         }
 }
 

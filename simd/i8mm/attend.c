@@ -1,9 +1,10 @@
-/* Attention over bf16 values and bf16 or f16 keys by bfmmla: softmax(q K^T scale) V with a running maximum per block of 256 entries; sums are
-   fp32. The queries and the keys carry the scores: q, and a tile of f16 keys, become two bf16 each, of which the second is what the first
-   lacks. Caches of other types are multiplied as fp32, by NEON's kernel.
+/* Attention over bf16 values and bf16 or f16 keys by bfmmla: softmax(q K^T scale) V with a running maximum per block of
+   256 entries; sums are fp32. The queries and the keys carry the scores: q, and a tile of f16 keys, become two bf16
+   each, of which the second is what the first lacks. Caches of other types are multiplied as fp32, by NEON's kernel.
 
-   Both tiles are "pairs x 32 x 2" (simd.h): 4 columns of a pair, and the same 4 of the next pair, zip to two vectors of [2 columns][4 k],
-   k being channels of K or entries of V. A row's arithmetic does not depend on the rows beside it. What a row does not see has p = 0. */
+   Both tiles are "pairs x 32 x 2" (simd.h): 4 columns of a pair, and the same 4 of the next pair, zip to two vectors of
+   [2 columns][4 k], k being channels of K or entries of V. A row's arithmetic does not depend on the rows beside it.
+   What a row does not see has p = 0. */
 #include "simd/i8mm/bf16.h"
 #include "simd/neon/softmax.h"
 
@@ -24,14 +25,17 @@ INLINE void zip_pairs(const char *pairs, int8x16_t w[4])
 {
 #pragma GCC unroll 2
     for (int i = 0; i < 2; i++) {
-        const float32x4_t a = vld1q_f32((const float *)(pairs + 16 * i)), b = vld1q_f32((const float *)(pairs + PAIR_BYTES + 16 * i));
+        const float32x4_t a = vld1q_f32((const float *)(pairs + 16 * i)),
+                          b = vld1q_f32((const float *)(pairs + PAIR_BYTES + 16 * i));
         w[2 * i] = vreinterpretq_s8_f32(vzip1q_f32(a, b));
         w[2 * i + 1] = vreinterpretq_s8_f32(vzip2q_f32(a, b));
     }
 }
 
-/* p[12 rows][8 entries] of a group: q and its rest by a tile of K; unless rest is NULL, q also by the rest of the tile. */
-INLINE void dots(const int halves, const int8_t *q, const int8_t *q_rest, const char *tile, const char *rest, int steps, float *p)
+/* p[12 rows][8 entries] of a group: q and its rest by a tile of K; unless rest is NULL, q also by the rest of the
+   tile. */
+INLINE void dots(const int halves, const int8_t *q, const int8_t *q_rest, const char *tile, const char *rest, int steps,
+                 float *p)
 {
     float32x4_t cell[2][3][4];
 #pragma GCC unroll 24
@@ -71,7 +75,8 @@ static void round_f16(const char *from, int n, bfloat16_t *rounded, bfloat16_t *
         const float32x4_t a = load_4_f16(from + 2 * i), b = load_4_f16(from + 2 * i + 8);
         const bfloat16x8_t r = vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(a), b);
         const uint16x8_t bits = vreinterpretq_u16_bf16(r);
-        const float32x4_t c = vsubq_f32(a, widen_bf16(vget_low_u16(bits))), d = vsubq_f32(b, widen_bf16(vget_high_u16(bits)));
+        const float32x4_t c = vsubq_f32(a, widen_bf16(vget_low_u16(bits))),
+                          d = vsubq_f32(b, widen_bf16(vget_high_u16(bits)));
         vst1q_bf16(rounded + i, r);
         vst1q_bf16(rest + i, vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(c), d));
     }
@@ -86,15 +91,18 @@ static int group_seen(const struct fkv_attend *a, int group, int start)
 }
 
 /* A tile of K by the rows that see any of it; e: its first entry in the block. */
-INLINE void tile_dots(const struct fkv_attend *a, int start, int e, const char *tile, const char *rest, struct attend_scratch *s)
+INLINE void tile_dots(const struct fkv_attend *a, int start, int e, const char *tile, const char *rest,
+                      struct attend_scratch *s)
 {
     const int steps = (a->d + 3) / 4;
     for (int g = 0; g < row_groups(a->n_rows); g++) {
         if (group_seen(a, g, start) <= e) continue;
         for (int i = 0; i < FKV_TILE; i += CELL_COLUMNS) {
             float *p = &s->p[g * GROUP_ROWS][e + i];
-            if (is_full(a, g)) dots(2, s->q[0][g][0], s->q[1][g][0], tile + 4 * i, rest ? rest + 4 * i : NULL, steps, p);
-            else dots(1, s->q[0][g][0], s->q[1][g][0], tile + 4 * i, rest ? rest + 4 * i : NULL, steps, p);
+            if (is_full(a, g))
+                dots(2, s->q[0][g][0], s->q[1][g][0], tile + 4 * i, rest ? rest + 4 * i : NULL, steps, p);
+            else
+                dots(1, s->q[0][g][0], s->q[1][g][0], tile + 4 * i, rest ? rest + 4 * i : NULL, steps, p);
         }
     }
 }
@@ -119,7 +127,9 @@ static void block_probabilities(const struct fkv_attend *a, int start, int most,
     const int end = (most + FKV_TILE - 1) / FKV_TILE * FKV_TILE;
     for (int row = 0; row < a->n_rows; row++) {
         const int n = seen(a, row, start), n4 = (n + 3) & ~3;
-        if (n > 0) rescale_row(s->out[row], fkv_padded_head(a->d), block_softmax(s->p[row], n, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
+        if (n > 0)
+            rescale_row(s->out[row], fkv_padded_head(a->d),
+                        block_softmax(s->p[row], n, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
         pack_row(s->p[row], n4, end, s->p16[row / GROUP_ROWS], row % GROUP_ROWS);
     }
 }
@@ -133,8 +143,10 @@ static void block_values(const struct fkv_attend *a, int start, struct attend_sc
             const int n_tiles = (group_seen(a, g, start) + FKV_TILE - 1) / FKV_TILE;
             const char *columns = tile + (size_t)(c / 32) * (FKV_TILE / 2) * PAIR_BYTES + c % 32 * 4;
             if (n_tiles == 0) continue;
-            if (is_full(a, g)) add_values(2, s->p16[g][0], columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
-            else add_values(1, s->p16[g][0], columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
+            if (is_full(a, g))
+                add_values(2, s->p16[g][0], columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
+            else
+                add_values(1, s->p16[g][0], columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
         }
 }
 

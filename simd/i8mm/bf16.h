@@ -1,7 +1,8 @@
-/* bf16.h: rows of X in bf16 as bfmmla takes them, and the products of 12 rows by 8 columns, for float weights and for attention.
+/* bf16.h: rows of X in bf16 as bfmmla takes them, and the products of 12 rows by 8 columns, for float weights and for
+   attention.
 
-   A group is 12 rows: [k / 4][6 pairs of rows][2 rows][4 k], 96 bytes per 4 k. A cell of 2 x 2 outputs takes a pair of rows and a pair
-   of columns, [2 columns][4 k], and adds 4 k at a time; a row's sum does not depend on its partner.
+   A group is 12 rows: [k / 4][6 pairs of rows][2 rows][4 k], 96 bytes per 4 k. A cell of 2 x 2 outputs takes a pair of
+   rows and a pair of columns, [2 columns][4 k], and adds 4 k at a time; a row's sum does not depend on its partner.
    Register plan: 24 cells, 4 W, 3 of the 6 pairs of X. */
 #ifndef FKV_SIMD_I8MM_BF16_H
 #define FKV_SIMD_I8MM_BF16_H
@@ -15,7 +16,10 @@ enum { GROUP_ROWS = 12, STEP_GROUP_BYTES = 96, CELL_COLUMNS = 8 };
 static inline int row_groups(int m) { return (m + GROUP_ROWS - 1) / GROUP_ROWS; }
 
 /* Where 4 k of a row go in a group. */
-INLINE bfloat16_t *group_at(void *group, int row, int k) { return (bfloat16_t *)((char *)group + (size_t)(k / 4) * STEP_GROUP_BYTES) + 4 * row; }
+INLINE bfloat16_t *group_at(void *group, int row, int k)
+{
+    return (bfloat16_t *)((char *)group + (size_t)(k / 4) * STEP_GROUP_BYTES) + 4 * row;
+}
 
 /* n of x, then zeros up to padded_n, which divides by 4. x may be NULL when n is 0. */
 INLINE void pack_row(const float *x, int n, int padded_n, void *group, int row)
@@ -34,7 +38,8 @@ INLINE void multiply_cells(const int halves, const int8x16_t w[4], const int8_t 
         int8x16_t xv[3];
         load_3(x, xv);
 #pragma GCC unroll 12
-        for (int i = 0; i < 12; i++) cell[h][i / 4][i % 4] = vbfmmlaq_f32(cell[h][i / 4][i % 4], as_bf16(xv[i / 4]), as_bf16(w[i % 4]));
+        for (int i = 0; i < 12; i++)
+            cell[h][i / 4][i % 4] = vbfmmlaq_f32(cell[h][i / 4][i % 4], as_bf16(xv[i / 4]), as_bf16(w[i % 4]));
     }
     if (halves == 1) *x += STEP_GROUP_BYTES / 2;
 }

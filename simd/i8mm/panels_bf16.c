@@ -1,7 +1,8 @@
-/* Prefill products with f16 and bf16 weights by bfmmla: X is rounded to bf16 once per product, f16 weights as they are unpacked.
+/* Prefill products with f16 and bf16 weights by bfmmla: X is rounded to bf16 once per product, f16 weights as they are
+   unpacked.
 
-   A panel is unpacked by chunks of 256 k (16 KiB), [4 strips of 8 rows][k / 4][4 pairs of rows][2 rows][4 k], and used by all rows of X.
-   Weight rows past n repeat the last one; they and rows of X past m are not stored. */
+   A panel is unpacked by chunks of 256 k (16 KiB), [4 strips of 8 rows][k / 4][4 pairs of rows][2 rows][4 k], and used
+   by all rows of X. Weight rows past n repeat the last one; they and rows of X past m are not stored. */
 #include "simd/i8mm/bf16.h"
 
 enum { CHUNK = 256, STRIPS = FKV_PANEL_ROWS / CELL_COLUMNS, GROUPS = FKV_BLOCK_ROWS / GROUP_ROWS, STEP_BYTES = 64 };
@@ -39,7 +40,9 @@ INLINE void unpack_chunk(enum fkv_type type, const struct fkv_panel *p, int k0, 
 {
     for (int first = 0; first < (p->n + CELL_COLUMNS - 1) / CELL_COLUMNS * CELL_COLUMNS; first += 2) {
         const uint8_t *row[2];
-        for (int i = 0; i < 2; i++) row[i] = (const uint8_t *)p->w + (size_t)(first + i < p->n ? first + i : p->n - 1) * p->w_stride + 2 * (size_t)k0;
+        for (int i = 0; i < 2; i++)
+            row[i] = (const uint8_t *)p->w + (size_t)(first + i < p->n ? first + i : p->n - 1) * p->w_stride +
+                     2 * (size_t)k0;
         int8_t *to = s->w[first / CELL_COLUMNS][0] + first % CELL_COLUMNS * 8;
         for (int k = 0; k < n_k; k += 8, to += 2 * STEP_BYTES) {
             const float32x4_t a = load_8(type, row[0] + 2 * k), b = load_8(type, row[1] + 2 * k);
@@ -80,10 +83,13 @@ INLINE void run_panel(enum fkv_type type, const struct fkv_panel *p)
         for (int g = 0; g < groups; g++) {
             const int8_t *x = (const int8_t *)p->x + (size_t)g * group_bytes(p->k) + (size_t)(k / 4) * STEP_GROUP_BYTES;
             if (p->prefetch && g < p->n)
-                for (int at = 0; at < 2 * n_k; at += 64) __builtin_prefetch((const char *)p->prefetch + (size_t)g * p->w_stride + 2 * (size_t)k + at, 0, 2);
+                for (int at = 0; at < 2 * n_k; at += 64)
+                    __builtin_prefetch((const char *)p->prefetch + (size_t)g * p->w_stride + 2 * (size_t)k + at, 0, 2);
             for (int i = 0; i < (p->n + CELL_COLUMNS - 1) / CELL_COLUMNS; i++) {
-                if (p->m - g * GROUP_ROWS > GROUP_ROWS / 2) tile(2, s->w[i][0], x, n_k / 4, s->sums[g][i][0]);
-                else tile(1, s->w[i][0], x, n_k / 4, s->sums[g][i][0]);
+                if (p->m - g * GROUP_ROWS > GROUP_ROWS / 2)
+                    tile(2, s->w[i][0], x, n_k / 4, s->sums[g][i][0]);
+                else
+                    tile(1, s->w[i][0], x, n_k / 4, s->sums[g][i][0]);
             }
         }
     }

@@ -1,7 +1,7 @@
 /* The tile of 8 weight rows x 6 rows of X by smmla: 2 x 2 outputs by 8 k each.
 
-   Register plan: 12 integer sums, 12 float sums, 4 W and 3 X per 8 k: 31. Per block of 32 k: 48 smmla, 36 instructions for the scales,
-   12 that set sums to zero, 10 loads. */
+   Register plan: 12 integer sums, 12 float sums, 4 W and 3 X per 8 k: 31. Per block of 32 k: 48 smmla, 36 instructions
+   for the scales, 12 that set sums to zero, 10 loads. */
 #include "simd/i8mm/i8mm.h"
 #include "simd/neon/cells.h"
 #include "simd/neon/load_many.h"
@@ -24,7 +24,8 @@ INLINE void multiply_block(const int8_t **w, const int8_t **x, float32x4_t sum[3
     load_3(x, xv);
 #pragma GCC unroll 12
     for (int i = 0; i < 12; i++)
-        sum[i / 4][i % 4] = vfmaq_f32(sum[i / 4][i % 4], vmulq_f32(vcvtq_f32_s32(a[i / 4][i % 4]), vreinterpretq_f32_s8(wv[i % 4])),
+        sum[i / 4][i % 4] = vfmaq_f32(sum[i / 4][i % 4],
+                                      vmulq_f32(vcvtq_f32_s32(a[i / 4][i % 4]), vreinterpretq_f32_s8(wv[i % 4])),
                                       vreinterpretq_f32_s8(xv[i / 4]));
 }
 

@@ -1,7 +1,7 @@
 /* Packing of X: q = round(x / scale), scale = largest magnitude of the block / 127.
 
-   The largest magnitude is found on the bits as integers, where a NaN is larger than all numbers: it becomes the scale and so
-   reaches the result. Blocks below 2^-100 become zero: the reciprocal of their scale would overflow. */
+   The largest magnitude is found on the bits as integers, where a NaN is larger than all numbers: it becomes the scale
+   and so reaches the result. Blocks below 2^-100 become zero: the reciprocal of their scale would overflow. */
 #include "simd/neon/activations.h"
 
 struct rounded {
@@ -16,7 +16,8 @@ INLINE int8x16_t narrow(const float32x4_t v[4], float inverse)
     int16x8_t half[2];
 #pragma GCC unroll 2
     for (int i = 0; i < 2; i++)
-        half[i] = vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(v[2 * i], inverse))), vqmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(v[2 * i + 1], inverse))));
+        half[i] = vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(v[2 * i], inverse))),
+                               vqmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(v[2 * i + 1], inverse))));
     return vcombine_s8(vqmovn_s16(half[0]), vqmovn_s16(half[1]));
 }
 
@@ -39,7 +40,8 @@ INLINE struct rounded round_32(const float *x)
 
 size_t fkv_x8_bytes_neon(int m, int k)
 {
-    return ((size_t)x8_groups(m) * (size_t)(k / 32) * (sizeof(struct x_block) + sizeof(struct x_sums)) + 63) & ~(size_t)63;
+    return ((size_t)x8_groups(m) * (size_t)(k / 32) * (sizeof(struct x_block) + sizeof(struct x_sums)) + 63) &
+           ~(size_t)63;
 }
 
 /* One block of 6 rows; rows from `rows` on are zero. x points to the first row's block. */
@@ -66,7 +68,8 @@ void fkv_x8_pack_neon(const float *x, size_t ldx, int m, int k, int row0, int ro
     for (int row = row0; row < row1; row += X_ROWS) {
         const size_t group = (size_t)(row / X_ROWS) * (size_t)blocks;
         for (int b = 0; b < blocks; b++)
-            pack_block(x + (size_t)row * ldx + 32 * (size_t)b, ldx, row1 - row, &o[group + (size_t)b], &sums[group + (size_t)b]);
+            pack_block(x + (size_t)row * ldx + 32 * (size_t)b, ldx, row1 - row, &o[group + (size_t)b],
+                       &sums[group + (size_t)b]);
     }
 }
 
@@ -75,7 +78,8 @@ size_t fkv_x16_bytes_neon(int m, int k) { return ((size_t)m * x16_stride(k) * 4 
 void fkv_x16_pack_neon(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed)
 {
     (void)m;
-    for (int row = row0; row < row1; row++) memcpy((float *)packed + (size_t)row * x16_stride(k), x + (size_t)row * ldx, (size_t)k * 4);
+    for (int row = row0; row < row1; row++)
+        memcpy((float *)packed + (size_t)row * x16_stride(k), x + (size_t)row * ldx, (size_t)k * 4);
 }
 
 size_t fkv_v8_bytes_neon(int k) { return ((size_t)k + (size_t)(k / 32) * 2 * 4 + 63) & ~(size_t)63; }

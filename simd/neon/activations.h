@@ -1,7 +1,8 @@
 /* activations.h: the packed forms of X, the same on all ARM levels.
 
-   x8 holds groups of 6 rows: a row of x_block per group, then, for weights with an offset, the sums of the blocks. A pair of rows by
-   8 k is one vector, which is what smmla takes, what smull takes by halves, and where sdot finds 4 k of a row in each lane. */
+   x8 holds groups of 6 rows: a row of x_block per group, then, for weights with an offset, the sums of the blocks. A
+   pair of rows by 8 k is one vector, which is what smmla takes, what smull takes by halves, and where sdot finds 4 k of
+   a row in each lane. */
 #ifndef FKV_SIMD_NEON_ACTIVATIONS_H
 #define FKV_SIMD_NEON_ACTIVATIONS_H
 
@@ -9,9 +10,9 @@
 
 enum { X_ROWS = 6 };
 
-struct x_block { /* 32 values of 6 rows: x = scale q */
-    int8_t q[4][X_ROWS][8];      /* 8 consecutive k per row and step */
-    float scale[X_ROWS / 2][4];  /* of a pair of rows: s0, s0, s1, s1 */
+struct x_block {                /* 32 values of 6 rows: x = scale q */
+    int8_t q[4][X_ROWS][8];     /* 8 consecutive k per row and step */
+    float scale[X_ROWS / 2][4]; /* of a pair of rows: s0, s0, s1, s1 */
 };
 
 struct x_sums {
@@ -26,8 +27,8 @@ static inline const struct x_sums *x8_sums(const void *packed, int m, int k)
     return (const struct x_sums *)(x8_blocks(packed) + (size_t)x8_groups(m) * (size_t)(k / 32));
 }
 
-/* x16 of neon and dotprod: the floats as they are, rows apart by other than a power of two so that a tile's rows do not share
-   cache sets. */
+/* x16 of neon and dotprod: the floats as they are, rows apart by other than a power of two so that a tile's rows do not
+   share cache sets. */
 static inline size_t x16_stride(int k) { return (size_t)k + 16; }
 
 /* v8, one vector for decode. */

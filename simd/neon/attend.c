@@ -1,7 +1,7 @@
 /* Attention over cache tiles by fp32 fmla: softmax(q K^T scale) V with a running maximum per block of 256 entries.
 
-   A tile of either cache is widened to floats once per call and block and multiplied by tile_f32.h. A row's arithmetic does not depend
-   on the rows beside it. What a row does not see has p = 0. */
+   A tile of either cache is widened to floats once per call and block and multiplied by tile_f32.h. A row's arithmetic
+   does not depend on the rows beside it. What a row does not see has p = 0. */
 #include "simd/neon/cache_tiles.h"
 #include "simd/neon/softmax.h"
 
@@ -14,7 +14,10 @@ struct attend_scratch {
 };
 _Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
 
-static const char *tile_at(const void *tiles, int type, int d, int entry) { return (const char *)tiles + (size_t)(entry / FKV_TILE) * fkv_tile_bytes(type, d); }
+static const char *tile_at(const void *tiles, int type, int d, int entry)
+{
+    return (const char *)tiles + (size_t)(entry / FKV_TILE) * fkv_tile_bytes(type, d);
+}
 
 static void block_dots(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
 {
@@ -24,7 +27,8 @@ static void block_dots(const struct fkv_attend *a, int start, int most, struct a
             const int n = min_int(TILE_ROWS, a->n_rows - row);
             if (most_seen(a, row, n, start) <= e) continue;
             for (int i = 0; i < 2; i++)
-                tile_f32(n, false, a->q + (size_t)row * a->ldq, a->ldq, (const float (*)[COLUMNS])s->k[i], a->d, &s->p[row][e + COLUMNS * i], BLOCK);
+                tile_f32(n, false, a->q + (size_t)row * a->ldq, a->ldq, (const float(*)[COLUMNS])s->k[i], a->d,
+                         &s->p[row][e + COLUMNS * i], BLOCK);
         }
     }
 }
@@ -34,7 +38,9 @@ static void block_probabilities(const struct fkv_attend *a, int start, int most,
     const int end = (most + FKV_TILE - 1) / FKV_TILE * FKV_TILE;
     for (int row = 0; row < a->n_rows; row++) {
         const int n = seen(a, row, start), n4 = (n + 3) & ~3;
-        if (n > 0) rescale_row(s->out[row], fkv_padded_head(a->d), block_softmax(s->p[row], n, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
+        if (n > 0)
+            rescale_row(s->out[row], fkv_padded_head(a->d),
+                        block_softmax(s->p[row], n, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
         memset(s->p[row] + n4, 0, (size_t)(end - n4) * 4);
     }
 }
@@ -48,7 +54,8 @@ static void block_values(const struct fkv_attend *a, int start, int most, struct
                 const int n = min_int(TILE_ROWS, a->n_rows - row);
                 if (most_seen(a, row, n, start) <= e) continue;
                 for (int i = 0; i < 2; i++)
-                    tile_f32(n, true, &s->p[row][e], BLOCK, (const float (*)[COLUMNS])s->v[i], FKV_TILE, &s->out[row][c + COLUMNS * i], FKV_MAX_HEAD);
+                    tile_f32(n, true, &s->p[row][e], BLOCK, (const float(*)[COLUMNS])s->v[i], FKV_TILE,
+                             &s->out[row][c + COLUMNS * i], FKV_MAX_HEAD);
             }
         }
 }

@@ -1,7 +1,7 @@
 /* cache_tiles.h: tiles of the cache (simd.h, "the KV cache's tiles") as floats in strips of 16 columns, for tile_f32.h.
 
-   A tile is "pairs x 32 x 2": rows of K are channels and its columns entries, rows of V are entries and its columns channels. ld2 takes
-   the two of a pair apart: strips[32 / 16][rows][16]. */
+   A tile is "pairs x 32 x 2": rows of K are channels and its columns entries, rows of V are entries and its columns
+   channels. ld2 takes the two of a pair apart: strips[32 / 16][rows][16]. */
 #ifndef FKV_SIMD_NEON_CACHE_TILES_H
 #define FKV_SIMD_NEON_CACHE_TILES_H
 
@@ -41,9 +41,10 @@ INLINE struct pair_8 load_pair(int type, const char *p)
 
 static inline size_t value_bytes(int type) { return type == FKV_ELEM_F32 ? 4 : type == FKV_ELEM_Q8_0 ? 1 : 2; }
 
-/* Rows 0 .. n_rows - 1 (even) of 32 columns; strip i starts at strips + i * strip_rows. row_scale[n_rows], column_scale[32]: of
-   q8_0, one of them or the other. */
-INLINE void widen_as(int type, const char *from, int n_rows, const float *row_scale, const float *column_scale, float (*strips)[COLUMNS], size_t strip_rows)
+/* Rows 0 .. n_rows - 1 (even) of 32 columns; strip i starts at strips + i * strip_rows. row_scale[n_rows],
+   column_scale[32]: of q8_0, one of them or the other. */
+INLINE void widen_as(int type, const char *from, int n_rows, const float *row_scale, const float *column_scale,
+                     float (*strips)[COLUMNS], size_t strip_rows)
 {
     for (int row = 0; row < n_rows; row += 2, from += 64 * value_bytes(type))
 #pragma GCC unroll 4
@@ -55,16 +56,20 @@ INLINE void widen_as(int type, const char *from, int n_rows, const float *row_sc
                 for (int h = 0; h < 2; h++) {
                     if (row_scale) p.row[r][h] = vmulq_n_f32(p.row[r][h], row_scale[row + r]);
                     if (column_scale) p.row[r][h] = vmulq_f32(p.row[r][h], vld1q_f32(column_scale + 8 * i + 4 * h));
-                    vst1q_f32(&strips[(size_t)(i / 2) * strip_rows + (size_t)(row + r)][8 * (i % 2) + 4 * h], p.row[r][h]);
+                    vst1q_f32(&strips[(size_t)(i / 2) * strip_rows + (size_t)(row + r)][8 * (i % 2) + 4 * h],
+                              p.row[r][h]);
                 }
         }
 }
 
 static inline void widen_float(int type, const char *from, int n_rows, float (*strips)[COLUMNS], size_t strip_rows)
 {
-    if (type == FKV_ELEM_F16) widen_as(FKV_ELEM_F16, from, n_rows, NULL, NULL, strips, strip_rows);
-    else if (type == FKV_ELEM_BF16) widen_as(FKV_ELEM_BF16, from, n_rows, NULL, NULL, strips, strip_rows);
-    else widen_as(FKV_ELEM_F32, from, n_rows, NULL, NULL, strips, strip_rows);
+    if (type == FKV_ELEM_F16)
+        widen_as(FKV_ELEM_F16, from, n_rows, NULL, NULL, strips, strip_rows);
+    else if (type == FKV_ELEM_BF16)
+        widen_as(FKV_ELEM_BF16, from, n_rows, NULL, NULL, strips, strip_rows);
+    else
+        widen_as(FKV_ELEM_F32, from, n_rows, NULL, NULL, strips, strip_rows);
 }
 
 static inline void load_scales(const char *from, float scale[FKV_TILE])
@@ -96,7 +101,8 @@ static inline void widen_v(int type, const char *tile, int d, int c, float strip
     }
     float scale[FKV_TILE];
     load_scales(tile + 2 * c, scale);
-    widen_as(FKV_ELEM_Q8_0, tile + 2 * fkv_padded_head(d) + (size_t)c * FKV_TILE, FKV_TILE, scale, NULL, strips[0], FKV_TILE);
+    widen_as(FKV_ELEM_Q8_0, tile + 2 * fkv_padded_head(d) + (size_t)c * FKV_TILE, FKV_TILE, scale, NULL, strips[0],
+             FKV_TILE);
 }
 
 #endif

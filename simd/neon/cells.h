@@ -1,5 +1,5 @@
-/* cells.h: 6 rows of X by 8 columns as cells of 2 x 2, which is how matrix instructions leave them: cell[i][j] = rows 2i and 2i + 1 by
-   columns 2j and 2j + 1. In memory: out[6][stride]. */
+/* cells.h: 6 rows of X by 8 columns as cells of 2 x 2, which is how matrix instructions leave them: cell[i][j] = rows
+   2i and 2i + 1 by columns 2j and 2j + 1. In memory: out[6][stride]. */
 #ifndef FKV_SIMD_NEON_CELLS_H
 #define FKV_SIMD_NEON_CELLS_H
 

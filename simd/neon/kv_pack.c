@@ -1,5 +1,6 @@
-/* kv_pack: rows of floats into cache tiles. A row is rounded to halves by vectors, then its values are spread: pairs of channels in K,
-   single values in V. The other types take the plain-C path: a cache of floats is for checking, and that of q8_0 is bound by its scales. */
+/* kv_pack: rows of floats into cache tiles. A row is rounded to halves by vectors, then its values are spread: pairs of
+   channels in K, single values in V. The other types take the plain-C path: a cache of floats is for checking, and that
+   of q8_0 is bound by its scales. */
 #include "simd/neon/neon.h"
 #include "simd/reference/reference.h"
 
@@ -7,7 +8,8 @@
 INLINE uint16x4_t narrow_bf16(float32x4_t x)
 {
     const uint32x4_t u = vreinterpretq_u32_f32(x), odd = vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(1));
-    const uint16x4_t rounded = vaddhn_u32(u, vaddq_u32(odd, vdupq_n_u32(0x7fff))), quiet = vorr_u16(vshrn_n_u32(u, 16), vdup_n_u16(0x40));
+    const uint16x4_t rounded = vaddhn_u32(u, vaddq_u32(odd, vdupq_n_u32(0x7fff))),
+                     quiet = vorr_u16(vshrn_n_u32(u, 16), vdup_n_u16(0x40));
     return vbsl_u16(vmovn_u32(vceqq_f32(x, x)), rounded, quiet);
 }
 
@@ -26,7 +28,8 @@ static void round_row(const float *x, int d, int type, uint16_t *out)
 static void pack_halves(const struct fkv_kv_rows *r, const float *x, int type, bool is_v, void *tiles)
 {
     static const float zeros[FKV_MAX_HEAD];
-    const int end = r->first + r->n, padded_end = (end + FKV_TILE - 1) / FKV_TILE * FKV_TILE, dp = fkv_padded_head(r->d);
+    const int end = r->first + r->n, padded_end = (end + FKV_TILE - 1) / FKV_TILE * FKV_TILE,
+              dp = fkv_padded_head(r->d);
     uint16_t row[FKV_MAX_HEAD];
     for (int e = r->first; e < padded_end; e++) {
         uint16_t *tile = (uint16_t *)((char *)tiles + (size_t)(e / FKV_TILE) * fkv_tile_bytes(type, r->d));

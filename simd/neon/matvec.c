@@ -2,12 +2,15 @@
 #include "simd/neon/neon.h"
 
 /* smull and smlal2 put two products in 16 bits: 2 x 128 x 127 fits. */
-INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x) { return vpadalq_s16(sum, vmlal_high_s8(vmull_s8(vget_low_s8(w), vget_low_s8(x)), w, x)); }
+INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x)
+{
+    return vpadalq_s16(sum, vmlal_high_s8(vmull_s8(vget_low_s8(w), vget_low_s8(x)), w, x));
+}
 
 #define LEVEL_NAME(kernel) kernel##_neon
 #include "simd/neon/matvec_body.inc"
 
-/* ---- floats: four sums of 4 lanes, k divides by 32 ---- */
+/* ---- floats: four sums of 4 lanes, k divides by 32 ------------------------------------------- */
 
 INLINE float dot_float(const char *row, int k, const float *v, size_t value_bytes, float32x4_t (*load)(const void *))
 {
@@ -16,15 +19,17 @@ INLINE float dot_float(const char *row, int k, const float *v, size_t value_byte
     for (int j = 0; j < k; j += 16) {
         __builtin_prefetch(row + (size_t)j * value_bytes + AHEAD);
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) sum[i] = vfmaq_f32(sum[i], load(row + (size_t)(j + 4 * i) * value_bytes), vld1q_f32(v + j + 4 * i));
+        for (int i = 0; i < 4; i++)
+            sum[i] = vfmaq_f32(sum[i], load(row + (size_t)(j + 4 * i) * value_bytes), vld1q_f32(v + j + 4 * i));
     }
     return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), vaddq_f32(sum[2], sum[3])));
 }
 
-#define MATVEC_FLOAT(format, value_bytes) \
+#define MATVEC_FLOAT(format, value_bytes)                                                                  \
     void fkv_matvec_##format##_neon(const void *w, size_t w_stride, int n, int k, const void *v, float *y) \
-    { \
-        for (int i = 0; i < n; i++) y[i] = dot_float((const char *)w + (size_t)i * w_stride, k, v, value_bytes, load_4_##format); \
+    {                                                                                                      \
+        for (int i = 0; i < n; i++)                                                                        \
+            y[i] = dot_float((const char *)w + (size_t)i * w_stride, k, v, value_bytes, load_4_##format);  \
     }
 MATVEC_FLOAT(f16, 2)
 MATVEC_FLOAT(bf16, 2)

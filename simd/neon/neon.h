@@ -1,7 +1,7 @@
 /* neon.h: what the files of the ARM levels share: the kernels' prototypes and small vector helpers.
 
-   The level needs what every 64-bit ARM core has and nothing more: 32 registers of 4 floats, no masked loads, no dot product of
-   bytes. dotprod and i8mm build on it: they replace its tiles (quantised.h) and keep the rest. */
+   The level needs what every 64-bit ARM core has and nothing more: 32 registers of 4 floats, no masked loads, no dot
+   product of bytes. dotprod and i8mm build on it: they replace its tiles (quantised.h) and keep the rest. */
 #ifndef FKV_SIMD_NEON_H
 #define FKV_SIMD_NEON_H
 
@@ -16,7 +16,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* ---- halves ---- */
+/* ---- halves ---------------------------------------------------------------------------------- */
 
 INLINE float load_f16(const void *p)
 {
@@ -33,7 +33,7 @@ INLINE float32x4_t load_4_f16(const void *p) { return widen_f16(vreinterpret_u16
 INLINE float32x4_t load_4_bf16(const void *p) { return widen_bf16(vreinterpret_u16_u8(vld1_u8(p))); }
 INLINE float32x4_t load_4_f32(const void *p) { return vreinterpretq_f32_u8(vld1q_u8(p)); }
 
-/* ---- the ends of rows: the first n of 4 lanes, n >= 1 and possibly more than 4 ---- */
+/* ---- the ends of rows: the first n of 4 lanes, n >= 1 and possibly more than 4 --------------- */
 
 INLINE uint32x4_t first_lanes(int n)
 {
@@ -61,30 +61,45 @@ INLINE void store_first(float *p, float32x4_t v, int n)
     memcpy(p, t, (size_t)n * sizeof *p);
 }
 
-INLINE float32x4_t keep_lanes(float32x4_t v, uint32x4_t mask) { return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), mask)); }
-INLINE float32x4_t drop_lanes(float32x4_t v, uint32x4_t mask) { return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v), mask)); }
+INLINE float32x4_t keep_lanes(float32x4_t v, uint32x4_t mask)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), mask));
+}
+INLINE float32x4_t drop_lanes(float32x4_t v, uint32x4_t mask)
+{
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v), mask));
+}
 
-/* ---- pairs of vectors as 2 x 2 cells of 2 floats: [a0 a1], [b0 b1] to [a0 b0], [a1 b1] ---- */
+/* ---- pairs of vectors as 2 x 2 cells of 2 floats: [a0 a1], [b0 b1] to [a0 b0], [a1 b1] ------- */
 
-INLINE float32x4_t low_halves(float32x4_t a, float32x4_t b) { return vreinterpretq_f32_f64(vzip1q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b))); }
-INLINE float32x4_t high_halves(float32x4_t a, float32x4_t b) { return vreinterpretq_f32_f64(vzip2q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b))); }
+INLINE float32x4_t low_halves(float32x4_t a, float32x4_t b)
+{
+    return vreinterpretq_f32_f64(vzip1q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)));
+}
+INLINE float32x4_t high_halves(float32x4_t a, float32x4_t b)
+{
+    return vreinterpretq_f32_f64(vzip2q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)));
+}
 
 /* v[i] lane j becomes v[j] lane i. */
 INLINE void transpose_4x4(float32x4_t v[4])
 {
-    const float32x4_t a = vtrn1q_f32(v[0], v[1]), b = vtrn2q_f32(v[0], v[1]), c = vtrn1q_f32(v[2], v[3]), d = vtrn2q_f32(v[2], v[3]);
+    const float32x4_t a = vtrn1q_f32(v[0], v[1]), b = vtrn2q_f32(v[0], v[1]), c = vtrn1q_f32(v[2], v[3]),
+                      d = vtrn2q_f32(v[2], v[3]);
     v[0] = low_halves(a, c);
     v[1] = low_halves(b, d);
     v[2] = high_halves(a, c);
     v[3] = high_halves(b, d);
 }
 
-/* ---- exponentials ---- */
+/* ---- exponentials ---------------------------------------------------------------------------- */
 
-/* Adding 1.5 2^23 rounds to the nearest integer and leaves it in the low bits; shifted by 23 it is the exponent to add. */
+/* Adding 1.5 2^23 rounds to the nearest integer and leaves it in the low bits; shifted by 23 it is the exponent to
+   add. */
 INLINE float32x4_t scale_by_exponent(float32x4_t p, float32x4_t rounded_with_magic)
 {
-    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(p), vshlq_n_s32(vreinterpretq_s32_f32(rounded_with_magic), 23)));
+    return vreinterpretq_f32_s32(
+        vaddq_s32(vreinterpretq_s32_f32(p), vshlq_n_s32(vreinterpretq_s32_f32(rounded_with_magic), 23)));
 }
 
 /* 2^x for x <= 127, relative error 1e-7; zero below -126, where the exponent would wrap round; a NaN stays one. */
@@ -99,12 +114,13 @@ INLINE float32x4_t exp2_4(float32x4_t x)
     return drop_lanes(scale_by_exponent(p, t), vcltq_f32(x, vdupq_n_f32(-126.0f)));
 }
 
-/* e^x, relative error 2e-7; zero below -87, infinity above 88; a NaN stays one. x - n log 2 is exact thanks to log 2 in two parts; the
-   polynomial is that of Cephes' expf. */
+/* e^x, relative error 2e-7; zero below -87, infinity above 88; a NaN stays one. x - n log 2 is exact thanks to log 2 in
+   two parts; the polynomial is that of Cephes' expf. */
 INLINE float32x4_t exp_4(float32x4_t x)
 {
     const uint32x4_t tiny = vcltq_f32(x, vdupq_n_f32(-87.0f)), huge = vcgtq_f32(x, vdupq_n_f32(88.0f));
-    const float32x4_t magic = vdupq_n_f32(12582912.0f), t = vfmaq_f32(magic, x, vdupq_n_f32(1.44269504f)), n = vsubq_f32(t, magic);
+    const float32x4_t magic = vdupq_n_f32(12582912.0f), t = vfmaq_f32(magic, x, vdupq_n_f32(1.44269504f)),
+                      n = vsubq_f32(t, magic);
     const float32x4_t r = vfmsq_f32(vfmsq_f32(x, n, vdupq_n_f32(0.693359375f)), n, vdupq_n_f32(-2.12194440e-4f));
     float32x4_t p = vfmaq_f32(vdupq_n_f32(1.3981999507e-3f), vdupq_n_f32(1.9875691500e-4f), r);
     p = vfmaq_f32(vdupq_n_f32(8.3334519073e-3f), p, r);

@@ -1,11 +1,14 @@
-/* Prefill products with block-quantised weights: Y = X W^T by exact integer dots per block, scaled and added in fp32 in the order of k.
+/* Prefill products with block-quantised weights: Y = X W^T by exact integer dots per block, scaled and added in fp32 in
+   the order of k.
 
-   A panel is unpacked to signed bytes by chunks of 512 k (16 KiB and its scales), which all rows of X then use from L1. All values fit
-   a signed byte once the zero point is off, so no start values are needed. A scale is multiplied with that of X's block and enters by
-   one fmla. Weight rows past n repeat the last one; they and rows of X past m are not stored.
+   A panel is unpacked to signed bytes by chunks of 512 k (16 KiB and its scales), which all rows of X then use from L1.
+   All values fit a signed byte once the zero point is off, so no start values are needed. A scale is multiplied with
+   that of X's block and enters by one fmla. Weight rows past n repeat the last one; they and rows of X past m are not
+   stored.
 
-   All is exact but Q6_K, which has a scale per 16 values: converting, scaling and adding sums of 16 would cost twice the products' own
-   instructions (smmla 30 % of the inner loop, 45 % with a scale per 32). Its weights are rounded to one scale per 32 (weights.h). */
+   All is exact but Q6_K, which has a scale per 16 values: converting, scaling and adding sums of 16 would cost twice
+   the products' own instructions (smmla 30 % of the inner loop, 45 % with a scale per 32). Its weights are rounded to
+   one scale per 32 (weights.h). */
 #include "simd/neon/quantised.h"
 #include "simd/neon/weights.h"
 
@@ -19,7 +22,7 @@ struct panel_scratch {
 };
 _Static_assert(sizeof(struct panel_scratch) <= FKV_PANEL_SCRATCH, "panel scratch");
 
-/* ---- unpacking: 4 weight rows of a block at a time ---- */
+/* ---- unpacking: 4 weight rows of a block at a time ------------------------------------------- */
 
 /* Where 4 rows of a block go. */
 struct place {
@@ -62,7 +65,8 @@ INLINE void store_values(const struct place *to, int step, const int8x16_t v[4])
 
 INLINE void store_block(const struct place *to, const struct bytes32 v[4])
 {
-    const int8x16_t low[4] = {v[0].low, v[1].low, v[2].low, v[3].low}, high[4] = {v[0].high, v[1].high, v[2].high, v[3].high};
+    const int8x16_t low[4] = {v[0].low, v[1].low, v[2].low, v[3].low},
+                    high[4] = {v[0].high, v[1].high, v[2].high, v[3].high};
     store_values(to, 0, low);
     store_values(to, 2, high);
 }
@@ -90,7 +94,8 @@ INLINE void unpack_32(const uint8_t *const row[4], size_t at, struct place *to, 
 }
 
 /* The eight blocks of a Q4_K or Q5_K block. */
-INLINE void unpack_k(const uint8_t *const row[4], size_t at, struct place *to, size_t block_bytes, values_k_fn *values, float (*offset)[STRIP])
+INLINE void unpack_k(const uint8_t *const row[4], size_t at, struct place *to, size_t block_bytes, values_k_fn *values,
+                     float (*offset)[STRIP])
 {
     float32x4_t scale[2][4], minimum[2][4];
     for (int i = 0; i < 4; i++) {
@@ -133,23 +138,30 @@ INLINE void unpack_q6_k(const uint8_t *const row[4], size_t at, struct place *to
     }
 }
 
-/* ---- the formats ---- */
+/* ---- the formats ----------------------------------------------------------------------------- */
 
 static const struct format {
     size_t bytes; /* of a stored block */
     int blocks;   /* of 32 values in it */
     bool has_offset;
 } formats[FKV_TYPE_LIMIT] = {
-    [FKV_TYPE_Q8_0] = {sizeof(struct fkv_block_q8_0), 1, false}, [FKV_TYPE_Q4_0] = {sizeof(struct fkv_block_q4_0), 1, false},
-    [FKV_TYPE_Q4_1] = {sizeof(struct fkv_block_q4_1), 1, true},  [FKV_TYPE_Q5_0] = {sizeof(struct fkv_block_q5_0), 1, false},
-    [FKV_TYPE_Q4_K] = {sizeof(struct fkv_block_q4_k), 8, true},  [FKV_TYPE_Q5_K] = {sizeof(struct fkv_block_q5_k), 8, true},
+    [FKV_TYPE_Q8_0] = {sizeof(struct fkv_block_q8_0), 1, false},
+    [FKV_TYPE_Q4_0] = {sizeof(struct fkv_block_q4_0), 1, false},
+    [FKV_TYPE_Q4_1] = {sizeof(struct fkv_block_q4_1), 1, true},
+    [FKV_TYPE_Q5_0] = {sizeof(struct fkv_block_q5_0), 1, false},
+    [FKV_TYPE_Q4_K] = {sizeof(struct fkv_block_q4_k), 8, true},
+    [FKV_TYPE_Q5_K] = {sizeof(struct fkv_block_q5_k), 8, true},
     [FKV_TYPE_Q6_K] = {sizeof(struct fkv_block_q6_k), 8, false},
 };
 
 /* Bytes of an unpacked block of 32. */
-static size_t unpacked_bytes(enum layout layout) { return 4 * STEP_BYTES + 4 * (layout == PAIRS ? PAIRS_SCALES : QUADS_SCALES); }
+static size_t unpacked_bytes(enum layout layout)
+{
+    return 4 * STEP_BYTES + 4 * (layout == PAIRS ? PAIRS_SCALES : QUADS_SCALES);
+}
 
-static void unpack_stored(enum fkv_type type, const uint8_t *const row[4], size_t at, struct place *to, size_t block_bytes, float (*offset)[STRIP])
+static void unpack_stored(enum fkv_type type, const uint8_t *const row[4], size_t at, struct place *to,
+                          size_t block_bytes, float (*offset)[STRIP])
 {
     switch (type) {
     case FKV_TYPE_Q8_0: unpack_32(row, at, to, values_q8_0, NULL); break;
@@ -163,21 +175,24 @@ static void unpack_stored(enum fkv_type type, const uint8_t *const row[4], size_
 }
 
 /* Blocks [block0, block0 + n_blocks) of 32 k of all the panel's rows. */
-static void unpack_chunk(const struct fkv_panel *p, enum fkv_type type, enum layout layout, int block0, int n_blocks, struct panel_scratch *s)
+static void unpack_chunk(const struct fkv_panel *p, enum fkv_type type, enum layout layout, int block0, int n_blocks,
+                         struct panel_scratch *s)
 {
     const struct format *f = &formats[type];
     const size_t block_bytes = unpacked_bytes(layout);
     for (int first = 0; first < (p->n + STRIP - 1) / STRIP * STRIP; first += 4) {
         const uint8_t *row[4];
-        for (int i = 0; i < 4; i++) row[i] = (const uint8_t *)p->w + (size_t)(first + i < p->n ? first + i : p->n - 1) * p->w_stride;
+        for (int i = 0; i < 4; i++)
+            row[i] = (const uint8_t *)p->w + (size_t)(first + i < p->n ? first + i : p->n - 1) * p->w_stride;
         for (int b = 0; b < n_blocks; b += f->blocks) {
             struct place to = {s->w[first / STRIP] + (size_t)b * block_bytes, layout, first % STRIP / 4};
-            unpack_stored(type, row, (size_t)((block0 + b) / f->blocks) * f->bytes, &to, block_bytes, s->offset[first / STRIP] + b);
+            unpack_stored(type, row, (size_t)((block0 + b) / f->blocks) * f->bytes, &to, block_bytes,
+                          s->offset[first / STRIP] + b);
         }
     }
 }
 
-/* ---- one panel ---- */
+/* ---- one panel ------------------------------------------------------------------------------- */
 
 /* sums[6][8] += offsets times the sums of X's blocks. */
 static void add_offsets(const float (*offset)[STRIP], const struct x_sums *x, int n_blocks, float *sums)
@@ -202,20 +217,24 @@ static void add_offsets(const float (*offset)[STRIP], const struct x_sums *x, in
     for (int i = 0; i < 12; i++) vst1q_f32(sums + 4 * i, a[i / 2][i % 2]);
 }
 
-/* The next panel's lines of one chunk come in while this one's is multiplied: part `i` of `parts`, one weight row after the other. */
+/* The next panel's lines of one chunk come in while this one's is multiplied: part `i` of `parts`, one weight row after
+   the other. */
 INLINE void prefetch_part(const struct fkv_panel *p, size_t offset, size_t bytes, int i, int parts)
 {
     if (!p->prefetch) return;
     const int lines = p->n * (int)((bytes + 63) / 64);
     for (int line = lines * i / parts; line < lines * (i + 1) / parts; line++)
-        __builtin_prefetch((const char *)p->prefetch + (size_t)(line % p->n) * p->w_stride + offset + (size_t)(line / p->n) * 64, 0, 2);
+        __builtin_prefetch((const char *)p->prefetch + (size_t)(line % p->n) * p->w_stride + offset +
+                               (size_t)(line / p->n) * 64,
+                           0, 2);
 }
 
 static void store_rows(const struct fkv_panel *p, const struct panel_scratch *s)
 {
     for (int row = 0; row < p->m; row++)
         for (int j = 0; j < p->n; j += STRIP)
-            memcpy(p->y + (size_t)row * p->ldy + j, s->sums[row / X_ROWS][j / STRIP][row % X_ROWS], (size_t)(p->n - j < STRIP ? p->n - j : STRIP) * 4);
+            memcpy(p->y + (size_t)row * p->ldy + j, s->sums[row / X_ROWS][j / STRIP][row % X_ROWS],
+                   (size_t)(p->n - j < STRIP ? p->n - j : STRIP) * 4);
 }
 
 void fkv_neon_panel(const struct fkv_panel *p, enum fkv_type type, const struct tile *tile)
@@ -232,7 +251,9 @@ void fkv_neon_panel(const struct fkv_panel *p, enum fkv_type type, const struct 
             prefetch_part(p, (size_t)(b / f->blocks) * f->bytes, (size_t)(n_blocks / f->blocks) * f->bytes, g, groups);
             for (int i = 0; i < strips; i++) {
                 tile->multiply(s->w[i], x8_blocks(p->x) + at, n_blocks, s->sums[g][i][0]);
-                if (f->has_offset) add_offsets((const float (*)[STRIP])s->offset[i], x8_sums(p->x, p->m, p->k) + at, n_blocks, s->sums[g][i][0]);
+                if (f->has_offset)
+                    add_offsets((const float(*)[STRIP])s->offset[i], x8_sums(p->x, p->m, p->k) + at, n_blocks,
+                                s->sums[g][i][0]);
             }
         }
     }

@@ -1,5 +1,5 @@
-/* quantised.h: prefill products with block-quantised weights. Unpacking and the run over a panel are common to the ARM levels; a level
-   brings the tile: 8 weight rows x 6 rows of X. */
+/* quantised.h: prefill products with block-quantised weights. Unpacking and the run over a panel are common to the ARM
+   levels; a level brings the tile: 8 weight rows x 6 rows of X. */
 #ifndef FKV_SIMD_NEON_QUANTISED_H
 #define FKV_SIMD_NEON_QUANTISED_H
 
@@ -13,7 +13,8 @@ enum { STRIP = 8, STEP_BYTES = 8 * STRIP }; /* weight rows of a tile; bytes of 8
 enum layout { PAIRS, QUADS };
 enum { PAIRS_SCALES = 16, QUADS_SCALES = 8 };
 
-/* sums[6][8] += the scaled dots of n_blocks blocks of 32 k: w is [n_blocks][4 steps, scales]. x: one group's row of blocks. */
+/* sums[6][8] += the scaled dots of n_blocks blocks of 32 k: w is [n_blocks][4 steps, scales]. x: one group's row of
+   blocks. */
 typedef void tile_fn(const int8_t *w, const struct x_block *x, int n_blocks, float *sums);
 
 struct tile {
@@ -22,7 +23,7 @@ struct tile {
 };
 
 /* The products of a level: fkv_panel_<format>_<level>() for all seven. */
-#define QUANTISED_PANELS(level, tile) \
+#define QUANTISED_PANELS(level, tile)                                                                  \
     void fkv_panel_q8_0_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q8_0, tile); } \
     void fkv_panel_q4_0_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q4_0, tile); } \
     void fkv_panel_q4_1_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q4_1, tile); } \

@@ -20,7 +20,8 @@ void fkv_rms_norm_neon(const float *x, const float *w, int n, float eps, float *
     }
     const float squares = vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), vaddq_f32(sum[2], sum[3])));
     const float by = 1.0f / sqrtf(squares / (float)n + eps);
-    for (j = 0; j < n; j += 4) store_first(y + j, vmulq_f32(vmulq_n_f32(load_first(x + j, n - j), by), load_first(w + j, n - j)), n - j);
+    for (j = 0; j < n; j += 4)
+        store_first(y + j, vmulq_f32(vmulq_n_f32(load_first(x + j, n - j), by), load_first(w + j, n - j)), n - j);
 }
 
 void fkv_rope_half_neon(float *x, int heads, int d, int n_rot, const float *cos_sin)
@@ -50,7 +51,8 @@ void fkv_rope_pair_neon(float *x, int heads, int d, int n_rot, const float *cos_
 {
     static const float signs[4] = {-1, 1, -1, 1};
     for (int i = 0; i < n_rot; i += 4) {
-        const float32x4_t cs = load_first(cos_sin + i, n_rot - i), c = vtrn1q_f32(cs, cs), s = vmulq_f32(vtrn2q_f32(cs, cs), vld1q_f32(signs));
+        const float32x4_t cs = load_first(cos_sin + i, n_rot - i), c = vtrn1q_f32(cs, cs),
+                          s = vmulq_f32(vtrn2q_f32(cs, cs), vld1q_f32(signs));
         for (int h = 0; h < heads; h++) {
             float *at = x + (size_t)h * (size_t)d + i;
             const float32x4_t v = load_first(at, n_rot - i);
@@ -70,5 +72,6 @@ void fkv_swiglu_neon(const float *gate, const float *up, int n, float *y)
 
 void fkv_add_neon(const float *x, int n, float *y)
 {
-    for (int j = 0; j < n; j += 4) store_first(y + j, vaddq_f32(load_first(y + j, n - j), load_first(x + j, n - j)), n - j);
+    for (int j = 0; j < n; j += 4)
+        store_first(y + j, vaddq_f32(load_first(y + j, n - j), load_first(x + j, n - j)), n - j);
 }

@@ -1,11 +1,12 @@
 /* FastKV's scores and selection (simd.h). Scores are fp32 throughout: their order decides what is kept.
 
-   window_logits: the tile products of attention. window_sums: three sweeps over a row: maximum; e^(x - max) and its sum; the sum over
-   the rows. top_k: keys whose order as signed integers is that of the floats; the k-th largest is found bit by bit from the top,
-   counting the keys at or above a candidate: no branch on data, exact. */
+   window_logits: the tile products of attention. window_sums: three sweeps over a row: maximum; e^(x - max) and its
+   sum; the sum over the rows. top_k: keys whose order as signed integers is that of the floats; the k-th largest is
+   found bit by bit from the top, counting the keys at or above a candidate: no branch on data, exact. */
 #include "simd/neon/cache_tiles.h"
 
-void fkv_window_logits_neon(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale, float *logits, size_t ld)
+void fkv_window_logits_neon(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale,
+                            float *logits, size_t ld)
 {
     float strips[2][FKV_MAX_HEAD][COLUMNS], dots[TILE_ROWS][FKV_TILE];
     for (int e = 0; e < n; e += FKV_TILE) {
@@ -14,10 +15,12 @@ void fkv_window_logits_neon(const float *q, size_t ldq, int w, const void *k, in
         for (int row = 0; row < w; row += TILE_ROWS) {
             const int rows = w - row < TILE_ROWS ? w - row : TILE_ROWS;
             for (int i = 0; i < 2; i++)
-                tile_f32(rows, false, q + (size_t)row * ldq, ldq, (const float (*)[COLUMNS])strips[i], d, &dots[0][COLUMNS * i], FKV_TILE);
+                tile_f32(rows, false, q + (size_t)row * ldq, ldq, (const float(*)[COLUMNS])strips[i], d,
+                         &dots[0][COLUMNS * i], FKV_TILE);
             for (int r = 0; r < rows; r++)
                 for (int j = 0; j < count; j += 4)
-                    store_first(logits + (size_t)(row + r) * ld + e + j, vmulq_n_f32(vld1q_f32(&dots[r][j]), scale), count - j);
+                    store_first(logits + (size_t)(row + r) * ld + e + j, vmulq_n_f32(vld1q_f32(&dots[r][j]), scale),
+                                count - j);
         }
     }
 }
@@ -27,7 +30,8 @@ static float softmax_terms(float *x, int n)
 {
     const float32x4_t lowest = vdupq_n_f32(-INFINITY);
     float32x4_t top = lowest, sum = vdupq_n_f32(0);
-    for (int j = 0; j < n; j += 4) top = vmaxnmq_f32(top, vbslq_f32(first_lanes(n - j), load_first(x + j, n - j), lowest));
+    for (int j = 0; j < n; j += 4)
+        top = vmaxnmq_f32(top, vbslq_f32(first_lanes(n - j), load_first(x + j, n - j), lowest));
     const float largest = vmaxnmvq_f32(top);
     const float32x4_t max = vdupq_n_f32(largest == -INFINITY ? 0 : largest);
     for (int j = 0; j < n; j += 4) {
@@ -50,7 +54,7 @@ void fkv_window_sums_neon(float *logits, size_t ld, int w, int n, float *sums)
     }
 }
 
-/* ---- pools: the middle by vectors, the ends one by one ---- */
+/* ---- pools: the middle by vectors, the ends one by one --------------------------------------- */
 
 static float max_at(const float *x, int n, int pad, int j)
 {
@@ -96,7 +100,7 @@ void fkv_pool_avg_neon(const float *x, int n, int kernel, float *y)
     for (; j < n; j++) y[j] = sum_at(x, n, pad, j) / count;
 }
 
-/* ---- top k ---- */
+/* ---- top k ----------------------------------------------------------------------------------- */
 
 /* -0 becomes +0, negative numbers get their lower bits flipped, a NaN the lowest key of all. */
 static void make_keys(const float *x, int n, int32_t *keys)
@@ -124,7 +128,8 @@ static int count_above(const int32_t *keys, int n, int32_t limit)
     return count;
 }
 
-/* The k-th largest key: the largest t with at least k keys >= t. Bits are set in order of value: the sign bit means + there. */
+/* The k-th largest key: the largest t with at least k keys >= t. Bits are set in order of value: the sign bit means +
+   there. */
 static int32_t kth_key(const int32_t *keys, int n, int k)
 {
     uint32_t t = 0;
@@ -142,7 +147,8 @@ void fkv_top_k_neon(const float *x, int n, int k, uint32_t *scratch, int32_t *in
     int ties = k - count_above(keys, n, t), out = 0;
     for (int j = 0; j < n && out < k; j++) {
         if (j + 8 <= n) { /* most runs of 8 hold nothing that is taken */
-            const uint32x4_t low = vcgeq_s32(vld1q_s32(keys + j), vdupq_n_s32(t)), high = vcgeq_s32(vld1q_s32(keys + j + 4), vdupq_n_s32(t));
+            const uint32x4_t low = vcgeq_s32(vld1q_s32(keys + j), vdupq_n_s32(t)),
+                             high = vcgeq_s32(vld1q_s32(keys + j + 4), vdupq_n_s32(t));
             if (vmaxvq_u32(vorrq_u32(low, high)) == 0) {
                 j += 7;
                 continue;

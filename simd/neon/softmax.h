@@ -23,8 +23,9 @@ INLINE int most_seen(const struct fkv_attend *a, int row, int n, int start)
     return most;
 }
 
-/* p holds n dots q . k on entry and 2^(logit - max) on return, zeros up to the next multiple of 4; scale: 1/sqrt(d) log2(e).
-   Returns the factor for what came before: 2^(old max - new max). A row that has seen -inf alone keeps zeros. */
+/* p holds n dots q . k on entry and 2^(logit - max) on return, zeros up to the next multiple of 4; scale: 1/sqrt(d)
+   log2(e). Returns the factor for what came before: 2^(old max - new max). A row that has seen -inf alone keeps
+   zeros. */
 INLINE float block_softmax(float *p, int n, float scale, float *max, float lane_sum[4])
 {
     const float32x4_t lowest = vdupq_n_f32(-INFINITY);

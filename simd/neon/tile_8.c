@@ -1,16 +1,19 @@
-/* The tile of 8 weight rows x 6 rows of X without a dot product of bytes: smull and smlal put two products in 16 bits (2 x 128 x 127
-   fits), saddlp and sadalp widen them to 32.
+/* The tile of 8 weight rows x 6 rows of X without a dot product of bytes: smull and smlal put two products in 16 bits
+   (2 x 128 x 127 fits), saddlp and sadalp widen them to 32.
 
-   A cell of 2 x 2 outputs takes vectors of a pair of rows by 8 k: their low halves are row 0 by row 0, their high halves row 1 by row 1;
-   with the halves of W swapped, the other two. Register plan: 12 sums, 4 steps of W and the same swapped, 4 steps of X, products. */
+   A cell of 2 x 2 outputs takes vectors of a pair of rows by 8 k: their low halves are row 0 by row 0, their high
+   halves row 1 by row 1; with the halves of W swapped, the other two. Register plan: 12 sums, 4 steps of W and the same
+   swapped, 4 steps of X, products. */
 #include "simd/neon/cells.h"
 #include "simd/neon/quantised.h"
 
 /* Over four steps of 8 k: the lower row of x by the lower row of w, and the upper by the upper. */
 INLINE int32x4_t dot_lower(const int8x16_t x[4], const int8x16_t w[4])
 {
-    const int32x4_t sum = vpaddlq_s16(vmlal_s8(vmull_s8(vget_low_s8(x[0]), vget_low_s8(w[0])), vget_low_s8(x[1]), vget_low_s8(w[1])));
-    return vpadalq_s16(sum, vmlal_s8(vmull_s8(vget_low_s8(x[2]), vget_low_s8(w[2])), vget_low_s8(x[3]), vget_low_s8(w[3])));
+    const int32x4_t sum = vpaddlq_s16(
+        vmlal_s8(vmull_s8(vget_low_s8(x[0]), vget_low_s8(w[0])), vget_low_s8(x[1]), vget_low_s8(w[1])));
+    return vpadalq_s16(sum,
+                       vmlal_s8(vmull_s8(vget_low_s8(x[2]), vget_low_s8(w[2])), vget_low_s8(x[3]), vget_low_s8(w[3])));
 }
 
 INLINE int32x4_t dot_upper(const int8x16_t x[4], const int8x16_t w[4])
@@ -44,7 +47,8 @@ static void multiply(const int8_t *w, const struct x_block *x, int n_blocks, flo
                 int8x16_t xv[4];
 #pragma GCC unroll 4
                 for (int s = 0; s < 4; s++) xv[s] = vld1q_s8(x->q[s][2 * i]);
-                sum[i][j] = vfmaq_f32(sum[i][j], vcvtq_f32_s32(dot_cell(xv, wv, swapped)), vmulq_f32(scale, vld1q_f32(x->scale[i])));
+                sum[i][j] = vfmaq_f32(sum[i][j], vcvtq_f32_s32(dot_cell(xv, wv, swapped)),
+                                      vmulq_f32(scale, vld1q_f32(x->scale[i])));
             }
         }
     store_cells(sums, STRIP, sum);

@@ -10,17 +10,20 @@
 enum { TILE_ROWS = 4, COLUMNS = 16 };
 
 /* Row k + lane of W, half of it at a time: more at once and the compiler moves sums about. */
-#define FMA_LANE(lane) \
-    _Pragma("GCC unroll 2") for (int i = 0; i < 4; i += 2) { \
+#define FMA_LANE(lane)                                                                                  \
+    _Pragma("GCC unroll 2") for (int i = 0; i < 4; i += 2)                                              \
+    {                                                                                                   \
         const float32x4_t w0 = vld1q_f32(w[k + lane] + 4 * i), w1 = vld1q_f32(w[k + lane] + 4 * i + 4); \
-        _Pragma("GCC unroll 4") for (int r = 0; r < rows; r++) { \
-            a[r][i] = vfmaq_laneq_f32(a[r][i], w0, xv[r], lane); \
-            a[r][i + 1] = vfmaq_laneq_f32(a[r][i + 1], w1, xv[r], lane); \
-        } \
+        _Pragma("GCC unroll 4") for (int r = 0; r < rows; r++)                                          \
+        {                                                                                               \
+            a[r][i] = vfmaq_laneq_f32(a[r][i], w0, xv[r], lane);                                        \
+            a[r][i + 1] = vfmaq_laneq_f32(a[r][i + 1], w1, xv[r], lane);                                \
+        }                                                                                               \
     }
 
 /* k is even. */
-INLINE void multiply_rows(const int rows, const float *x, size_t ldx, const float (*w)[COLUMNS], int n_k, float32x4_t a[TILE_ROWS][4])
+INLINE void multiply_rows(const int rows, const float *x, size_t ldx, const float (*w)[COLUMNS], int n_k,
+                          float32x4_t a[TILE_ROWS][4])
 {
     float32x4_t xv[TILE_ROWS];
     int k = 0;
@@ -42,7 +45,8 @@ INLINE void multiply_rows(const int rows, const float *x, size_t ldx, const floa
 #undef FMA_LANE
 
 /* out[r][16] = x w, or with `add` out += x w. */
-INLINE void tile_rows(const int rows, bool add, const float *x, size_t ldx, const float (*w)[COLUMNS], int n_k, float *out, size_t ldo)
+INLINE void tile_rows(const int rows, bool add, const float *x, size_t ldx, const float (*w)[COLUMNS], int n_k,
+                      float *out, size_t ldo)
 {
     float32x4_t a[TILE_ROWS][4];
 #pragma GCC unroll 4
@@ -57,7 +61,8 @@ INLINE void tile_rows(const int rows, bool add, const float *x, size_t ldx, cons
 }
 
 /* rows is 1 .. TILE_ROWS. */
-INLINE void tile_f32(int rows, bool add, const float *x, size_t ldx, const float (*w)[COLUMNS], int n_k, float *out, size_t ldo)
+INLINE void tile_f32(int rows, bool add, const float *x, size_t ldx, const float (*w)[COLUMNS], int n_k, float *out,
+                     size_t ldo)
 {
     switch (rows) {
     case 4: tile_rows(4, add, x, ldx, w, n_k, out, ldo); break;

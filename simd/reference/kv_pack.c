@@ -7,7 +7,10 @@ static int min_int(int a, int b) { return a < b ? a : b; }
 
 typedef size_t index_fn(int entry, int channel);
 
-static void *tile_at(const void *tiles, int type, int d, int tile) { return (char *)tiles + tile * fkv_tile_bytes(type, d); }
+static void *tile_at(const void *tiles, int type, int d, int tile)
+{
+    return (char *)tiles + tile * fkv_tile_bytes(type, d);
+}
 
 /* q8_0: the 32 channels of one entry that share a scale, n of them from x and the rest zero. */
 static void pack_q8_0(const float *x, int n, int dp, int entry, int channel, index_fn *index, char *tile)
@@ -35,9 +38,12 @@ static void pack_entry(const float *x, int d, int type, int entry, index_fn *ind
     for (int c = 0; c < dp; c++) {
         const float value = c < d ? x[c] : 0;
         const size_t at = index(entry, c);
-        if (type == FKV_ELEM_F32) ((float *)tile)[at] = value;
-        else if (type == FKV_ELEM_F16) ((fkv_f16 *)tile)[at] = fkv_f16_from_f32(value);
-        else ((fkv_bf16 *)tile)[at] = fkv_bf16_from_f32(value);
+        if (type == FKV_ELEM_F32)
+            ((float *)tile)[at] = value;
+        else if (type == FKV_ELEM_F16)
+            ((fkv_f16 *)tile)[at] = fkv_f16_from_f32(value);
+        else
+            ((fkv_bf16 *)tile)[at] = fkv_bf16_from_f32(value);
     }
 }
 
@@ -46,7 +52,8 @@ static void pack_rows(const struct fkv_kv_rows *r, const float *x, int type, ind
     static const float zeros[FKV_MAX_HEAD];
     const int end = r->first + r->n, padded_end = (end + FKV_TILE - 1) / FKV_TILE * FKV_TILE;
     for (int e = r->first; e < padded_end; e++)
-        pack_entry(e < end ? x + (e - r->first) * r->ld : zeros, r->d, type, e % FKV_TILE, index, tile_at(tiles, type, r->d, e / FKV_TILE));
+        pack_entry(e < end ? x + (e - r->first) * r->ld : zeros, r->d, type, e % FKV_TILE, index,
+                   tile_at(tiles, type, r->d, e / FKV_TILE));
 }
 
 void fkv_kv_pack_reference(const struct fkv_kv_rows *r)

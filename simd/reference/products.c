@@ -1,5 +1,6 @@
-/* Products Y = X W^T. Quantised weights: X is rounded to 8 bits per 32 values, each pair of blocks gives one integer sum per 16
-   values, and the scaled sums are added in fp32 in the order of k. Float weights: 16 partial sums by k mod 16, per piece of k. */
+/* Products Y = X W^T. Quantised weights: X is rounded to 8 bits per 32 values, each pair of blocks gives one integer
+   sum per 16 values, and the scaled sums are added in fp32 in the order of k. Float weights: 16 partial sums by k mod
+   16, per piece of k. */
 #include "simd/reference/reference.h"
 #include "simd/reference/weights.h"
 
@@ -16,7 +17,7 @@ struct x32 {
 static size_t round_up_64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 static int min_int(int a, int b) { return a < b ? a : b; }
 
-/* ---- packed activations ---- */
+/* ---- packed activations ---------------------------------------------------------------------- */
 
 size_t fkv_x8_bytes_reference(int m, int k) { return round_up_64((size_t)m * (k / 32) * sizeof(struct x32)); }
 size_t fkv_v8_bytes_reference(int k) { return fkv_x8_bytes_reference(1, k); }
@@ -56,7 +57,7 @@ void fkv_x16_pack_reference(const float *x, size_t ldx, int m, int k, int row0, 
         for (int i = 0; i < k; i++) out[(size_t)r * k + i] = fkv_f32_from_bf16(fkv_bf16_from_f32(x[r * ldx + i]));
 }
 
-/* ---- quantised weights ---- */
+/* ---- quantised weights ----------------------------------------------------------------------- */
 
 static float dot_block(const struct fkv_weights32 *w, const struct x32 *x)
 {
@@ -68,7 +69,8 @@ static float dot_block(const struct fkv_weights32 *w, const struct x32 *x)
 
 typedef void unpack_fn(const void *row, int i, struct fkv_weights32 *w);
 
-static void multiply_quantised(unpack_fn *unpack, const void *w, size_t w_stride, int n, int k, const struct x32 *x, int m, float *y, size_t ldy)
+static void multiply_quantised(unpack_fn *unpack, const void *w, size_t w_stride, int n, int k, const struct x32 *x,
+                               int m, float *y, size_t ldy)
 {
     struct fkv_weights32 piece[PIECE / 32];
     const int n_blocks = k / 32;
@@ -87,14 +89,14 @@ static void multiply_quantised(unpack_fn *unpack, const void *w, size_t w_stride
     }
 }
 
-#define QUANTISED_PRODUCT(type)                                                                                              \
-    void fkv_panel_##type##_reference(const struct fkv_panel *p)                                                             \
-    {                                                                                                                        \
-        multiply_quantised(fkv_unpack_##type, p->w, p->w_stride, p->n, p->k, p->x, p->m, p->y, p->ldy);                      \
-    }                                                                                                                        \
-    void fkv_matvec_##type##_reference(const void *w, size_t w_stride, int n, int k, const void *v, float *y)                \
-    {                                                                                                                        \
-        multiply_quantised(fkv_unpack_##type, w, w_stride, n, k, v, 1, y, 0);                                                \
+#define QUANTISED_PRODUCT(type)                                                                               \
+    void fkv_panel_##type##_reference(const struct fkv_panel *p)                                              \
+    {                                                                                                         \
+        multiply_quantised(fkv_unpack_##type, p->w, p->w_stride, p->n, p->k, p->x, p->m, p->y, p->ldy);       \
+    }                                                                                                         \
+    void fkv_matvec_##type##_reference(const void *w, size_t w_stride, int n, int k, const void *v, float *y) \
+    {                                                                                                         \
+        multiply_quantised(fkv_unpack_##type, w, w_stride, n, k, v, 1, y, 0);                                 \
     }
 QUANTISED_PRODUCT(q8_0)
 QUANTISED_PRODUCT(q4_0)
@@ -104,7 +106,7 @@ QUANTISED_PRODUCT(q4_k)
 QUANTISED_PRODUCT(q5_k)
 QUANTISED_PRODUCT(q6_k)
 
-/* ---- float weights ---- */
+/* ---- float weights --------------------------------------------------------------------------- */
 
 static void expand_f16(const void *w, int first, int count, float *out)
 {
@@ -124,7 +126,10 @@ static void expand_bf16(const void *w, int first, int count, float *out)
     }
 }
 
-static void expand_f32(const void *w, int first, int count, float *out) { memcpy(out, (const char *)w + sizeof *out * first, sizeof *out * count); }
+static void expand_f32(const void *w, int first, int count, float *out)
+{
+    memcpy(out, (const char *)w + sizeof *out * first, sizeof *out * count);
+}
 
 static float dot_floats(const float *a, const float *b, int n)
 {
@@ -140,7 +145,8 @@ static float dot_floats(const float *a, const float *b, int n)
 
 typedef void expand_fn(const void *w, int first, int count, float *out);
 
-static void multiply_floats(expand_fn *expand, const void *w, size_t w_stride, int n, int k, const float *x, size_t ldx, int m, float *y, size_t ldy)
+static void multiply_floats(expand_fn *expand, const void *w, size_t w_stride, int n, int k, const float *x, size_t ldx,
+                            int m, float *y, size_t ldy)
 {
     float piece[PIECE];
     for (int j = 0; j < n; j++) {
@@ -153,9 +159,18 @@ static void multiply_floats(expand_fn *expand, const void *w, size_t w_stride, i
     }
 }
 
-void fkv_panel_f16_reference(const struct fkv_panel *p) { multiply_floats(expand_f16, p->w, p->w_stride, p->n, p->k, p->x, p->k, p->m, p->y, p->ldy); }
-void fkv_panel_bf16_reference(const struct fkv_panel *p) { multiply_floats(expand_bf16, p->w, p->w_stride, p->n, p->k, p->x, p->k, p->m, p->y, p->ldy); }
-void fkv_panel_f32_reference(const struct fkv_panel *p) { multiply_floats(expand_f32, p->w, p->w_stride, p->n, p->k, p->x, p->ldx, p->m, p->y, p->ldy); }
+void fkv_panel_f16_reference(const struct fkv_panel *p)
+{
+    multiply_floats(expand_f16, p->w, p->w_stride, p->n, p->k, p->x, p->k, p->m, p->y, p->ldy);
+}
+void fkv_panel_bf16_reference(const struct fkv_panel *p)
+{
+    multiply_floats(expand_bf16, p->w, p->w_stride, p->n, p->k, p->x, p->k, p->m, p->y, p->ldy);
+}
+void fkv_panel_f32_reference(const struct fkv_panel *p)
+{
+    multiply_floats(expand_f32, p->w, p->w_stride, p->n, p->k, p->x, p->ldx, p->m, p->y, p->ldy);
+}
 
 void fkv_matvec_f16_reference(const void *w, size_t w_stride, int n, int k, const void *v, float *y)
 {

@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-void fkv_window_logits_reference(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale, float *logits, size_t ld)
+void fkv_window_logits_reference(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n,
+                                 float scale, float *logits, size_t ld)
 {
     fkv_k_floats tile;
     for (int first = 0; first < n; first += FKV_TILE) {
@@ -58,8 +59,8 @@ void fkv_pool_avg_reference(const float *x, int n, int kernel, float *y)
     }
 }
 
-/* Unsigned keys in the order of the floats: all bits of a negative number flipped, the sign bit of the others. A NaN is 0, which no
-   number is: -inf has 0x007fffff. */
+/* Unsigned keys in the order of the floats: all bits of a negative number flipped, the sign bit of the others. A NaN is
+   0, which no number is: -inf has 0x007fffff. */
 static uint32_t key_of(float x)
 {
     if (isnan(x)) return 0;

@@ -43,7 +43,8 @@ void fkv_unpack_q5_0(const void *row, int i, struct fkv_weights32 *w)
     set_scale(w, fkv_f32_from_f16(b->d), 0);
 }
 
-/* The six-bit scale and minimum of sub-block j, 0 .. 7: the first four as they stand, the others' upper two bits in the first's. */
+/* The six-bit scale and minimum of sub-block j, 0 .. 7: the first four as they stand, the others' upper two bits in the
+   first's. */
 static void k_scale_min(const uint8_t s[12], int j, float *scale, float *min)
 {
     *scale = (float)(j < 4 ? s[j] & 63 : (s[j + 4] & 15) | s[j - 4] >> 6 << 4);

@@ -10,6 +10,7 @@ struct fkv_error {
 };
 
 /* Writes the message (what was wanted, what was found and where; cut to fit) and returns `status`. e may be NULL. */
-fkv_status fkv_fail(struct fkv_error *e, fkv_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+fkv_status fkv_fail(struct fkv_error *e, fkv_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

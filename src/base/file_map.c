@@ -23,7 +23,8 @@ fkv_status fkv_file_map_open(struct fkv_file_map *map, const char *path, struct 
         if (p == MAP_FAILED) {
             const int reason = errno;
             close(fd);
-            return fkv_fail(e, FKV_ERROR_IO, "%s: cannot map %lld bytes: %s", path, (long long)st.st_size, strerror(reason));
+            return fkv_fail(e, FKV_ERROR_IO, "%s: cannot map %lld bytes: %s", path, (long long)st.st_size,
+                            strerror(reason));
         }
         map->data = p;
     }

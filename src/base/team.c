@@ -34,7 +34,8 @@ int fkv_physical_cores(void)
 fkv_status fkv_team_create(struct fkv_team **team, int n_threads, struct fkv_error *e)
 {
     if (n_threads == 0) n_threads = fkv_physical_cores();
-    if (n_threads < 1 || n_threads > 1024) return fkv_fail(e, FKV_ERROR_ARGUMENT, "threads: expected 1 to 1024, found %d", n_threads);
+    if (n_threads < 1 || n_threads > 1024)
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "threads: expected 1 to 1024, found %d", n_threads);
     if (n_threads > fkv_team_limit()) n_threads = fkv_team_limit();
     const size_t bytes = sizeof **team + (size_t)n_threads * sizeof(struct fkv_team_counter);
     struct fkv_team *t = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
@@ -62,7 +63,8 @@ void fkv_team_run(struct fkv_team *team, fkv_team_fn fn, void *arg)
     pthread_mutex_unlock(&team->lock);
 }
 
-/* Waits awake at first: what separates two barriers is short. Then lets others run, who may hold the thread that is awaited. */
+/* Waits awake at first: what separates two barriers is short. Then lets others run, who may hold the thread that is
+   awaited. */
 static void wait_for_generation(struct fkv_team *team, unsigned old)
 {
     for (int spin = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == old; spin++) {

@@ -1,7 +1,8 @@
-/* team.h: the one team of threads. team_openmp.c is the only file that names OpenMP; team_single.c stands in without it.
+/* team.h: the one team of threads. team_openmp.c is the only file that names OpenMP; team_single.c stands in without
+   it.
 
-   A region runs one function on every thread at once; inside, threads share work by shares and by taking items, and meet at
-   barriers. The barrier and the counters are C11 atomics, so ThreadSanitizer follows them. */
+   A region runs one function on every thread at once; inside, threads share work by shares and by taking items, and
+   meet at barriers. The barrier and the counters are C11 atomics, so ThreadSanitizer follows them. */
 #ifndef FKV_BASE_TEAM_H
 #define FKV_BASE_TEAM_H
 
@@ -19,14 +20,16 @@ int fkv_team_size(const struct fkv_team *team);
 /* Runs fn(arg, thread) on every thread and returns when all have. Callers on different threads take turns. */
 void fkv_team_run(struct fkv_team *team, fkv_team_fn fn, void *arg);
 
-/* ---- inside a region -------------------------------------------------------------------------------------------- */
+/* ---- inside a region ------------------------------------------------------------------------- */
 
 /* Every thread waits for all; what they wrote before is visible after. Also rewinds fkv_team_take(). */
 void fkv_team_barrier(struct fkv_team *team);
-/* The next of n items for this thread, or -1 when all are taken. Each thread goes through a contiguous share of its own first, and
-   then helps the others, so that a slowed core does not gate the rest. A barrier must stand between two loops of takes. */
+/* The next of n items for this thread, or -1 when all are taken. Each thread goes through a contiguous share of its own
+   first, and then helps the others, so that a slowed core does not gate the rest. A barrier must stand between two
+   loops of takes. */
 int fkv_team_take(struct fkv_team *team, int thread, int n);
-/* The static share [*begin, *end) of a thread of n things in multiples of unit. No barrier is needed between loops over equal shares. */
+/* The static share [*begin, *end) of a thread of n things in multiples of unit. No barrier is needed between loops over
+   equal shares. */
 void fkv_team_share(const struct fkv_team *team, int thread, int n, int unit, int *begin, int *end);
 
 /* Physical cores this process may run on, at least 1. */

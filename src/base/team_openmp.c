@@ -9,7 +9,8 @@ void __tsan_release(void *address);
 static char fork_point, join_point;
 #define PUBLISH(point) __tsan_release(&(point))
 #define OBSERVE(point) __tsan_acquire(&(point))
-#define UNSEEN __attribute__((no_sanitize("thread"))) /* the region's own arguments are read before anything can be told */
+#define UNSEEN \
+    __attribute__((no_sanitize("thread"))) /* the region's own arguments are read before anything can be told */
 #else
 #define PUBLISH(point) ((void)0)
 #define OBSERVE(point) ((void)0)

@@ -1,4 +1,5 @@
-/* answer.h: text that grows token by token: only whole UTF-8 sequences go out, and nothing that may be the start of a stop string. */
+/* answer.h: text that grows token by token: only whole UTF-8 sequences go out, and nothing that may be the start of a
+   stop string. */
 #ifndef FKV_CLI_ANSWER_H
 #define FKV_CLI_ANSWER_H
 
@@ -9,14 +10,15 @@
 struct answer {
     FILE *out;                        /* NULL: the text is only kept */
     const struct option_texts *stops; /* NULL: none */
-    char *text;                       /* [n] what has been said, valid UTF-8; bad bytes became U+FFFD. NUL-terminated once there is any */
+    char *text; /* [n] what has been said, valid UTF-8; bad bytes became U+FFFD. NUL-terminated once there is any */
     size_t n, capacity, n_written;
-    unsigned char pending[4];         /* [n_pending] start of a sequence */
+    unsigned char pending[4]; /* [n_pending] start of a sequence */
     int n_pending;
-    bool failed;                      /* memory ran out: the text is incomplete */
+    bool failed; /* memory ran out: the text is incomplete */
 };
 
-/* Adds bytes of a token and writes what is certain. True when a stop string is complete: the text then ends before it. */
+/* Adds bytes of a token and writes what is certain. True when a stop string is complete: the text then ends before
+   it. */
 bool answer_add(struct answer *answer, const char *bytes, size_t n);
 /* Writes what was held back. */
 void answer_end(struct answer *answer);

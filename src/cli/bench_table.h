@@ -10,9 +10,11 @@ enum { BENCH_STAGES_MAX = sizeof((struct fkv_session_stats *)0)->stage_s / sizeo
 
 /* All double, so that medians and columns go by member. */
 struct measure {
-    double ttft_s, prefill_tps, decode_tps;    /* time to first token; tokens per second */
-    double kv, kv_full, kv_peak, rss_peak;     /* bytes: after the prompt; full attention's; most of KV and of the process */
-    double decode_bandwidth, read_bandwidth;   /* bytes per second: weights and KV read by decoding; what the machine reads */
+    double ttft_s, prefill_tps, decode_tps; /* time to first token; tokens per second */
+    double kv, kv_full, kv_peak,
+        rss_peak; /* bytes: after the prompt; full attention's; most of KV and of the process */
+    double decode_bandwidth,
+        read_bandwidth; /* bytes per second: weights and KV read by decoding; what the machine reads */
     double stage_s[BENCH_STAGES_MAX];
 };
 
@@ -20,7 +22,7 @@ struct bench_column {
     const char *title, *key; /* of the table; of csv and json, which have plain units */
     double unit;             /* the table shows value / unit */
     int decimals;
-    size_t at;               /* offset in struct measure */
+    size_t at; /* offset in struct measure */
 };
 
 struct bench_table {

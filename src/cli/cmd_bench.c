@@ -1,5 +1,5 @@
-/* Measures each policy at each prompt length, every time in a fresh session. Within a repetition the policies take turns, so that what
-   else happens on the machine meets all of them. */
+/* Measures each policy at each prompt length, every time in a fresh session. Within a repetition the policies take
+   turns, so that what else happens on the machine meets all of them. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,23 +22,27 @@ struct bench {
     struct measure *samples; /* [policies][repetitions] of the length under way */
 };
 
-/* ---- one measurement ----------------------------------------------------------------------------------------------------------- */
+/* ---- one measurement ------------------------------------------------------------------------- */
 
 /* The same pseudo-random plain tokens each time: no text is special, and none is known from before. */
-static bool make_ids(const fkv_engine *engine, int32_t *ids, int n) {
+static bool make_ids(const fkv_engine *engine, int32_t *ids, int n)
+{
     int n_vocab = fkv_engine_info(engine)->n_vocab, rejected = 0;
     uint64_t state = 1;
-    for (int i = 0; i < n; ) {
+    for (int i = 0; i < n;) {
         const char *bytes;
         state = state * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
         int32_t id = (int32_t)((state >> 33) % (uint64_t)n_vocab);
-        if (fkv_token_bytes(engine, id, false, &bytes)) ids[i++] = id;
-        else if (++rejected > 100 * (i + 100)) return false; /* hardly a plain token in this vocabulary */
+        if (fkv_token_bytes(engine, id, false, &bytes))
+            ids[i++] = id;
+        else if (++rejected > 100 * (i + 100))
+            return false; /* hardly a plain token in this vocabulary */
     }
     return true;
 }
 
-static int decode(struct generator *g, int n) {
+static int decode(struct generator *g, int n)
+{
     int status = EXIT_SUCCESS;
     for (int i = 0; i < n && status == EXIT_SUCCESS; i++) {
         int32_t id = fkv_sample(g->sampler, fkv_session_logits(g->session));
@@ -47,7 +51,8 @@ static int decode(struct generator *g, int n) {
     return status;
 }
 
-static int measure(struct bench *b, const char *policy, int length, struct measure *m) {
+static int measure(struct bench *b, const char *policy, int length, struct measure *m)
+{
     struct fkv_session_params params = b->settings->session;
     struct fkv_session_stats prompt, end;
     struct generator *g = &b->g;
@@ -64,24 +69,31 @@ static int measure(struct bench *b, const char *policy, int length, struct measu
     fkv_session_get_stats(g->session, &end);
     double decode_tps = tokens_per_s(end.decode_tokens, end.decode_s);
     *m = (struct measure){
-        .ttft_s = ttft_s, .prefill_tps = tokens_per_s(prompt.prefill_tokens, prompt.prefill_s), .decode_tps = decode_tps,
-        .kv = (double)prompt.kv_bytes, .kv_full = (double)prompt.kv_full_bytes, .kv_peak = (double)end.kv_peak_bytes,
-        .rss_peak = (double)machine_peak_rss(), .decode_bandwidth = (double)(info->weight_bytes + prompt.kv_bytes) * decode_tps,
+        .ttft_s = ttft_s,
+        .prefill_tps = tokens_per_s(prompt.prefill_tokens, prompt.prefill_s),
+        .decode_tps = decode_tps,
+        .kv = (double)prompt.kv_bytes,
+        .kv_full = (double)prompt.kv_full_bytes,
+        .kv_peak = (double)end.kv_peak_bytes,
+        .rss_peak = (double)machine_peak_rss(),
+        .decode_bandwidth = (double)(info->weight_bytes + prompt.kv_bytes) * decode_tps,
     };
     memcpy(m->stage_s, prompt.stage_s, sizeof m->stage_s);
     m->read_bandwidth = machine_read_bandwidth(info->n_threads);
     return status;
 }
 
-/* ---- medians ------------------------------------------------------------------------------------------------------------------- */
+/* ---- medians --------------------------------------------------------------------------------- */
 
-static int compare(const void *a, const void *b) {
+static int compare(const void *a, const void *b)
+{
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
 /* Of each member by itself. */
-static struct measure median(const struct measure *samples, int n) {
+static struct measure median(const struct measure *samples, int n)
+{
     enum { MEMBERS = sizeof(struct measure) / sizeof(double), REPETITIONS_MAX = 99 };
     struct measure m;
     double sorted[REPETITIONS_MAX];
@@ -93,15 +105,17 @@ static struct measure median(const struct measure *samples, int n) {
     return m;
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
-static int run_length(struct bench *b, int length) {
+static int run_length(struct bench *b, int length)
+{
     const struct option_texts *policies = &b->settings->policies;
     int repetitions = b->settings->repetitions;
     for (int r = 0; r < repetitions; r++) {
         for (int p = 0; p < policies->n; p++) {
             if (b->g.progress.shown)
-                fprintf(stderr, "\r%s, %s tokens, %d of %d\x1b[K", policies->items[p], COUNT((uint64_t)length), r + 1, repetitions);
+                fprintf(stderr, "\r%s, %s tokens, %d of %d\x1b[K", policies->items[p], COUNT((uint64_t)length), r + 1,
+                        repetitions);
             int status = measure(b, policies->items[p], length, &b->samples[p * repetitions + r]);
             if (b->g.progress.shown) fputs("\r\x1b[K", stderr);
             if (status != EXIT_SUCCESS) return status;
@@ -115,7 +129,8 @@ static int run_length(struct bench *b, int length) {
 }
 
 /* Refuses before the first measurement what the last could not do; *longest: of the lengths. */
-static int check(const struct bench *b, int *longest) {
+static int check(const struct bench *b, int *longest)
+{
     const struct settings *s = b->settings;
     struct fkv_session_params params = s->session;
     struct memory_need need;
@@ -123,8 +138,8 @@ static int check(const struct bench *b, int *longest) {
     for (int i = 0; i < s->lengths.n; i++)
         if (s->lengths.items[i] > *longest) *longest = s->lengths.items[i];
     if (*longest + (int64_t)s->n_predict > b->g.n_ctx)
-        return console_error("--lengths: %s tokens and %s decoded ones exceed the context of %s", COUNT((uint64_t)*longest),
-                             COUNT((uint64_t)s->n_predict), COUNT((uint64_t)b->g.n_ctx));
+        return console_error("--lengths: %s tokens and %s decoded ones exceed the context of %s",
+                             COUNT((uint64_t)*longest), COUNT((uint64_t)s->n_predict), COUNT((uint64_t)b->g.n_ctx));
     for (int p = 0; p < s->policies.n; p++) {
         params.kv.policy = s->policies.items[p];
         int status = generator_plan(&b->g, &params, (size_t)*longest, s->n_predict, &need);
@@ -134,14 +149,16 @@ static int check(const struct bench *b, int *longest) {
     return EXIT_SUCCESS;
 }
 
-static int run(struct bench *b) {
+static int run(struct bench *b)
+{
     const struct settings *s = b->settings;
     int longest, status = check(b, &longest);
     if (status != EXIT_SUCCESS) return status;
     b->ids = malloc((size_t)longest * sizeof *b->ids);
     b->samples = calloc((size_t)(s->policies.n * s->repetitions), sizeof *b->samples);
     if (!b->ids || !b->samples) return console_error("out of memory");
-    if (!make_ids(b->g.engine, b->ids, longest)) return console_error("the vocabulary has too few plain tokens to make a prompt of");
+    if (!make_ids(b->g.engine, b->ids, longest))
+        return console_error("the vocabulary has too few plain tokens to make a prompt of");
     struct measure ignored; /* the first pages the weights in */
     status = measure(b, s->policies.items[0], longest < WARM_UP ? longest : WARM_UP, &ignored);
     if (status != EXIT_SUCCESS) return status;
@@ -151,7 +168,8 @@ static int run(struct bench *b) {
     return status;
 }
 
-int cmd_bench(struct settings *settings) {
+int cmd_bench(struct settings *settings)
+{
     struct bench b = {.settings = settings};
     settings->sampler.temperature = 0;
     int status = generator_open(&b.g, settings);

@@ -13,21 +13,23 @@
 
 struct chat {
     struct generator g;
-    bool terminal;       /* does a person type? */
-    char *source;        /* --chat-template; NULL: the model's own */
+    bool terminal; /* does a person type? */
+    char *source;  /* --chat-template; NULL: the model's own */
     struct fkv_message *messages;
     size_t n_messages, n_system; /* n_system: 1 when a system message opens the conversation */
-    /* What the session has seen, as text and as ids. When a turn's text begins with it, its ids are kept and only the rest is tokenised:
-       a sampled answer need not be what the tokenizer would make of its text, and other ids would mean another prefill. */
+    /* What the session has seen, as text and as ids. When a turn's text begins with it, its ids are kept and only the
+       rest is tokenised: a sampled answer need not be what the tokenizer would make of its text, and other ids would
+       mean another prefill. */
     char *seen_text;
     int32_t *seen_ids;
     size_t n_seen_ids;
 };
 
-/* ---- the conversation ---------------------------------------------------------------------------------------------------------- */
+/* ---- the conversation ------------------------------------------------------------------------ */
 
 /* Takes `content`, malloc'ed. */
-static bool add_message(struct chat *c, const char *role, char *content) {
+static bool add_message(struct chat *c, const char *role, char *content)
+{
     struct fkv_message *more = content ? realloc(c->messages, (c->n_messages + 1) * sizeof *more) : NULL;
     if (!more) {
         free(content);
@@ -39,11 +41,13 @@ static bool add_message(struct chat *c, const char *role, char *content) {
     return true;
 }
 
-static void drop_messages(struct chat *c, size_t n_left) {
+static void drop_messages(struct chat *c, size_t n_left)
+{
     while (c->n_messages > n_left) free((char *)c->messages[--c->n_messages].content);
 }
 
-static void forget(struct chat *c) {
+static void forget(struct chat *c)
+{
     free(c->seen_text);
     free(c->seen_ids);
     c->seen_text = NULL;
@@ -52,7 +56,8 @@ static void forget(struct chat *c) {
 }
 
 /* Remembers `text`, of these ids, and the answer to it. */
-static void remember(struct chat *c, const char *text, const int32_t *ids, size_t n, const struct generated *answer) {
+static void remember(struct chat *c, const char *text, const int32_t *ids, size_t n, const struct generated *answer)
+{
     size_t n_text = strlen(text), n_answer = answer->answer.n;
     forget(c);
     if (answer->stop == STOP_STRING) return; /* the text was cut inside a token */
@@ -72,11 +77,13 @@ static void remember(struct chat *c, const char *text, const int32_t *ids, size_
 }
 
 /* The ids of the whole conversation as the template renders it. */
-static bool tokenize_turn(const struct chat *c, const char *text, size_t n_text, int32_t **ids, size_t *n) {
+static bool tokenize_turn(const struct chat *c, const char *text, size_t n_text, int32_t **ids, size_t *n)
+{
     size_t skip = c->seen_text ? strlen(c->seen_text) : 0, n_rest;
     int32_t *rest;
     if (skip && strncmp(text, c->seen_text, skip)) skip = 0;
-    if (!prompt_tokenize(c->g.engine, text + skip, n_text - skip, FKV_TOKENIZE_PARSE_SPECIAL, &rest, &n_rest)) return false;
+    if (!prompt_tokenize(c->g.engine, text + skip, n_text - skip, FKV_TOKENIZE_PARSE_SPECIAL, &rest, &n_rest))
+        return false;
     size_t n_kept = skip ? c->n_seen_ids : 0;
     *n = n_kept + n_rest;
     *ids = malloc((*n + 1) * sizeof **ids);
@@ -87,15 +94,18 @@ static bool tokenize_turn(const struct chat *c, const char *text, size_t n_text,
     return *ids;
 }
 
-/* ---- one turn -------------------------------------------------------------------------------------------------------------------- */
+/* ---- one turn -------------------------------------------------------------------------------- */
 
-static void report_sync(const struct chat *c) {
+static void report_sync(const struct chat *c)
+{
     size_t reused;
     if (fkv_session_sync_kind(c->g.session, &reused) == FKV_SYNC_REBUILT && c->n_messages > c->n_system + 1)
-        fputs("[the conversation was computed anew: what an earlier prompt left in the cache does not fit this turn]\n", stderr);
+        fputs("[the conversation was computed anew: what an earlier prompt left in the cache does not fit this turn]\n",
+              stderr);
 }
 
-static int answer_turn(struct chat *c, const char *text, const int32_t *ids, size_t n) {
+static int answer_turn(struct chat *c, const char *text, const int32_t *ids, size_t n)
+{
     struct generated out = {.answer = {.out = stdout, .stops = &c->g.settings->stops}};
     struct fkv_session_stats before;
     fkv_session_get_stats(c->g.session, &before);
@@ -117,13 +127,16 @@ static int answer_turn(struct chat *c, const char *text, const int32_t *ids, siz
     return status;
 }
 
-/* What the user says, malloc'ed and taken. A turn that fails before there is an answer leaves the conversation as it was. */
-static int turn(struct chat *c, char *said) {
+/* What the user says, malloc'ed and taken. A turn that fails before there is an answer leaves the conversation as it
+   was. */
+static int turn(struct chat *c, char *said)
+{
     size_t n_before = c->n_messages, n_text, n = 0;
     char *text = NULL;
     int32_t *ids = NULL;
     int status = EXIT_FAILURE;
-    if (add_message(c, "user", said) && prompt_render(c->g.engine, c->source, c->messages, c->n_messages, &text, &n_text) &&
+    if (add_message(c, "user", said) &&
+        prompt_render(c->g.engine, c->source, c->messages, c->n_messages, &text, &n_text) &&
         tokenize_turn(c, text, n_text, &ids, &n))
         status = answer_turn(c, text, ids, n);
     if (c->n_messages == n_before + 1) drop_messages(c, n_before);
@@ -132,13 +145,14 @@ static int turn(struct chat *c, char *said) {
     return status;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* One message: a line, and further ones after a trailing backslash. NULL at the end of the input or after Ctrl-C. */
-static char *read_message(const struct chat *c) {
+static char *read_message(const struct chat *c)
+{
     char *message = NULL, *line = NULL;
     size_t n = 0, capacity = 0;
-    for (bool more = true; more; ) {
+    for (bool more = true; more;) {
         if (c->terminal) fputs(n ? ". " : "> ", stderr);
         ssize_t length = getline(&line, &capacity, stdin);
         if (length < 0) break;
@@ -156,17 +170,20 @@ static char *read_message(const struct chat *c) {
     return message;
 }
 
-static const char chat_help[] = "/exit  end the conversation\n/clear start a new one\n/help  show this\n"
-                                "A line that ends with \\ goes on in the next. Ctrl-C stops an answer; at the prompt it ends all.\n";
+static const char chat_help[] =
+    "/exit  end the conversation\n/clear start a new one\n/help  show this\n"
+    "A line that ends with \\ goes on in the next. Ctrl-C stops an answer; at the prompt it ends all.\n";
 
 enum { TURN_ENDS = -1 };
 
 /* Exit status of a turn, or TURN_ENDS. */
-static int take_message(struct chat *c, char *message) {
+static int take_message(struct chat *c, char *message)
+{
     bool command = *message == '/', empty = !*message;
     int status = EXIT_SUCCESS;
     if (!command && !empty) return turn(c, message);
-    if (!strcmp(message, "/exit")) status = TURN_ENDS;
+    if (!strcmp(message, "/exit"))
+        status = TURN_ENDS;
     else if (!strcmp(message, "/clear")) {
         drop_messages(c, c->n_system);
         forget(c);
@@ -179,7 +196,8 @@ static int take_message(struct chat *c, char *message) {
     return status;
 }
 
-static int converse(struct chat *c, char *first) {
+static int converse(struct chat *c, char *first)
+{
     for (int status;;) {
         interrupt_watch(c->g.session);
         char *message = first ? first : read_message(c);
@@ -197,13 +215,15 @@ static int converse(struct chat *c, char *first) {
     }
 }
 
-static int open_chat(struct chat *c, struct settings *settings, char **first) {
+static int open_chat(struct chat *c, struct settings *settings, char **first)
+{
     size_t n;
     char *system;
     struct memory_need need;
     int status = generator_open(&c->g, settings);
     if (status != EXIT_SUCCESS) return status;
-    if (!prompt_text(settings, first, &n) || !prompt_template(settings, c->g.engine, &c->source) || !prompt_system(settings, &system))
+    if (!prompt_text(settings, first, &n) || !prompt_template(settings, c->g.engine, &c->source) ||
+        !prompt_system(settings, &system))
         return EXIT_FAILURE;
     if (system && !add_message(c, "system", system)) return EXIT_FAILURE;
     c->n_system = c->n_messages;
@@ -212,17 +232,21 @@ static int open_chat(struct chat *c, struct settings *settings, char **first) {
     status = generator_plan(&c->g, &settings->session, (size_t)c->g.n_ctx, 0, &need);
     if (status == EXIT_SUCCESS) report_need(stderr, &need, settings->session.kv.policy);
     if (status == EXIT_SUCCESS) status = generator_start(&c->g, &settings->session);
-    if (status == EXIT_SUCCESS && c->terminal) fprintf(stderr, "seed    %lld\n%s", (long long)settings->seed, chat_help);
+    if (status == EXIT_SUCCESS && c->terminal)
+        fprintf(stderr, "seed    %lld\n%s", (long long)settings->seed, chat_help);
     return status;
 }
 
-int cmd_chat(struct settings *settings) {
+int cmd_chat(struct settings *settings)
+{
     struct chat c = {.terminal = isatty(STDIN_FILENO)};
     char *first = NULL;
     if (settings->seed < 0) settings->seed = machine_random_seed();
     int status = open_chat(&c, settings, &first);
-    if (status == EXIT_SUCCESS) status = converse(&c, first);
-    else free(first);
+    if (status == EXIT_SUCCESS)
+        status = converse(&c, first);
+    else
+        free(first);
     drop_messages(&c, 0);
     free(c.messages);
     free(c.source);

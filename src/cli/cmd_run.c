@@ -7,17 +7,20 @@
 #include "cli/report.h"
 #include "cli/trace.h"
 
-static int check(const struct settings *s) {
+static int check(const struct settings *s)
+{
     bool text = s->prompt || s->prompt_file;
     if (s->prompt_ids && text) return console_error("--prompt-ids: expected no -p and no -f beside it");
     if (!s->prompt_ids && !text) return console_error("a prompt is needed: -p TEXT, -f FILE or --prompt-ids FILE");
     if ((s->raw || s->prompt_ids) && (s->system || s->system_file || s->chat_template))
-        return console_error("%s: expected no system message and no chat template beside it", s->raw ? "--raw" : "--prompt-ids");
+        return console_error("%s: expected no system message and no chat template beside it",
+                             s->raw ? "--raw" : "--prompt-ids");
     return EXIT_SUCCESS;
 }
 
 /* The prompt is in the session. */
-static int answer(struct generator *g, FILE *trace, const int32_t *ids, size_t n) {
+static int answer(struct generator *g, FILE *trace, const int32_t *ids, size_t n)
+{
     struct generated generated = {.answer = {.out = stdout, .stops = &g->settings->stops}};
     struct kept kept;
     generator_kept(g, &kept);
@@ -34,7 +37,8 @@ static int answer(struct generator *g, FILE *trace, const int32_t *ids, size_t n
     return status;
 }
 
-static int run(struct generator *g, FILE *trace) {
+static int run(struct generator *g, FILE *trace)
+{
     const struct settings *s = g->settings;
     int32_t *ids = NULL;
     size_t n = 0;
@@ -56,7 +60,8 @@ static int run(struct generator *g, FILE *trace) {
     return status;
 }
 
-int cmd_run(struct settings *settings) {
+int cmd_run(struct settings *settings)
+{
     struct generator g = {0};
     FILE *trace = NULL;
     int status = check(settings);

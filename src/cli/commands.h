@@ -1,4 +1,5 @@
-/* commands.h: what each command does, given its settings. All return the exit status; an error has been printed by then. */
+/* commands.h: what each command does, given its settings. All return the exit status; an error has been printed by
+   then. */
 #ifndef FKV_CLI_COMMANDS_H
 #define FKV_CLI_COMMANDS_H
 

@@ -7,7 +7,8 @@
 
 #include "cli/console.h"
 
-int console_error(const char *format, ...) {
+int console_error(const char *format, ...)
+{
     char text[1024];
     va_list args;
     va_start(args, format);
@@ -20,7 +21,8 @@ int console_error(const char *format, ...) {
     return EXIT_FAILURE;
 }
 
-const char *console_count(char text[32], uint64_t n) {
+const char *console_count(char text[32], uint64_t n)
+{
     char digits[24];
     int length = snprintf(digits, sizeof digits, "%" PRIu64, n), out = 0;
     for (int i = 0; i < length; i++) {
@@ -31,7 +33,8 @@ const char *console_count(char text[32], uint64_t n) {
     return text;
 }
 
-const char *console_size(char text[32], uint64_t bytes) {
+const char *console_size(char text[32], uint64_t bytes)
+{
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
     double x = (double)bytes / 1024;
     int unit = 0;
@@ -40,7 +43,8 @@ const char *console_size(char text[32], uint64_t bytes) {
     return text;
 }
 
-static char *read_stream(FILE *f, size_t *n) {
+static char *read_stream(FILE *f, size_t *n)
+{
     size_t capacity = 1 << 16, used = 0;
     char *text = malloc(capacity);
     while (text) {
@@ -50,13 +54,16 @@ static char *read_stream(FILE *f, size_t *n) {
         if (!more) free(text);
         text = more;
     }
-    if (text) text[used] = '\0';
-    else errno = ENOMEM;
+    if (text)
+        text[used] = '\0';
+    else
+        errno = ENOMEM;
     *n = used;
     return text;
 }
 
-bool console_read_file(const char *path, char **text, size_t *n) {
+bool console_read_file(const char *path, char **text, size_t *n)
+{
     bool standard_input = !strcmp(path, "-");
     errno = 0;
     FILE *f = standard_input ? stdin : fopen(path, "rb");
@@ -64,7 +71,9 @@ bool console_read_file(const char *path, char **text, size_t *n) {
     bool ok = read && !ferror(f);
     if (!ok) console_error("%.300s: cannot be read: %s", path, strerror(errno ? errno : EIO));
     if (f && !standard_input) fclose(f);
-    if (ok) *text = read;
-    else free(read);
+    if (ok)
+        *text = read;
+    else
+        free(read);
     return ok;
 }

@@ -17,7 +17,8 @@ int console_error(const char *format, ...) __attribute__((format(printf, 1, 2)))
 const char *console_count(char text[32], uint64_t n);
 const char *console_size(char text[32], uint64_t bytes);
 
-/* Reads a whole file ("-": standard input) into *text: malloc'ed, *n bytes and a NUL after them. Prints why not and returns false. */
+/* Reads a whole file ("-": standard input) into *text: malloc'ed, *n bytes and a NUL after them. Prints why not and
+   returns false. */
 bool console_read_file(const char *path, char **text, size_t *n);
 
 #endif

@@ -9,7 +9,8 @@
 
 enum { ORDINARY_ANSWER = 1024 }; /* tokens planned for when no number is given */
 
-int generator_open(struct generator *g, const struct settings *settings) {
+int generator_open(struct generator *g, const struct settings *settings)
+{
     char err[FKV_ERROR_BYTES];
     double start = fkv_clock_s();
     *g = (struct generator){.settings = settings};
@@ -23,7 +24,8 @@ int generator_open(struct generator *g, const struct settings *settings) {
     return EXIT_SUCCESS;
 }
 
-static void stop_session(struct generator *g) {
+static void stop_session(struct generator *g)
+{
     interrupt_unwatch();
     fkv_sampler_close(g->sampler);
     fkv_session_close(g->session);
@@ -31,35 +33,44 @@ static void stop_session(struct generator *g) {
     g->session = NULL;
 }
 
-void generator_close(struct generator *g) {
+void generator_close(struct generator *g)
+{
     stop_session(g);
     fkv_engine_close(g->engine);
 }
 
 int generator_plan(const struct generator *g, const struct fkv_session_params *params, size_t n_prompt, int n_predict,
-                   struct memory_need *need) {
+                   struct memory_need *need)
+{
     char err[FKV_ERROR_BYTES];
     size_t n_ctx = (size_t)g->n_ctx;
     if (n_prompt > n_ctx)
-        return console_error("the prompt has %s tokens, the %scontext is %s", COUNT(n_prompt), g->settings->session.n_ctx ? "" : "model's ",
-                             COUNT(n_ctx));
+        return console_error("the prompt has %s tokens, the %scontext is %s", COUNT(n_prompt),
+                             g->settings->session.n_ctx ? "" : "model's ", COUNT(n_ctx));
     size_t room = n_ctx - n_prompt, answer = n_predict < 0 ? ORDINARY_ANSWER : (size_t)n_predict;
     need->n_prompt = n_prompt;
     need->n_answer = answer < room ? answer : room;
-    if (fkv_plan_memory(g->engine, params, (int)n_prompt, (int)need->n_answer, &need->plan, err) != FKV_OK) return console_error("%s", err);
+    if (fkv_plan_memory(g->engine, params, (int)n_prompt, (int)need->n_answer, &need->plan, err) != FKV_OK)
+        return console_error("%s", err);
     return EXIT_SUCCESS;
 }
 
-uint64_t memory_need_bytes(const struct fkv_memory_plan *plan) { return plan->weights + plan->kv + plan->kv_prefill + plan->scratch; }
-
-int generator_check_memory(const struct fkv_memory_plan *plan) {
-    uint64_t need = memory_need_bytes(plan);
-    if (!plan->available || need <= plan->available) return EXIT_SUCCESS;
-    return console_error("not enough memory: %s needed (weights %s, KV cache %s, prefill %s, scratch %s), %s available", SIZE(need),
-                         SIZE(plan->weights), SIZE(plan->kv), SIZE(plan->kv_prefill), SIZE(plan->scratch), SIZE(plan->available));
+uint64_t memory_need_bytes(const struct fkv_memory_plan *plan)
+{
+    return plan->weights + plan->kv + plan->kv_prefill + plan->scratch;
 }
 
-int generator_start(struct generator *g, const struct fkv_session_params *params) {
+int generator_check_memory(const struct fkv_memory_plan *plan)
+{
+    uint64_t need = memory_need_bytes(plan);
+    if (!plan->available || need <= plan->available) return EXIT_SUCCESS;
+    return console_error("not enough memory: %s needed (weights %s, KV cache %s, prefill %s, scratch %s), %s available",
+                         SIZE(need), SIZE(plan->weights), SIZE(plan->kv), SIZE(plan->kv_prefill), SIZE(plan->scratch),
+                         SIZE(plan->available));
+}
+
+int generator_start(struct generator *g, const struct fkv_session_params *params)
+{
     char err[FKV_ERROR_BYTES];
     struct fkv_session_params session = *params;
     struct fkv_sampler_params sampler = g->settings->sampler;
@@ -67,20 +78,23 @@ int generator_start(struct generator *g, const struct fkv_session_params *params
     session.progress = progress_step;
     session.progress_user = &g->progress;
     if (g->settings->seed >= 0) sampler.seed = (uint64_t)g->settings->seed;
-    if (fkv_sampler_open(&g->sampler, &sampler, fkv_engine_info(g->engine)->n_vocab, err) != FKV_OK) return console_error("%s", err);
+    if (fkv_sampler_open(&g->sampler, &sampler, fkv_engine_info(g->engine)->n_vocab, err) != FKV_OK)
+        return console_error("%s", err);
     if (fkv_session_open(&g->session, g->engine, &session, err) != FKV_OK) return console_error("%s", err);
     interrupt_watch(g->session);
     return EXIT_SUCCESS;
 }
 
 /* The exit status of a session's, its message printed. */
-static int exit_status(const struct generator *g, fkv_status status) {
+static int exit_status(const struct generator *g, fkv_status status)
+{
     if (status == FKV_OK) return EXIT_SUCCESS;
     if (status == FKV_ERROR_CANCELLED) return EXIT_INTERRUPTED;
     return console_error("%s", fkv_session_error(g->session));
 }
 
-int generator_prefill(struct generator *g, const int32_t *ids, size_t n) {
+int generator_prefill(struct generator *g, const int32_t *ids, size_t n)
+{
     size_t seen = fkv_session_n_seen(g->session);
     progress_start(&g->progress, n > seen ? n - seen : n);
     fkv_status status = fkv_session_sync(g->session, ids, n);
@@ -88,18 +102,25 @@ int generator_prefill(struct generator *g, const int32_t *ids, size_t n) {
     return exit_status(g, status);
 }
 
-int generator_append(struct generator *g, int32_t id) {
-    if (id < 0) return console_error("the model's logits are not numbers (after %s tokens)", COUNT(fkv_session_n_seen(g->session)));
+int generator_append(struct generator *g, int32_t id)
+{
+    if (id < 0)
+        return console_error("the model's logits are not numbers (after %s tokens)",
+                             COUNT(fkv_session_n_seen(g->session)));
     return exit_status(g, fkv_session_append(g->session, id));
 }
 
-void generator_kept(const struct generator *g, struct kept *kept) {
+void generator_kept(const struct generator *g, struct kept *kept)
+{
     const struct fkv_model_info *info = fkv_engine_info(g->engine);
     struct fkv_session_stats stats;
     const int32_t *positions;
     fkv_session_get_stats(g->session, &stats);
-    *kept = (struct kept){.n_prompt = fkv_session_n_seen(g->session), .n_min = UINT64_MAX, .bytes = stats.kv_bytes,
-                          .full_bytes = stats.kv_full_bytes, .tsp_layer = -1};
+    *kept = (struct kept){.n_prompt = fkv_session_n_seen(g->session),
+                          .n_min = UINT64_MAX,
+                          .bytes = stats.kv_bytes,
+                          .full_bytes = stats.kv_full_bytes,
+                          .tsp_layer = -1};
     for (int layer = 0; layer < info->n_layer; layer++) {
         for (int head = 0; head < info->n_kv_head; head++) {
             int n = fkv_session_kept(g->session, layer, head, &positions);
@@ -114,13 +135,15 @@ void generator_kept(const struct generator *g, struct kept *kept) {
     kept->n_propagated = (uint64_t)n;
 }
 
-const char *stop_name(enum stop stop) {
+const char *stop_name(enum stop stop)
+{
     static const char *const names[] = {"eos", "length", "stop", "interrupt"};
     return names[stop];
 }
 
 /* What a sampled id means for the answer: true when it ends it. */
-static bool take_id(const struct generator *g, struct generated *out, int32_t id, size_t most) {
+static bool take_id(const struct generator *g, struct generated *out, int32_t id, size_t most)
+{
     const char *bytes;
     out->ids[out->n++] = id;
     if (!g->settings->ignore_eos && fkv_token_is_end(g->engine, id)) {
@@ -137,7 +160,8 @@ static bool take_id(const struct generator *g, struct generated *out, int32_t id
     return out->n == most;
 }
 
-int generator_answer(struct generator *g, struct generated *out) {
+int generator_answer(struct generator *g, struct generated *out)
+{
     size_t room = (size_t)g->n_ctx - fkv_session_n_seen(g->session), most = room;
     int status = EXIT_SUCCESS;
     bool ended = false;
@@ -156,7 +180,8 @@ int generator_answer(struct generator *g, struct generated *out) {
     return status;
 }
 
-void generated_free(struct generated *out) {
+void generated_free(struct generated *out)
+{
     answer_free(&out->answer);
     free(out->ids);
     out->ids = NULL;

@@ -25,7 +25,8 @@ struct memory_need {
     size_t n_prompt, n_answer;
     struct fkv_memory_plan plan;
 };
-/* What a prompt and n_predict tokens after it (-1: an answer of ordinary length) need; fails when the prompt exceeds the context. */
+/* What a prompt and n_predict tokens after it (-1: an answer of ordinary length) need; fails when the prompt exceeds
+   the context. */
 int generator_plan(const struct generator *g, const struct fkv_session_params *params, size_t n_prompt, int n_predict,
                    struct memory_need *need);
 /* Bytes in all. */
@@ -42,9 +43,9 @@ int generator_append(struct generator *g, int32_t id);
 
 /* The cache after a prefill, before the answer. */
 struct kept {
-    uint64_t n_prompt, n_min, n_max;  /* entries per head, over all layers and heads */
+    uint64_t n_prompt, n_min, n_max; /* entries per head, over all layers and heads */
     uint64_t bytes, full_bytes;
-    int tsp_layer;                    /* -1: all rows went through all layers */
+    int tsp_layer; /* -1: all rows went through all layers */
     uint64_t n_propagated;
 };
 void generator_kept(const struct generator *g, struct kept *kept);
@@ -54,12 +55,13 @@ const char *stop_name(enum stop stop); /* "eos", "length", "stop", "interrupt" *
 
 struct generated {
     struct answer answer;
-    int32_t *ids;   /* [n] every sampled id, the end token included */
+    int32_t *ids; /* [n] every sampled id, the end token included */
     size_t n;
     enum stop stop;
     double first_s; /* clock when the first token was out; 0 before */
 };
-/* Samples until an end. `generated` starts with its answer's `out` and `stops` set, all else zero. Ctrl-C is an end, not a failure. */
+/* Samples until an end. `generated` starts with its answer's `out` and `stops` set, all else zero. Ctrl-C is an end,
+   not a failure. */
 int generator_answer(struct generator *g, struct generated *generated);
 void generated_free(struct generated *generated);
 

@@ -6,12 +6,14 @@
 enum { LEFT = 33, WIDTH = 110 }; /* columns: where explanations start, where lines end */
 
 static const char *const group_titles[] = {
-    [GROUP_MODEL] = "Model and machine", [GROUP_PROMPT] = "Prompt", [GROUP_ANSWER] = "Answer", [GROUP_RETENTION] = "Retention",
-    [GROUP_SAMPLING] = "Sampling", [GROUP_BENCH] = "Measurement", [GROUP_OUTPUT] = "Output",
+    [GROUP_MODEL] = "Model and machine", [GROUP_PROMPT] = "Prompt",     [GROUP_ANSWER] = "Answer",
+    [GROUP_RETENTION] = "Retention",     [GROUP_SAMPLING] = "Sampling", [GROUP_BENCH] = "Measurement",
+    [GROUP_OUTPUT] = "Output",
 };
 
 /* Prints words of `text` from column `column` on, broken so that lines begin at LEFT. */
-static void print_wrapped(FILE *out, const char *text, int column) {
+static void print_wrapped(FILE *out, const char *text, int column)
+{
     if (column >= LEFT) column = fprintf(out, "\n") - 1;
     fprintf(out, "%*s", LEFT - column, "");
     column = LEFT;
@@ -28,7 +30,8 @@ static void print_wrapped(FILE *out, const char *text, int column) {
     fputc('\n', out);
 }
 
-static void print_option(FILE *out, const struct option *o) {
+static void print_option(FILE *out, const struct option *o)
+{
     char text[400];
     int n = snprintf(text, sizeof text, "%s", o->help);
     if (o->initial) snprintf(text + n, sizeof text - (size_t)n, " (default %s)", o->initial);
@@ -36,13 +39,15 @@ static void print_option(FILE *out, const struct option *o) {
     print_wrapped(out, text, column);
 }
 
-static void print_policies(FILE *out) {
+static void print_policies(FILE *out)
+{
     const char *name, *about;
     fputs("\nKV policies:\n", out);
     for (int i = 0; fkv_policy_list(i, &name, &about); i++) print_wrapped(out, about, fprintf(out, "  %s", name));
 }
 
-void help_command(const struct command *command, FILE *out) {
+void help_command(const struct command *command, FILE *out)
+{
     int group = -1;
     bool policies = false;
     fprintf(out, "Usage: fastkv %s %s\n\n%s\n", command->name, command->usage, command->about);
@@ -57,24 +62,32 @@ void help_command(const struct command *command, FILE *out) {
     if (*command->examples) fprintf(out, "\nExamples:\n%s", command->examples);
 }
 
-void help_program(FILE *out) {
-    fprintf(out, "fastkv %s: runs language models on CPUs, made for long prompts (FastKV, arXiv 2502.01068).\n\n"
-                 "Usage: fastkv COMMAND [options]\n\nCommands:\n", fkv_version());
+void help_program(FILE *out)
+{
+    fprintf(out,
+            "fastkv %s: runs language models on CPUs, made for long prompts (FastKV, arXiv 2502.01068).\n\n"
+            "Usage: fastkv COMMAND [options]\n\nCommands:\n",
+            fkv_version());
     for (const struct command *c = cli_commands; c->name; c++) fprintf(out, "  %-10s %s\n", c->name, c->about);
     fputs("\nOptions:\n"
           "  COMMAND --help      what a command does and its options\n"
           "  --version           the version\n"
           "  --completion-bash   a script that completes commands and options: source <(fastkv --completion-bash)\n"
-          "\nAnswers and data go to standard output, all else to standard error. Exit status: 0, 1 after an error, 130 after Ctrl-C.\n"
+          "\nAnswers and data go to standard output, all else to standard error. Exit status: 0, 1 after an error, 130 "
+          "after Ctrl-C.\n"
           "The environment variable FASTKV_ISA forces a lower instruction set level (see fastkv devices).\n"
           "\nExamples:\n"
           "  fastkv run -m model.gguf -f report.txt -p \"What does the report recommend?\"\n"
-          "  fastkv chat -m model.gguf\n", out);
+          "  fastkv chat -m model.gguf\n",
+          out);
 }
 
-void help_completion_bash(FILE *out) {
-    fputs("_fastkv() {\n    local word=\"${COMP_WORDS[COMP_CWORD]}\" words\n    case \"$COMP_CWORD,${COMP_WORDS[1]}\" in\n"
-          "    1,*) words=\"", out);
+void help_completion_bash(FILE *out)
+{
+    fputs("_fastkv() {\n    local word=\"${COMP_WORDS[COMP_CWORD]}\" words\n    case \"$COMP_CWORD,${COMP_WORDS[1]}\" "
+          "in\n"
+          "    1,*) words=\"",
+          out);
     for (const struct command *c = cli_commands; c->name; c++) fprintf(out, "%s ", c->name);
     fputs("--help --version\" ;;\n", out);
     for (const struct command *c = cli_commands; c->name; c++) {
@@ -87,6 +100,8 @@ void help_completion_bash(FILE *out) {
         }
         fputs("\" ;;\n", out);
     }
-    fputs("    esac\n    [[ $word == -* || $COMP_CWORD == 1 ]] && COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n"
-          "complete -o default -F _fastkv fastkv\n", out);
+    fputs(
+        "    esac\n    [[ $word == -* || $COMP_CWORD == 1 ]] && COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n"
+        "complete -o default -F _fastkv fastkv\n",
+        out);
 }

@@ -6,8 +6,8 @@
 
 #include "fastkv.h"
 
-/* From now on the first Ctrl-C is remembered and cancels `session` (NULL: is only remembered); a second one ends the program. Forgets
-   an earlier one. */
+/* From now on the first Ctrl-C is remembered and cancels `session` (NULL: is only remembered); a second one ends the
+   program. Forgets an earlier one. */
 void interrupt_watch(fkv_session *session);
 /* Ctrl-C has its usual effect again. Call before the session is closed. */
 void interrupt_unwatch(void);

@@ -9,7 +9,8 @@
 #include "base/team.h"
 #include "cli/machine.h"
 
-uint64_t machine_peak_rss(void) {
+uint64_t machine_peak_rss(void)
+{
     char line[128];
     unsigned long long kib = 0;
     FILE *f = fopen("/proc/self/status", "r");
@@ -19,20 +20,22 @@ uint64_t machine_peak_rss(void) {
     return kib * 1024;
 }
 
-void machine_reset_peak_rss(void) {
+void machine_reset_peak_rss(void)
+{
     FILE *f = fopen("/proc/self/clear_refs", "w");
     if (!f) return;
     fputs("5", f); /* proc(5): resets VmHWM to the present size */
     fclose(f);
 }
 
-int64_t machine_random_seed(void) {
+int64_t machine_random_seed(void)
+{
     uint32_t seed;
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = (uint32_t)(fkv_clock_s() * 1e9);
     return seed; /* 32 bits: short enough to type again */
 }
 
-/* ---- read bandwidth --------------------------------------------------------------------------------------------------- */
+/* ---- read bandwidth -------------------------------------------------------------------------- */
 
 enum { PASSES = 7, UNROLL = 8, LINE = 64 };
 static const size_t buffer_bytes = (size_t)256 << 20; /* several times the largest last-level cache share of a core */
@@ -43,18 +46,21 @@ struct probe {
     _Atomic uint64_t sum; /* keeps the compiler from dropping the loads */
 };
 
-static void share(const struct probe *p, int thread, int *begin, int *end) {
+static void share(const struct probe *p, int thread, int *begin, int *end)
+{
     fkv_team_share(p->team, thread, (int)(buffer_bytes / LINE), 1, begin, end);
 }
 
-static void touch(void *arg, int thread) {
+static void touch(void *arg, int thread)
+{
     struct probe *p = arg;
     int begin, end;
     share(p, thread, &begin, &end);
     memset((char *)p->buffer + (size_t)begin * LINE, 1, (size_t)(end - begin) * LINE);
 }
 
-static void read_once(void *arg, int thread) {
+static void read_once(void *arg, int thread)
+{
     struct probe *p = arg;
     uint64_t sum[UNROLL] = {0};
     int begin, end;
@@ -66,12 +72,14 @@ static void read_once(void *arg, int thread) {
     p->sum += sum[0];
 }
 
-static int compare(const void *a, const void *b) {
+static int compare(const void *a, const void *b)
+{
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-double machine_read_bandwidth(int n_threads) {
+double machine_read_bandwidth(int n_threads)
+{
     struct probe p = {0};
     double seconds[PASSES], rate = 0;
     if (fkv_team_create(&p.team, n_threads, NULL) == FKV_OK && (p.buffer = fkv_reserve(buffer_bytes))) {

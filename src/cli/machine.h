@@ -9,8 +9,8 @@ uint64_t machine_peak_rss(void);
 void machine_reset_peak_rss(void);
 /* A seed that differs from run to run, 0 or more. */
 int64_t machine_random_seed(void);
-/* Bytes per second that n_threads read from memory: the median of several passes over a buffer larger than caches; 0 when it cannot be
-   had. Takes a fraction of a second. */
+/* Bytes per second that n_threads read from memory: the median of several passes over a buffer larger than caches; 0
+   when it cannot be had. Takes a fraction of a second. */
 double machine_read_bandwidth(int n_threads);
 
 #endif

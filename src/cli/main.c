@@ -5,17 +5,19 @@
 #include "cli/console.h"
 #include "cli/options.h"
 
-static int fail_command(const char *name) {
+static int fail_command(const char *name)
+{
     const char *words[16];
     int n = 0;
     for (const struct command *c = cli_commands; c->name && n < 15; c++) words[n++] = c->name;
     words[n] = NULL;
     const char *near = nearest_word(name, words);
-    return console_error("unknown %s %.100s%s%s (fastkv --help)", *name == '-' ? "option" : "command", name, near ? "; did you mean " : "",
-                         near ? near : "");
+    return console_error("unknown %s %.100s%s%s (fastkv --help)", *name == '-' ? "option" : "command", name,
+                         near ? "; did you mean " : "", near ? near : "");
 }
 
-static int run_command(const struct command *command, int argc, char **argv) {
+static int run_command(const struct command *command, int argc, char **argv)
+{
     char err[FKV_ERROR_BYTES];
     struct settings settings;
     if (!options_parse(&settings, command, argc, argv, err)) return console_error("%s", err);
@@ -24,12 +26,16 @@ static int run_command(const struct command *command, int argc, char **argv) {
     return EXIT_SUCCESS;
 }
 
-static int dispatch(int argc, char **argv) {
+static int dispatch(int argc, char **argv)
+{
     if (argc < 2) return console_error("a command is needed (fastkv --help)");
     const char *name = argv[1];
-    if (!strcmp(name, "--help") || !strcmp(name, "-h")) help_program(stdout);
-    else if (!strcmp(name, "--version")) printf("fastkv %s\n", fkv_version());
-    else if (!strcmp(name, "--completion-bash")) help_completion_bash(stdout);
+    if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+        help_program(stdout);
+    else if (!strcmp(name, "--version"))
+        printf("fastkv %s\n", fkv_version());
+    else if (!strcmp(name, "--completion-bash"))
+        help_completion_bash(stdout);
     else {
         for (const struct command *c = cli_commands; c->name; c++)
             if (!strcmp(name, c->name)) return run_command(c, argc - 2, argv + 2);
@@ -38,7 +44,8 @@ static int dispatch(int argc, char **argv) {
     return EXIT_SUCCESS;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     int status = dispatch(argc, argv);
     bool lost = ferror(stdout);
     if ((fflush(stdout) || lost) && status == EXIT_SUCCESS) status = console_error("standard output cannot be written");

@@ -9,7 +9,8 @@
 enum { WORD_MAX = 63 }; /* longest name, list item or policy that can be right */
 
 static bool fail(char *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool fail(char *err, const char *format, ...) {
+static bool fail(char *err, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     vsnprintf(err, FKV_ERROR_BYTES, format, args);
@@ -17,10 +18,11 @@ static bool fail(char *err, const char *format, ...) {
     return false;
 }
 
-/* ---- what an option takes ------------------------------------------------------------------------------------------ */
+/* ---- what an option takes -------------------------------------------------------------------- */
 
-bool option_has_name(const struct option *option, const char *name, size_t n) {
-    for (const char *s = option->names; *s; ) {
+bool option_has_name(const struct option *option, const char *name, size_t n)
+{
+    for (const char *s = option->names; *s;) {
         size_t length = strcspn(s, ",");
         if (length == n && !memcmp(s, name, n)) return true;
         s += length;
@@ -29,14 +31,19 @@ bool option_has_name(const struct option *option, const char *name, size_t n) {
     return false;
 }
 
-static void expects_number(const struct option *o, char *text, size_t size) {
+static void expects_number(const struct option *o, char *text, size_t size)
+{
     bool real = o->kind == OPTION_FLOAT || o->kind == OPTION_DOUBLE;
-    if (isinf(o->high)) snprintf(text, size, "%s, %s %g", o->what, o->above_low ? "more than" : "at least", o->low);
-    else if (real) snprintf(text, size, "%s in %c%g, %g]", o->what, o->above_low ? '(' : '[', o->low, o->high);
-    else snprintf(text, size, "%s from %g to %.0f", o->what, o->low, o->high);
+    if (isinf(o->high))
+        snprintf(text, size, "%s, %s %g", o->what, o->above_low ? "more than" : "at least", o->low);
+    else if (real)
+        snprintf(text, size, "%s in %c%g, %g]", o->what, o->above_low ? '(' : '[', o->low, o->high);
+    else
+        snprintf(text, size, "%s from %g to %.0f", o->what, o->low, o->high);
 }
 
-static void expects_choice(const struct option *o, char *text, size_t size) {
+static void expects_choice(const struct option *o, char *text, size_t size)
+{
     size_t n = (size_t)snprintf(text, size, "one of ");
     for (const char *s = o->what; *s && n + 2 < size; s++) {
         text[n++] = *s == '|' ? ',' : *s;
@@ -45,38 +52,48 @@ static void expects_choice(const struct option *o, char *text, size_t size) {
     text[n] = '\0';
 }
 
-static void expects_policy(const struct option *o, char *text, size_t size) {
+static void expects_policy(const struct option *o, char *text, size_t size)
+{
     const char *name, *about;
     size_t n = (size_t)snprintf(text, size, "%s", o->kind == OPTION_POLICY ? "one of " : "some of ");
     for (int i = 0; n < size && fkv_policy_list(i, &name, &about); i++)
         n += (size_t)snprintf(text + n, size - n, "%s%s", i ? ", " : "", name);
 }
 
-const char *option_expects(const struct option *o, char *text, size_t size) {
+const char *option_expects(const struct option *o, char *text, size_t size)
+{
     switch (o->kind) {
     case OPTION_FLAG: snprintf(text, size, "no value"); break;
-    case OPTION_TEXT: case OPTION_TEXTS: snprintf(text, size, "%s", o->value); break;
+    case OPTION_TEXT:
+    case OPTION_TEXTS: snprintf(text, size, "%s", o->value); break;
     case OPTION_CHOICE: expects_choice(o, text, size); break;
-    case OPTION_POLICY: case OPTION_POLICIES: expects_policy(o, text, size); break;
+    case OPTION_POLICY:
+    case OPTION_POLICIES: expects_policy(o, text, size); break;
     default: expects_number(o, text, size);
     }
     return text;
 }
 
-/* ---- from text to value -------------------------------------------------------------------------------------------- */
+/* ---- from text to value ---------------------------------------------------------------------- */
 
-static bool in_range(const struct option *o, double x) { return (o->above_low ? x > o->low : x >= o->low) && x <= o->high; }
+static bool in_range(const struct option *o, double x)
+{
+    return (o->above_low ? x > o->low : x >= o->low) && x <= o->high;
+}
 
-static bool read_whole(const struct option *o, const char *text, int64_t *value) {
+static bool read_whole(const struct option *o, const char *text, int64_t *value)
+{
     char *end;
     errno = 0;
     long long x = strtoll(text, &end, 10);
-    if (errno || end == text || *end || !in_range(o, (double)x) || (o->kind != OPTION_INT64 && x > INT32_MAX)) return false;
+    if (errno || end == text || *end || !in_range(o, (double)x) || (o->kind != OPTION_INT64 && x > INT32_MAX))
+        return false;
     *value = x;
     return true;
 }
 
-static bool read_real(const struct option *o, const char *text, double *value) {
+static bool read_real(const struct option *o, const char *text, double *value)
+{
     char *end;
     double x = strtod(text, &end);
     if (end == text || *end || !isfinite(x) || !in_range(o, x)) return false;
@@ -84,7 +101,8 @@ static bool read_real(const struct option *o, const char *text, double *value) {
     return true;
 }
 
-static bool read_choice(const struct option *o, const char *text, int *value) {
+static bool read_choice(const struct option *o, const char *text, int *value)
+{
     size_t n = strlen(text);
     int i = 0;
     for (const char *s = o->what; n; i++) {
@@ -100,7 +118,8 @@ static bool read_choice(const struct option *o, const char *text, int *value) {
 }
 
 /* The library's own spelling, which outlives the command line. */
-static bool read_policy(const char *text, const char **value) {
+static bool read_policy(const char *text, const char **value)
+{
     const char *name, *about;
     for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
         if (strcmp(name, text)) continue;
@@ -111,7 +130,8 @@ static bool read_policy(const char *text, const char **value) {
 }
 
 /* "a,b,c": replaces the list. */
-static bool read_list(const struct option *o, const char *text, void *list) {
+static bool read_list(const struct option *o, const char *text, void *list)
+{
     struct option_ints ints = {0};
     struct option_texts policies = {0};
     for (int n = 0; n < OPTION_LIST_MAX; n++) {
@@ -129,8 +149,10 @@ static bool read_list(const struct option *o, const char *text, void *list) {
         }
         text += length;
         if (!*text++) {
-            if (o->kind == OPTION_POLICIES) *(struct option_texts *)list = policies;
-            else *(struct option_ints *)list = ints;
+            if (o->kind == OPTION_POLICIES)
+                *(struct option_texts *)list = policies;
+            else
+                *(struct option_ints *)list = ints;
             return true;
         }
     }
@@ -138,7 +160,8 @@ static bool read_list(const struct option *o, const char *text, void *list) {
 }
 
 /* Stores what `text` says; false when the option does not take it. */
-static bool store(struct settings *settings, const struct option *o, const char *text) {
+static bool store(struct settings *settings, const struct option *o, const char *text)
+{
     void *at = (char *)settings + o->at;
     struct option_texts *texts = at;
     int64_t whole = 0;
@@ -153,19 +176,27 @@ static bool store(struct settings *settings, const struct option *o, const char 
         break;
     case OPTION_CHOICE: ok = read_choice(o, text, at); break;
     case OPTION_POLICY: ok = read_policy(text, at); break;
-    case OPTION_INTS: case OPTION_POLICIES: ok = read_list(o, text, at); break;
-    case OPTION_INT: ok = read_whole(o, text, &whole); if (ok) *(int *)at = (int)whole; break;
+    case OPTION_INTS:
+    case OPTION_POLICIES: ok = read_list(o, text, at); break;
+    case OPTION_INT:
+        ok = read_whole(o, text, &whole);
+        if (ok) *(int *)at = (int)whole;
+        break;
     case OPTION_INT64: ok = read_whole(o, text, at); break;
-    case OPTION_FLOAT: ok = read_real(o, text, &real); if (ok) *(float *)at = (float)real; break;
+    case OPTION_FLOAT:
+        ok = read_real(o, text, &real);
+        if (ok) *(float *)at = (float)real;
+        break;
     case OPTION_DOUBLE: ok = read_real(o, text, at); break;
     }
     return ok;
 }
 
-/* ---- unknown names -------------------------------------------------------------------------------------------------- */
+/* ---- unknown names --------------------------------------------------------------------------- */
 
 /* Insertions, deletions, substitutions and swaps of neighbours that make b of a. */
-static int typing_errors(const char *a, const char *b) {
+static int typing_errors(const char *a, const char *b)
+{
     int n = (int)strlen(a), m = (int)strlen(b);
     int rows[3][WORD_MAX + 1];
     if (n > WORD_MAX || m > WORD_MAX) return WORD_MAX;
@@ -179,14 +210,16 @@ static int typing_errors(const char *a, const char *b) {
             int best = above[j - 1] + (a[i - 1] != b[j - 1]);
             if (above[j] + 1 < best) best = above[j] + 1;
             if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && above2[j - 2] + 1 < best) best = above2[j - 2] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && above2[j - 2] + 1 < best)
+                best = above2[j - 2] + 1;
             row[j] = best;
         }
     }
     return rows[n % 3][m];
 }
 
-const char *nearest_word(const char *word, const char *const *words) {
+const char *nearest_word(const char *word, const char *const *words)
+{
     int best = 1 + (int)strlen(word) / 4; /* more errors than this is another word */
     const char *near = NULL;
     for (; *words; words++) {
@@ -198,20 +231,23 @@ const char *nearest_word(const char *word, const char *const *words) {
     return near;
 }
 
-static const struct option *find(unsigned commands, const char *name, size_t n) {
+static const struct option *find(unsigned commands, const char *name, size_t n)
+{
     for (const struct option *o = cli_options; o->names; o++)
         if (o->commands & commands && option_has_name(o, name, n)) return o;
     return NULL;
 }
 
-static bool fail_unknown(const struct command *command, const char *name, char *err) {
+static bool fail_unknown(const struct command *command, const char *name, char *err)
+{
     enum { NAMES = 128 };
     char all[NAMES][WORD_MAX + 1];
     const char *words[NAMES + 1];
     int n = 0;
     const struct option *other = find(~0u, name, strlen(name));
     for (const struct command *c = cli_commands; other && c->name; c++)
-        if (other->commands & c->bit) return fail(err, "%s is an option of %s, not of %s", name, c->name, command->name);
+        if (other->commands & c->bit)
+            return fail(err, "%s is an option of %s, not of %s", name, c->name, command->name);
     for (const struct option *o = cli_options; o->names; o++) {
         for (const char *s = o->names; o->commands & command->bit && *s && n < NAMES; n++) {
             size_t length = strcspn(s, ",");
@@ -227,9 +263,10 @@ static bool fail_unknown(const struct command *command, const char *name, char *
     return fail(err, "unknown option %.100s (fastkv %s --help shows those there are)", name, command->name);
 }
 
-/* ---- the command line ------------------------------------------------------------------------------------------------ */
+/* ---- the command line ------------------------------------------------------------------------ */
 
-static bool parse_option(struct settings *settings, const struct command *command, char ***argv, char *err) {
+static bool parse_option(struct settings *settings, const struct command *command, char ***argv, char *err)
+{
     char *arg = *(*argv)++, name[WORD_MAX + 1], expects[160];
     const char *equals = strncmp(arg, "--", 2) ? NULL : strchr(arg, '=');
     size_t n = equals ? (size_t)(equals - arg) : strlen(arg);
@@ -239,18 +276,23 @@ static bool parse_option(struct settings *settings, const struct command *comman
     const char *text = equals ? equals + 1 : NULL;
     if (o->value && !text && **argv) text = *(*argv)++;
     if (o->value ? text && store(settings, o, text) : !text && store(settings, o, text)) return true;
-    return fail(err, "%s: expected %s, found %.100s", name, option_expects(o, expects, sizeof expects), text && *text ? text : "nothing");
+    return fail(err, "%s: expected %s, found %.100s", name, option_expects(o, expects, sizeof expects),
+                text && *text ? text : "nothing");
 }
 
-static void set_defaults(struct settings *settings, unsigned command) {
+static void set_defaults(struct settings *settings, unsigned command)
+{
     *settings = (struct settings){
-        .engine = FKV_ENGINE_PARAMS_INIT, .session = FKV_SESSION_PARAMS_INIT, .sampler = FKV_SAMPLER_PARAMS_INIT,
+        .engine = FKV_ENGINE_PARAMS_INIT,
+        .session = FKV_SESSION_PARAMS_INIT,
+        .sampler = FKV_SAMPLER_PARAMS_INIT,
     };
     for (const struct option *o = cli_options; o->names; o++)
         if (o->commands & command && o->initial) store(settings, o, o->initial);
 }
 
-bool options_parse(struct settings *settings, const struct command *command, int argc, char **argv, char *err) {
+bool options_parse(struct settings *settings, const struct command *command, int argc, char **argv, char *err)
+{
     char **end = argv + argc;
     set_defaults(settings, command->bit);
     while (argv < end && !settings->help) {
@@ -258,6 +300,7 @@ bool options_parse(struct settings *settings, const struct command *command, int
         if (!parse_option(settings, command, &argv, err)) return false;
     }
     settings->session.kv.pool_avg = settings->kv_pool == 1;
-    if (!settings->help && !settings->model && find(command->bit, "-m", 2)) return fail(err, "-m: expected FILE, the model, found nothing");
+    if (!settings->help && !settings->model && find(command->bit, "-m", 2))
+        return fail(err, "-m: expected FILE, the model, found nothing");
     return true;
 }

@@ -1,4 +1,5 @@
-/* options.h: the one table of options. Parsing, defaults, error messages, --help and completion all come from its rows. */
+/* options.h: the one table of options. Parsing, defaults, error messages, --help and completion all come from its
+   rows. */
 #ifndef FKV_CLI_OPTIONS_H
 #define FKV_CLI_OPTIONS_H
 
@@ -7,19 +8,34 @@
 #include "cli/settings.h"
 
 /* Commands as bits, so that an option can name those it belongs to. */
-enum { COMMAND_RUN = 1, COMMAND_CHAT = 2, COMMAND_TOKENIZE = 4, COMMAND_INFO = 8, COMMAND_BENCH = 16, COMMAND_DEVICES = 32 };
+enum {
+    COMMAND_RUN = 1,
+    COMMAND_CHAT = 2,
+    COMMAND_TOKENIZE = 4,
+    COMMAND_INFO = 8,
+    COMMAND_BENCH = 16,
+    COMMAND_DEVICES = 32
+};
 
 struct command {
     unsigned bit;
     const char *name, *about;
-    const char *usage;     /* what follows "fastkv NAME" */
-    const char *examples;  /* lines, each ending with a newline; "" when there are none */
+    const char *usage;                      /* what follows "fastkv NAME" */
+    const char *examples;                   /* lines, each ending with a newline; "" when there are none */
     int (*main)(struct settings *settings); /* returns the exit status, its error already printed */
 };
 /* Ends with a row without a name. */
 extern const struct command cli_commands[];
 
-enum option_group { GROUP_MODEL, GROUP_PROMPT, GROUP_ANSWER, GROUP_RETENTION, GROUP_SAMPLING, GROUP_BENCH, GROUP_OUTPUT };
+enum option_group {
+    GROUP_MODEL,
+    GROUP_PROMPT,
+    GROUP_ANSWER,
+    GROUP_RETENTION,
+    GROUP_SAMPLING,
+    GROUP_BENCH,
+    GROUP_OUTPUT
+};
 
 enum option_kind {
     OPTION_FLAG,     /* bool, set to true */
@@ -42,17 +58,17 @@ struct option {
     const char *value;   /* placeholder; NULL for a flag */
     const char *initial; /* the default as one would type it; NULL: none, or the zero that settings start with */
     enum option_kind kind;
-    size_t at;           /* offset in struct settings */
+    size_t at; /* offset in struct settings */
     const char *help;
-    const char *what;    /* numbers: "a share"; choices: "a|b" */
-    double low, high;    /* numbers: the range; high may be INFINITY */
-    bool above_low;      /* low itself is outside the range */
+    const char *what; /* numbers: "a share"; choices: "a|b" */
+    double low, high; /* numbers: the range; high may be INFINITY */
+    bool above_low;   /* low itself is outside the range */
 };
 /* Ends with a row without names. */
 extern const struct option cli_options[];
 
-/* Sets the defaults of this command and then what argv says, argv[0] being its first option. On failure `err` (FKV_ERROR_BYTES) has
-   the message and the settings are half set. */
+/* Sets the defaults of this command and then what argv says, argv[0] being its first option. On failure `err`
+   (FKV_ERROR_BYTES) has the message and the settings are half set. */
 bool options_parse(struct settings *settings, const struct command *command, int argc, char **argv, char *err);
 /* Is `name` (n bytes) one of the option's names? */
 bool option_has_name(const struct option *option, const char *name, size_t n);

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 struct progress {
-    bool shown;        /* is there a terminal to draw on? */
-    size_t n_tokens;   /* of the prefill under way */
+    bool shown;      /* is there a terminal to draw on? */
+    size_t n_tokens; /* of the prefill under way */
     double start_s, drawn_s;
 };
 

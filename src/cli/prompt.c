@@ -7,13 +7,15 @@
 #include "cli/console.h"
 #include "cli/prompt.h"
 
-static char *copy(const char *text) {
+static char *copy(const char *text)
+{
     char *copied = strdup(text);
     if (!copied) console_error("out of memory");
     return copied;
 }
 
-bool prompt_text(const struct settings *s, char **text, size_t *n) {
+bool prompt_text(const struct settings *s, char **text, size_t *n)
+{
     const char *question = s->prompt ? s->prompt : "", *gap = s->prompt_file && s->prompt ? "\n\n" : "";
     char *document = NULL;
     size_t n_document = 0, n_question = strlen(question), n_gap = strlen(gap);
@@ -37,13 +39,17 @@ bool prompt_text(const struct settings *s, char **text, size_t *n) {
 }
 
 /* Messages and templates are C strings. */
-static bool check_no_nul(const char *what, const char *text, size_t n) {
+static bool check_no_nul(const char *what, const char *text, size_t n)
+{
     const char *nul = memchr(text, '\0', n);
-    if (nul) console_error("%.300s: byte %s is NUL, which a chat message or template cannot hold", what, COUNT((uint64_t)(nul - text)));
+    if (nul)
+        console_error("%.300s: byte %s is NUL, which a chat message or template cannot hold", what,
+                      COUNT((uint64_t)(nul - text)));
     return !nul;
 }
 
-bool prompt_system(const struct settings *s, char **text) {
+bool prompt_system(const struct settings *s, char **text)
+{
     size_t n;
     *text = NULL;
     if (s->system && s->system_file) {
@@ -55,47 +61,55 @@ bool prompt_system(const struct settings *s, char **text) {
     return console_read_file(s->system_file, text, &n) && check_no_nul(s->system_file, *text, n);
 }
 
-bool prompt_template(const struct settings *s, const fkv_engine *engine, char **source) {
+bool prompt_template(const struct settings *s, const fkv_engine *engine, char **source)
+{
     size_t n;
     *source = NULL;
     if (!s->chat_template) {
-        if (!fkv_chat_template(engine)) console_error("the model has no chat template: give --chat-template NAME|FILE, or run --raw");
+        if (!fkv_chat_template(engine))
+            console_error("the model has no chat template: give --chat-template NAME|FILE, or run --raw");
         return fkv_chat_template(engine);
     }
     const char *named = chat_template_named(s->chat_template);
     if (named) return (*source = copy(named));
     if (access(s->chat_template, F_OK)) {
-        console_error("--chat-template: expected chatml, gemma, llama3, mistral or a file, found %.200s", s->chat_template);
+        console_error("--chat-template: expected chatml, gemma, llama3, mistral or a file, found %.200s",
+                      s->chat_template);
         return false;
     }
     return console_read_file(s->chat_template, source, &n) && check_no_nul(s->chat_template, *source, n);
 }
 
-bool prompt_render(const fkv_engine *engine, const char *source, const struct fkv_message *messages, size_t n_messages, char **text,
-                   size_t *n) {
+bool prompt_render(const fkv_engine *engine, const char *source, const struct fkv_message *messages, size_t n_messages,
+                   char **text, size_t *n)
+{
     char err[FKV_ERROR_BYTES];
     if (fkv_chat_format(engine, source, messages, n_messages, true, text, n, err) == FKV_OK) return true;
     console_error("chat template: %s", err);
     return false;
 }
 
-bool prompt_tokenize(const fkv_engine *engine, const char *text, size_t n, unsigned flags, int32_t **ids, size_t *n_ids) {
+bool prompt_tokenize(const fkv_engine *engine, const char *text, size_t n, unsigned flags, int32_t **ids, size_t *n_ids)
+{
     char err[FKV_ERROR_BYTES];
     if (fkv_tokenize(engine, text, n, flags, ids, n_ids, err) == FKV_OK) return true;
     console_error("%s", err);
     return false;
 }
 
-/* ---- the prompt of run ------------------------------------------------------------------------------------------------------ */
+/* ---- the prompt of run ----------------------------------------------------------------------- */
 
-static bool ids_of_json(const json_t *array, const char *path, int n_vocab, int32_t *ids) {
+static bool ids_of_json(const json_t *array, const char *path, int n_vocab, int32_t *ids)
+{
     size_t i;
     json_t *item;
-    json_array_foreach(array, i, item) {
+    json_array_foreach(array, i, item)
+    {
         json_int_t id = json_is_integer(item) ? json_integer_value(item) : -1;
         if (id < 0 || id >= n_vocab) {
             char *found = json_dumps(item, JSON_ENCODE_ANY | JSON_COMPACT);
-            console_error("%.200s: item %zu: expected a token id from 0 to %d, found %.40s", path, i, n_vocab - 1, found ? found : "?");
+            console_error("%.200s: item %zu: expected a token id from 0 to %d, found %.40s", path, i, n_vocab - 1,
+                          found ? found : "?");
             free(found);
             return false;
         }
@@ -104,7 +118,8 @@ static bool ids_of_json(const json_t *array, const char *path, int n_vocab, int3
     return true;
 }
 
-static bool ids_of_file(const char *path, const fkv_engine *engine, int32_t **ids, size_t *n_ids) {
+static bool ids_of_file(const char *path, const fkv_engine *engine, int32_t **ids, size_t *n_ids)
+{
     char *text;
     size_t n;
     json_error_t error;
@@ -112,8 +127,10 @@ static bool ids_of_file(const char *path, const fkv_engine *engine, int32_t **id
     json_t *array = json_loadb(text, n, 0, &error);
     free(text);
     bool ok = json_is_array(array);
-    if (!array) console_error("%.200s: line %d: expected a JSON array of token ids: %s", path, error.line, error.text);
-    else if (!ok) console_error("%.200s: expected a JSON array of token ids, found another kind of value", path);
+    if (!array)
+        console_error("%.200s: line %d: expected a JSON array of token ids: %s", path, error.line, error.text);
+    else if (!ok)
+        console_error("%.200s: expected a JSON array of token ids, found another kind of value", path);
     *n_ids = json_array_size(array);
     *ids = ok ? malloc((*n_ids + 1) * sizeof **ids) : NULL;
     if (ok && !*ids) console_error("out of memory for %zu ids", *n_ids);
@@ -122,7 +139,9 @@ static bool ids_of_file(const char *path, const fkv_engine *engine, int32_t **id
     return ok;
 }
 
-static bool ids_of_messages(const struct settings *s, const fkv_engine *engine, const char *text, int32_t **ids, size_t *n_ids) {
+static bool ids_of_messages(const struct settings *s, const fkv_engine *engine, const char *text, int32_t **ids,
+                            size_t *n_ids)
+{
     char *system = NULL, *source = NULL, *rendered = NULL;
     size_t n = 0;
     bool ok = prompt_system(s, &system) && prompt_template(s, engine, &source);
@@ -135,15 +154,18 @@ static bool ids_of_messages(const struct settings *s, const fkv_engine *engine, 
     return ok;
 }
 
-bool prompt_ids(const struct settings *s, const fkv_engine *engine, int32_t **ids, size_t *n_ids) {
+bool prompt_ids(const struct settings *s, const fkv_engine *engine, int32_t **ids, size_t *n_ids)
+{
     char *text;
     size_t n;
     bool ok;
     *ids = NULL;
     if (s->prompt_ids) return ids_of_file(s->prompt_ids, engine, ids, n_ids);
     if (!prompt_text(s, &text, &n)) return false;
-    if (s->raw) ok = prompt_tokenize(engine, text, n, FKV_TOKENIZE_ADD_SPECIAL | FKV_TOKENIZE_PARSE_SPECIAL, ids, n_ids);
-    else ok = check_no_nul("the prompt", text, n) && ids_of_messages(s, engine, text, ids, n_ids);
+    if (s->raw)
+        ok = prompt_tokenize(engine, text, n, FKV_TOKENIZE_ADD_SPECIAL | FKV_TOKENIZE_PARSE_SPECIAL, ids, n_ids);
+    else
+        ok = check_no_nul("the prompt", text, n) && ids_of_messages(s, engine, text, ids, n_ids);
     free(text);
     return ok;
 }

@@ -10,13 +10,15 @@
 
 enum { TOP = 64 };
 
-bool trace_open(FILE **file, const char *path) {
+bool trace_open(FILE **file, const char *path)
+{
     *file = path ? fopen(path, "w") : NULL;
     if (path && !*file) console_error("%.300s: cannot be written: %s", path, strerror(errno));
     return !path || *file;
 }
 
-bool trace_close(FILE *file, const char *path) {
+bool trace_close(FILE *file, const char *path)
+{
     if (!file) return true;
     bool failed = ferror(file);
     failed |= fclose(file) != 0;
@@ -24,57 +26,68 @@ bool trace_close(FILE *file, const char *path) {
     return !failed;
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* JSON has no infinity: a text stands for it. */
-static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_string(isnan(x) ? "nan" : x > 0 ? "inf" : "-inf"); }
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_string(isnan(x) ? "nan" : x > 0 ? "inf" : "-inf");
+}
 
 /* Names in a file may be anything; JSON takes UTF-8 only. */
-static json_t *text(const char *s) {
+static json_t *text(const char *s)
+{
     json_t *json = json_string(s);
     return json ? json : json_string("");
 }
 
-static json_t *id_list(const int32_t *ids, size_t n) {
+static json_t *id_list(const int32_t *ids, size_t n)
+{
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) json_array_append_new(list, json_integer(ids[i]));
     return list;
 }
 
 /* Writes a value and lets go of it. */
-static void value(FILE *f, json_t *json) {
+static void value(FILE *f, json_t *json)
+{
     json_dumpf(json, f, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
     json_decref(json);
 }
 
 /* The same under a name; every member but the last is followed by the next. */
-static void member(FILE *f, const char *name, json_t *json) {
+static void member(FILE *f, const char *name, json_t *json)
+{
     fprintf(f, "\"%s\": ", name);
     value(f, json);
     fputs(",\n", f);
 }
 
-/* ---- after the prefill ---------------------------------------------------------------------------------------------------------- */
+/* ---- after the prefill ----------------------------------------------------------------------- */
 
-static json_t *policy(const fkv_session *session) {
+static json_t *policy(const fkv_session *session)
+{
     static const char *const types[] = {"auto", "f32", "f16", "bf16", "q8_0"};
     struct fkv_session_params p = FKV_SESSION_PARAMS_INIT;
     fkv_session_get_params(session, &p);
-    return json_pack("{s:s, s:i, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:s, s:i, s:i, s:s, s:s, s:i}",
-                     "name", p.kv.policy, "tsp_layer", p.kv.tsp_layer, "tsp_rate", p.kv.tsp_rate, "tsp_floor", p.kv.tsp_floor,
-                     "tsp_budget", p.kv.tsp_budget, "kv_retain", p.kv.kv_retain, "kv_floor", p.kv.kv_floor, "kv_budget", p.kv.kv_budget,
-                     "kv_window", p.kv.window, "kv_pool", p.kv.pool_avg ? "avg" : "max", "kv_pool_kernel", p.kv.pool_kernel,
-                     "kv_sinks", p.kv.sinks, "cache_type_k", types[p.k_type], "cache_type_v", types[p.v_type], "ctx_size", p.n_ctx);
+    return json_pack("{s:s, s:i, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:s, s:i, s:i, s:s, s:s, s:i}", "name", p.kv.policy,
+                     "tsp_layer", p.kv.tsp_layer, "tsp_rate", p.kv.tsp_rate, "tsp_floor", p.kv.tsp_floor, "tsp_budget",
+                     p.kv.tsp_budget, "kv_retain", p.kv.kv_retain, "kv_floor", p.kv.kv_floor, "kv_budget",
+                     p.kv.kv_budget, "kv_window", p.kv.window, "kv_pool", p.kv.pool_avg ? "avg" : "max",
+                     "kv_pool_kernel", p.kv.pool_kernel, "kv_sinks", p.kv.sinks, "cache_type_k", types[p.k_type],
+                     "cache_type_v", types[p.v_type], "ctx_size", p.n_ctx);
 }
 
-static json_t *propagated(const fkv_session *session) {
+static json_t *propagated(const fkv_session *session)
+{
     const int32_t *positions;
     int layer, n = fkv_session_propagated(session, &layer, &positions);
     if (n < 0) return json_null();
     return json_pack("{s:i, s:o}", "layer", layer, "positions", id_list(positions, (size_t)n));
 }
 
-static void write_kept(FILE *f, const fkv_session *session, const struct fkv_model_info *info) {
+static void write_kept(FILE *f, const fkv_session *session, const struct fkv_model_info *info)
+{
     const int32_t *positions;
     fputs("\"kept\": [", f);
     for (int layer = 0; layer < info->n_layer; layer++) {
@@ -90,7 +103,8 @@ static void write_kept(FILE *f, const fkv_session *session, const struct fkv_mod
 }
 
 /* The TOP largest, falling; the lower id first on a tie. */
-static json_t *logits_top(const float *logits, int n_vocab) {
+static json_t *logits_top(const float *logits, int n_vocab)
+{
     int32_t top[TOP];
     int n = 0;
     for (int id = 0; id < n_vocab; id++) {
@@ -100,25 +114,29 @@ static json_t *logits_top(const float *logits, int n_vocab) {
         top[at] = id;
     }
     json_t *list = json_array();
-    for (int i = 0; i < n; i++) json_array_append_new(list, json_pack("[i, o]", top[i], number((double)logits[top[i]])));
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_pack("[i, o]", top[i], number((double)logits[top[i]])));
     return list;
 }
 
-static double logsumexp(const float *logits, int n) {
+static double logsumexp(const float *logits, int n)
+{
     double most = -INFINITY, sum = 0;
     for (int i = 0; i < n; i++) most = fmax(most, (double)logits[i]);
     for (int i = 0; i < n; i++) sum += exp((double)logits[i] - most);
     return most + log(sum);
 }
 
-void trace_prefill(FILE *f, const struct generator *g, const int32_t *ids, size_t n) {
+void trace_prefill(FILE *f, const struct generator *g, const int32_t *ids, size_t n)
+{
     const struct fkv_model_info *info = fkv_engine_info(g->engine);
     const float *logits = fkv_session_logits(g->session);
     if (!f) return;
     fputs("{", f);
     member(f, "version", json_integer(1));
-    member(f, "model", json_pack("{s:o, s:o, s:i, s:i}", "arch", text(info->arch), "name", text(info->name), "layers", info->n_layer,
-                                 "kv_heads", info->n_kv_head));
+    member(f, "model",
+           json_pack("{s:o, s:o, s:i, s:i}", "arch", text(info->arch), "name", text(info->name), "layers",
+                     info->n_layer, "kv_heads", info->n_kv_head));
     member(f, "device", json_string(info->device));
     member(f, "isa", json_string(info->isa));
     member(f, "policy", policy(g->session));
@@ -129,20 +147,24 @@ void trace_prefill(FILE *f, const struct generator *g, const int32_t *ids, size_
     member(f, "logsumexp", number(logsumexp(logits, info->n_vocab)));
 }
 
-/* ---- after the answer ----------------------------------------------------------------------------------------------------------- */
+/* ---- after the answer ------------------------------------------------------------------------ */
 
-void trace_answer(FILE *f, const struct generator *g, const struct kept *kept, const struct generated *generated) {
+void trace_answer(FILE *f, const struct generator *g, const struct kept *kept, const struct generated *generated)
+{
     struct fkv_session_stats stats;
     if (!f) return;
     fkv_session_get_stats(g->session, &stats);
     member(f, "generated_ids", id_list(generated->ids, generated->n));
     member(f, "stop", json_string(stop_name(generated->stop)));
-    member(f, "ms", json_pack("{s:f, s:f, s:f}", "load", 1e3 * g->load_s, "prefill", 1e3 * stats.prefill_s, "decode",
-                              1e3 * stats.decode_s));
-    member(f, "tokens_per_s", json_pack("{s:f, s:f}", "prefill", tokens_per_s(stats.prefill_tokens, stats.prefill_s), "decode",
-                                        tokens_per_s(stats.decode_tokens, stats.decode_s)));
+    member(f, "ms",
+           json_pack("{s:f, s:f, s:f}", "load", 1e3 * g->load_s, "prefill", 1e3 * stats.prefill_s, "decode",
+                     1e3 * stats.decode_s));
+    member(f, "tokens_per_s",
+           json_pack("{s:f, s:f}", "prefill", tokens_per_s(stats.prefill_tokens, stats.prefill_s), "decode",
+                     tokens_per_s(stats.decode_tokens, stats.decode_s)));
     fputs("\"bytes\": ", f);
-    value(f, json_pack("{s:I, s:I, s:I, s:I}", "weights", (json_int_t)fkv_engine_info(g->engine)->weight_bytes, "kv_after_prefill",
-                       (json_int_t)kept->bytes, "kv_full", (json_int_t)kept->full_bytes, "peak_rss", (json_int_t)machine_peak_rss()));
+    value(f, json_pack("{s:I, s:I, s:I, s:I}", "weights", (json_int_t)fkv_engine_info(g->engine)->weight_bytes,
+                       "kv_after_prefill", (json_int_t)kept->bytes, "kv_full", (json_int_t)kept->full_bytes, "peak_rss",
+                       (json_int_t)machine_peak_rss()));
     fputs("}\n", f);
 }

@@ -1,5 +1,6 @@
-/* trace.h: one run as a JSON object, so that anybody can check it from outside. Written in two steps, since what a prompt left in the
-   cache must be read before the answer grows it. A long prompt's lists go out one by one: they are never all in memory. */
+/* trace.h: one run as a JSON object, so that anybody can check it from outside. Written in two steps, since what a
+   prompt left in the cache must be read before the answer grows it. A long prompt's lists go out one by one: they are
+   never all in memory. */
 #ifndef FKV_CLI_TRACE_H
 #define FKV_CLI_TRACE_H
 

@@ -10,7 +10,8 @@
 #include "tokenizer/chat_template.h"
 
 /* A copy of a string key, "" (or NULL when `absent_is_null`) for a missing one. */
-static fkv_status copy_key(char **copy, const struct fkv_gguf *g, const char *key, bool absent_is_null, struct fkv_error *e)
+static fkv_status copy_key(char **copy, const struct fkv_gguf *g, const char *key, bool absent_is_null,
+                           struct fkv_error *e)
 {
     struct fkv_str s = {NULL, 0};
     const fkv_status status = fkv_gguf_str(g, key, &s, e);
@@ -35,7 +36,12 @@ static const char *main_type(const struct fkv_gguf *g)
 static void fill_info(fkv_engine *e)
 {
     struct fkv_model_info *info = &e->info;
-    *info = (struct fkv_model_info){.arch = e->arch, .name = e->name, .quantisation = main_type(e->gguf), .isa = "", .device = "", .note = e->note,
+    *info = (struct fkv_model_info){.arch = e->arch,
+                                    .name = e->name,
+                                    .quantisation = main_type(e->gguf),
+                                    .isa = "",
+                                    .device = "",
+                                    .note = e->note,
                                     .n_vocab = fkv_tokenizer_n_vocab(e->tokenizer)};
     for (size_t i = 0; i < fkv_gguf_n_tensors(e->gguf); i++) {
         const struct fkv_gguf_tensor *t = fkv_gguf_tensor(e->gguf, i);
@@ -69,7 +75,8 @@ fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct f
     fkv_engine *e = calloc(1, sizeof *e);
     fkv_status status = e ? FKV_OK : fkv_fail(&error, FKV_ERROR_MEMORY, "no memory for an engine");
     if (status == FKV_OK && p->size != sizeof *p)
-        status = fkv_fail(&error, FKV_ERROR_ARGUMENT, "engine parameters: expected size %zu, found %zu", sizeof *p, p->size);
+        status = fkv_fail(&error, FKV_ERROR_ARGUMENT, "engine parameters: expected size %zu, found %zu", sizeof *p,
+                          p->size);
     if (status == FKV_OK) status = fkv_gguf_open(&e->gguf, path, &error);
     if (status == FKV_OK) status = copy_key(&e->arch, e->gguf, "general.architecture", false, &error);
     if (status == FKV_OK) status = copy_key(&e->name, e->gguf, "general.name", false, &error);
@@ -102,9 +109,10 @@ const struct fkv_model_info *fkv_engine_info(const fkv_engine *e) { return &e->i
 
 void fkv_free(void *memory) { free(memory); }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
-fkv_status fkv_tokenize(const fkv_engine *e, const char *text, size_t n_bytes, unsigned flags, int32_t **ids, size_t *n_ids, char *err)
+fkv_status fkv_tokenize(const fkv_engine *e, const char *text, size_t n_bytes, unsigned flags, int32_t **ids,
+                        size_t *n_ids, char *err)
 {
     struct fkv_error error = {""};
     const fkv_status status = fkv_tokenizer_encode(e->tokenizer, text, n_bytes, flags, ids, n_ids, &error);
@@ -130,7 +138,8 @@ static bool add_token(json_t *context, const char *key, const fkv_engine *e, int
 }
 
 /* What a template sees; NULL when memory runs out or a text is not UTF-8. */
-static json_t *chat_context(const fkv_engine *e, const struct fkv_message *messages, size_t n, bool add_generation_prompt)
+static json_t *chat_context(const fkv_engine *e, const struct fkv_message *messages, size_t n,
+                            bool add_generation_prompt)
 {
     json_t *context = json_object(), *list = json_array();
     bool ok = context && list;
@@ -140,22 +149,24 @@ static json_t *chat_context(const fkv_engine *e, const struct fkv_message *messa
     }
     ok = ok && json_object_set(context, "messages", list) == 0;
     ok = ok && json_object_set_new(context, "add_generation_prompt", json_boolean(add_generation_prompt)) == 0;
-    ok = ok && add_token(context, "bos_token", e, fkv_tokenizer_bos(e->tokenizer)) && add_token(context, "eos_token", e, fkv_tokenizer_eos(e->tokenizer));
+    ok = ok && add_token(context, "bos_token", e, fkv_tokenizer_bos(e->tokenizer)) &&
+         add_token(context, "eos_token", e, fkv_tokenizer_eos(e->tokenizer));
     json_decref(list);
     if (ok) return context;
     json_decref(context);
     return NULL;
 }
 
-fkv_status fkv_chat_format(const fkv_engine *e, const char *chat_template, const struct fkv_message *messages, size_t n_messages, bool add_generation_prompt,
-                           char **text, size_t *n_bytes, char *err)
+fkv_status fkv_chat_format(const fkv_engine *e, const char *chat_template, const struct fkv_message *messages,
+                           size_t n_messages, bool add_generation_prompt, char **text, size_t *n_bytes, char *err)
 {
     struct fkv_error error = {""};
     const char *source = chat_template ? chat_template : e->chat_template;
     json_t *context = chat_context(e, messages, n_messages, add_generation_prompt);
     fkv_status status;
     if (!source)
-        status = fkv_fail(&error, FKV_ERROR_UNSUPPORTED, "the model has no chat template: pass one, or use the text as it stands");
+        status = fkv_fail(&error, FKV_ERROR_UNSUPPORTED,
+                          "the model has no chat template: pass one, or use the text as it stands");
     else if (!context)
         status = fkv_fail(&error, FKV_ERROR_FORMAT, "a chat message is not valid UTF-8");
     else
@@ -165,7 +176,7 @@ fkv_status fkv_chat_format(const fkv_engine *e, const char *chat_template, const
     return status;
 }
 
-/* ---- devices --------------------------------------------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 int fkv_isa_list(struct fkv_isa_level *levels, int n)
 {

@@ -1,4 +1,5 @@
-/* Where the layers of a model are computed: all on one back end, or the first on a GPU and the rest, for which it has no room, on the CPU. */
+/* Where the layers of a model are computed: all on one back end, or the first on a GPU and the rest, for which it has
+   no room, on the CPU. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,7 @@ void fkv_engine_close_places(fkv_engine *e)
     e->n_places = 0;
 }
 
-/* ---- how many layers ------------------------------------------------------------------------------------------------------------- */
+/* ---- how many layers ------------------------------------------------------------------------- */
 
 /* The number that p->gpu_layers asks for, or NO_LAYERS. */
 static fkv_status layers_asked(const struct fkv_engine_params *p, int n_layer, int *n, struct fkv_error *e)
@@ -46,12 +47,15 @@ static fkv_status layers_asked(const struct fkv_engine_params *p, int n_layer, i
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "layers on the GPU: expected a number, auto or all, found %s", text);
     else
         *n = asked < n_layer ? (int)asked : n_layer;
-    if (*n > 0 && !gpu) return fkv_fail(e, FKV_ERROR_ARGUMENT, "layers on the GPU: %s wanted, but the device is the CPU: choose vulkan or auto", text);
+    if (*n > 0 && !gpu)
+        return fkv_fail(e, FKV_ERROR_ARGUMENT,
+                        "layers on the GPU: %s wanted, but the device is the CPU: choose vulkan or auto", text);
     return FKV_OK;
 }
 
 /* The most layers that leave room for a session; a sixteenth stays free for what the driver takes. */
-static fkv_status layers_that_fit(const fkv_engine *e, const struct fkv_engine_params *p, int *n, struct fkv_error *error)
+static fkv_status layers_that_fit(const fkv_engine *e, const struct fkv_engine_params *p, int *n,
+                                  struct fkv_error *error)
 {
     const struct fkv_session_params defaults = FKV_SESSION_PARAMS_INIT;
     struct fkv_backend *b = e->place[0].b;
@@ -60,11 +64,12 @@ static fkv_status layers_that_fit(const fkv_engine *e, const struct fkv_engine_p
     const fkv_status status = fkv_session_shape(&shape, e, p->session ? p->session : &defaults, error);
     if (status != FKV_OK) return status;
     for (*n = e->model->h.n_layer; *n > 0; --*n)
-        if (fkv_model_place_bytes(e->model, b, *n) + fkv_session_device_bytes(&shape, &e->model->h, b, *n) <= left) break;
+        if (fkv_model_place_bytes(e->model, b, *n) + fkv_session_device_bytes(&shape, &e->model->h, b, *n) <= left)
+            break;
     return FKV_OK;
 }
 
-/* ---- which is faster ----------------------------------------------------------------------------------------------------------------- */
+/* ---- which is faster ------------------------------------------------------------------------- */
 
 struct trial {
     struct fkv_backend *b;
@@ -82,8 +87,8 @@ static void trial_region(void *arg, int thread)
     t->b->ops->product(&r, &in, &(struct fkv_output){&t->w, NULL, t->y, (size_t)t->w.rows, false, false}, 1);
 }
 
-/* Seconds of a product of 64 rows with part of the model's first MLP, the better of two runs after one that makes ready; negative after a
-   failure. */
+/* Seconds of a product of 64 rows with part of the model's first MLP, the better of two runs after one that makes
+   ready; negative after a failure. */
 static double trial_s(struct fkv_backend *b, const struct fkv_model *m, const float *host)
 {
     struct trial t = {.b = b, .w = m->layer[0].ffn_gate, .n = 64};
@@ -92,8 +97,8 @@ static double trial_s(struct fkv_backend *b, const struct fkv_model *m, const fl
     struct fkv_error ignored = {""};
     if (t.w.rows > 1024) t.w.rows = 1024;
     const size_t rows = (size_t)t.w.rows;
-    bool ok = b->ops->load_weight(b, &t.w, "trial", &ignored) == FKV_OK && b->ops->alloc(b, &t.x, 64 * cols, true) == FKV_OK &&
-              b->ops->alloc(b, &t.y, 64 * rows, true) == FKV_OK;
+    bool ok = b->ops->load_weight(b, &t.w, "trial", &ignored) == FKV_OK &&
+              b->ops->alloc(b, &t.x, 64 * cols, true) == FKV_OK && b->ops->alloc(b, &t.y, 64 * rows, true) == FKV_OK;
     if (ok) b->ops->write(b, t.x, host, 64 * cols);
     for (int i = 0; i < 3 && ok; i++) {
         const double t0 = fkv_clock_s();
@@ -121,15 +126,17 @@ static bool gpu_is_faster(fkv_engine *e)
     if (gpu < 0)
         snprintf(e->note, sizeof e->note, "the GPU failed: %.400s", e->place[0].b->error.text);
     else if (gpu >= cpu)
-        snprintf(e->note, sizeof e->note, "CPU is faster here: %.1f GFLOP/s in the products of a prompt, %s %.1f", gflop / cpu, e->place[0].b->device, gflop / gpu);
+        snprintf(e->note, sizeof e->note, "CPU is faster here: %.1f GFLOP/s in the products of a prompt, %s %.1f",
+                 gflop / cpu, e->place[0].b->device, gflop / gpu);
     return gpu >= 0 && gpu < cpu;
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static fkv_status open_cpu(fkv_engine *e, const struct fkv_engine_params *p, int place, struct fkv_error *error)
 {
-    return fkv_cpu_backend_create(&e->place[place].b, p->n_threads, p->isa, p->exact, p->precise, fkv_model_max_cols(&e->model->h), error);
+    return fkv_cpu_backend_create(&e->place[place].b, p->n_threads, p->isa, p->exact, p->precise,
+                                  fkv_model_max_cols(&e->model->h), error);
 }
 
 static void drop(fkv_engine *e, int place)
@@ -163,16 +170,18 @@ static fkv_status divide(fkv_engine *e, const struct fkv_engine_params *p, int n
     return status;
 }
 
-/* device: "cpu", or as fkv_vulkan_backend_create() has it. most: so many layers at most on a GPU when their number is `auto`; *on_gpu: how many
-   there were to be. */
-static fkv_status open_on(fkv_engine *e, const struct fkv_engine_params *p, const char *device, int most, int *on_gpu, struct fkv_error *error)
+/* device: "cpu", or as fkv_vulkan_backend_create() has it. most: so many layers at most on a GPU when their number is
+   `auto`; *on_gpu: how many there were to be. */
+static fkv_status open_on(fkv_engine *e, const struct fkv_engine_params *p, const char *device, int most, int *on_gpu,
+                          struct fkv_error *error)
 {
     const bool gpu = strcmp(device, "cpu") != 0;
     int n = 0;
     *on_gpu = 0;
     fkv_status status = fkv_model_load(&e->model, e->gguf, error);
     if (status == FKV_OK) status = layers_asked(p, e->model->h.n_layer, &n, error);
-    if (status == FKV_OK && gpu) status = fkv_vulkan_backend_create(&e->place[0].b, device, p->exact, fkv_model_max_cols(&e->model->h), error);
+    if (status == FKV_OK && gpu)
+        status = fkv_vulkan_backend_create(&e->place[0].b, device, p->exact, fkv_model_max_cols(&e->model->h), error);
     if (status == FKV_OK && strcmp(device, "auto") == 0) {
         status = open_cpu(e, p, 1, error);
         if (status == FKV_OK && !gpu_is_faster(e)) n = 0;

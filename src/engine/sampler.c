@@ -1,5 +1,6 @@
-/* Sampling in llama.cpp's usual order: repeat penalty, top-k, top-p, min-p, temperature. Top-p and min-p both cut the ids, sorted by
-   falling logit, at some place; so a heap gives the best ids one by one and the first cut ends it: no sort of the vocabulary. */
+/* Sampling in llama.cpp's usual order: repeat penalty, top-k, top-p, min-p, temperature. Top-p and min-p both cut the
+   ids, sorted by falling logit, at some place; so a heap gives the best ids one by one and the first cut ends it: no
+   sort of the vocabulary. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +24,12 @@ struct fkv_sampler {
     size_t n_accepted;
 };
 
-/* ---- random numbers: xoshiro256** seeded by splitmix64 (Blackman and Vigna, prng.di.unimi.it) ---------------------------- */
+/* ---- random numbers: xoshiro256** seeded by splitmix64 (Blackman and Vigna, prng.di.unimi.it) --- */
 
 static uint64_t rotate(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
 
-static void rng_seed(uint64_t s[4], uint64_t seed) {
+static void rng_seed(uint64_t s[4], uint64_t seed)
+{
     for (int i = 0; i < 4; i++) {
         uint64_t z = seed += 0x9e3779b97f4a7c15u;
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -36,7 +38,8 @@ static void rng_seed(uint64_t s[4], uint64_t seed) {
     }
 }
 
-static uint64_t rng_next(uint64_t s[4]) {
+static uint64_t rng_next(uint64_t s[4])
+{
     uint64_t result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
     s[2] ^= s[0];
     s[3] ^= s[1];
@@ -50,9 +53,10 @@ static uint64_t rng_next(uint64_t s[4]) {
 /* in [0, 1) */
 static double rng_uniform(uint64_t s[4]) { return (double)(rng_next(s) >> 11) * 0x1p-53; }
 
-/* ---- heap ----------------------------------------------------------------------------------------------------------------- */
+/* ---- heap ------------------------------------------------------------------------------------ */
 
-static bool better(const struct candidate *a, const struct candidate *b) {
+static bool better(const struct candidate *a, const struct candidate *b)
+{
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
 }
 
@@ -61,7 +65,8 @@ static bool worse(const struct candidate *a, const struct candidate *b) { return
 typedef bool above_fn(const struct candidate *a, const struct candidate *b);
 
 /* Restores heap order below i, whose children are heaps. */
-static void sift_down(struct candidate *heap, int n, int i, above_fn *above) {
+static void sift_down(struct candidate *heap, int n, int i, above_fn *above)
+{
     struct candidate moving = heap[i];
     for (int child; (child = 2 * i + 1) < n; i = child) {
         if (child + 1 < n && above(&heap[child + 1], &heap[child])) child++;
@@ -71,19 +76,22 @@ static void sift_down(struct candidate *heap, int n, int i, above_fn *above) {
     heap[i] = moving;
 }
 
-static void make_heap(struct candidate *heap, int n, above_fn *above) {
+static void make_heap(struct candidate *heap, int n, above_fn *above)
+{
     for (int i = n / 2 - 1; i >= 0; i--) sift_down(heap, n, i, above);
 }
 
-/* ---- one choice ------------------------------------------------------------------------------------------------------------ */
+/* ---- one choice ------------------------------------------------------------------------------ */
 
-static float penalised(const fkv_sampler *s, const float *logits, int id) {
+static float penalised(const fkv_sampler *s, const float *logits, int id)
+{
     float x = logits[id], penalty = s->params.repeat_penalty;
     if (!s->n_recent[id]) return x;
     return x > 0 ? x / penalty : x * penalty;
 }
 
-static int32_t best_id(const fkv_sampler *s, const float *logits) {
+static int32_t best_id(const fkv_sampler *s, const float *logits)
+{
     int32_t best = 0;
     float most = penalised(s, logits, 0);
     for (int i = 1; i < s->n_vocab; i++) {
@@ -94,7 +102,8 @@ static int32_t best_id(const fkv_sampler *s, const float *logits) {
 }
 
 /* Leaves the top_k best in s->heap, in no order, and returns their number. */
-static int take_top_k(fkv_sampler *s, const float *logits) {
+static int take_top_k(fkv_sampler *s, const float *logits)
+{
     int k = s->params.top_k, n = 0;
     if (!k || k > s->n_vocab) k = s->n_vocab;
     for (; n < k; n++) s->heap[n] = (struct candidate){penalised(s, logits, n), n};
@@ -110,7 +119,8 @@ static int take_top_k(fkv_sampler *s, const float *logits) {
 }
 
 /* Pops the best of the n in s->heap into s->chosen until top-p or min-p cuts. The first one always stays. */
-static int cut_tail(fkv_sampler *s, int n) {
+static int cut_tail(fkv_sampler *s, int n)
+{
     double sum = 0, reached = 0;
     make_heap(s->heap, n, better);
     float most = s->heap[0].logit;
@@ -129,16 +139,19 @@ static int cut_tail(fkv_sampler *s, int n) {
     return taken;
 }
 
-static int32_t draw(fkv_sampler *s, int n) {
+static int32_t draw(fkv_sampler *s, int n)
+{
     double sum = 0;
-    for (int i = 0; i < n; i++) sum += s->weight[i] = exp(((double)s->chosen[i].logit - s->chosen[0].logit) / s->params.temperature);
+    for (int i = 0; i < n; i++)
+        sum += s->weight[i] = exp(((double)s->chosen[i].logit - s->chosen[0].logit) / s->params.temperature);
     double u = rng_uniform(s->rng) * sum;
     int i = 0;
     while (i < n - 1 && u >= s->weight[i]) u -= s->weight[i++];
     return s->chosen[i].id;
 }
 
-int32_t fkv_sample(fkv_sampler *s, const float *logits) {
+int32_t fkv_sample(fkv_sampler *s, const float *logits)
+{
     float most = -INFINITY;
     for (int i = 0; i < s->n_vocab; i++) {
         if (isnan(logits[i])) return -1;
@@ -150,7 +163,8 @@ int32_t fkv_sample(fkv_sampler *s, const float *logits) {
     return id;
 }
 
-void fkv_sampler_accept(fkv_sampler *s, int32_t id) {
+void fkv_sampler_accept(fkv_sampler *s, int32_t id)
+{
     size_t n = (size_t)s->params.repeat_last_n;
     if (!n || s->params.repeat_penalty == 1 || id < 0 || id >= s->n_vocab) return;
     int32_t *slot = &s->recent[s->n_accepted % n];
@@ -159,9 +173,10 @@ void fkv_sampler_accept(fkv_sampler *s, int32_t id) {
     *slot = id;
 }
 
-/* ---- open and close -------------------------------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
-static fkv_status check(const struct fkv_sampler_params *p, struct fkv_error *e) {
+static fkv_status check(const struct fkv_sampler_params *p, struct fkv_error *e)
+{
     if (!(p->temperature >= 0 && p->temperature < INFINITY))
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "temperature: expected 0 or more, found %g", (double)p->temperature);
     if (p->top_k < 0) return fkv_fail(e, FKV_ERROR_ARGUMENT, "top_k: expected 0 or more, found %d", p->top_k);
@@ -170,12 +185,16 @@ static fkv_status check(const struct fkv_sampler_params *p, struct fkv_error *e)
     if (!(p->min_p >= 0 && p->min_p <= 1))
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "min_p: expected a share in [0, 1], found %g", (double)p->min_p);
     if (!(p->repeat_penalty > 0 && p->repeat_penalty < INFINITY))
-        return fkv_fail(e, FKV_ERROR_ARGUMENT, "repeat_penalty: expected a factor above 0, found %g", (double)p->repeat_penalty);
-    if (p->repeat_last_n < 0) return fkv_fail(e, FKV_ERROR_ARGUMENT, "repeat_last_n: expected 0 or more, found %d", p->repeat_last_n);
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "repeat_penalty: expected a factor above 0, found %g",
+                        (double)p->repeat_penalty);
+    if (p->repeat_last_n < 0)
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "repeat_last_n: expected 0 or more, found %d", p->repeat_last_n);
     return FKV_OK;
 }
 
-static fkv_status open_sampler(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab, struct fkv_error *e) {
+static fkv_status open_sampler(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab,
+                               struct fkv_error *e)
+{
     struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
     if (params) memcpy(&p, params, params->size < sizeof p ? params->size : sizeof p);
     if (n_vocab < 1) return fkv_fail(e, FKV_ERROR_ARGUMENT, "n_vocab: expected 1 or more, found %d", n_vocab);
@@ -184,8 +203,12 @@ static fkv_status open_sampler(fkv_sampler **sampler, const struct fkv_sampler_p
     fkv_sampler *s = calloc(1, sizeof *s);
     size_t n = (size_t)n_vocab;
     if (!s) goto error;
-    *s = (fkv_sampler){.params = p, .n_vocab = n_vocab, .heap = calloc(n, sizeof *s->heap), .chosen = calloc(n, sizeof *s->chosen),
-                       .weight = calloc(n, sizeof *s->weight), .n_recent = calloc(n, sizeof *s->n_recent),
+    *s = (fkv_sampler){.params = p,
+                       .n_vocab = n_vocab,
+                       .heap = calloc(n, sizeof *s->heap),
+                       .chosen = calloc(n, sizeof *s->chosen),
+                       .weight = calloc(n, sizeof *s->weight),
+                       .n_recent = calloc(n, sizeof *s->n_recent),
                        .recent = calloc((size_t)p.repeat_last_n + 1, sizeof *s->recent)};
     if (!s->heap || !s->chosen || !s->weight || !s->n_recent || !s->recent) goto error;
     rng_seed(s->rng, p.seed);
@@ -196,14 +219,16 @@ error:
     return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a sampler over %d ids", n_vocab);
 }
 
-fkv_status fkv_sampler_open(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab, char *err) {
+fkv_status fkv_sampler_open(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab, char *err)
+{
     struct fkv_error e = {""};
     fkv_status status = open_sampler(sampler, params, n_vocab, &e);
     if (status != FKV_OK && err) memcpy(err, e.text, sizeof e.text);
     return status;
 }
 
-void fkv_sampler_close(fkv_sampler *s) {
+void fkv_sampler_close(fkv_sampler *s)
+{
     if (!s) return;
     free(s->heap);
     free(s->chosen);

@@ -11,26 +11,26 @@ struct fkv_session {
     fkv_engine *e;
     struct fkv_session_shape shape;
     struct fkv_forward f;
-    int32_t *ids;              /* [n_ctx] seen so far: [n_seen] */
+    int32_t *ids; /* [n_ctx] seen so far: [n_seen] */
     size_t n_seen;
-    size_t pruned_until;       /* positions below were pruned by a policy: no cutting back into them */
-    size_t angles;             /* positions the rotary table holds */
+    size_t pruned_until; /* positions below were pruned by a policy: no cutting back into them */
+    size_t angles;       /* positions the rotary table holds */
     bool have_logits;
     enum fkv_sync sync_kind;
     size_t reused;
     struct fkv_session_stats stats;
     atomic_bool cancel;
     struct fkv_error error;
-    void *memory;              /* one reservation for the host's arrays */
+    void *memory; /* one reservation for the host's arrays */
     size_t bytes;
     float *activations[FKV_MAX_PLACES]; /* the back ends' */
     size_t n_activations;
 };
 
-/* ---- opening -------------------------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 struct carver {
-    char *base;      /* NULL: only measures */
+    char *base; /* NULL: only measures */
     size_t offset;
 };
 
@@ -100,7 +100,8 @@ static fkv_status allocate(fkv_session *s)
     struct fkv_backend **backends = malloc((size_t)h->n_layer * sizeof *backends);
     if (!backends) return FKV_ERROR_MEMORY;
     for (int l = 0; l < h->n_layer; l++) backends[l] = fkv_engine_backend(s->e, l);
-    status = fkv_kv_cache_create(&f->cache, backends, h->n_layer, h->n_kv_head, h->d_head, s->shape.k_type, s->shape.v_type, n_ctx);
+    status = fkv_kv_cache_create(&f->cache, backends, h->n_layer, h->n_kv_head, h->d_head, s->shape.k_type,
+                                 s->shape.v_type, n_ctx);
     free(backends);
     return status;
 }
@@ -113,7 +114,10 @@ static void set_up(fkv_session *s)
     f->n_places = s->e->n_places;
     for (int i = 0; i < f->n_places; i++) {
         const struct fkv_engine_place *p = &s->e->place[i];
-        f->place[i] = (struct fkv_place){.b = p->b, .block = &p->block, .end = p->end, .rope = {h->rope_pairs, h->n_rot, h->d_head, NULL}};
+        f->place[i] = (struct fkv_place){.b = p->b,
+                                         .block = &p->block,
+                                         .end = p->end,
+                                         .rope = {h->rope_pairs, h->n_rot, h->d_head, NULL}};
     }
     f->kv = &s->shape.params.kv;
     f->policy = fkv_policy_find(f->kv->policy);
@@ -125,7 +129,8 @@ static void set_up(fkv_session *s)
     f->cancel = &s->cancel;
 }
 
-fkv_status fkv_session_open(fkv_session **session, fkv_engine *engine, const struct fkv_session_params *params, char *err)
+fkv_status fkv_session_open(fkv_session **session, fkv_engine *engine, const struct fkv_session_params *params,
+                            char *err)
 {
     struct fkv_error error = {""};
     fkv_session *s = calloc(1, sizeof *s);
@@ -158,16 +163,18 @@ void fkv_session_close(fkv_session *s)
     free(s);
 }
 
-/* ---- the rotary table --------------------------------------------------------------------------------------------------------------- */
+/* ---- the rotary table ------------------------------------------------------------------------ */
 
-/* Rows of the table are made so many at a time: only the first one's angles take cos() and sin(), the others are it turned, in double. */
+/* Rows of the table are made so many at a time: only the first one's angles take cos() and sin(), the others are it
+   turned, in double. */
 enum { ANGLE_ROWS = 32 };
 
 static void fill_angles(const struct fkv_model *m, size_t first, size_t rows, float *table)
 {
     const struct fkv_hparams *h = &m->h;
     for (int i = 0; i < h->n_rot / 2; i++) {
-        const double frequency = pow((double)h->rope_base, -2.0 * i / h->n_rot) / (double)h->rope_scale / (m->rope_freqs ? (double)m->rope_freqs[i] : 1.0);
+        const double frequency = pow((double)h->rope_base, -2.0 * i / h->n_rot) / (double)h->rope_scale /
+                                 (m->rope_freqs ? (double)m->rope_freqs[i] : 1.0);
         const double c1 = cos(frequency), s1 = sin(frequency);
         double c = cos((double)first * frequency), s = sin((double)first * frequency);
         for (size_t row = 0; row < rows; row++) {
@@ -197,15 +204,18 @@ static void extend_angles(fkv_session *s, size_t n)
     }
 }
 
-/* ---- running ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static fkv_status failed(fkv_session *s, fkv_status status)
 {
-    if (status == FKV_OK || status == FKV_ERROR_CONTEXT || status == FKV_ERROR_ARGUMENT) return status; /* those said more already */
+    if (status == FKV_OK || status == FKV_ERROR_CONTEXT || status == FKV_ERROR_ARGUMENT)
+        return status; /* those said more already */
     for (int i = 0; i < s->f.n_places; i++)
         if (*s->f.place[i].b->error.text) return fkv_fail(&s->error, status, "%s", s->f.place[i].b->error.text);
-    const char *text = status == FKV_ERROR_NUMBER ? "the model computed a value that is not a number: its weights are damaged, or too large for their type"
-                                                  : fkv_status_text(status);
+    const char *text =
+        status == FKV_ERROR_NUMBER
+            ? "the model computed a value that is not a number: its weights are damaged, or too large for their type"
+            : fkv_status_text(status);
     return fkv_fail(&s->error, status, "%s", text);
 }
 
@@ -213,10 +223,13 @@ static fkv_status check_ids(fkv_session *s, const int32_t *ids, size_t n, size_t
 {
     const struct fkv_hparams *h = &s->e->model->h;
     if (first + n > (size_t)s->shape.params.n_ctx)
-        return fkv_fail(&s->error, FKV_ERROR_CONTEXT, "context_length_exceeded: %zu tokens do not fit the context of %d", first + n, s->shape.params.n_ctx);
+        return fkv_fail(&s->error, FKV_ERROR_CONTEXT,
+                        "context_length_exceeded: %zu tokens do not fit the context of %d", first + n,
+                        s->shape.params.n_ctx);
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= h->n_vocab)
-            return fkv_fail(&s->error, FKV_ERROR_ARGUMENT, "token %zu: expected an id below %d, found %d", first + i, h->n_vocab, ids[i]);
+            return fkv_fail(&s->error, FKV_ERROR_ARGUMENT, "token %zu: expected an id below %d, found %d", first + i,
+                            h->n_vocab, ids[i]);
     return FKV_OK;
 }
 
@@ -314,7 +327,7 @@ fkv_status fkv_session_append(fkv_session *s, int32_t id)
 
 void fkv_session_cancel(fkv_session *s) { atomic_store(&s->cancel, true); }
 
-/* ---- looking in -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- looking in ------------------------------------------------------------------------------ */
 
 const char *fkv_session_error(const fkv_session *s) { return s->error.text; }
 
@@ -343,13 +356,15 @@ void fkv_session_get_stats(const fkv_session *s, struct fkv_session_stats *stats
     const uint64_t tiles = (s->n_seen + FKV_TILE - 1) / FKV_TILE;
     *stats = s->stats;
     stats->kv_bytes = fkv_kv_cache_bytes(s->f.cache);
-    stats->kv_full_bytes = tiles * (uint64_t)(h->n_layer * h->n_kv_head) * (fkv_tile_bytes(s->shape.k_type, h->d_head) + fkv_tile_bytes(s->shape.v_type, h->d_head));
+    stats->kv_full_bytes = tiles * (uint64_t)(h->n_layer * h->n_kv_head) *
+                           (fkv_tile_bytes(s->shape.k_type, h->d_head) + fkv_tile_bytes(s->shape.v_type, h->d_head));
     stats->kv_peak_bytes = s->f.kv_peak_bytes > stats->kv_bytes ? s->f.kv_peak_bytes : stats->kv_bytes;
 }
 
 const char *fkv_stage_name(int i)
 {
-    static const char *const names[FKV_N_STAGES] = {"products", "attention", "norms, rope, cache", "scores, selection, retention"};
+    static const char *const names[FKV_N_STAGES] = {"products", "attention", "norms, rope, cache",
+                                                    "scores, selection, retention"};
     return i >= 0 && i < FKV_N_STAGES ? names[i] : NULL;
 }
 

@@ -12,7 +12,7 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are read from the file as they lie there");
 
-/* ---- open and close ---------------------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 /* NULL when there is no memory. */
 static struct fkv_gguf *new_gguf(const char *path)
@@ -66,7 +66,8 @@ fkv_status fkv_gguf_open_memory(struct fkv_gguf **gguf, const void *data, size_t
     fkv_status status = fkv_gguf_parse(g, e);
     if (status == FKV_OK) status = fkv_gguf_u32(g, "split.count", &n_parts, e);
     if (status == FKV_OK && n_parts > 1) {
-        status = fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: expected a whole file, found one of %" PRIu32 " parts", g->file, n_parts);
+        status = fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: expected a whole file, found one of %" PRIu32 " parts",
+                          g->file, n_parts);
     }
     if (status != FKV_OK) {
         fkv_gguf_close(g);
@@ -91,7 +92,7 @@ void fkv_gguf_close(struct fkv_gguf *gguf)
     free(gguf);
 }
 
-/* ---- tensors and keys -------------------------------------------------------------------------------------------- */
+/* ---- tensors and keys ------------------------------------------------------------------------ */
 
 size_t fkv_gguf_n_tensors(const struct fkv_gguf *gguf) { return gguf->n_tensors; }
 
@@ -109,7 +110,8 @@ const struct fkv_gguf_tensor *fkv_gguf_find_tensor(const struct fkv_gguf *gguf, 
 
 size_t fkv_gguf_n_keys(const struct fkv_gguf *gguf) { return gguf->n_keys; }
 
-struct fkv_str fkv_gguf_key(const struct fkv_gguf *gguf, size_t i, enum fkv_gguf_kind *kind, enum fkv_gguf_kind *elem, uint64_t *count)
+struct fkv_str fkv_gguf_key(const struct fkv_gguf *gguf, size_t i, enum fkv_gguf_kind *kind, enum fkv_gguf_kind *elem,
+                            uint64_t *count)
 {
     assert(i < gguf->n_keys);
     const struct fkv_gguf_key *key = &gguf->keys[i];
@@ -127,18 +129,22 @@ static const struct fkv_gguf_key *find(const struct fkv_gguf *g, const char *key
 
 bool fkv_gguf_has(const struct fkv_gguf *gguf, const char *key) { return find(gguf, key) != NULL; }
 
-/* ---- values ------------------------------------------------------------------------------------------------------ */
+/* ---- values ---------------------------------------------------------------------------------- */
 
-static const char *const kind_names[] = {"u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
+static const char *const kind_names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                         "bool", "string", "array", "u64", "i64", "f64"};
 
-static fkv_status wrong_kind(const struct fkv_gguf *g, const struct fkv_gguf_key *key, const char *wanted, struct fkv_error *e)
+static fkv_status wrong_kind(const struct fkv_gguf *g, const struct fkv_gguf_key *key, const char *wanted,
+                             struct fkv_error *e)
 {
     char name[FKV_GGUF_NAME_BYTES];
     fkv_gguf_printable(key->name, name);
     if (key->kind != FKV_GGUF_ARRAY) {
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected %s, found %s", g->file, name, wanted, kind_names[key->kind]);
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected %s, found %s", g->file, name, wanted,
+                        kind_names[key->kind]);
     }
-    return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected %s, found an array of %s", g->file, name, wanted, kind_names[key->elem]);
+    return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected %s, found an array of %s", g->file, name, wanted,
+                    kind_names[key->elem]);
 }
 
 static bool is_integer(enum fkv_gguf_kind kind)
@@ -188,8 +194,8 @@ fkv_status fkv_gguf_u32(const struct fkv_gguf *gguf, const char *key, uint32_t *
     if (!is_integer(k->kind)) return wrong_kind(gguf, k, "an integer", e);
     const int64_t found = integer_at(k->data, k->kind, 0);
     if (found < 0 || found > UINT32_MAX) {
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected an integer from 0 to %" PRIu32 ", found %" PRId64, gguf->file, key,
-                        UINT32_MAX, found);
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected an integer from 0 to %" PRIu32 ", found %" PRId64,
+                        gguf->file, key, UINT32_MAX, found);
     }
     *value = (uint32_t)found;
     return FKV_OK;
@@ -202,7 +208,8 @@ fkv_status fkv_gguf_f32(const struct fkv_gguf *gguf, const char *key, float *val
     if (k->kind != FKV_GGUF_F32 && k->kind != FKV_GGUF_F64) return wrong_kind(gguf, k, "a float", e);
     const double found = float_at(k->data, k->kind, 0);
     if (!(fabs(found) <= (double)FLT_MAX)) {
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected a finite float of 32 bits, found %g", gguf->file, key, found);
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected a finite float of 32 bits, found %g", gguf->file,
+                        key, found);
     }
     *value = (float)found;
     return FKV_OK;
@@ -226,7 +233,8 @@ fkv_status fkv_gguf_str(const struct fkv_gguf *gguf, const char *key, struct fkv
     return FKV_OK;
 }
 
-fkv_status fkv_gguf_array(const struct fkv_gguf *gguf, const char *key, enum fkv_gguf_kind elem, uint64_t *count, struct fkv_error *e)
+fkv_status fkv_gguf_array(const struct fkv_gguf *gguf, const char *key, enum fkv_gguf_kind elem, uint64_t *count,
+                          struct fkv_error *e)
 {
     const struct fkv_gguf_key *k = find(gguf, key);
     if (!k) {

@@ -1,5 +1,5 @@
-/* gguf_internal.h: what the files of src/gguf share. parse.c reads one file, split.c adds the other parts of a split one, index.c
-   finds names, gguf.c opens, closes and answers. */
+/* gguf_internal.h: what the files of src/gguf share. parse.c reads one file, split.c adds the other parts of a split
+   one, index.c finds names, gguf.c opens, closes and answers. */
 #ifndef FKV_GGUF_GGUF_INTERNAL_H
 #define FKV_GGUF_GGUF_INTERNAL_H
 
@@ -10,16 +10,17 @@ struct fkv_gguf_key {
     struct fkv_str name;
     enum fkv_gguf_kind kind, elem; /* elem = kind and count = 1 where kind is not FKV_GGUF_ARRAY */
     uint64_t count;
-    const uint8_t *data;           /* the value or the first element, in the mapping */
-    uint64_t *strings;             /* array of strings: [count] where each begins, counted from data; else NULL */
+    const uint8_t *data; /* the value or the first element, in the mapping */
+    uint64_t *strings;   /* array of strings: [count] where each begins, counted from data; else NULL */
 };
 
-/* Names in order, so that finding one and finding duplicates takes n log n whatever the names are (a hash can be attacked). */
+/* Names in order, so that finding one and finding duplicates takes n log n whatever the names are (a hash can be
+   attacked). */
 struct fkv_name_index {
     struct fkv_name_entry {
         struct fkv_str name;
         size_t i;
-    } *entries;
+    } * entries;
     size_t n;
 };
 
@@ -29,8 +30,8 @@ struct fkv_gguf_tensor_entry {
 };
 
 struct fkv_gguf {
-    char *file;                   /* name without folders, for messages */
-    struct fkv_file_map map;      /* empty when the bytes are the caller's */
+    char *file;              /* name without folders, for messages */
+    struct fkv_file_map map; /* empty when the bytes are the caller's */
     const uint8_t *data;
     size_t bytes;
     struct fkv_gguf_key *keys;
@@ -39,7 +40,7 @@ struct fkv_gguf {
     struct fkv_gguf_tensor_entry *tensors; /* of all parts */
     size_t n_tensors;
     struct fkv_name_index tensor_index;
-    struct fkv_gguf **parts;      /* the second to the last part of a split file */
+    struct fkv_gguf **parts; /* the second to the last part of a split file */
     size_t n_parts;
 };
 

@@ -14,8 +14,9 @@ static int compare_entries(const void *a, const void *b)
 }
 
 /* Sorts the n names that `name_of` gives; *duplicate (of n > 0 bytes) is set when two are equal. */
-static fkv_status build(struct fkv_name_index *index, size_t n, struct fkv_str (*name_of)(const struct fkv_gguf *, size_t),
-                        const struct fkv_gguf *g, struct fkv_str *duplicate)
+static fkv_status build(struct fkv_name_index *index, size_t n,
+                        struct fkv_str (*name_of)(const struct fkv_gguf *, size_t), const struct fkv_gguf *g,
+                        struct fkv_str *duplicate)
 {
     free(index->entries);
     *index = (struct fkv_name_index){0};
@@ -42,7 +43,8 @@ static struct fkv_str tensor_name(const struct fkv_gguf *g, size_t i)
     return (struct fkv_str){name, strlen(name)};
 }
 
-static fkv_status report(const struct fkv_gguf *g, fkv_status status, const char *what, struct fkv_str duplicate, struct fkv_error *e)
+static fkv_status report(const struct fkv_gguf *g, fkv_status status, const char *what, struct fkv_str duplicate,
+                         struct fkv_error *e)
 {
     char name[FKV_GGUF_NAME_BYTES];
     if (status == FKV_OK) return FKV_OK;

@@ -7,19 +7,19 @@
 #include "quant/quant.h"
 
 enum {
-    MAX_KEY_BYTES = 65535,      /* of a key's name: the format's limit */
-    LEAST_KEY_BYTES = 13,       /* a key in the file: length of the name, kind, a value of one byte */
-    LEAST_TENSOR_BYTES = 32,    /* a tensor in the file: length of the name, n_dims, one dimension, type, offset */
+    MAX_KEY_BYTES = 65535,   /* of a key's name: the format's limit */
+    LEAST_KEY_BYTES = 13,    /* a key in the file: length of the name, kind, a value of one byte */
+    LEAST_TENSOR_BYTES = 32, /* a tensor in the file: length of the name, n_dims, one dimension, type, offset */
     DEFAULT_ALIGNMENT = 32,
-    LEAST_ALIGNMENT = 8,        /* the format asks for a multiple of 8 */
-    MOST_ALIGNMENT = 1 << 20,   /* far beyond any page or disk block in use */
+    LEAST_ALIGNMENT = 8,      /* the format asks for a multiple of 8 */
+    MOST_ALIGNMENT = 1 << 20, /* far beyond any page or disk block in use */
 };
 
 /* A reader with a memory: after the first failure every read gives zeros, and `status` tells. Loops must look at it. */
 struct parser {
     struct fkv_gguf *g;
-    size_t at;                               /* the next byte; at <= g->bytes */
-    char where[FKV_GGUF_NAME_BYTES + 16];    /* what is being read: "key general.name" */
+    size_t at;                            /* the next byte; at <= g->bytes */
+    char where[FKV_GGUF_NAME_BYTES + 16]; /* what is being read: "key general.name" */
     fkv_status status;
     struct fkv_error *e;
 };
@@ -50,8 +50,8 @@ static const uint8_t *take(struct parser *p, uint64_t n, const char *what)
 {
     if (p->status != FKV_OK) return NULL;
     if (n > bytes_left(p)) {
-        fail(p, FKV_ERROR_FORMAT, "the file ends inside its %s: expected %" PRIu64 " bytes at byte %zu, found %zu", what, n, p->at,
-             bytes_left(p));
+        fail(p, FKV_ERROR_FORMAT, "the file ends inside its %s: expected %" PRIu64 " bytes at byte %zu, found %zu",
+             what, n, p->at, bytes_left(p));
         return NULL;
     }
     const uint8_t *bytes = p->g->data + p->at;
@@ -82,7 +82,8 @@ static struct fkv_str take_string(struct parser *p, const char *what)
     return bytes ? (struct fkv_str){(const char *)bytes, (size_t)n} : (struct fkv_str){"", 0};
 }
 
-/* Room for one more element of an array of n, doubled as it fills: memory follows what was read, not what a header claims. */
+/* Room for one more element of an array of n, doubled as it fills: memory follows what was read, not what a header
+   claims. */
 static void *grow(struct parser *p, void *array, size_t n, size_t element_bytes)
 {
     if (n != 0 && (n & (n - 1)) != 0) return array;
@@ -91,7 +92,7 @@ static void *grow(struct parser *p, void *array, size_t n, size_t element_bytes)
     return grown ? grown : array;
 }
 
-/* ---- metadata ---------------------------------------------------------------------------------------------------- */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 static enum fkv_gguf_kind take_kind(struct parser *p, const char *what)
 {
@@ -106,10 +107,17 @@ static enum fkv_gguf_kind take_kind(struct parser *p, const char *what)
 size_t fkv_gguf_kind_bytes(enum fkv_gguf_kind kind)
 {
     switch (kind) {
-    case FKV_GGUF_U8: case FKV_GGUF_I8: case FKV_GGUF_BOOL: return 1;
-    case FKV_GGUF_U16: case FKV_GGUF_I16: return 2;
-    case FKV_GGUF_U32: case FKV_GGUF_I32: case FKV_GGUF_F32: return 4;
-    case FKV_GGUF_U64: case FKV_GGUF_I64: case FKV_GGUF_F64: return 8;
+    case FKV_GGUF_U8:
+    case FKV_GGUF_I8:
+    case FKV_GGUF_BOOL: return 1;
+    case FKV_GGUF_U16:
+    case FKV_GGUF_I16: return 2;
+    case FKV_GGUF_U32:
+    case FKV_GGUF_I32:
+    case FKV_GGUF_F32: return 4;
+    case FKV_GGUF_U64:
+    case FKV_GGUF_I64:
+    case FKV_GGUF_F64: return 8;
     case FKV_GGUF_STRING: return 8;
     case FKV_GGUF_ARRAY: break;
     }
@@ -146,7 +154,8 @@ static void take_array(struct parser *p, struct fkv_gguf_key *key)
     }
     const size_t element_bytes = fkv_gguf_kind_bytes(key->elem), most = bytes_left(p) / element_bytes;
     if (key->count > most) {
-        fail(p, FKV_ERROR_FORMAT, "expected at most %zu elements in the %zu bytes that follow, found a count of %" PRIu64, most,
+        fail(p, FKV_ERROR_FORMAT,
+             "expected at most %zu elements in the %zu bytes that follow, found a count of %" PRIu64, most,
              bytes_left(p), key->count);
     } else if (key->elem == FKV_GGUF_STRING) {
         take_strings(p, key);
@@ -197,13 +206,14 @@ static uint32_t alignment_of(struct parser *p)
     p->status = fkv_gguf_u32(p->g, "general.alignment", &alignment, p->e);
     set_where(p, "key", (struct fkv_str){"general.alignment", strlen("general.alignment")});
     if (alignment < LEAST_ALIGNMENT || alignment > MOST_ALIGNMENT || (alignment & (alignment - 1)) != 0) {
-        fail(p, FKV_ERROR_FORMAT, "expected a power of two from %d to %d, found %" PRIu32, LEAST_ALIGNMENT, MOST_ALIGNMENT, alignment);
+        fail(p, FKV_ERROR_FORMAT, "expected a power of two from %d to %d, found %" PRIu32, LEAST_ALIGNMENT,
+             MOST_ALIGNMENT, alignment);
         return DEFAULT_ALIGNMENT;
     }
     return alignment;
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static void fail_type(struct parser *p, uint32_t type)
 {
@@ -235,14 +245,16 @@ static void take_tensor_name(struct parser *p, struct fkv_gguf_tensor *t)
 static uint64_t take_dims(struct parser *p, struct fkv_gguf_tensor *t)
 {
     const uint32_t n_dims = take_u32(p, "number of dimensions");
-    if (p->status == FKV_OK && (n_dims < 1 || n_dims > 4)) fail(p, FKV_ERROR_FORMAT, "expected 1 to 4 dimensions, found %" PRIu32, n_dims);
+    if (p->status == FKV_OK && (n_dims < 1 || n_dims > 4))
+        fail(p, FKV_ERROR_FORMAT, "expected 1 to 4 dimensions, found %" PRIu32, n_dims);
     uint64_t n = 1;
     for (uint32_t i = 0; i < 4; i++) {
         t->dims[i] = 1;
         if (p->status != FKV_OK || i >= n_dims) continue;
         t->dims[i] = take_u64(p, "dimensions");
         if (p->status == FKV_OK && (t->dims[i] == 0 || __builtin_mul_overflow(n, t->dims[i], &n) || n > INT64_MAX)) {
-            fail(p, FKV_ERROR_FORMAT, "expected dimensions with a product from 1 to 2^63 - 1, found %" PRIu64 " as dimension %" PRIu32,
+            fail(p, FKV_ERROR_FORMAT,
+                 "expected dimensions with a product from 1 to 2^63 - 1, found %" PRIu64 " as dimension %" PRIu32,
                  t->dims[i], i);
         }
     }
@@ -262,8 +274,8 @@ static void take_tensor(struct parser *p, struct fkv_gguf_tensor_entry *entry)
     if (!q) {
         fail_type(p, t->type);
     } else if (t->dims[0] % q->block_elements != 0) {
-        fail(p, FKV_ERROR_FORMAT, "expected rows of a multiple of %" PRIu32 " values (%s), found %" PRIu64, q->block_elements, q->name,
-             t->dims[0]);
+        fail(p, FKV_ERROR_FORMAT, "expected rows of a multiple of %" PRIu32 " values (%s), found %" PRIu64,
+             q->block_elements, q->name, t->dims[0]);
     } else if (__builtin_mul_overflow(n / q->block_elements, q->block_bytes, &t->bytes)) {
         fail(p, FKV_ERROR_FORMAT, "expected a size below 2^64 bytes, found %" PRIu64 " values of %s", n, q->name);
     }
@@ -293,9 +305,11 @@ static void place_tensors(struct parser *p, uint32_t alignment)
         const uint64_t offset = g->tensors[i].offset;
         set_where(p, "tensor", (struct fkv_str){t->name, strlen(t->name)});
         if (offset % alignment != 0) {
-            fail(p, FKV_ERROR_FORMAT, "expected an offset that is a multiple of %" PRIu32 ", found %" PRIu64, alignment, offset);
+            fail(p, FKV_ERROR_FORMAT, "expected an offset that is a multiple of %" PRIu32 ", found %" PRIu64, alignment,
+                 offset);
         } else if (t->bytes > available || offset > available - t->bytes) {
-            fail(p, FKV_ERROR_FORMAT, "expected %" PRIu64 " bytes at offset %" PRIu64 " of the tensor data, found %zu bytes of data in all",
+            fail(p, FKV_ERROR_FORMAT,
+                 "expected %" PRIu64 " bytes at offset %" PRIu64 " of the tensor data, found %zu bytes of data in all",
                  t->bytes, offset, available);
         } else {
             t->data = g->data + p->at + pad + offset;
@@ -303,18 +317,19 @@ static void place_tensors(struct parser *p, uint32_t alignment)
     }
 }
 
-/* ---- the file ---------------------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static void take_header(struct parser *p, uint64_t *n_tensors, uint64_t *n_keys)
 {
     const uint8_t *magic = take(p, 4, "magic number");
     if (magic && memcmp(magic, "GGUF", 4) != 0) {
-        fail(p, FKV_ERROR_FORMAT, "expected a GGUF file, found one that begins with the bytes %02x %02x %02x %02x", magic[0], magic[1],
-             magic[2], magic[3]);
+        fail(p, FKV_ERROR_FORMAT, "expected a GGUF file, found one that begins with the bytes %02x %02x %02x %02x",
+             magic[0], magic[1], magic[2], magic[3]);
     }
     const uint32_t version = take_u32(p, "version");
     if (p->status == FKV_OK && version != 2 && version != 3) {
-        if (__builtin_bswap32(version) <= 3) fail(p, FKV_ERROR_UNSUPPORTED, "expected a little-endian file, found a big-endian one");
+        if (__builtin_bswap32(version) <= 3)
+            fail(p, FKV_ERROR_UNSUPPORTED, "expected a little-endian file, found a big-endian one");
         fail(p, FKV_ERROR_UNSUPPORTED, "expected version 2 or 3, found %" PRIu32, version);
     }
     *n_tensors = take_u64(p, "number of tensors");

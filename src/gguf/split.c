@@ -15,11 +15,13 @@ static fkv_status expect_u32(const struct fkv_gguf *g, const char *key, uint32_t
 {
     uint32_t found = 0;
     if (!fkv_gguf_has(g, key)) {
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected %" PRIu32 ", found no such key", g->file, key, wanted);
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected %" PRIu32 ", found no such key", g->file, key,
+                        wanted);
     }
     const fkv_status status = fkv_gguf_u32(g, key, &found, e);
     if (status == FKV_OK && found != wanted) {
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected %" PRIu32 ", found %" PRIu32, g->file, key, wanted, found);
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected %" PRIu32 ", found %" PRIu32, g->file, key, wanted,
+                        found);
     }
     return status;
 }
@@ -28,17 +30,20 @@ static fkv_status expect_u32(const struct fkv_gguf *g, const char *key, uint32_t
 static fkv_status find_stem(const struct fkv_gguf *g, const char *path, uint32_t count, size_t *n, struct fkv_error *e)
 {
     char suffix[SUFFIX_BYTES];
-    const size_t bytes = strlen(path), suffix_bytes = (size_t)snprintf(suffix, sizeof suffix, suffix_format, UINT32_C(1), count);
+    const size_t bytes = strlen(path),
+                 suffix_bytes = (size_t)snprintf(suffix, sizeof suffix, suffix_format, UINT32_C(1), count);
     uint32_t no = 0;
     const fkv_status status = fkv_gguf_u32(g, "split.no", &no, e);
     if (status != FKV_OK) return status;
     if (no != 0) {
-        return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected the first part of a split file, found part %" PRIu64 " of %" PRIu32, g->file,
+        return fkv_fail(e, FKV_ERROR_ARGUMENT,
+                        "%s: expected the first part of a split file, found part %" PRIu64 " of %" PRIu32, g->file,
                         (uint64_t)no + 1, count);
     }
     if (bytes <= suffix_bytes || strcmp(path + bytes - suffix_bytes, suffix) != 0) {
-        return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected a name that ends in %s, as it is the first of %" PRIu32 " parts", g->file,
-                        suffix, count);
+        return fkv_fail(e, FKV_ERROR_ARGUMENT,
+                        "%s: expected a name that ends in %s, as it is the first of %" PRIu32 " parts", g->file, suffix,
+                        count);
     }
     *n = bytes - suffix_bytes;
     return FKV_OK;

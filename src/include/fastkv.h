@@ -58,93 +58,103 @@ FKV_API const char *fkv_status_text(fkv_status status);
 /* "0.1.0" */
 FKV_API const char *fkv_version(void);
 
-/* ---- engine: one model, read-only ------------------------------------------------------------------------------ */
+/* ---- engine: one model, read-only ------------------------------------------------------------ */
 
 typedef struct fkv_engine fkv_engine;
 
 struct fkv_engine_params {
-    size_t size;         /* sizeof this structure */
-    int n_threads;       /* 0: one per physical core */
-    bool exact;          /* the fp32 check path: activations and K and V are never rounded; slow */
-    bool precise;        /* prompts' products in bf16 where they would be in int8; about half as fast */
-    bool vocab_only;     /* load the tokenizer and the metadata, not the weights */
-    const char *isa;     /* force a lower ISA level; NULL: the best there is */
-    const char *device;  /* "cpu", "vulkan[:N]", "auto" (a GPU if it is the faster); NULL: "cpu" */
-    const char *gpu_layers; /* layers on the GPU, the others on the CPU: a number, "all", "auto" (as many as fit beside `session`); NULL: "auto" */
+    size_t size;            /* sizeof this structure */
+    int n_threads;          /* 0: one per physical core */
+    bool exact;             /* the fp32 check path: activations and K and V are never rounded; slow */
+    bool precise;           /* prompts' products in bf16 where they would be in int8; about half as fast */
+    bool vocab_only;        /* load the tokenizer and the metadata, not the weights */
+    const char *isa;        /* force a lower ISA level; NULL: the best there is */
+    const char *device;     /* "cpu", "vulkan[:N]", "auto" (a GPU if it is the faster); NULL: "cpu" */
+    const char *gpu_layers; /* layers on the GPU, the others on the CPU: a number, "all", "auto" (as many as fit beside
+                       `session`); NULL: "auto" */
     const struct fkv_session_params *session; /* what memory is left for on the GPU; NULL: the defaults */
 };
-#define FKV_ENGINE_PARAMS_INIT { sizeof(struct fkv_engine_params), 0, false, false, false, NULL, NULL, NULL, NULL }
+#define FKV_ENGINE_PARAMS_INIT                                                           \
+    {                                                                                    \
+        sizeof(struct fkv_engine_params), 0, false, false, false, NULL, NULL, NULL, NULL \
+    }
 
 struct fkv_model_info {
-    const char *arch, *name;         /* general.architecture, general.name ("" when the file has none) */
-    const char *quantisation;        /* the type that holds most weights: "Q4_K" */
+    const char *arch, *name;  /* general.architecture, general.name ("" when the file has none) */
+    const char *quantisation; /* the type that holds most weights: "Q4_K" */
     int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
     int n_vocab, n_ctx_train;
     uint64_t n_params, weight_bytes; /* weight_bytes: of all tensors, as stored */
     const char *isa, *device;        /* what runs it */
     const char *note;                /* why "auto" did not take a GPU; "" else */
     int n_threads;
-    int gpu_layers;                  /* layers on the device, the others on the CPU */
+    int gpu_layers;                       /* layers on the device, the others on the CPU */
     uint64_t gpu_weight_bytes, gpu_bytes; /* what they take there, and what the device had for weights and sessions */
 };
 
 /* Opens a GGUF file (of a split model, its first part). err: FKV_ERROR_BYTES or NULL. */
-FKV_API fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct fkv_engine_params *params, char *err);
+FKV_API fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct fkv_engine_params *params,
+                                   char *err);
 /* Frees the engine, after its sessions. NULL is allowed. */
 FKV_API void fkv_engine_close(fkv_engine *engine);
 /* Valid as long as the engine. */
 FKV_API const struct fkv_model_info *fkv_engine_info(const fkv_engine *engine);
 
-/* ---- text and tokens -------------------------------------------------------------------------------------------- */
+/* ---- text and tokens ------------------------------------------------------------------------- */
 
 enum fkv_tokenize_flags {
     FKV_TOKENIZE_ADD_SPECIAL = 1,   /* BOS and EOS as the model's metadata asks */
     FKV_TOKENIZE_PARSE_SPECIAL = 2, /* "<|im_end|>" in the text is the special token, not its letters */
 };
-/* text: n_bytes of any bytes, NUL and invalid UTF-8 included. *ids: malloc'ed array of *n_ids, freed with fkv_free(). */
-FKV_API fkv_status fkv_tokenize(const fkv_engine *engine, const char *text, size_t n_bytes, unsigned flags, int32_t **ids,
-                                size_t *n_ids, char *err);
-/* The bytes a token stands for (not always whole UTF-8), valid as long as the engine. Special tokens are spelled out when
-   `special`, else empty. Returns the number of bytes; 0 for an id outside the vocabulary. */
+/* text: n_bytes of any bytes, NUL and invalid UTF-8 included. *ids: malloc'ed array of *n_ids, freed with
+   fkv_free(). */
+FKV_API fkv_status fkv_tokenize(const fkv_engine *engine, const char *text, size_t n_bytes, unsigned flags,
+                                int32_t **ids, size_t *n_ids, char *err);
+/* The bytes a token stands for (not always whole UTF-8), valid as long as the engine. Special tokens are spelled out
+   when `special`, else empty. Returns the number of bytes; 0 for an id outside the vocabulary. */
 FKV_API size_t fkv_token_bytes(const fkv_engine *engine, int32_t id, bool special, const char **bytes);
 /* Does this token end a turn (EOS, end of turn, end of message)? */
 FKV_API bool fkv_token_is_end(const fkv_engine *engine, int32_t id);
 FKV_API void fkv_free(void *memory);
 
 struct fkv_message {
-    const char *role;    /* "system", "user", "assistant", "tool" */
+    const char *role; /* "system", "user", "assistant", "tool" */
     const char *content;
 };
 /* Renders messages by the model's own chat template, or by `chat_template` (Jinja source) when that is not NULL.
    *text: malloc'ed, NUL-terminated, freed with fkv_free(); tokenise it with FKV_TOKENIZE_PARSE_SPECIAL. */
-FKV_API fkv_status fkv_chat_format(const fkv_engine *engine, const char *chat_template, const struct fkv_message *messages,
-                                   size_t n_messages, bool add_generation_prompt, char **text, size_t *n_bytes, char *err);
+FKV_API fkv_status fkv_chat_format(const fkv_engine *engine, const char *chat_template,
+                                   const struct fkv_message *messages, size_t n_messages, bool add_generation_prompt,
+                                   char **text, size_t *n_bytes, char *err);
 /* The model's own template, or NULL. */
 FKV_API const char *fkv_chat_template(const fkv_engine *engine);
 
-/* ---- retention: what FastKV and its relatives keep -------------------------------------------------------------- */
+/* ---- retention: what FastKV and its relatives keep ------------------------------------------- */
 
 /* Options of all policies; a policy reads those its table in fkv_policy_list() names. Rates are shares in (0, 1]. */
 struct fkv_kv_params {
-    const char *policy;  /* "full", "fastkv", "snapkv", "streamingllm" */
-    int tsp_layer;       /* the token-selective-propagation layer; -1: n_layer / 2 - 1 */
-    double tsp_rate;     /* share of the prompt that is carried past it */
-    double kv_retain;    /* share of the prompt kept in each layer's KV cache */
-    int window;          /* observation window: the last tokens, whose attention scores the others */
-    bool pool_avg;       /* average pooling in place of maximum */
-    int pool_kernel;     /* odd, stride 1 */
-    int sinks;           /* first positions, always kept and propagated; they take scored places */
-    int kv_floor;        /* least entries kept per head */
-    int tsp_floor;       /* least rows propagated */
-    int kv_budget;       /* entries kept per head in place of kv_retain; 0: by rate */
-    int tsp_budget;      /* rows propagated in place of tsp_rate; 0: by rate */
+    const char *policy; /* "full", "fastkv", "snapkv", "streamingllm" */
+    int tsp_layer;      /* the token-selective-propagation layer; -1: n_layer / 2 - 1 */
+    double tsp_rate;    /* share of the prompt that is carried past it */
+    double kv_retain;   /* share of the prompt kept in each layer's KV cache */
+    int window;         /* observation window: the last tokens, whose attention scores the others */
+    bool pool_avg;      /* average pooling in place of maximum */
+    int pool_kernel;    /* odd, stride 1 */
+    int sinks;          /* first positions, always kept and propagated; they take scored places */
+    int kv_floor;       /* least entries kept per head */
+    int tsp_floor;      /* least rows propagated */
+    int kv_budget;      /* entries kept per head in place of kv_retain; 0: by rate */
+    int tsp_budget;     /* rows propagated in place of tsp_rate; 0: by rate */
 };
-#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0 }
+#define FKV_KV_PARAMS_INIT                                         \
+    {                                                              \
+        "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0 \
+    }
 
 /* The i-th policy's name and one line about it; false past the last. */
 FKV_API bool fkv_policy_list(int i, const char **name, const char **about);
 
-/* ---- session: one timeline of tokens ---------------------------------------------------------------------------- */
+/* ---- session: one timeline of tokens --------------------------------------------------------- */
 
 typedef struct fkv_session fkv_session;
 
@@ -157,27 +167,31 @@ typedef bool (*fkv_progress)(void *user, uint64_t done, uint64_t all);
 
 struct fkv_session_params {
     size_t size;
-    int n_ctx;                    /* most tokens the session can see, prompt and answer; 0: what the model was trained for */
+    int n_ctx; /* most tokens the session can see, prompt and answer; 0: what the model was trained for */
     enum fkv_kv_type k_type, v_type;
     struct fkv_kv_params kv;
-    fkv_progress progress;        /* NULL: none */
+    fkv_progress progress; /* NULL: none */
     void *progress_user;
 };
-#define FKV_SESSION_PARAMS_INIT { sizeof(struct fkv_session_params), 0, FKV_KV_AUTO, FKV_KV_AUTO, FKV_KV_PARAMS_INIT, NULL, NULL }
+#define FKV_SESSION_PARAMS_INIT                                                                        \
+    {                                                                                                  \
+        sizeof(struct fkv_session_params), 0, FKV_KV_AUTO, FKV_KV_AUTO, FKV_KV_PARAMS_INIT, NULL, NULL \
+    }
 
 /* What a prompt of n_prompt tokens and n_predict decoded ones will need, before anything is allocated. */
 struct fkv_memory_plan {
-    uint64_t weights;        /* mapped from the file: those that no GPU holds */
-    uint64_t kv;             /* cache after the prefill and n_predict tokens, with this policy */
-    uint64_t kv_full;        /* the same with full attention */
-    uint64_t kv_prefill;     /* one layer's full K and V while it is prefilled */
-    uint64_t scratch;        /* activations, residual stream, tables */
-    uint64_t available;      /* memory the machine has free now; 0: unknown */
+    uint64_t weights;    /* mapped from the file: those that no GPU holds */
+    uint64_t kv;         /* cache after the prefill and n_predict tokens, with this policy */
+    uint64_t kv_full;    /* the same with full attention */
+    uint64_t kv_prefill; /* one layer's full K and V while it is prefilled */
+    uint64_t scratch;    /* activations, residual stream, tables */
+    uint64_t available;  /* memory the machine has free now; 0: unknown */
 };
-FKV_API fkv_status fkv_plan_memory(const fkv_engine *engine, const struct fkv_session_params *params, int n_prompt, int n_predict,
-                                   struct fkv_memory_plan *plan, char *err);
+FKV_API fkv_status fkv_plan_memory(const fkv_engine *engine, const struct fkv_session_params *params, int n_prompt,
+                                   int n_predict, struct fkv_memory_plan *plan, char *err);
 
-FKV_API fkv_status fkv_session_open(fkv_session **session, fkv_engine *engine, const struct fkv_session_params *params, char *err);
+FKV_API fkv_status fkv_session_open(fkv_session **session, fkv_engine *engine, const struct fkv_session_params *params,
+                                    char *err);
 FKV_API void fkv_session_close(fkv_session *session);
 /* The last error's message, "" when there was none. */
 FKV_API const char *fkv_session_error(const fkv_session *session);
@@ -186,8 +200,9 @@ FKV_API const char *fkv_session_error(const fkv_session *session);
 enum fkv_sync { FKV_SYNC_EXTENDED, FKV_SYNC_CUT_BACK, FKV_SYNC_REBUILT };
 
 /* States what the session should hold: exactly ids[0 .. n). The longest prefix that can be kept is kept, the rest is
-   prefilled under the session's policy as one turn, and the logits of the last id are ready. A cache that a policy pruned can be
-   extended but not cut back below the prompt it was pruned for: then it is rebuilt. An empty list empties the session. */
+   prefilled under the session's policy as one turn, and the logits of the last id are ready. A cache that a policy
+   pruned can be extended but not cut back below the prompt it was pruned for: then it is rebuilt. An empty list empties
+   the session. */
 FKV_API fkv_status fkv_session_sync(fkv_session *session, const int32_t *ids, size_t n);
 /* How the last sync went; *reused: ids that were not computed again. */
 FKV_API enum fkv_sync fkv_session_sync_kind(const fkv_session *session, size_t *reused);
@@ -200,16 +215,17 @@ FKV_API size_t fkv_session_n_seen(const fkv_session *session);
 /* Makes a running sync or append return FKV_ERROR_CANCELLED soon. Async-signal-safe. */
 FKV_API void fkv_session_cancel(fkv_session *session);
 
-/* What the cache holds: *positions: [count] ascending absolute positions of one layer and KV head, valid until the next call
-   that changes the session. Returns the count, or -1 for a layer or head there is none of. */
+/* What the cache holds: *positions: [count] ascending absolute positions of one layer and KV head, valid until the next
+   call that changes the session. Returns the count, or -1 for a layer or head there is none of. */
 FKV_API int fkv_session_kept(const fkv_session *session, int layer, int kv_head, const int32_t **positions);
-/* Rows that went past the TSP layer in the last prefill: *positions as above. Returns the count, -1 when all went on. */
+/* Rows that went past the TSP layer in the last prefill: *positions as above. Returns the count, -1 when all went
+   on. */
 FKV_API int fkv_session_propagated(const fkv_session *session, int *layer, const int32_t **positions);
 
 struct fkv_session_stats {
-    uint64_t kv_bytes;        /* of the entries held now */
-    uint64_t kv_full_bytes;   /* what full attention would hold for the same tokens */
-    uint64_t kv_peak_bytes;   /* most KV bytes held at once so far: retained entries and the layer being prefilled */
+    uint64_t kv_bytes;      /* of the entries held now */
+    uint64_t kv_full_bytes; /* what full attention would hold for the same tokens */
+    uint64_t kv_peak_bytes; /* most KV bytes held at once so far: retained entries and the layer being prefilled */
     double prefill_s, decode_s;
     uint64_t prefill_tokens, decode_tokens; /* computed so far */
     /* where the last prefill's time went, seconds of one thread's wall time: see fkv_stage_name() */
@@ -221,7 +237,7 @@ FKV_API const char *fkv_stage_name(int i);
 /* The options in force, with -1 and AUTO resolved. */
 FKV_API void fkv_session_get_params(const fkv_session *session, struct fkv_session_params *params);
 
-/* ---- sampling ---------------------------------------------------------------------------------------------------- */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
 typedef struct fkv_sampler fkv_sampler;
 
@@ -234,18 +250,22 @@ struct fkv_sampler_params {
     int repeat_last_n;    /* ids the penalty looks back on */
     uint64_t seed;        /* xoshiro256** seeded by splitmix64: same seed, same text */
 };
-#define FKV_SAMPLER_PARAMS_INIT { sizeof(struct fkv_sampler_params), 0.8f, 40, 0.95f, 0.05f, 1.0f, 64, 0 }
+#define FKV_SAMPLER_PARAMS_INIT                                                \
+    {                                                                          \
+        sizeof(struct fkv_sampler_params), 0.8f, 40, 0.95f, 0.05f, 1.0f, 64, 0 \
+    }
 
 /* n_vocab: size of the logits it will be given; all memory is allocated here. */
-FKV_API fkv_status fkv_sampler_open(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab, char *err);
+FKV_API fkv_status fkv_sampler_open(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab,
+                                    char *err);
 FKV_API void fkv_sampler_close(fkv_sampler *sampler);
-/* Chooses an id from logits[n_vocab] (not changed) and remembers it for the repeat penalty. -1 when a logit is NaN or the largest is
-   infinite: there is nothing to choose then. */
+/* Chooses an id from logits[n_vocab] (not changed) and remembers it for the repeat penalty. -1 when a logit is NaN or
+   the largest is infinite: there is nothing to choose then. */
 FKV_API int32_t fkv_sample(fkv_sampler *sampler, const float *logits);
 /* Makes the penalty look back on ids that were not sampled, such as the prompt's. */
 FKV_API void fkv_sampler_accept(fkv_sampler *sampler, int32_t id);
 
-/* ---- devices ------------------------------------------------------------------------------------------------------ */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 struct fkv_isa_level {
     const char *name;
@@ -256,27 +276,30 @@ FKV_API int fkv_isa_list(struct fkv_isa_level *levels, int n);
 
 struct fkv_vulkan_device {
     char name[256], driver[96], api[24];
-    const char *kind;       /* "discrete GPU", "integrated GPU", "virtual GPU", "CPU", "other" */
-    char lack[96];          /* why it cannot be used; "" when it can */
-    uint64_t memory_bytes;  /* of its largest own heap */
-    uint64_t max_range;     /* bytes of one binding */
+    const char *kind;      /* "discrete GPU", "integrated GPU", "virtual GPU", "CPU", "other" */
+    char lack[96];         /* why it cannot be used; "" when it can */
+    uint64_t memory_bytes; /* of its largest own heap */
+    uint64_t max_range;    /* bytes of one binding */
     uint32_t shared_bytes, subgroup_size;
-    char used[96];          /* what shaders use of it beyond the baseline: "subgroup matrix" */
+    char used[96]; /* what shaders use of it beyond the baseline: "subgroup matrix" */
 };
-/* Number of Vulkan devices, in the order of "vulkan:N"; fills at most n of them. why: FKV_ERROR_BYTES or NULL, the reason when there are none. */
+/* Number of Vulkan devices, in the order of "vulkan:N"; fills at most n of them. why: FKV_ERROR_BYTES or NULL, the
+   reason when there are none. */
 FKV_API int fkv_vulkan_list(struct fkv_vulkan_device *devices, int n, char *why);
 
 /* One check of the self-test: an operation on small data, against the CPU in plain C. */
 struct fkv_vulkan_check {
     const char *name;
-    double error;           /* largest difference, as a share of the largest value; selections: wrong indices */
+    double error; /* largest difference, as a share of the largest value; selections: wrong indices */
     double allowed;
-    double ms;              /* of the second run, submission and waiting included */
+    double ms;                   /* of the second run, submission and waiting included */
     double multiply_adds, bytes; /* what it computes and moves at least */
 };
-/* Runs the checks on a device ("vulkan" or "vulkan:N") and reports each. FKV_ERROR_NUMBER when one is out of bounds, after all of them;
-   other failures end it. err: FKV_ERROR_BYTES or NULL. */
-FKV_API fkv_status fkv_vulkan_self_test(const char *device, void (*report)(void *user, const struct fkv_vulkan_check *check), void *user, char *err);
+/* Runs the checks on a device ("vulkan" or "vulkan:N") and reports each. FKV_ERROR_NUMBER when one is out of bounds,
+   after all of them; other failures end it. err: FKV_ERROR_BYTES or NULL. */
+FKV_API fkv_status fkv_vulkan_self_test(const char *device,
+                                        void (*report)(void *user, const struct fkv_vulkan_check *check), void *user,
+                                        char *err);
 
 #ifdef __cplusplus
 }

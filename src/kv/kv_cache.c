@@ -7,7 +7,7 @@
 #include "base/memory.h"
 
 struct fkv_kv_cache {
-    struct fkv_backend **b;      /* [n_layer] */
+    struct fkv_backend **b; /* [n_layer] */
     int n_layer, heads, capacity;
     struct fkv_kv_store **store; /* [n_layer] */
     int32_t *pos;                /* [n_layer][heads][capacity] */
@@ -19,7 +19,8 @@ static int32_t *positions(const struct fkv_kv_cache *c, int layer, int head)
     return c->pos + ((size_t)layer * (size_t)c->heads + (size_t)head) * (size_t)c->capacity;
 }
 
-fkv_status fkv_kv_cache_create(struct fkv_kv_cache **cache, struct fkv_backend *const *b, int n_layer, int heads, int d, int k_type, int v_type, int capacity)
+fkv_status fkv_kv_cache_create(struct fkv_kv_cache **cache, struct fkv_backend *const *b, int n_layer, int heads, int d,
+                               int k_type, int v_type, int capacity)
 {
     fkv_status status = FKV_ERROR_MEMORY;
     struct fkv_kv_cache *c = calloc(1, sizeof *c);
@@ -53,9 +54,15 @@ void fkv_kv_cache_destroy(struct fkv_kv_cache *c)
     free(c);
 }
 
-int fkv_kv_cache_count(const struct fkv_kv_cache *c, int layer, int head) { return c->b[layer]->ops->kv_count(c->store[layer], head); }
+int fkv_kv_cache_count(const struct fkv_kv_cache *c, int layer, int head)
+{
+    return c->b[layer]->ops->kv_count(c->store[layer], head);
+}
 
-const int32_t *fkv_kv_cache_positions(const struct fkv_kv_cache *c, int layer, int head) { return positions(c, layer, head); }
+const int32_t *fkv_kv_cache_positions(const struct fkv_kv_cache *c, int layer, int head)
+{
+    return positions(c, layer, head);
+}
 
 struct fkv_kv_store *fkv_kv_cache_store(const struct fkv_kv_cache *c, int layer) { return c->store[layer]; }
 
@@ -77,7 +84,8 @@ int fkv_kv_cache_longest(const struct fkv_kv_cache *c)
     return longest;
 }
 
-void fkv_kv_cache_append(struct fkv_run *r, struct fkv_kv_cache *c, int layer, const float *k, const float *v, int32_t pos)
+void fkv_kv_cache_append(struct fkv_run *r, struct fkv_kv_cache *c, int layer, const float *k, const float *v,
+                         int32_t pos)
 {
     if (r->thread == 0)
         for (int h = 0; h < c->heads; h++) positions(c, layer, h)[fkv_kv_cache_count(c, layer, h)] = pos;

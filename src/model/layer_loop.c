@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the activations of a block -------------------------------------------------------------------------------------------- */
+/* ---- the activations of a block -------------------------------------------------------------- */
 
 static size_t q_width(const struct fkv_hparams *h) { return (size_t)h->n_head * (size_t)h->d_head; }
 static size_t kv_width(const struct fkv_hparams *h) { return (size_t)h->n_kv_head * (size_t)h->d_head; }
@@ -13,7 +13,8 @@ uint64_t fkv_block_buffers_bytes(const struct fkv_backend *backend, const struct
     return (size_t)backend->block_rows * sizeof(float) * (2 * q_width(h) + 2 * kv_width(h) + (size_t)h->d_ff);
 }
 
-fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, struct fkv_backend *backend, const struct fkv_hparams *h)
+fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, struct fkv_backend *backend,
+                                    const struct fkv_hparams *h)
 {
     b->b = backend;
     const size_t rows = (size_t)backend->block_rows;
@@ -34,7 +35,7 @@ void fkv_block_buffers_destroy(struct fkv_block_buffers *b)
     *b = (struct fkv_block_buffers){0};
 }
 
-/* ---- a prefill under way ----------------------------------------------------------------------------------------------------- */
+/* ---- a prefill under way --------------------------------------------------------------------- */
 
 /* Which rows of a layer go through its second half. */
 enum going_on { ALL_ROWS, CHOSEN_ROWS, LAST_ROW };
@@ -42,28 +43,40 @@ enum going_on { ALL_ROWS, CHOSEN_ROWS, LAST_ROW };
 struct prefill {
     struct fkv_forward *f;
     const int32_t *ids;
-    int n_prompt, n;              /* rows at the start, rows alive */
-    int sinks;                    /* of the rows alive, how many of the first are sinks */
+    int n_prompt, n; /* rows at the start, rows alive */
+    int sinks;       /* of the rows alive, how many of the first are sinks */
     int layer;
-    int retained, noted;          /* layers whose entries are in the cache; those whose positions are too */
+    int retained, noted; /* layers whose entries are in the cache; those whose positions are too */
     const struct fkv_layer *w;
     struct fkv_layer_plan plan;
     enum going_on going_on;
-    struct fkv_kv_store *work;    /* the layer's full K and V */
-    int row, rows;                /* the block that runs */
-    bool have_kv;                 /* it only lacks the second half */
+    struct fkv_kv_store *work; /* the layer's full K and V */
+    int row, rows;             /* the block that runs */
+    bool have_kv;              /* it only lacks the second half */
     const int32_t *seen;
-    uint64_t done, all;           /* progress, in multiply-adds */
+    uint64_t done, all; /* progress, in multiply-adds */
 };
 
-static struct fkv_run run_of(struct fkv_forward *f, int thread) { return (struct fkv_run){f->at->b, thread, f->stage_s}; }
+static struct fkv_run run_of(struct fkv_forward *f, int thread)
+{
+    return (struct fkv_run){f->at->b, thread, f->stage_s};
+}
 
 static struct fkv_block block_of(struct prefill *p, int thread)
 {
     struct fkv_forward *f = p->f;
     const struct fkv_block_buffers *b = f->at->block;
-    return (struct fkv_block){run_of(f, thread), &f->model->h, &f->at->rope, f->at->x + (size_t)p->row * (size_t)f->model->h.d_model, f->pos + p->row, p->rows,
-                              b->q, b->k, b->v, b->att, b->ff};
+    return (struct fkv_block){run_of(f, thread),
+                              &f->model->h,
+                              &f->at->rope,
+                              f->at->x + (size_t)p->row * (size_t)f->model->h.d_model,
+                              f->pos + p->row,
+                              p->rows,
+                              b->q,
+                              b->k,
+                              b->v,
+                              b->att,
+                              b->ff};
 }
 
 static float attention_scale(const struct fkv_hparams *h) { return 1.0f / sqrtf((float)h->d_head); }
@@ -82,7 +95,7 @@ static int32_t *kept_rows(const struct prefill *p, int layer, int keep)
     return keep < p->n ? p->f->kept + (size_t)layer * (size_t)h->n_kv_head * (size_t)p->n_prompt : NULL;
 }
 
-/* ---- regions: what all threads do together --------------------------------------------------------------------------------------- */
+/* ---- regions: what all threads do together --------------------------------------------------- */
 
 static void embed_region(void *arg, int thread)
 {
@@ -136,8 +149,11 @@ static void select_region(void *arg, int thread)
     if (plan->ranking == FKV_RANK_WINDOW && (plan->keep < p->n || p->going_on == CHOSEN_ROWS)) {
         const struct fkv_scoring how = {window, f->kv->pool_avg, f->kv->pool_kernel, attention_scale(h)};
         ops->score(&r, p->work, &how, h->n_head, f->at->q_window, q_width(h), p->n, f->at->scores);
-        if (plan->keep < p->n) ops->select(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->keep, kept_rows(p, p->layer, plan->keep));
-        if (p->going_on == CHOSEN_ROWS) ops->select_common(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->propagate, f->chosen);
+        if (plan->keep < p->n)
+            ops->select(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->keep,
+                        kept_rows(p, p->layer, plan->keep));
+        if (p->going_on == CHOSEN_ROWS)
+            ops->select_common(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->propagate, f->chosen);
     }
     ops->retain(&r, fkv_kv_cache_store(f->cache, p->layer), p->work, kept_rows(p, p->layer, plan->keep), plan->keep);
 }
@@ -153,7 +169,10 @@ static void head(struct fkv_run *r, const struct fkv_forward *f, const float *x)
 {
     const struct fkv_hparams *h = &f->model->h;
     const struct fkv_input last = {x, (size_t)h->d_model, 1, f->model->output_norm, h->norm_eps};
-    r->b->ops->product(r, &last, &(struct fkv_output){&f->model->output, NULL, f->at->made_logits, (size_t)h->n_vocab, false, false}, 1);
+    r->b->ops->product(r, &last,
+                       &(struct fkv_output){&f->model->output, NULL, f->at->made_logits, (size_t)h->n_vocab, false,
+                                            false},
+                       1);
 }
 
 static void head_region(void *arg, int thread)
@@ -163,14 +182,15 @@ static void head_region(void *arg, int thread)
     head(&r, p->f, p->f->at->x + (size_t)(p->n - 1) * (size_t)p->f->model->h.d_model);
 }
 
-/* ---- progress ------------------------------------------------------------------------------------------------------------------- */
+/* ---- progress -------------------------------------------------------------------------------- */
 
 static uint64_t kv_cost(const struct fkv_hparams *h) { return 2 * (uint64_t)kv_width(h) * (uint64_t)h->d_model; }
 
 /* Multiply-adds of one row's second half, queries included, which sees `keys` entries. */
 static uint64_t row_cost(const struct fkv_hparams *h, uint64_t keys)
 {
-    return 2 * (uint64_t)q_width(h) * (uint64_t)h->d_model + 3 * (uint64_t)h->d_ff * (uint64_t)h->d_model + 2 * (uint64_t)q_width(h) * keys;
+    return 2 * (uint64_t)q_width(h) * (uint64_t)h->d_model + 3 * (uint64_t)h->d_ff * (uint64_t)h->d_model +
+           2 * (uint64_t)q_width(h) * keys;
 }
 
 static enum going_on who_goes_on(const struct fkv_layer_plan *plan, int n, int layer, int n_layer)
@@ -202,7 +222,8 @@ static fkv_status run_block(struct prefill *p, fkv_team_fn region, uint64_t cost
     const fkv_status status = f->at->b->ops->pace(f->at->b);
     if (status != FKV_OK) return status;
     p->done += cost * (uint64_t)p->rows;
-    if (f->progress && !f->progress(f->progress_user, p->done < p->all ? p->done : p->all, p->all)) return FKV_ERROR_CANCELLED;
+    if (f->progress && !f->progress(f->progress_user, p->done < p->all ? p->done : p->all, p->all))
+        return FKV_ERROR_CANCELLED;
     return atomic_load_explicit(f->cancel, memory_order_relaxed) ? FKV_ERROR_CANCELLED : FKV_OK;
 }
 
@@ -217,7 +238,7 @@ static fkv_status run_blocks(struct prefill *p, fkv_team_fn region, int n, uint6
     return status;
 }
 
-/* ---- a layer ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- a layer --------------------------------------------------------------------------------- */
 
 /* Sinks and the latest rows, the same in every head. */
 static void rank_by_recency(int32_t *rows, int heads, int n, int sinks, int keep)
@@ -226,7 +247,8 @@ static void rank_by_recency(int32_t *rows, int heads, int n, int sinks, int keep
         for (int i = 0; i < keep; i++) rows[h * keep + i] = i < sinks ? i : n - keep + i;
 }
 
-/* The positions of what was retained since the last call, while the rows alive are the same. Waits for the device: only then are the rows known. */
+/* The positions of what was retained since the last call, while the rows alive are the same. Waits for the device: only
+   then are the rows known. */
 static fkv_status note_retained(struct prefill *p)
 {
     const struct fkv_forward *f = p->f;
@@ -323,7 +345,7 @@ static fkv_status prefill_layer(struct prefill *p)
     return run_blocks(p, rows_region, p->n, row_cost(h, (uint64_t)n / 2));
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static fkv_status take_logits(struct fkv_forward *f)
 {
@@ -354,7 +376,8 @@ static fkv_status prefill_place(struct prefill *p)
     const struct fkv_hparams *h = &f->model->h;
     const struct fkv_place *at = f->at;
     const size_t most = (size_t)p->n * (size_t)h->d_model;
-    fkv_status status = at->b->ops->kv_create(at->b, &p->work, h->n_kv_head, h->d_head, f->k_type, f->v_type, fkv_kv_cache_longest(f->cache) + p->n, true);
+    fkv_status status = at->b->ops->kv_create(at->b, &p->work, h->n_kv_head, h->d_head, f->k_type, f->v_type,
+                                              fkv_kv_cache_longest(f->cache) + p->n, true);
     if (status != FKV_OK) return status;
     for (; p->layer < at->end && status == FKV_OK; p->layer++) status = prefill_layer(p);
     const fkv_status noted = note_retained(p); /* after a failure too: what came is cut by its positions */
@@ -372,7 +395,11 @@ static fkv_status prefill_place(struct prefill *p)
 
 fkv_status fkv_prefill(struct fkv_forward *f, const int32_t *ids, int n, int first)
 {
-    struct prefill p = {.f = f, .ids = ids, .n_prompt = n, .n = n, .sinks = f->kv->sinks > first ? f->kv->sinks - first : 0};
+    struct prefill p = {.f = f,
+                        .ids = ids,
+                        .n_prompt = n,
+                        .n = n,
+                        .sinks = f->kv->sinks > first ? f->kv->sinks - first : 0};
     fkv_status status = FKV_OK;
     if (p.sinks > n) p.sinks = n;
     f->tsp_layer = f->n_propagated = -1;
@@ -402,13 +429,15 @@ static void decode_region(void *arg, int thread)
     const struct fkv_model *m = f->model;
     const struct fkv_place *at = f->at;
     const struct fkv_block_buffers *buffers = at->block;
-    struct fkv_block b = {run_of(f, thread), &m->h, &at->rope, at->x, &d->pos, 1, buffers->q, buffers->k, buffers->v, buffers->att, buffers->ff};
+    struct fkv_block b = {run_of(f, thread), &m->h,      &at->rope,  at->x,        &d->pos,    1,
+                          buffers->q,        buffers->k, buffers->v, buffers->att, buffers->ff};
     const struct fkv_ops *ops = at->b->ops;
     if (d->layer == 0) ops->embed(&b.run, &m->token_embd, &d->id, 1, at->x);
     for (int l = d->layer; l < at->end; l++) {
         m->arch->attn_in(&b, &m->layer[l], FKV_WANT_Q | FKV_WANT_KV);
         fkv_kv_cache_append(&b.run, f->cache, l, b.k, b.v, d->pos);
-        ops->attend(&b.run, fkv_kv_cache_store(f->cache, l), m->h.n_head, attention_scale(&m->h), b.q, q_width(&m->h), 1, NULL, b.att);
+        ops->attend(&b.run, fkv_kv_cache_store(f->cache, l), m->h.n_head, attention_scale(&m->h), b.q, q_width(&m->h),
+                    1, NULL, b.att);
         m->arch->attn_out_ffn(&b, &m->layer[l]);
     }
     if (is_last(f)) head(&b.run, f, at->x);

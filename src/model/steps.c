@@ -9,8 +9,9 @@ static struct fkv_input normed(const struct fkv_block *b, const float *norm)
 static size_t q_width(const struct fkv_hparams *h) { return (size_t)h->n_head * (size_t)h->d_head; }
 static size_t kv_width(const struct fkv_hparams *h) { return (size_t)h->n_kv_head * (size_t)h->d_head; }
 
-/* K and V are precise. With activations in 8 bits they are off by 2 %, other products by 0.1 to 0.9 % (SmolLM2): large channels of x hardly show in
-   them, but set the scale of their block. Keys carry FastKV's scores; and with grouped heads these products are the cheap ones. */
+/* K and V are precise. With activations in 8 bits they are off by 2 %, other products by 0.1 to 0.9 % (SmolLM2): large
+   channels of x hardly show in them, but set the scale of their block. Keys carry FastKV's scores; and with grouped
+   heads these products are the cheap ones. */
 void fkv_project_qkv(struct fkv_block *b, const struct fkv_layer *w, unsigned want)
 {
     const struct fkv_input x = normed(b, w->attn_norm);
@@ -28,8 +29,10 @@ void fkv_norm_heads(struct fkv_block *b, const struct fkv_layer *w, unsigned wan
 {
     const struct fkv_hparams *h = b->h;
     const struct fkv_ops *ops = b->run.b->ops;
-    if (want & FKV_WANT_Q) ops->head_norm(&b->run, b->q, q_width(h), b->n, h->n_head, h->d_head, w->q_norm, h->norm_eps);
-    if (want & FKV_WANT_KV) ops->head_norm(&b->run, b->k, kv_width(h), b->n, h->n_kv_head, h->d_head, w->k_norm, h->norm_eps);
+    if (want & FKV_WANT_Q)
+        ops->head_norm(&b->run, b->q, q_width(h), b->n, h->n_head, h->d_head, w->q_norm, h->norm_eps);
+    if (want & FKV_WANT_KV)
+        ops->head_norm(&b->run, b->k, kv_width(h), b->n, h->n_kv_head, h->d_head, w->k_norm, h->norm_eps);
 }
 
 void fkv_rotate(struct fkv_block *b, unsigned want)

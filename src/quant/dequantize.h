@@ -1,7 +1,9 @@
-/* dequantize.h: the reference dequantisers, one file each, and the pieces that two of them share. Internal to src/quant.
+/* dequantize.h: the reference dequantisers, one file each, and the pieces that two of them share. Internal to
+   src/quant.
 
-   Each multiplies in the order in which the format is defined (scale by sub-scale, then by the value, then the minimum taken away),
-   so that the results equal ggml's bit for bit. Blocks are packed structures of simd/blocks.h: src needs no alignment. */
+   Each multiplies in the order in which the format is defined (scale by sub-scale, then by the value, then the minimum
+   taken away), so that the results equal ggml's bit for bit. Blocks are packed structures of simd/blocks.h: src needs
+   no alignment. */
 #ifndef FKV_QUANT_DEQUANTIZE_H
 #define FKV_QUANT_DEQUANTIZE_H
 

@@ -1,5 +1,5 @@
-/* IQ4_XS: 256 values in 8 sub-blocks of 32, laid out as in IQ4_NL: d (s - 32) values[q], s of six bits: four in scales_l, two in
-   scales_h. */
+/* IQ4_XS: 256 values in 8 sub-blocks of 32, laid out as in IQ4_NL: d (s - 32) values[q], s of six bits: four in
+   scales_l, two in scales_h. */
 #include "quant/dequantize.h"
 
 void fkv_dequantize_iq4_xs(const void *src, float *dst, size_t k)

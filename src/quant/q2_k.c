@@ -1,5 +1,5 @@
-/* Q2_K: 256 values in 16 sub-blocks of 16: d s q - dmin m, q of two bits, s and m the low and high four bits of the sub-block's
-   byte. */
+/* Q2_K: 256 values in 16 sub-blocks of 16: d s q - dmin m, q of two bits, s and m the low and high four bits of the
+   sub-block's byte. */
 #include "quant/dequantize.h"
 
 void fkv_dequantize_q2_k(const void *src, float *dst, size_t k)

@@ -1,5 +1,5 @@
-/* Q3_K: 256 values in 16 sub-blocks of 16: d (s - 32) (q - 4), q of three bits: two as in Q2_K, the third of value j is bit j / 32
-   of hmask[j % 32]. */
+/* Q3_K: 256 values in 16 sub-blocks of 16: d (s - 32) (q - 4), q of three bits: two as in Q2_K, the third of value j is
+   bit j / 32 of hmask[j % 32]. */
 #include "quant/dequantize.h"
 
 /* Six bits: the low four in bytes 0 to 7 (two scales each), the high two in bytes 8 to 11 (four scales each). */

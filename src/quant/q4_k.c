@@ -1,5 +1,5 @@
-/* Q4_K: 256 values in 8 sub-blocks of 32: d s q - dmin m, q of four bits; 32 bytes hold two sub-blocks, the first in the low
-   halves. */
+/* Q4_K: 256 values in 8 sub-blocks of 32: d s q - dmin m, q of four bits; 32 bytes hold two sub-blocks, the first in
+   the low halves. */
 #include "quant/dequantize.h"
 
 void fkv_dequantize_q4_k(const void *src, float *dst, size_t k)

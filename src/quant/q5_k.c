@@ -1,5 +1,5 @@
-/* Q5_K: 256 values in 8 sub-blocks of 32: d s q - dmin m, q of five bits: four as in Q4_K, the fifth of value l of sub-block j is
-   bit j of qh[l]. */
+/* Q5_K: 256 values in 8 sub-blocks of 32: d s q - dmin m, q of five bits: four as in Q4_K, the fifth of value l of
+   sub-block j is bit j of qh[l]. */
 #include "quant/dequantize.h"
 
 void fkv_dequantize_q5_k(const void *src, float *dst, size_t k)

@@ -1,6 +1,7 @@
 /* quant.h: the tensor types of the file format, one row each in quant_types.def, and what they dequantise to.
 
-   The reference: plain C, one file per type, equal to ggml's own dequantiser bit for bit (tests/golden/quants.jsonl). */
+   The reference: plain C, one file per type, equal to ggml's own dequantiser bit for bit
+   (tests/golden/quants.jsonl). */
 #ifndef FKV_QUANT_QUANT_H
 #define FKV_QUANT_QUANT_H
 
@@ -23,9 +24,13 @@ struct fkv_quant_type {
 const struct fkv_quant_type *fkv_quant_find(uint32_t type);
 /* The i-th row, NULL past the last. */
 const struct fkv_quant_type *fkv_quant_row(int i);
-/* The format's own name of any number, supported or not ("IQ2_XXS"); "type 99" is written to buf for an unknown one. buf: 16 bytes. */
+/* The format's own name of any number, supported or not ("IQ2_XXS"); "type 99" is written to buf for an unknown one.
+   buf: 16 bytes. */
 const char *fkv_quant_name(uint32_t type, char *buf);
 /* Bytes of a row of k values; k is a multiple of block_elements. */
-static inline size_t fkv_quant_row_bytes(const struct fkv_quant_type *q, size_t k) { return k / q->block_elements * q->block_bytes; }
+static inline size_t fkv_quant_row_bytes(const struct fkv_quant_type *q, size_t k)
+{
+    return k / q->block_elements * q->block_bytes;
+}
 
 #endif

@@ -47,13 +47,16 @@ fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_
 {
     const int most = 1 << 30;
     fkv_status status;
-    if (!p->policy || !fkv_policy_find(p->policy)) return fkv_fail(e, FKV_ERROR_ARGUMENT, "kv-policy: there is no policy named %s", p->policy ? p->policy : "(null)");
+    if (!p->policy || !fkv_policy_find(p->policy))
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "kv-policy: there is no policy named %s",
+                        p->policy ? p->policy : "(null)");
     if ((status = check_range("tsp-layer", p->tsp_layer, -1, n_layer - 1, e)) != FKV_OK) return status;
     if ((status = check_rate("tsp-rate", p->tsp_rate, e)) != FKV_OK) return status;
     if ((status = check_rate("kv-retain", p->kv_retain, e)) != FKV_OK) return status;
     if ((status = check_range("kv-window", p->window, 1, FKV_MAX_WINDOW, e)) != FKV_OK) return status;
     if ((status = check_range("kv-pool-kernel", p->pool_kernel, 1, 255, e)) != FKV_OK) return status;
-    if (p->pool_kernel % 2 == 0) return fkv_fail(e, FKV_ERROR_ARGUMENT, "kv-pool-kernel: expected an odd number, found %d", p->pool_kernel);
+    if (p->pool_kernel % 2 == 0)
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "kv-pool-kernel: expected an odd number, found %d", p->pool_kernel);
     if ((status = check_range("kv-sinks", p->sinks, 0, 65536, e)) != FKV_OK) return status;
     if ((status = check_range("kv-floor", p->kv_floor, 0, most, e)) != FKV_OK) return status;
     if ((status = check_range("tsp-floor", p->tsp_floor, 0, most, e)) != FKV_OK) return status;
@@ -65,7 +68,8 @@ fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_
 
 static int bounded(int x, int most) { return x < 1 ? 1 : x < most ? x : most; }
 
-struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, const struct fkv_kv_params *p, const struct fkv_layer_state *s)
+struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, const struct fkv_kv_params *p,
+                                      const struct fkv_layer_state *s)
 {
     struct fkv_layer_plan plan = {FKV_RANK_RECENCY, s->n_rows, s->n_rows};
     policy->plan(p, s, &plan);

@@ -1,4 +1,5 @@
-/* SnapKV (arXiv 2404.14469): retention by the attention of the last rows, as FastKV has it; every row goes through every layer. */
+/* SnapKV (arXiv 2404.14469): retention by the attention of the last rows, as FastKV has it; every row goes through
+   every layer. */
 #include "retain/policy.h"
 
 static void plan(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *out)

@@ -53,35 +53,38 @@ static fkv_status load_pretokenizer(struct fkv_bpe *bpe, const struct fkv_gguf *
     if (bpe->pre) return FKV_OK;
     char known[400];
     fkv_pretokenizer_names(known, sizeof known);
-    return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: %s)", pre_key, name.n < 40 ? (int)name.n : 40,
-                    name.data, known);
+    return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: %s)", pre_key,
+                    name.n < 40 ? (int)name.n : 40, name.data, known);
 }
 
 /* "left right": the ids of both and of what they merge into. */
-static fkv_status parse_merge(const struct fkv_vocab *v, struct fkv_str text, uint64_t rank, int32_t ids[3], struct fkv_error *e)
+static fkv_status parse_merge(const struct fkv_vocab *v, struct fkv_str text, uint64_t rank, int32_t ids[3],
+                              struct fkv_error *e)
 {
     char merged[FKV_TOKEN_BYTES];
     const char *space = text.n > 1 ? memchr(text.data + 1, ' ', text.n - 1) : NULL;
     const size_t n_left = space ? (size_t)(space - text.data) : 0;
     if (!space || n_left + 1 == text.n)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%" PRIu64 "]: expected two tokens with a space between them", merges_key, rank);
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%" PRIu64 "]: expected two tokens with a space between them",
+                        merges_key, rank);
     if (text.n - 1 > sizeof merged)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%" PRIu64 "]: %zu bytes, a token has at most %d", merges_key, rank, text.n - 1,
-                        FKV_TOKEN_BYTES);
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%" PRIu64 "]: %zu bytes, a token has at most %d", merges_key, rank,
+                        text.n - 1, FKV_TOKEN_BYTES);
     memcpy(merged, text.data, n_left);
     memcpy(merged + n_left, space + 1, text.n - n_left - 1);
     const struct fkv_str parts[3] = {{text.data, n_left}, {space + 1, text.n - n_left - 1}, {merged, text.n - 1}};
     for (int i = 0; i < 3; i++) {
         ids[i] = fkv_vocab_find(v, parts[i].data, parts[i].n);
         if (ids[i] < 0)
-            return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%" PRIu64 "]: \"%.*s\" is not in tokenizer.ggml.tokens", merges_key, rank,
-                            parts[i].n < 64 ? (int)parts[i].n : 64, parts[i].data);
+            return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%" PRIu64 "]: \"%.*s\" is not in tokenizer.ggml.tokens",
+                            merges_key, rank, parts[i].n < 64 ? (int)parts[i].n : 64, parts[i].data);
     }
     return FKV_OK;
 }
 
 /* Fills the table under its seed. *placed: false when the table's probes were full. */
-static fkv_status index_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, uint64_t count, bool *placed, struct fkv_error *e)
+static fkv_status index_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, uint64_t count, bool *placed,
+                               struct fkv_error *e)
 {
     for (uint64_t rank = 0; rank < count; rank++) {
         int32_t ids[3];
@@ -99,7 +102,9 @@ static fkv_status load_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, 
     fkv_status status = fkv_gguf_array(gguf, merges_key, FKV_GGUF_STRING, &count, e);
     if (status) return status;
     if (count == 0) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: missing or empty", merges_key);
-    if (count > INT32_MAX) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: %" PRIu64 " merges, at most 2^31 - 1 are possible", merges_key, count);
+    if (count > INT32_MAX)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: %" PRIu64 " merges, at most 2^31 - 1 are possible", merges_key,
+                        count);
     for (uint64_t seed = 0; seed < FKV_TABLE_SEEDS; seed++) {
         bool placed = true;
         if (!fkv_table_reset(&bpe->merges, count, seed))
@@ -110,7 +115,8 @@ static fkv_status load_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, 
     return fkv_fail(e, FKV_ERROR_FORMAT, "%s: made to collide in a hash table", merges_key);
 }
 
-fkv_status fkv_bpe_load(struct fkv_bpe *bpe, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf, struct fkv_error *e)
+fkv_status fkv_bpe_load(struct fkv_bpe *bpe, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf,
+                        struct fkv_error *e)
 {
     *bpe = (struct fkv_bpe){.vocab = vocab};
     for (int byte = 0; byte < 256; byte++) {
@@ -123,7 +129,8 @@ fkv_status fkv_bpe_load(struct fkv_bpe *bpe, const struct fkv_vocab *vocab, cons
 
 void fkv_bpe_free(struct fkv_bpe *bpe) { fkv_table_free(&bpe->merges); }
 
-static int32_t merge_rule(const void *context, const struct fkv_symbol *left, const struct fkv_symbol *right, uint32_t *priority)
+static int32_t merge_rule(const void *context, const struct fkv_symbol *left, const struct fkv_symbol *right,
+                          uint32_t *priority)
 {
     const struct fkv_bpe *bpe = context;
     if (left->id < 0 || right->id < 0) return -1;
@@ -143,8 +150,8 @@ static int32_t whole_word(const struct fkv_bpe *bpe, const char *piece, size_t n
     return fkv_vocab_find(bpe->vocab, text, n_text);
 }
 
-static fkv_status encode_piece(const struct fkv_bpe *bpe, const char *piece, size_t n, struct fkv_merger *merger, struct fkv_ids *ids,
-                               struct fkv_error *e)
+static fkv_status encode_piece(const struct fkv_bpe *bpe, const char *piece, size_t n, struct fkv_merger *merger,
+                               struct fkv_ids *ids, struct fkv_error *e)
 {
     if (bpe->pre->whole_words) {
         const int32_t id = whole_word(bpe, piece, n);
@@ -159,8 +166,8 @@ static fkv_status encode_piece(const struct fkv_bpe *bpe, const char *piece, siz
     return status;
 }
 
-fkv_status fkv_bpe_encode(const struct fkv_bpe *bpe, const char *text, size_t n, struct fkv_merger *merger, struct fkv_ids *ids,
-                          struct fkv_error *e)
+fkv_status fkv_bpe_encode(const struct fkv_bpe *bpe, const char *text, size_t n, struct fkv_merger *merger,
+                          struct fkv_ids *ids, struct fkv_error *e)
 {
     fkv_status status = FKV_OK;
     char *clean = malloc(3 * n + 1);

@@ -1,12 +1,14 @@
-/* jinja.h: what the parts of the chat-template interpreter share: one rendering, its memory, its failures and its values.
+/* jinja.h: what the parts of the chat-template interpreter share: one rendering, its memory, its failures and its
+   values.
 
-   Everything lives in one arena that the end of the rendering frees, so nothing here is ever released by hand, and a failure
-   anywhere leaves by longjmp to fkv_chat_render(), the only place that cleans up. Values never change once made (only a
-   namespace can be assigned to), as in the sandbox in which the transformers library renders templates: slices share memory
-   and no value but a namespace can contain itself.
+   Everything lives in one arena that the end of the rendering frees, so nothing here is ever released by hand, and a
+   failure anywhere leaves by longjmp to fkv_chat_render(), the only place that cleans up. Values never change once made
+   (only a namespace can be assigned to), as in the sandbox in which the transformers library renders templates: slices
+   share memory and no value but a namespace can contain itself.
 
-   The bounds on untrusted templates are all kept here: memory_left (fkv_jinja_alloc), work_left (fkv_jinja_work) and depth
-   (fkv_jinja_enter). Whatever loops over n things asks fkv_jinja_work(n) first; whatever recurses calls fkv_jinja_enter. */
+   The bounds on untrusted templates are all kept here: memory_left (fkv_jinja_alloc), work_left (fkv_jinja_work) and
+   depth (fkv_jinja_enter). Whatever loops over n things asks fkv_jinja_work(n) first; whatever recurses calls
+   fkv_jinja_enter. */
 #ifndef FKV_TOKENIZER_JINJA_H
 #define FKV_TOKENIZER_JINJA_H
 
@@ -107,7 +109,8 @@ typedef struct jinja {
 enum { J_MAX_DEPTH = 400, J_MAX_RANGE = 100000 };
 
 /* Ends the rendering with "chat template, line N: ..." and the given status. */
-_Noreturn void fkv_jinja_fail(jinja *j, fkv_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+_Noreturn void fkv_jinja_fail(jinja *j, fkv_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The two usual ends: the template breaks a rule, or wants what is not there. */
 #define fkv_jinja_bad(j, ...) fkv_jinja_fail(j, FKV_ERROR_FORMAT, __VA_ARGS__)
 #define fkv_jinja_lacks(j, ...) fkv_jinja_fail(j, FKV_ERROR_UNSUPPORTED, __VA_ARGS__)
@@ -130,16 +133,25 @@ static inline jvalue fkv_jinja_none(void) { return (jvalue){.kind = J_NONE}; }
 static inline jvalue fkv_jinja_bool(bool b) { return (jvalue){.kind = J_BOOL, .integer = b}; }
 static inline jvalue fkv_jinja_int(int64_t i) { return (jvalue){.kind = J_INT, .integer = i}; }
 static inline jvalue fkv_jinja_float(double f) { return (jvalue){.kind = J_FLOAT, .number = f}; }
-static inline jvalue fkv_jinja_string(const char *text, size_t n) { return (jvalue){.kind = J_STRING, .n = n, .text = text}; }
+static inline jvalue fkv_jinja_string(const char *text, size_t n)
+{
+    return (jvalue){.kind = J_STRING, .n = n, .text = text};
+}
 static inline jvalue fkv_jinja_taken(const jbuffer *b) { return fkv_jinja_string(b->text ? b->text : "", b->n); }
-static inline jvalue fkv_jinja_undefined(jvalue name) { return (jvalue){.kind = J_UNDEFINED, .n = name.n, .text = name.text}; }
+static inline jvalue fkv_jinja_undefined(jvalue name)
+{
+    return (jvalue){.kind = J_UNDEFINED, .n = name.n, .text = name.text};
+}
 static inline jvalue fkv_jinja_sequence(enum jkind kind, const jvalue *items, size_t n)
 {
     return (jvalue){.kind = kind, .n = n, .items = items};
 }
 
 /* Whether a string value is this text. */
-static inline bool fkv_jinja_is(jvalue s, const char *text) { return s.n == strlen(text) && !memcmp(s.text, text, s.n); }
+static inline bool fkv_jinja_is(jvalue s, const char *text)
+{
+    return s.n == strlen(text) && !memcmp(s.text, text, s.n);
+}
 
 /* jinja_value.c: what Python does with values. */
 const char *fkv_jinja_type_name(jvalue v);

@@ -4,8 +4,7 @@
 static size_t count(const jnode *list)
 {
     size_t n = 0;
-    for (; list; list = list->next)
-        n++;
+    for (; list; list = list->next) n++;
     return n;
 }
 
@@ -13,8 +12,7 @@ static jvalue eval_name(jinja *j, jvalue name)
 {
     for (const jscope *scope = j->scope; scope; scope = scope->parent) {
         const jvalue *found = fkv_jinja_find(j, scope->vars, scope->n, name);
-        if (found)
-            return *found;
+        if (found) return *found;
     }
     jvalue function;
     return fkv_jinja_function(j, name, &function) ? function : fkv_jinja_undefined(name);
@@ -24,8 +22,7 @@ static jvalue eval_items(jinja *j, const jnode *list, enum jkind kind)
 {
     size_t n = count(list), i = 0;
     jvalue *items = fkv_jinja_alloc(j, n, sizeof *items);
-    for (; list; list = list->next)
-        items[i++] = fkv_jinja_eval(j, list);
+    for (; list; list = list->next) items[i++] = fkv_jinja_eval(j, list);
     return fkv_jinja_sequence(kind, items, n);
 }
 
@@ -60,8 +57,7 @@ static jvalue eval_compare(jinja *j, const jnode *node)
     jvalue left = fkv_jinja_eval(j, node->a);
     for (const jnode *operand = node->list; operand; operand = operand->next) {
         jvalue right = fkv_jinja_eval(j, operand->a);
-        if (!holds(j, operand->op, left, right))
-            return fkv_jinja_bool(false);
+        if (!holds(j, operand->op, left, right)) return fkv_jinja_bool(false);
         left = right;
     }
     return fkv_jinja_bool(true);
@@ -71,8 +67,7 @@ static jvalue eval_item(jinja *j, const jnode *node)
 {
     jvalue object = fkv_jinja_eval(j, node->a);
     const jnode *index = node->b;
-    if (index->kind != N_SLICE)
-        return fkv_jinja_item(j, object, fkv_jinja_eval(j, index));
+    if (index->kind != N_SLICE) return fkv_jinja_item(j, object, fkv_jinja_eval(j, index));
     jvalue from = index->a ? fkv_jinja_eval(j, index->a) : (jvalue){0};
     jvalue to = index->b ? fkv_jinja_eval(j, index->b) : (jvalue){0};
     jvalue step = index->c ? fkv_jinja_eval(j, index->c) : (jvalue){0};
@@ -102,14 +97,13 @@ static jvalue eval_call(jinja *j, const jnode *node)
     jvalue callee = fkv_jinja_eval(j, node->a);
     jargs args = eval_arguments(j, node->list);
     j->line = node->line;
-    if (callee.kind == J_MACRO)
-        return fkv_jinja_call_macro(j, callee.macro, &args);
+    if (callee.kind == J_MACRO) return fkv_jinja_call_macro(j, callee.macro, &args);
     if (callee.kind == J_METHOD)
         return fkv_jinja_call_builtin(j, "function", callee.method->builtin, callee.method->self, &args);
-    if (callee.kind == J_LOOP)
-        fkv_jinja_lacks(j, "recursive loops are not supported");
+    if (callee.kind == J_LOOP) fkv_jinja_lacks(j, "recursive loops are not supported");
     if (callee.kind == J_UNDEFINED)
-        fkv_jinja_lacks(j, "%s '%.*s' is not supported", node->a->kind == N_ATTRIBUTE ? "method" : "function", J_SHOWN(callee));
+        fkv_jinja_lacks(j, "%s '%.*s' is not supported", node->a->kind == N_ATTRIBUTE ? "method" : "function",
+                        J_SHOWN(callee));
     fkv_jinja_bad(j, "%s cannot be called", fkv_jinja_type_name(callee));
 }
 
@@ -131,8 +125,7 @@ static jvalue eval_test(jinja *j, const jnode *node)
 
 static jvalue eval_choice(jinja *j, const jnode *node)
 {
-    if (fkv_jinja_true(fkv_jinja_eval(j, node->a)))
-        return fkv_jinja_eval(j, node->b);
+    if (fkv_jinja_true(fkv_jinja_eval(j, node->a))) return fkv_jinja_eval(j, node->b);
     static const char missing[] = "the else of an inline if";
     return node->c ? fkv_jinja_eval(j, node->c) : fkv_jinja_undefined(fkv_jinja_string(missing, sizeof missing - 1));
 }

@@ -8,11 +8,20 @@
 
 /* Text. */
 
-static jvalue f_trim(jinja *j, const jcall *c) { return fkv_jinja_strip(j, fkv_jinja_str(j, c->self), c->a[0], true, true); }
+static jvalue f_trim(jinja *j, const jcall *c)
+{
+    return fkv_jinja_strip(j, fkv_jinja_str(j, c->self), c->a[0], true, true);
+}
 static jvalue f_upper(jinja *j, const jcall *c) { return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_UPPER); }
 static jvalue f_lower(jinja *j, const jcall *c) { return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_LOWER); }
-static jvalue f_title(jinja *j, const jcall *c) { return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_TITLE_FILTER); }
-static jvalue f_capitalize(jinja *j, const jcall *c) { return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_CAPITALIZED); }
+static jvalue f_title(jinja *j, const jcall *c)
+{
+    return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_TITLE_FILTER);
+}
+static jvalue f_capitalize(jinja *j, const jcall *c)
+{
+    return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_CAPITALIZED);
+}
 static jvalue f_string(jinja *j, const jcall *c) { return fkv_jinja_str(j, c->self); }
 static jvalue f_safe(jinja *j, const jcall *c) { return fkv_jinja_str(j, c->self); }
 
@@ -40,9 +49,9 @@ static jvalue f_escape(jinja *j, const jcall *c)
 
 static jvalue spaces(jinja *j, jvalue width, int64_t otherwise)
 {
-    if (width.kind == J_STRING)
-        return width;
-    return fkv_jinja_binary(j, '*', fkv_jinja_string(" ", 1), fkv_jinja_int(fkv_jinja_integer_argument(j, width, otherwise)));
+    if (width.kind == J_STRING) return width;
+    return fkv_jinja_binary(j, '*', fkv_jinja_string(" ", 1),
+                            fkv_jinja_int(fkv_jinja_integer_argument(j, width, otherwise)));
 }
 
 static jvalue f_indent(jinja *j, const jcall *c)
@@ -55,10 +64,8 @@ static jvalue f_indent(jinja *j, const jcall *c)
     jvalue lines = fkv_jinja_split_lines(j, fkv_jinja_taken(&text), false);
     jbuffer out = {0};
     for (size_t i = 0; i < lines.n; i++) {
-        if (i)
-            fkv_jinja_put(j, &out, "\n", 1);
-        if (i ? blank || lines.items[i].n : first)
-            fkv_jinja_put_string(j, &out, indent);
+        if (i) fkv_jinja_put(j, &out, "\n", 1);
+        if (i ? blank || lines.items[i].n : first) fkv_jinja_put_string(j, &out, indent);
         fkv_jinja_put_string(j, &out, lines.items[i]);
     }
     return fkv_jinja_taken(&out);
@@ -76,8 +83,7 @@ static jvalue f_tojson(jinja *j, const jcall *c)
     };
     if (c->a[2].kind != J_ABSENT && c->a[2].kind != J_NONE) {
         jvalue separators = fkv_jinja_iterate(j, c->a[2], J_LIST);
-        if (separators.n != 2)
-            fkv_jinja_bad(j, "tojson: expected two separators");
+        if (separators.n != 2) fkv_jinja_bad(j, "tojson: expected two separators");
         style.item_separator = fkv_jinja_string_argument(j, separators.items[0]);
         style.key_separator = fkv_jinja_string_argument(j, separators.items[1]);
     }
@@ -92,12 +98,10 @@ static jvalue f_tojson(jinja *j, const jcall *c)
 static bool parse_number(jvalue s, double *number)
 {
     char digits[64], *end;
-    if (s.n == 0 || s.n >= sizeof digits)
-        return false;
+    if (s.n == 0 || s.n >= sizeof digits) return false;
     memcpy(digits, s.text, s.n);
     digits[s.n] = 0;
-    if (strspn(digits, "0123456789+-.eE") != s.n)
-        return false;
+    if (strspn(digits, "0123456789+-.eE") != s.n) return false;
     *number = strtod(digits, &end);
     return *end == 0;
 }
@@ -105,10 +109,8 @@ static bool parse_number(jvalue s, double *number)
 static jvalue f_float(jinja *j, const jcall *c)
 {
     double number;
-    if (c->self.kind == J_UNDEFINED)
-        fkv_jinja_fail_undefined(j, c->self);
-    if (fkv_jinja_is_number(c->self))
-        return fkv_jinja_float(fkv_jinja_number(c->self));
+    if (c->self.kind == J_UNDEFINED) fkv_jinja_fail_undefined(j, c->self);
+    if (fkv_jinja_is_number(c->self)) return fkv_jinja_float(fkv_jinja_number(c->self));
     if (c->self.kind == J_STRING && parse_number(fkv_jinja_strip(j, c->self, (jvalue){0}, true, true), &number))
         return fkv_jinja_float(number);
     return c->a[0].kind == J_ABSENT ? fkv_jinja_float(0) : c->a[0];
@@ -116,8 +118,7 @@ static jvalue f_float(jinja *j, const jcall *c)
 
 static jvalue f_int(jinja *j, const jcall *c)
 {
-    if (fkv_jinja_is_integer(c->self))
-        return fkv_jinja_int(c->self.integer);
+    if (fkv_jinja_is_integer(c->self)) return fkv_jinja_int(c->self.integer);
     jvalue s = c->self.kind == J_STRING ? fkv_jinja_strip(j, c->self, (jvalue){0}, true, true) : (jvalue){0};
     bool negative = s.n && s.text[0] == '-';
     size_t at = negative || (s.n && s.text[0] == '+'), start = at;
@@ -127,22 +128,19 @@ static jvalue f_int(jinja *j, const jcall *c)
         int digit = s.text[at] - '0';
         over = __builtin_mul_overflow(value, 10, &value) || __builtin_sub_overflow(value, digit, &value);
     }
-    if (over || (!negative && value == INT64_MIN))
-        fkv_jinja_lacks(j, "integers above 64 bits are not supported");
-    if (at == s.n && at > start)
-        return fkv_jinja_int(negative ? value : -value);
+    if (over || (!negative && value == INT64_MIN)) fkv_jinja_lacks(j, "integers above 64 bits are not supported");
+    if (at == s.n && at > start) return fkv_jinja_int(negative ? value : -value);
     jcall as_float = {.self = c->self, .a = {fkv_jinja_float(NAN)}};
     double number = fkv_jinja_number(f_float(j, &as_float)); /* so that "42.9" gives 42 */
-    if (isnan(number))
-        return c->a[0].kind == J_ABSENT ? fkv_jinja_int(0) : c->a[0];
-    if (fabs(number) >= 9.2e18)
-        fkv_jinja_lacks(j, "integers above 64 bits are not supported");
+    if (isnan(number)) return c->a[0].kind == J_ABSENT ? fkv_jinja_int(0) : c->a[0];
+    if (fabs(number) >= 9.2e18) fkv_jinja_lacks(j, "integers above 64 bits are not supported");
     return fkv_jinja_int((int64_t)number);
 }
 
 static jvalue f_abs(jinja *j, const jcall *c)
 {
-    bool negative = fkv_jinja_is_number(c->self) && (c->self.kind == J_FLOAT ? signbit(c->self.number) : c->self.integer < 0);
+    bool negative = fkv_jinja_is_number(c->self) &&
+                    (c->self.kind == J_FLOAT ? signbit(c->self.number) : c->self.integer < 0);
     jvalue negated = fkv_jinja_negate(j, c->self);
     return negative ? negated : fkv_jinja_negate(j, negated);
 }
@@ -156,13 +154,10 @@ static jvalue f_round(jinja *j, const jcall *c)
         fkv_jinja_bad(j, "round: the method must be common, ceil or floor");
     if (!fkv_jinja_is_number(c->self))
         fkv_jinja_bad(j, "round: expected a number, found %s", fkv_jinja_type_name(c->self));
-    if (precision < 0 || precision > 15)
-        fkv_jinja_lacks(j, "round: a precision outside of 0 .. 15 is not supported");
-    if (common && fkv_jinja_is_integer(c->self))
-        return fkv_jinja_int(c->self.integer);
+    if (precision < 0 || precision > 15) fkv_jinja_lacks(j, "round: a precision outside of 0 .. 15 is not supported");
+    if (common && fkv_jinja_is_integer(c->self)) return fkv_jinja_int(c->self.integer);
     double number = fkv_jinja_number(c->self), scale = pow(10, (double)precision);
-    if (!common)
-        return fkv_jinja_float((up ? ceil(number * scale) : floor(number * scale)) / scale);
+    if (!common) return fkv_jinja_float((up ? ceil(number * scale) : floor(number * scale)) / scale);
     char text[400]; /* the exact decimal value decides, halves go to the even digit */
     snprintf(text, sizeof text, "%.*f", (int)precision, number);
     return fkv_jinja_float(strtod(text, NULL));

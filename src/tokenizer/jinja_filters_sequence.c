@@ -16,8 +16,7 @@ static jvalue f_first(jinja *j, const jcall *c)
 
 static jvalue f_last(jinja *j, const jcall *c)
 {
-    if (c->self.kind == J_ITERATOR)
-        fkv_jinja_bad(j, "last: an iterator has no last item (make it a list first)");
+    if (c->self.kind == J_ITERATOR) fkv_jinja_bad(j, "last: an iterator has no last item (make it a list first)");
     jvalue items = fkv_jinja_iterate(j, c->self, J_LIST);
     return items.n ? items.items[items.n - 1] : undefined("the last item of nothing");
 }
@@ -29,8 +28,7 @@ static jvalue f_reverse(jinja *j, const jcall *c)
     jbuffer text = {0};
     for (size_t i = 0; i < items.n; i++) {
         reversed[i] = items.items[items.n - 1 - i];
-        if (c->self.kind == J_STRING)
-            fkv_jinja_put_string(j, &text, reversed[i]);
+        if (c->self.kind == J_STRING) fkv_jinja_put_string(j, &text, reversed[i]);
     }
     return c->self.kind == J_STRING ? fkv_jinja_taken(&text) : fkv_jinja_sequence(J_ITERATOR, reversed, items.n);
 }
@@ -38,10 +36,8 @@ static jvalue f_reverse(jinja *j, const jcall *c)
 /* item.a.b for the path "a.b"; parts of digits are indices. J_ABSENT or None: the item itself. */
 static jvalue follow(jinja *j, jvalue item, jvalue path)
 {
-    if (path.kind == J_ABSENT || path.kind == J_NONE)
-        return item;
-    if (path.kind != J_STRING)
-        return fkv_jinja_item(j, item, path);
+    if (path.kind == J_ABSENT || path.kind == J_NONE) return item;
+    if (path.kind != J_STRING) return fkv_jinja_item(j, item, path);
     for (size_t from = 0, to; from <= path.n; from = to + 1) {
         int64_t index = 0;
         bool digits = true;
@@ -61,8 +57,7 @@ static jvalue f_join(jinja *j, const jcall *c)
     jvalue separator = c->a[0].kind == J_ABSENT ? fkv_jinja_string("", 0) : fkv_jinja_str(j, c->a[0]);
     jbuffer text = {0};
     for (size_t i = 0; i < items.n; i++) {
-        if (i)
-            fkv_jinja_put_string(j, &text, separator);
+        if (i) fkv_jinja_put_string(j, &text, separator);
         fkv_jinja_put_str(j, &text, follow(j, items.items[i], c->a[1]));
     }
     return fkv_jinja_taken(&text);
@@ -71,20 +66,21 @@ static jvalue f_join(jinja *j, const jcall *c)
 static jvalue named(const jargs *args, const char *name)
 {
     for (size_t i = 0; i < args->n_named; i++)
-        if (fkv_jinja_is(args->named[i].key, name))
-            return args->named[i].value;
+        if (fkv_jinja_is(args->named[i].key, name)) return args->named[i].value;
     return (jvalue){0};
 }
 
 /* map("filter", its arguments ...) or map(attribute="path", default=...). */
 static jvalue f_map(jinja *j, const jcall *c)
 {
-    if (!fkv_jinja_true(c->self))
-        return fkv_jinja_sequence(J_ITERATOR, NULL, 0);
+    if (!fkv_jinja_true(c->self)) return fkv_jinja_sequence(J_ITERATOR, NULL, 0);
     jvalue items = fkv_jinja_iterate(j, c->self, J_ITERATOR);
     jvalue attribute = named(c->args, "attribute"), otherwise = named(c->args, "default");
     jvalue *mapped = fkv_jinja_alloc(j, items.n, sizeof *mapped);
-    jargs rest = {.values = c->args->values + 1, .n = c->args->n - 1, .named = c->args->named, .n_named = c->args->n_named};
+    jargs rest = {.values = c->args->values + 1,
+                  .n = c->args->n - 1,
+                  .named = c->args->named,
+                  .n_named = c->args->n_named};
     size_t n_known = (attribute.kind != J_ABSENT) + (otherwise.kind != J_ABSENT);
     if (!c->args->n && (attribute.kind == J_ABSENT || n_known < c->args->n_named))
         fkv_jinja_bad(j, "map: expected a filter, or attribute and default");
@@ -93,8 +89,7 @@ static jvalue f_map(jinja *j, const jcall *c)
             mapped[i] = fkv_jinja_filter(j, c->args->values[0], items.items[i], &rest);
         else
             mapped[i] = follow(j, items.items[i], attribute);
-        if (!c->args->n && mapped[i].kind == J_UNDEFINED && otherwise.kind != J_ABSENT)
-            mapped[i] = otherwise;
+        if (!c->args->n && mapped[i].kind == J_UNDEFINED && otherwise.kind != J_ABSENT) mapped[i] = otherwise;
     }
     return fkv_jinja_sequence(J_ITERATOR, mapped, items.n);
 }
@@ -103,12 +98,10 @@ static jvalue f_map(jinja *j, const jcall *c)
 static jvalue filter_items(jinja *j, const jcall *c, bool by_attribute, bool wanted)
 {
     jitems chosen = {0};
-    if (!fkv_jinja_true(c->self))
-        return fkv_jinja_sequence(J_ITERATOR, NULL, 0);
+    if (!fkv_jinja_true(c->self)) return fkv_jinja_sequence(J_ITERATOR, NULL, 0);
     jvalue items = fkv_jinja_iterate(j, c->self, J_LIST);
     size_t used = by_attribute, n = c->args->n;
-    if (n < used)
-        fkv_jinja_bad(j, "expected the name of an attribute");
+    if (n < used) fkv_jinja_bad(j, "expected the name of an attribute");
     jargs rest = {.named = c->args->named, .n_named = c->args->n_named};
     if (n > used + 1) {
         rest.values = c->args->values + used + 1;
@@ -117,8 +110,7 @@ static jvalue filter_items(jinja *j, const jcall *c, bool by_attribute, bool wan
     for (size_t i = 0; i < items.n; i++) {
         jvalue value = by_attribute ? follow(j, items.items[i], c->args->values[0]) : items.items[i];
         bool holds = n > used ? fkv_jinja_test(j, c->args->values[used], value, &rest) : fkv_jinja_true(value);
-        if (holds == wanted)
-            fkv_jinja_push(j, &chosen, items.items[i]);
+        if (holds == wanted) fkv_jinja_push(j, &chosen, items.items[i]);
     }
     return fkv_jinja_sequence(J_ITERATOR, chosen.items, chosen.n);
 }
@@ -130,10 +122,8 @@ static jvalue f_rejectattr(jinja *j, const jcall *c) { return filter_items(j, c,
 
 static jvalue f_items(jinja *j, const jcall *c)
 {
-    if (c->self.kind == J_UNDEFINED)
-        return fkv_jinja_sequence(J_ITERATOR, NULL, 0);
-    if (c->self.kind != J_DICT)
-        fkv_jinja_bad(j, "items: expected a dict, found %s", fkv_jinja_type_name(c->self));
+    if (c->self.kind == J_UNDEFINED) return fkv_jinja_sequence(J_ITERATOR, NULL, 0);
+    if (c->self.kind != J_DICT) fkv_jinja_bad(j, "items: expected a dict, found %s", fkv_jinja_type_name(c->self));
     return fkv_jinja_pairs_of(j, c->self, J_ITERATOR);
 }
 
@@ -148,13 +138,13 @@ static jvalue without_case(jinja *j, jvalue key, bool case_sensitive)
 static void merge_sort(jinja *j, jpair *from, jpair *to, size_t n, int sign)
 {
     size_t half = n / 2, left = 0, right = half;
-    if (n < 2)
-        return;
+    if (n < 2) return;
     fkv_jinja_enter(j);
     merge_sort(j, from, to, half, sign);
     merge_sort(j, from + half, to + half, n - half, sign);
     for (size_t i = 0; i < n; i++) {
-        bool take_right = left == half || (right < n && sign * fkv_jinja_compare(j, from[right].key, from[left].key) < 0);
+        bool take_right = left == half ||
+                          (right < n && sign * fkv_jinja_compare(j, from[right].key, from[left].key) < 0);
         to[i] = from[take_right ? right++ : left++];
     }
     memcpy(from, to, n * sizeof *from);
@@ -165,8 +155,7 @@ static jvalue sorted(jinja *j, jpair *pairs, size_t n, bool reverse)
 {
     jvalue *items = fkv_jinja_alloc(j, n, sizeof *items);
     merge_sort(j, pairs, fkv_jinja_alloc(j, n, sizeof *pairs), n, reverse ? -1 : 1);
-    for (size_t i = 0; i < n; i++)
-        items[i] = pairs[i].value;
+    for (size_t i = 0; i < n; i++) items[i] = pairs[i].value;
     return fkv_jinja_sequence(J_LIST, items, n);
 }
 
@@ -195,12 +184,10 @@ static jvalue f_sort(jinja *j, const jcall *c)
 
 static jvalue f_dictsort(jinja *j, const jcall *c)
 {
-    if (c->self.kind != J_DICT)
-        fkv_jinja_bad(j, "dictsort: expected a dict, found %s", fkv_jinja_type_name(c->self));
+    if (c->self.kind != J_DICT) fkv_jinja_bad(j, "dictsort: expected a dict, found %s", fkv_jinja_type_name(c->self));
     jvalue by = c->a[1].kind == J_ABSENT ? fkv_jinja_string("key", 3) : fkv_jinja_string_argument(j, c->a[1]);
     bool by_value = fkv_jinja_is(by, "value");
-    if (!by_value && !fkv_jinja_is(by, "key"))
-        fkv_jinja_bad(j, "dictsort: expected 'key' or 'value'");
+    if (!by_value && !fkv_jinja_is(by, "key")) fkv_jinja_bad(j, "dictsort: expected 'key' or 'value'");
     jvalue items = fkv_jinja_pairs_of(j, c->self, J_LIST);
     jpair *pairs = fkv_jinja_alloc(j, items.n, sizeof *pairs);
     for (size_t i = 0; i < items.n; i++)
@@ -215,8 +202,7 @@ static jvalue f_unique(jinja *j, const jcall *c)
     for (size_t i = 0; i < items.n; i++) {
         jvalue key = without_case(j, follow(j, items.items[i], c->a[1]), fkv_jinja_true(c->a[0]));
         fkv_jinja_check_key(j, key);
-        if (fkv_jinja_contains(j, fkv_jinja_sequence(J_LIST, keys.items, keys.n), key))
-            continue;
+        if (fkv_jinja_contains(j, fkv_jinja_sequence(J_LIST, keys.items, keys.n), key)) continue;
         fkv_jinja_push(j, &keys, key);
         fkv_jinja_push(j, &chosen, items.items[i]);
     }
@@ -228,8 +214,7 @@ static jvalue extreme(jinja *j, const jcall *c, int sign)
     jvalue items = fkv_jinja_iterate(j, c->self, J_LIST), best = undefined("the extreme of nothing"), best_key = best;
     for (size_t i = 0; i < items.n; i++) {
         jvalue key = without_case(j, follow(j, items.items[i], c->a[1]), fkv_jinja_true(c->a[0]));
-        if (i && sign * fkv_jinja_compare(j, key, best_key) <= 0)
-            continue;
+        if (i && sign * fkv_jinja_compare(j, key, best_key) <= 0) continue;
         best = items.items[i];
         best_key = key;
     }
@@ -242,10 +227,8 @@ static jvalue f_max(jinja *j, const jcall *c) { return extreme(j, c, 1); }
 static jvalue f_sum(jinja *j, const jcall *c)
 {
     jvalue items = fkv_jinja_iterate(j, c->self, J_LIST), sum = c->a[1].kind == J_ABSENT ? fkv_jinja_int(0) : c->a[1];
-    if (sum.kind == J_STRING)
-        fkv_jinja_bad(j, "sum: strings are joined, not summed");
-    for (size_t i = 0; i < items.n; i++)
-        sum = fkv_jinja_binary(j, '+', sum, follow(j, items.items[i], c->a[0]));
+    if (sum.kind == J_STRING) fkv_jinja_bad(j, "sum: strings are joined, not summed");
+    for (size_t i = 0; i < items.n; i++) sum = fkv_jinja_binary(j, '+', sum, follow(j, items.items[i], c->a[0]));
     return sum;
 }
 

@@ -11,20 +11,15 @@ void fkv_jinja_start_lexer(jlexer *l, jinja *j, const char *source, size_t n)
     size_t to = 0;
     for (size_t i = 0; i < n; i++) {
         text[to++] = source[i] == '\r' ? '\n' : source[i];
-        if (source[i] == '\r' && i + 1 < n && source[i + 1] == '\n')
-            i++;
+        if (source[i] == '\r' && i + 1 < n && source[i + 1] == '\n') i++;
     }
-    if (to && text[to - 1] == '\n')
-        to--;
+    if (to && text[to - 1] == '\n') to--;
     *l = (jlexer){.j = j, .text = text, .n = to, .line = 1};
     j->line = 1;
 }
 
 /* The i-th character from here, or 0 beyond the end. */
-static char peek(const jlexer *l, size_t i)
-{
-    return i < l->n - l->at ? l->text[l->at + i] : 0;
-}
+static char peek(const jlexer *l, size_t i) { return i < l->n - l->at ? l->text[l->at + i] : 0; }
 
 static bool starts_with(const jlexer *l, size_t at, const char *mark)
 {
@@ -41,12 +36,10 @@ static void move_to(jlexer *l, size_t to)
     l->j->line = l->line;
 }
 
-static void skip_space(jlexer *l)
-{
-    move_to(l, fkv_jinja_skip_space(l->text, l->n, l->at));
-}
+static void skip_space(jlexer *l) { move_to(l, fkv_jinja_skip_space(l->text, l->n, l->at)); }
 
-/* If `mark` (its second and later characters) ends a tag at `at`, with its control sign: true and the place after it. */
+/* If `mark` (its second and later characters) ends a tag at `at`, with its control sign: true and the place after
+   it. */
 static bool tag_ends(const jlexer *l, size_t at, const char *mark, bool plus, size_t *after)
 {
     if (starts_with(l, at, "-") && starts_with(l, at + 1, mark)) {
@@ -57,8 +50,7 @@ static bool tag_ends(const jlexer *l, size_t at, const char *mark, bool plus, si
         *after = at + 1 + strlen(mark);
         return true;
     }
-    if (!starts_with(l, at, mark))
-        return false;
+    if (!starts_with(l, at, mark)) return false;
     *after = at + strlen(mark);
     if (*mark != '}' && starts_with(l, *after, "\n")) /* trim_blocks; not after {{ }} */
         ++*after;
@@ -70,11 +62,9 @@ static size_t find_mark(const jlexer *l)
 {
     for (size_t i = l->at; i + 1 < l->n; i++) {
         const char *brace = memchr(l->text + i, '{', l->n - 1 - i);
-        if (!brace)
-            break;
+        if (!brace) break;
         i = (size_t)(brace - l->text);
-        if (brace[1] == '{' || brace[1] == '%' || brace[1] == '#')
-            return i;
+        if (brace[1] == '{' || brace[1] == '%' || brace[1] == '#') return i;
     }
     return l->n;
 }
@@ -84,13 +74,10 @@ static size_t text_end(const jlexer *l, size_t mark)
 {
     char sign = mark + 2 < l->n ? l->text[mark + 2] : 0;
     jvalue text = fkv_jinja_string(l->text + l->at, mark - l->at);
-    if (sign == '-')
-        return l->at + fkv_jinja_strip(l->j, text, (jvalue){0}, false, true).n;
-    if (sign == '+' || l->text[mark + 1] == '{')
-        return mark;
+    if (sign == '-') return l->at + fkv_jinja_strip(l->j, text, (jvalue){0}, false, true).n;
+    if (sign == '+' || l->text[mark + 1] == '{') return mark;
     size_t line = mark;
-    while (line > l->at && l->text[line - 1] != '\n')
-        line--;
+    while (line > l->at && l->text[line - 1] != '\n') line--;
     bool at_line_start = line == 0 || l->text[line - 1] == '\n';
     return at_line_start && fkv_jinja_skip_space(l->text, mark, line) == mark ? line : mark;
 }
@@ -112,13 +99,13 @@ static void skip_comment(jlexer *l)
     fkv_jinja_bad(l->j, "the comment is not closed");
 }
 
-/* True when {% NAME %} stands at `at`; *after: the place after it. Raw's opening tag, unlike all others, trims only by '-'. */
+/* True when {% NAME %} stands at `at`; *after: the place after it. Raw's opening tag, unlike all others, trims only by
+   '-'. */
 static bool bare_tag(const jlexer *l, size_t at, const char *name, bool opening, size_t *after)
 {
     at += 2 + (starts_with(l, at + 2, "-") || starts_with(l, at + 2, "+"));
     at = fkv_jinja_skip_space(l->text, l->n, at);
-    if (!starts_with(l, at, name))
-        return false;
+    if (!starts_with(l, at, name)) return false;
     at = fkv_jinja_skip_space(l->text, l->n, at + strlen(name));
     if (opening && starts_with(l, at, "%}")) {
         *after = at + 2;
@@ -178,10 +165,8 @@ static size_t take_digits(jlexer *l, char *to, bool (*is_digit)(char))
 {
     size_t n = 0;
     while (is_digit(peek(l, 0)) || (peek(l, 0) == '_' && n && is_digit(peek(l, 1)))) {
-        if (n == MAX_DIGITS)
-            fkv_jinja_lacks(l->j, "numbers of more than %d digits are not supported", MAX_DIGITS);
-        if (peek(l, 0) != '_')
-            to[n++] = peek(l, 0);
+        if (n == MAX_DIGITS) fkv_jinja_lacks(l->j, "numbers of more than %d digits are not supported", MAX_DIGITS);
+        if (peek(l, 0) != '_') to[n++] = peek(l, 0);
         l->at++;
     }
     return n;
@@ -235,8 +220,7 @@ static void lex_number(jlexer *l, jtoken *t)
     if (exponent) {
         digits[n++] = 'e';
         l->at++;
-        if (peek(l, 0) == '-' || peek(l, 0) == '+')
-            digits[n++] = l->text[l->at++];
+        if (peek(l, 0) == '-' || peek(l, 0) == '+') digits[n++] = l->text[l->at++];
         n += take_digits(l, digits + n, is_decimal);
     }
     digits[n] = 0;
@@ -256,10 +240,8 @@ static int32_t numeric_escape(jlexer *l, jvalue s, size_t *at)
     int32_t value = 0;
     for (size_t end = i + digits; i < end; i++) {
         char c = *at + i < s.n ? s.text[*at + i] : 0;
-        if (is_octal(kind) && !is_octal(c))
-            break;
-        if (!is_hex(c) || value > 0x10ffff)
-            fkv_jinja_bad(l->j, "the escape \\%c of a string lacks digits", kind);
+        if (is_octal(kind) && !is_octal(c)) break;
+        if (!is_hex(c) || value > 0x10ffff) fkv_jinja_bad(l->j, "the escape \\%c of a string lacks digits", kind);
         value = value * (is_octal(kind) ? 8 : 16) + (is_decimal(c) ? c - '0' : (c | 32) - 'a' + 10);
     }
     if (value > 0x10ffff || (value >= 0xd800 && value < 0xe000))
@@ -271,16 +253,14 @@ static int32_t numeric_escape(jlexer *l, jvalue s, size_t *at)
 static jvalue unescape(jlexer *l, jvalue s)
 {
     static const char named[] = "\\'\"abfnrtv", meaning[] = "\\'\"\a\b\f\n\r\t\v";
-    if (!memchr(s.text, '\\', s.n))
-        return s;
+    if (!memchr(s.text, '\\', s.n)) return s;
     jbuffer b = {0};
     for (size_t at = 0, slash; at < s.n;) {
         const char *p = memchr(s.text + at, '\\', s.n - at);
         slash = p ? (size_t)(p - s.text) : s.n;
         fkv_jinja_put(l->j, &b, s.text + at, slash - at);
         at = slash + 1;
-        if (at >= s.n)
-            break;
+        if (at >= s.n) break;
         char c = s.text[at];
         const char *known = c ? strchr(named, c) : NULL;
         if (known) {
@@ -303,10 +283,8 @@ static void lex_string(jlexer *l, jtoken *t)
 {
     char quote = peek(l, 0);
     size_t end = l->at + 1;
-    while (end < l->n && l->text[end] != quote)
-        end += l->text[end] == '\\' ? 2 : 1;
-    if (end >= l->n)
-        fkv_jinja_bad(l->j, "the string is not closed");
+    while (end < l->n && l->text[end] != quote) end += l->text[end] == '\\' ? 2 : 1;
+    if (end >= l->n) fkv_jinja_bad(l->j, "the string is not closed");
     t->kind = T_STRING;
     t->value = unescape(l, fkv_jinja_string(l->text + l->at + 1, end - l->at - 1));
     move_to(l, end + 1);
@@ -319,14 +297,12 @@ static void lex_operator(jlexer *l, jtoken *t)
     t->kind = T_OPERATOR;
     t->op = c;
     for (const char *p = pairs; *p; p += 2)
-        if (p[0] == c && p[1] == d)
-            t->op = J_OP(c, d);
+        if (p[0] == c && p[1] == d) t->op = J_OP(c, d);
     if (!c || (t->op == c && !strchr("+-/*%~[](){}><=.:|,;", c)))
-        fkv_jinja_bad(l->j, "unexpected character U+%04X", (unsigned)fkv_jinja_character(l->text, l->n, l->at, &(size_t){0}));
-    if (strchr("([{", c))
-        l->brackets++;
-    if (strchr(")]}", c) && --l->brackets < 0)
-        fkv_jinja_bad(l->j, "unexpected '%c'", c);
+        fkv_jinja_bad(l->j, "unexpected character U+%04X",
+                      (unsigned)fkv_jinja_character(l->text, l->n, l->at, &(size_t){0}));
+    if (strchr("([{", c)) l->brackets++;
+    if (strchr(")]}", c) && --l->brackets < 0) fkv_jinja_bad(l->j, "unexpected '%c'", c);
     l->at += t->op == c ? 1 : 2;
 }
 
@@ -353,8 +329,7 @@ static void lex_code(jlexer *l, jtoken *t)
     } else if (peek(l, 0) == '\'' || peek(l, 0) == '"') {
         lex_string(l, t);
     } else if (is_name(peek(l, 0), true)) {
-        while (is_name(peek(l, 0), false))
-            l->at++;
+        while (is_name(peek(l, 0), false)) l->at++;
         t->kind = T_NAME;
         t->value = fkv_jinja_string(l->text + start, l->at - start);
     } else {
@@ -366,8 +341,7 @@ static void lex_code(jlexer *l, jtoken *t)
 void fkv_jinja_next_token(jlexer *l, jtoken *t)
 {
     fkv_jinja_work(l->j, 1);
-    if (l->state == IN_PRINT || l->state == IN_TAG)
-        skip_space(l);
+    if (l->state == IN_PRINT || l->state == IN_TAG) skip_space(l);
     *t = (jtoken){.line = l->line};
     if (l->state == IN_PRINT || l->state == IN_TAG)
         lex_code(l, t);

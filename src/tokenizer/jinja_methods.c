@@ -1,4 +1,5 @@
-/* Methods of strings, lists and dicts. Those that would change a list or dict do not exist, as in the sandbox of transformers. */
+/* Methods of strings, lists and dicts. Those that would change a list or dict do not exist, as in the sandbox of
+   transformers. */
 #include <string.h>
 #include <utf8proc.h>
 
@@ -7,8 +8,7 @@
 static jvalue strip(jinja *j, const jcall *c, bool left, bool right)
 {
     jvalue chars = c->a[0];
-    if (chars.kind != J_ABSENT && chars.kind != J_NONE)
-        fkv_jinja_string_argument(j, chars);
+    if (chars.kind != J_ABSENT && chars.kind != J_NONE) fkv_jinja_string_argument(j, chars);
     return fkv_jinja_strip(j, c->self, chars, left, right);
 }
 
@@ -31,21 +31,18 @@ static jvalue split_words(jinja *j, jvalue s, int64_t at_most)
     size_t at = fkv_jinja_skip_space(s.text, s.n, 0);
     for (; at < s.n && at_most-- != 0;) {
         size_t end = at, size;
-        while (end < s.n && !fkv_jinja_is_space(fkv_jinja_character(s.text, s.n, end, &size)))
-            end += size;
+        while (end < s.n && !fkv_jinja_is_space(fkv_jinja_character(s.text, s.n, end, &size))) end += size;
         fkv_jinja_push(j, &words, part(s, at, end));
         at = fkv_jinja_skip_space(s.text, s.n, end);
     }
-    if (at < s.n)
-        fkv_jinja_push(j, &words, part(s, at, s.n));
+    if (at < s.n) fkv_jinja_push(j, &words, part(s, at, s.n));
     return list_of(&words);
 }
 
 static jvalue separator(jinja *j, const jcall *c)
 {
     jvalue separator = fkv_jinja_string_argument(j, c->a[0]);
-    if (separator.n == 0)
-        fkv_jinja_bad(j, "split: the separator is empty");
+    if (separator.n == 0) fkv_jinja_bad(j, "split: the separator is empty");
     return separator;
 }
 
@@ -54,8 +51,7 @@ static jvalue s_split(jinja *j, const jcall *c)
     jvalue s = c->self;
     int64_t at_most = fkv_jinja_integer_argument(j, c->a[1], -1);
     fkv_jinja_work_text(j, s.n);
-    if (c->a[0].kind == J_ABSENT || c->a[0].kind == J_NONE)
-        return split_words(j, s, at_most);
+    if (c->a[0].kind == J_ABSENT || c->a[0].kind == J_NONE) return split_words(j, s, at_most);
     jvalue by = separator(j, c);
     jitems parts = {0};
     size_t from = 0;
@@ -69,8 +65,7 @@ static jvalue s_rsplit(jinja *j, const jcall *c)
 {
     jvalue s = c->self;
     int64_t at_most = fkv_jinja_integer_argument(j, c->a[1], -1);
-    if (at_most < 0)
-        return s_split(j, c);
+    if (at_most < 0) return s_split(j, c);
     if (c->a[0].kind == J_ABSENT || c->a[0].kind == J_NONE)
         fkv_jinja_lacks(j, "rsplit at white space with a limit is not supported");
     jvalue by = separator(j, c);
@@ -86,7 +81,10 @@ static jvalue s_rsplit(jinja *j, const jcall *c)
     return list_of(&parts);
 }
 
-static jvalue s_splitlines(jinja *j, const jcall *c) { return fkv_jinja_split_lines(j, c->self, fkv_jinja_true(c->a[0])); }
+static jvalue s_splitlines(jinja *j, const jcall *c)
+{
+    return fkv_jinja_split_lines(j, c->self, fkv_jinja_true(c->a[0]));
+}
 
 static bool starts_or_ends(jvalue s, jvalue with, bool end)
 {
@@ -98,8 +96,7 @@ static jvalue affix(jinja *j, const jcall *c, bool end)
 {
     jvalue one = c->a[0], any = one.kind == J_TUPLE ? one : fkv_jinja_sequence(J_TUPLE, &one, 1);
     for (size_t i = 0; i < any.n; i++)
-        if (starts_or_ends(c->self, fkv_jinja_string_argument(j, any.items[i]), end))
-            return fkv_jinja_bool(true);
+        if (starts_or_ends(c->self, fkv_jinja_string_argument(j, any.items[i]), end)) return fkv_jinja_bool(true);
     return fkv_jinja_bool(false);
 }
 
@@ -144,8 +141,7 @@ static jvalue s_rfind(jinja *j, const jcall *c)
 static jvalue s_index(jinja *j, const jcall *c)
 {
     jvalue found = s_find(j, c);
-    if (found.integer < 0)
-        fkv_jinja_bad(j, "index: the text is not there");
+    if (found.integer < 0) fkv_jinja_bad(j, "index: the text is not there");
     return found;
 }
 
@@ -153,12 +149,10 @@ static jvalue s_count(jinja *j, const jcall *c)
 {
     jvalue what = fkv_jinja_string_argument(j, c->a[0]);
     fkv_jinja_work_text(j, c->self.n);
-    if (what.n == 0)
-        return fkv_jinja_int((int64_t)fkv_jinja_length(j, c->self) + 1);
+    if (what.n == 0) return fkv_jinja_int((int64_t)fkv_jinja_length(j, c->self) + 1);
     int64_t n = 0;
     size_t from = 0;
-    for (int64_t hit; (hit = fkv_jinja_search(c->self, from, what)) != J_NOT_FOUND; n++)
-        from = (size_t)hit + what.n;
+    for (int64_t hit; (hit = fkv_jinja_search(c->self, from, what)) != J_NOT_FOUND; n++) from = (size_t)hit + what.n;
     return fkv_jinja_int(n);
 }
 
@@ -167,18 +161,21 @@ static jvalue s_join(jinja *j, const jcall *c)
     jvalue items = fkv_jinja_iterate(j, c->a[0], J_LIST);
     jbuffer text = {0};
     for (size_t i = 0; i < items.n; i++) {
-        if (i)
-            fkv_jinja_put_string(j, &text, c->self);
+        if (i) fkv_jinja_put_string(j, &text, c->self);
         fkv_jinja_put_string(j, &text, fkv_jinja_string_argument(j, items.items[i]));
     }
     return fkv_jinja_taken(&text);
 }
 
-static bool is_alpha(int32_t c) { return utf8proc_category(c) >= UTF8PROC_CATEGORY_LU && utf8proc_category(c) <= UTF8PROC_CATEGORY_LO; }
+static bool is_alpha(int32_t c)
+{
+    return utf8proc_category(c) >= UTF8PROC_CATEGORY_LU && utf8proc_category(c) <= UTF8PROC_CATEGORY_LO;
+}
 static bool is_digit(int32_t c) { return utf8proc_category(c) == UTF8PROC_CATEGORY_ND; }
 static bool is_alnum(int32_t c)
 {
-    return is_alpha(c) || (utf8proc_category(c) >= UTF8PROC_CATEGORY_ND && utf8proc_category(c) <= UTF8PROC_CATEGORY_NO);
+    return is_alpha(c) ||
+           (utf8proc_category(c) >= UTF8PROC_CATEGORY_ND && utf8proc_category(c) <= UTF8PROC_CATEGORY_NO);
 }
 
 /* Not empty, and every character is one. */
@@ -186,8 +183,7 @@ static jvalue all_are(jinja *j, jvalue s, bool (*is)(int32_t))
 {
     fkv_jinja_work_text(j, s.n);
     for (size_t at = 0, size; at < s.n; at += size)
-        if (!is(fkv_jinja_character(s.text, s.n, at, &size)))
-            return fkv_jinja_bool(false);
+        if (!is(fkv_jinja_character(s.text, s.n, at, &size))) return fkv_jinja_bool(false);
     return fkv_jinja_bool(s.n > 0);
 }
 
@@ -237,16 +233,14 @@ const jbuiltin fkv_jinja_string_methods[] = {
 static jvalue l_count(jinja *j, const jcall *c)
 {
     int64_t n = 0;
-    for (size_t i = 0; i < c->self.n; i++)
-        n += fkv_jinja_equal(j, c->self.items[i], c->a[0]);
+    for (size_t i = 0; i < c->self.n; i++) n += fkv_jinja_equal(j, c->self.items[i], c->a[0]);
     return fkv_jinja_int(n);
 }
 
 static jvalue l_index(jinja *j, const jcall *c)
 {
     for (size_t i = 0; i < c->self.n; i++)
-        if (fkv_jinja_equal(j, c->self.items[i], c->a[0]))
-            return fkv_jinja_int((int64_t)i);
+        if (fkv_jinja_equal(j, c->self.items[i], c->a[0])) return fkv_jinja_int((int64_t)i);
     fkv_jinja_bad(j, "index: the value is not in the list");
 }
 
@@ -270,8 +264,7 @@ static jvalue d_keys(jinja *j, const jcall *c) { return fkv_jinja_iterate(j, c->
 static jvalue d_values(jinja *j, const jcall *c)
 {
     jvalue *values = fkv_jinja_alloc(j, c->self.n, sizeof *values);
-    for (size_t i = 0; i < c->self.n; i++)
-        values[i] = c->self.pairs[i].value;
+    for (size_t i = 0; i < c->self.n; i++) values[i] = c->self.pairs[i].value;
     return fkv_jinja_sequence(J_VIEW, values, c->self.n);
 }
 

@@ -1,4 +1,5 @@
-/* The parser: statements. Its grammar is that of Jinja2 3.1 with the loopcontrols extension and the generation tag of transformers. */
+/* The parser: statements. Its grammar is that of Jinja2 3.1 with the loopcontrols extension and the generation tag of
+   transformers. */
 #include "tokenizer/jinja_syntax.h"
 
 #include <string.h>
@@ -18,54 +19,52 @@ void fkv_jinja_advance(jparser *p)
 }
 
 bool fkv_jinja_at_op(const jparser *p, int op) { return p->now.kind == T_OPERATOR && p->now.op == op; }
-bool fkv_jinja_at_name(const jparser *p, const char *name) { return p->now.kind == T_NAME && fkv_jinja_is(p->now.value, name); }
+bool fkv_jinja_at_name(const jparser *p, const char *name)
+{
+    return p->now.kind == T_NAME && fkv_jinja_is(p->now.value, name);
+}
 
 bool fkv_jinja_take_op(jparser *p, int op)
 {
     bool at = fkv_jinja_at_op(p, op);
-    if (at)
-        fkv_jinja_advance(p);
+    if (at) fkv_jinja_advance(p);
     return at;
 }
 
 bool fkv_jinja_take_name(jparser *p, const char *name)
 {
     bool at = fkv_jinja_at_name(p, name);
-    if (at)
-        fkv_jinja_advance(p);
+    if (at) fkv_jinja_advance(p);
     return at;
 }
 
 void fkv_jinja_unexpected(jparser *p, const char *wanted)
 {
-    static const char *const names[] = {[T_TEXT] = "text",      [T_PRINT_BEGIN] = "'{{'", [T_PRINT_END] = "'}}'",
-                                        [T_TAG_BEGIN] = "'{%'", [T_TAG_END] = "'%}'",     [T_END] = "the end of the template"};
+    static const char *const names[] =
+        {[T_TEXT] = "text",      [T_PRINT_BEGIN] = "'{{'", [T_PRINT_END] = "'}}'",
+         [T_TAG_BEGIN] = "'{%'", [T_TAG_END] = "'%}'",     [T_END] = "the end of the template"};
     const char *name = p->now.kind < sizeof names / sizeof *names ? names[p->now.kind] : NULL;
-    if (name)
-        fkv_jinja_bad(p->j, "expected %s, found %s", wanted, name);
+    if (name) fkv_jinja_bad(p->j, "expected %s, found %s", wanted, name);
     fkv_jinja_bad(p->j, "expected %s, found '%.*s'", wanted, J_SHOWN(p->now.source));
 }
 
 void fkv_jinja_expect_op(jparser *p, int op)
 {
     char wanted[] = {'\'', (char)op, '\'', 0};
-    if (!fkv_jinja_take_op(p, op))
-        fkv_jinja_unexpected(p, wanted);
+    if (!fkv_jinja_take_op(p, op)) fkv_jinja_unexpected(p, wanted);
 }
 
 jvalue fkv_jinja_expect_name(jparser *p)
 {
     jvalue name = p->now.value;
-    if (p->now.kind != T_NAME)
-        fkv_jinja_unexpected(p, "a name");
+    if (p->now.kind != T_NAME) fkv_jinja_unexpected(p, "a name");
     fkv_jinja_advance(p);
     return name;
 }
 
 static void expect(jparser *p, enum jtoken_kind kind, const char *wanted)
 {
-    if (p->now.kind != kind)
-        fkv_jinja_unexpected(p, wanted);
+    if (p->now.kind != kind) fkv_jinja_unexpected(p, wanted);
     fkv_jinja_advance(p);
 }
 
@@ -74,8 +73,7 @@ static jnode *parse_tag(jparser *p);
 static bool at_any_name(const jparser *p, const char *const *names)
 {
     for (; *names; names++)
-        if (fkv_jinja_at_name(p, *names))
-            return true;
+        if (fkv_jinja_at_name(p, *names)) return true;
     return false;
 }
 
@@ -97,8 +95,7 @@ static jnode *parse_until(jparser *p, const char *const *ends)
             expect(p, T_PRINT_END, "'}}'");
         } else if (p->now.kind == T_TAG_BEGIN) {
             fkv_jinja_advance(p);
-            if (ends && at_any_name(p, ends))
-                break;
+            if (ends && at_any_name(p, ends)) break;
             node = parse_tag(p);
             expect(p, T_TAG_END, "'%}'");
         } else {
@@ -173,13 +170,10 @@ static jnode *parse_for(jparser *p)
     jnode *node = fkv_jinja_new_node(p, N_FOR);
     fkv_jinja_advance(p);
     node->a = fkv_jinja_parse_target(p, false);
-    if (!fkv_jinja_take_name(p, "in"))
-        fkv_jinja_unexpected(p, "'in'");
+    if (!fkv_jinja_take_name(p, "in")) fkv_jinja_unexpected(p, "'in'");
     node->b = fkv_jinja_parse_tuple(p, J_NO_CHOICE);
-    if (fkv_jinja_take_name(p, "if"))
-        node->c = fkv_jinja_parse_expression(p);
-    if (fkv_jinja_at_name(p, "recursive"))
-        fkv_jinja_lacks(p->j, "recursive loops are not supported");
+    if (fkv_jinja_take_name(p, "if")) node->c = fkv_jinja_parse_expression(p);
+    if (fkv_jinja_at_name(p, "recursive")) fkv_jinja_lacks(p->j, "recursive loops are not supported");
     p->loops++;
     node->body = parse_body(p, ends);
     p->loops--;
@@ -222,12 +216,10 @@ static jnode *parse_macro(jparser *p)
     node->value = fkv_jinja_expect_name(p);
     fkv_jinja_expect_op(p, '(');
     while (!fkv_jinja_at_op(p, ')')) {
-        if (node->list)
-            fkv_jinja_expect_op(p, ',');
+        if (node->list) fkv_jinja_expect_op(p, ',');
         jnode *parameter = fkv_jinja_new_node(p, N_PARAMETER);
         parameter->value = fkv_jinja_expect_name(p);
-        if (fkv_jinja_take_op(p, '='))
-            parameter->a = fkv_jinja_parse_expression(p);
+        if (fkv_jinja_take_op(p, '=')) parameter->a = fkv_jinja_parse_expression(p);
         *last = parameter;
         last = &parameter->next;
     }
@@ -241,8 +233,7 @@ static jnode *parse_with(jparser *p)
     jnode *node = fkv_jinja_new_node(p, N_SCOPE), **last = &node->list;
     fkv_jinja_advance(p);
     while (p->now.kind != T_TAG_END) {
-        if (node->list)
-            fkv_jinja_expect_op(p, ',');
+        if (node->list) fkv_jinja_expect_op(p, ',');
         jnode *set = fkv_jinja_new_node(p, N_SET);
         set->a = fkv_jinja_parse_target(p, false);
         fkv_jinja_expect_op(p, '=');
@@ -266,8 +257,7 @@ static jnode *parse_generation(jparser *p)
 static jnode *parse_jump(jparser *p)
 {
     jnode *node = fkv_jinja_new_node(p, fkv_jinja_at_name(p, "break") ? N_BREAK : N_CONTINUE);
-    if (!p->loops)
-        fkv_jinja_bad(p->j, "%.*s outside of a loop", J_SHOWN(p->now.value));
+    if (!p->loops) fkv_jinja_bad(p->j, "%.*s outside of a loop", J_SHOWN(p->now.value));
     fkv_jinja_advance(p);
     return node;
 }
@@ -277,14 +267,18 @@ static jnode *parse_tag(jparser *p)
     static const struct {
         const char *name;
         jnode *(*parse)(jparser *);
-    } tags[] = {{"if", parse_if},     {"for", parse_for},       {"set", parse_set},           {"macro", parse_macro},
-                {"with", parse_with}, {"break", parse_jump},    {"continue", parse_jump},     {"generation", parse_generation},
+    } tags[] = {{"if", parse_if},
+                {"for", parse_for},
+                {"set", parse_set},
+                {"macro", parse_macro},
+                {"with", parse_with},
+                {"break", parse_jump},
+                {"continue", parse_jump},
+                {"generation", parse_generation},
                 {"filter", parse_filter_tag}};
-    if (p->now.kind != T_NAME)
-        fkv_jinja_unexpected(p, "the name of a tag");
+    if (p->now.kind != T_NAME) fkv_jinja_unexpected(p, "the name of a tag");
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
-        if (fkv_jinja_at_name(p, tags[i].name))
-            return tags[i].parse(p);
+        if (fkv_jinja_at_name(p, tags[i].name)) return tags[i].parse(p);
     jvalue name = p->now.value;
     if ((name.n > 3 && !memcmp(name.text, "end", 3)) || fkv_jinja_is(name, "else") || fkv_jinja_is(name, "elif"))
         fkv_jinja_bad(p->j, "nothing is open that '%.*s' could end", J_SHOWN(name));

@@ -16,19 +16,15 @@ static enum level operator_level(const jparser *p, int *op)
 {
     *op = p->now.op;
     if (p->now.kind == T_NAME) {
-        if (fkv_jinja_at_name(p, "or"))
-            return OR;
-        if (fkv_jinja_at_name(p, "and"))
-            return AND;
+        if (fkv_jinja_at_name(p, "or")) return OR;
+        if (fkv_jinja_at_name(p, "and")) return AND;
         *op = OP_IN;
-        if (fkv_jinja_at_name(p, "in"))
-            return COMPARE;
+        if (fkv_jinja_at_name(p, "in")) return COMPARE;
         *op = OP_NOT_IN;
         bool in_follows = p->then.kind == T_NAME && p->then.value.n == 2 && !memcmp(p->then.value.text, "in", 2);
         return fkv_jinja_at_name(p, "not") && in_follows ? COMPARE : NO_OPERATOR;
     }
-    if (p->now.kind != T_OPERATOR)
-        return NO_OPERATOR;
+    if (p->now.kind != T_OPERATOR) return NO_OPERATOR;
     switch (p->now.op) {
     case OP_EQ:
     case OP_NE:
@@ -64,15 +60,17 @@ static jnode *parse_binary(jparser *p, enum level least)
         left = parse_unary(p, true);
     }
     for (enum level level; (level = operator_level(p, &op)) != NO_OPERATOR && level >= least;) {
-        jnode *node = fkv_jinja_new_node(p, level == OR ? N_OR : level == AND ? N_AND : level == COMPARE ? N_COMPARE : N_BINARY);
+        jnode *node = fkv_jinja_new_node(p, level == OR        ? N_OR
+                                            : level == AND     ? N_AND
+                                            : level == COMPARE ? N_COMPARE
+                                                               : N_BINARY);
         node->a = left;
         if (level == COMPARE) { /* a < b < c is one node */
             for (jnode **last = &node->list; operator_level(p, &op) == COMPARE;) {
                 jnode *operand = append(&last, fkv_jinja_new_node(p, N_OPERAND));
                 operand->op = op;
                 fkv_jinja_advance(p);
-                if (op == OP_NOT_IN)
-                    fkv_jinja_advance(p);
+                if (op == OP_NOT_IN) fkv_jinja_advance(p);
                 operand->a = parse_binary(p, COMPARE + 1);
             }
         } else {
@@ -95,8 +93,7 @@ jnode *fkv_jinja_parse_expression(jparser *p)
         fkv_jinja_advance(p);
         choice->b = node;
         choice->a = parse_binary(p, OR);
-        if (fkv_jinja_take_name(p, "else"))
-            choice->c = fkv_jinja_parse_expression(p);
+        if (fkv_jinja_take_name(p, "else")) choice->c = fkv_jinja_parse_expression(p);
         node = choice;
     }
     fkv_jinja_leave(p->j);
@@ -110,8 +107,7 @@ enum part { EXPRESSION, NO_CHOICE, TARGET, MEMBER_TARGET };
 
 static jnode *parse_part(jparser *p, enum part part)
 {
-    if (part == EXPRESSION)
-        return fkv_jinja_parse_expression(p);
+    if (part == EXPRESSION) return fkv_jinja_parse_expression(p);
     return part == NO_CHOICE ? parse_binary(p, OR) : parse_primary(p, part == MEMBER_TARGET);
 }
 
@@ -127,15 +123,12 @@ static jnode *parse_parts(jparser *p, enum part part, bool parentheses)
     bool comma = false;
     while (!at_tuple_end(p, part)) {
         append(&last, parse_part(p, part));
-        if (!fkv_jinja_at_op(p, ','))
-            break;
+        if (!fkv_jinja_at_op(p, ',')) break;
         comma = true;
         fkv_jinja_advance(p);
     }
-    if (comma)
-        return tuple;
-    if (!tuple->list && !parentheses)
-        fkv_jinja_unexpected(p, "an expression");
+    if (comma) return tuple;
+    if (!tuple->list && !parentheses) fkv_jinja_unexpected(p, "an expression");
     return tuple->list ? tuple->list : tuple;
 }
 
@@ -147,8 +140,7 @@ jnode *fkv_jinja_parse_tuple(jparser *p, int flags)
 static void check_target(jparser *p, const jnode *node)
 {
     if (node->kind == N_TUPLE)
-        for (const jnode *item = node->list; item; item = item->next)
-            check_target(p, item);
+        for (const jnode *item = node->list; item; item = item->next) check_target(p, item);
     else if (node->kind != N_NAME && node->kind != N_ATTRIBUTE)
         fkv_jinja_bad(p->j, "this cannot be assigned to");
 }
@@ -171,12 +163,10 @@ static jnode *parse_literal(jparser *p, jvalue value)
 static jnode *parse_strings(jparser *p)
 {
     jnode *node = parse_literal(p, p->now.value);
-    if (p->now.kind != T_STRING)
-        return node;
+    if (p->now.kind != T_STRING) return node;
     jbuffer joined = {0};
     fkv_jinja_put_string(p->j, &joined, node->value);
-    for (; p->now.kind == T_STRING; fkv_jinja_advance(p))
-        fkv_jinja_put_string(p->j, &joined, p->now.value);
+    for (; p->now.kind == T_STRING; fkv_jinja_advance(p)) fkv_jinja_put_string(p->j, &joined, p->now.value);
     node->value = fkv_jinja_taken(&joined);
     return node;
 }
@@ -186,13 +176,11 @@ static jnode *parse_name(jparser *p, bool members)
     for (int i = 0; i < 2; i++) {
         if (fkv_jinja_at_name(p, i ? "true" : "True") || fkv_jinja_at_name(p, i ? "false" : "False"))
             return parse_literal(p, fkv_jinja_bool((p->now.value.text[0] | 32) == 't'));
-        if (fkv_jinja_at_name(p, i ? "none" : "None"))
-            return parse_literal(p, fkv_jinja_none());
+        if (fkv_jinja_at_name(p, i ? "none" : "None")) return parse_literal(p, fkv_jinja_none());
     }
     jnode *node = fkv_jinja_new_node(p, N_NAME);
     node->value = fkv_jinja_expect_name(p);
-    if (!members || !fkv_jinja_at_op(p, '.'))
-        return node;
+    if (!members || !fkv_jinja_at_op(p, '.')) return node;
     jnode *member = fkv_jinja_new_node(p, N_ATTRIBUTE);
     fkv_jinja_advance(p);
     member->a = node;
@@ -208,8 +196,7 @@ static jnode *parse_items(jparser *p, enum jnode_kind kind, char end)
     while (!fkv_jinja_take_op(p, end)) {
         if (node->list) {
             fkv_jinja_expect_op(p, ',');
-            if (fkv_jinja_take_op(p, end))
-                break;
+            if (fkv_jinja_take_op(p, end)) break;
         }
         append(&last, fkv_jinja_parse_expression(p));
         if (kind == N_DICT) {
@@ -222,18 +209,12 @@ static jnode *parse_items(jparser *p, enum jnode_kind kind, char end)
 
 static jnode *parse_primary(jparser *p, bool members)
 {
-    if (p->now.kind == T_NAME)
-        return parse_name(p, members);
-    if (p->now.kind == T_STRING)
-        return parse_strings(p);
-    if (p->now.kind == T_NUMBER)
-        return parse_literal(p, p->now.value);
-    if (fkv_jinja_at_op(p, '['))
-        return parse_items(p, N_LIST, ']');
-    if (fkv_jinja_at_op(p, '{'))
-        return parse_items(p, N_DICT, '}');
-    if (!fkv_jinja_take_op(p, '('))
-        fkv_jinja_unexpected(p, "an expression");
+    if (p->now.kind == T_NAME) return parse_name(p, members);
+    if (p->now.kind == T_STRING) return parse_strings(p);
+    if (p->now.kind == T_NUMBER) return parse_literal(p, p->now.value);
+    if (fkv_jinja_at_op(p, '[')) return parse_items(p, N_LIST, ']');
+    if (fkv_jinja_at_op(p, '{')) return parse_items(p, N_DICT, '}');
+    if (!fkv_jinja_take_op(p, '(')) fkv_jinja_unexpected(p, "an expression");
     jnode *node = fkv_jinja_parse_tuple(p, J_PARENTHESES);
     fkv_jinja_expect_op(p, ')');
     return node;
@@ -248,8 +229,7 @@ static jnode *parse_arguments(jparser *p)
     while (!fkv_jinja_take_op(p, ')')) {
         if (list) {
             fkv_jinja_expect_op(p, ',');
-            if (fkv_jinja_take_op(p, ')'))
-                break;
+            if (fkv_jinja_take_op(p, ')')) break;
         }
         if (fkv_jinja_at_op(p, '*') || fkv_jinja_at_op(p, OP_POWER))
             fkv_jinja_lacks(p->j, "unpacking arguments with '*' is not supported");
@@ -274,13 +254,10 @@ static jnode *parse_index(jparser *p)
     jnode *slice = fkv_jinja_new_node(p, N_SLICE), **parts[] = {&slice->a, &slice->b, &slice->c};
     int part = 0;
     for (;; part++) {
-        if (!fkv_jinja_at_op(p, ':') && !fkv_jinja_at_op(p, ']'))
-            *parts[part] = fkv_jinja_parse_expression(p);
-        if (part == 2 || !fkv_jinja_take_op(p, ':'))
-            break;
+        if (!fkv_jinja_at_op(p, ':') && !fkv_jinja_at_op(p, ']')) *parts[part] = fkv_jinja_parse_expression(p);
+        if (part == 2 || !fkv_jinja_take_op(p, ':')) break;
     }
-    if (!part && !slice->a)
-        fkv_jinja_unexpected(p, "an index");
+    if (!part && !slice->a) fkv_jinja_unexpected(p, "an index");
     return part ? slice : slice->a;
 }
 
@@ -318,8 +295,7 @@ jnode *fkv_jinja_parse_filters(jparser *p, jnode *operand)
         fkv_jinja_advance(p);
         node->a = operand;
         node->value = fkv_jinja_expect_name(p);
-        if (fkv_jinja_at_op(p, '('))
-            node->list = parse_arguments(p);
+        if (fkv_jinja_at_op(p, '(')) node->list = parse_arguments(p);
         operand = node;
     }
     return operand;
@@ -341,11 +317,10 @@ static jnode *parse_test(jparser *p, jnode *operand)
         fkv_jinja_bad(p->j, "tests cannot be chained");
     else if (value_follows)
         test->list = parse_postfix(p, parse_primary(p, false));
-    if (!negated)
-        return test;
+    if (!negated) return test;
     jnode *not = fkv_jinja_new_node(p, N_NOT);
-    not->a = test;
-    return not;
+    not ->a = test;
+    return not ;
 }
 
 static jnode *parse_unary(jparser *p, bool filters)

@@ -7,10 +7,7 @@
 
 #include "tokenizer/jinja.h"
 
-static void put_text(jinja *j, jbuffer *b, const char *text)
-{
-    fkv_jinja_put(j, b, text, strlen(text));
-}
+static void put_text(jinja *j, jbuffer *b, const char *text) { fkv_jinja_put(j, b, text, strlen(text)); }
 
 /* The shortest digits that read back as the same double, laid out as Python does: exponents outside of 1e-4 .. 1e16. */
 static void put_float(jinja *j, jbuffer *b, double x, const char *infinity, const char *nan)
@@ -23,13 +20,11 @@ static void put_float(jinja *j, jbuffer *b, double x, const char *infinity, cons
     }
     for (int precision = 0; precision < 17; precision++) {
         snprintf(e, sizeof e, "%.*e", precision, fabs(x));
-        if (strtod(e, NULL) == fabs(x))
-            break;
+        if (strtod(e, NULL) == fabs(x)) break;
     }
     int n = 0, exponent = atoi(strchr(e, 'e') + 1);
     for (const char *p = e; *p != 'e'; p++)
-        if (*p >= '0' && *p <= '9')
-            digits[n++] = *p;
+        if (*p >= '0' && *p <= '9') digits[n++] = *p;
     put_text(j, b, signbit(x) ? "-" : "");
     char out[64];
     if (exponent < -4 || exponent >= 16)
@@ -147,8 +142,7 @@ void fkv_jinja_put_str(jinja *j, jbuffer *b, jvalue v)
 
 jvalue fkv_jinja_str(jinja *j, jvalue v)
 {
-    if (v.kind == J_STRING)
-        return v;
+    if (v.kind == J_STRING) return v;
     jbuffer b = {0};
     fkv_jinja_put_str(j, &b, v);
     return fkv_jinja_taken(&b);
@@ -177,11 +171,9 @@ static void put_json_string(jinja *j, jbuffer *b, jvalue s, bool ascii)
 
 static void put_json_line(jinja *j, jbuffer *b, const struct jjson *style, int level)
 {
-    if (style->indent.kind == J_ABSENT)
-        return;
+    if (style->indent.kind == J_ABSENT) return;
     put_text(j, b, "\n");
-    for (int i = 0; i < level; i++)
-        fkv_jinja_put_string(j, b, style->indent);
+    for (int i = 0; i < level; i++) fkv_jinja_put_string(j, b, style->indent);
 }
 
 /* JSON keys are strings: numbers, booleans and None are spelled as JSON spells them. */
@@ -213,19 +205,15 @@ static jvalue sorted_by_key(jinja *j, jvalue dict)
 static void put_json_container(jinja *j, jbuffer *b, jvalue v, const struct jjson *style, int level)
 {
     bool dict = v.kind == J_DICT;
-    if (dict && style->sort)
-        v = sorted_by_key(j, v);
+    if (dict && style->sort) v = sorted_by_key(j, v);
     put_text(j, b, dict ? "{" : "[");
     for (size_t i = 0; i < v.n; i++) {
-        if (i)
-            fkv_jinja_put_string(j, b, style->item_separator);
+        if (i) fkv_jinja_put_string(j, b, style->item_separator);
         put_json_line(j, b, style, level + 1);
-        if (dict)
-            put_json_key(j, b, v.pairs[i].key, style);
+        if (dict) put_json_key(j, b, v.pairs[i].key, style);
         fkv_jinja_put_json(j, b, dict ? v.pairs[i].value : v.items[i], style, level + 1);
     }
-    if (v.n)
-        put_json_line(j, b, style, level);
+    if (v.n) put_json_line(j, b, style, level);
     put_text(j, b, dict ? "}" : "]");
 }
 

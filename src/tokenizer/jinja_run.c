@@ -22,10 +22,8 @@ static void assign(jinja *j, const jnode *target, jvalue value)
         jvalue items = fkv_jinja_iterate(j, value, J_LIST);
         size_t i = 0;
         for (const jnode *part = target->list; part; part = part->next, i++)
-            if (i < items.n)
-                assign(j, part, items.items[i]);
-        if (i != items.n)
-            fkv_jinja_bad(j, "%zu values for %zu names", items.n, i);
+            if (i < items.n) assign(j, part, items.items[i]);
+        if (i != items.n) fkv_jinja_bad(j, "%zu values for %zu names", items.n, i);
     } else {
         jvalue namespace = fkv_jinja_eval(j, target->a);
         if (namespace.kind != J_NAMESPACE)
@@ -37,8 +35,7 @@ static void assign(jinja *j, const jnode *target, jvalue value)
 static enum flow run_if(jinja *j, const jnode *node)
 {
     for (const jnode *clause = node->list; clause; clause = clause->next)
-        if (!clause->a || fkv_jinja_true(fkv_jinja_eval(j, clause->a)))
-            return run(j, clause->body);
+        if (!clause->a || fkv_jinja_true(fkv_jinja_eval(j, clause->a))) return run(j, clause->body);
     return ON;
 }
 
@@ -50,8 +47,7 @@ static jvalue choose(jinja *j, const jnode *node, jvalue items)
     for (size_t i = 0; i < items.n; i++) {
         j->scope = new_scope(j, outer);
         assign(j, node->a, items.items[i]);
-        if (fkv_jinja_true(fkv_jinja_eval(j, node->c)))
-            fkv_jinja_push(j, &chosen, items.items[i]);
+        if (fkv_jinja_true(fkv_jinja_eval(j, node->c))) fkv_jinja_push(j, &chosen, items.items[i]);
     }
     j->scope = outer;
     return fkv_jinja_sequence(J_LIST, chosen.items, chosen.n);
@@ -61,8 +57,7 @@ static jvalue choose(jinja *j, const jnode *node, jvalue items)
 static enum flow run_for(jinja *j, const jnode *node)
 {
     jvalue items = fkv_jinja_iterate(j, fkv_jinja_eval(j, node->b), J_LIST);
-    if (node->c)
-        items = choose(j, node, items);
+    if (node->c) items = choose(j, node, items);
     jscope *outer = j->scope;
     jloop *loop = fkv_jinja_alloc(j, 1, sizeof *loop);
     *loop = (jloop){.items = items.items, .n = items.n};
@@ -132,10 +127,7 @@ static enum flow run(jinja *j, const jnode *statements)
     return flow;
 }
 
-void fkv_jinja_run(jinja *j, const jnode *statements)
-{
-    run(j, statements);
-}
+void fkv_jinja_run(jinja *j, const jnode *statements) { run(j, statements); }
 
 /* What the statements print, with variables of their own. */
 static jvalue capture_in(jinja *j, const jnode *statements, jscope *scope)

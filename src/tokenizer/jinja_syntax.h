@@ -53,14 +53,14 @@ void fkv_jinja_next_token(jlexer *l, jtoken *token);
 /* A statement uses `body`, `other` and `list` for lists of nodes joined by `next`. */
 enum jnode_kind {
     /* statements */
-    N_TEXT,     /* value */
-    N_PRINT,    /* a */
-    N_IF,       /* list: N_CLAUSE, of which the first that holds is run */
-    N_CLAUSE,   /* a: condition or NULL for else; body */
-    N_FOR,      /* a: target, b: sequence, c: condition or NULL, body, other: the else */
-    N_SET,      /* a: target, b: expression */
-    N_MACRO,    /* value: name, list: N_PARAMETER, body */
-    N_SCOPE,    /* list: N_SET, evaluated outside and assigned inside; body */
+    N_TEXT,   /* value */
+    N_PRINT,  /* a */
+    N_IF,     /* list: N_CLAUSE, of which the first that holds is run */
+    N_CLAUSE, /* a: condition or NULL for else; body */
+    N_FOR,    /* a: target, b: sequence, c: condition or NULL, body, other: the else */
+    N_SET,    /* a: target, b: expression */
+    N_MACRO,  /* value: name, list: N_PARAMETER, body */
+    N_SCOPE,  /* list: N_SET, evaluated outside and assigned inside; body */
     N_BREAK,
     N_CONTINUE,
     /* expressions */

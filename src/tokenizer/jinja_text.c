@@ -19,8 +19,7 @@ bool fkv_jinja_is_utf8(const char *text, size_t n)
     utf8proc_int32_t c;
     for (size_t at = 0; at < n;) {
         utf8proc_ssize_t used = utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(n - at), &c);
-        if (used <= 0)
-            return false;
+        if (used <= 0) return false;
         at += (size_t)used;
     }
     return true;
@@ -34,43 +33,38 @@ void fkv_jinja_put_character(jinja *j, jbuffer *b, int32_t character)
 
 bool fkv_jinja_is_space(int32_t c)
 {
-    return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+    return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
 static bool starts_character(char c) { return ((unsigned char)c & 0xc0) != 0x80; }
 
 size_t fkv_jinja_skip_space(const char *text, size_t n, size_t at)
 {
-    for (size_t size; at < n && fkv_jinja_is_space(fkv_jinja_character(text, n, at, &size));)
-        at += size;
+    for (size_t size; at < n && fkv_jinja_is_space(fkv_jinja_character(text, n, at, &size));) at += size;
     return at;
 }
 
 size_t fkv_jinja_n_characters(const char *text, size_t n)
 {
     size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += starts_character(text[i]);
+    for (size_t i = 0; i < n; i++) count += starts_character(text[i]);
     return count;
 }
 
 size_t fkv_jinja_offset(const char *text, size_t n, size_t characters)
 {
     for (size_t i = 0; i < n; i++)
-        if (starts_character(text[i]) && characters-- == 0)
-            return i;
+        if (starts_character(text[i]) && characters-- == 0) return i;
     return n;
 }
 
 static bool is_stripped(jinja *j, int32_t c, jvalue chars)
 {
-    if (chars.kind != J_STRING)
-        return fkv_jinja_is_space(c);
+    if (chars.kind != J_STRING) return fkv_jinja_is_space(c);
     fkv_jinja_work_text(j, chars.n);
     for (size_t at = 0, size; at < chars.n; at += size)
-        if (fkv_jinja_character(chars.text, chars.n, at, &size) == c)
-            return true;
+        if (fkv_jinja_character(chars.text, chars.n, at, &size) == c) return true;
     return false;
 }
 
@@ -78,14 +72,11 @@ jvalue fkv_jinja_strip(jinja *j, jvalue s, jvalue chars, bool left, bool right)
 {
     size_t from = 0, to = s.n, size;
     fkv_jinja_work_text(j, s.n);
-    while (left && from < to && is_stripped(j, fkv_jinja_character(s.text, to, from, &size), chars))
-        from += size;
+    while (left && from < to && is_stripped(j, fkv_jinja_character(s.text, to, from, &size), chars)) from += size;
     while (right && to > from) {
         size_t last = to - 1;
-        while (last > from && !starts_character(s.text[last]))
-            last--;
-        if (!is_stripped(j, fkv_jinja_character(s.text, to, last, &size), chars))
-            break;
+        while (last > from && !starts_character(s.text[last])) last--;
+        if (!is_stripped(j, fkv_jinja_character(s.text, to, last, &size), chars)) break;
         to = last;
     }
     return fkv_jinja_string(s.text + from, to - from);
@@ -93,20 +84,18 @@ jvalue fkv_jinja_strip(jinja *j, jvalue s, jvalue chars, bool left, bool right)
 
 int64_t fkv_jinja_search(jvalue s, size_t from, jvalue what)
 {
-    if (from > s.n)
-        return J_NOT_FOUND;
-    if (what.n == 0)
-        return (int64_t)from;
+    if (from > s.n) return J_NOT_FOUND;
+    if (what.n == 0) return (int64_t)from;
     /* one byte by memchr: it looks no further than the hit, in an instrumented build too */
-    const char *hit = what.n == 1 ? memchr(s.text + from, what.text[0], s.n - from) : memmem(s.text + from, s.n - from, what.text, what.n);
+    const char *hit = what.n == 1 ? memchr(s.text + from, what.text[0], s.n - from)
+                                  : memmem(s.text + from, s.n - from, what.text, what.n);
     return hit ? hit - s.text : J_NOT_FOUND;
 }
 
 int64_t fkv_jinja_search_last(jinja *j, jvalue s, jvalue what)
 {
     int64_t last = J_NOT_FOUND;
-    if (what.n == 0)
-        return (int64_t)s.n;
+    if (what.n == 0) return (int64_t)s.n;
     fkv_jinja_work_text(j, s.n);
     for (int64_t hit; (hit = fkv_jinja_search(s, (size_t)(last + 1), what)) != J_NOT_FOUND; last = hit)
         fkv_jinja_work_text(j, what.n); /* each search prepares anew */
@@ -124,8 +113,7 @@ jvalue fkv_jinja_replace(jinja *j, jvalue s, jvalue old, jvalue new, int64_t at_
         from = copied;
         if (old.n == 0) { /* nothing is found before every character and at the end */
             size_t size = 1;
-            if (from < s.n)
-                fkv_jinja_character(s.text, s.n, from, &size);
+            if (from < s.n) fkv_jinja_character(s.text, s.n, from, &size);
             from += size;
         }
     }
@@ -145,15 +133,12 @@ jvalue fkv_jinja_split_lines(jinja *j, jvalue s, bool keep_ends)
     fkv_jinja_work_text(j, s.n);
     for (size_t at = 0, size; at < s.n; at += size) {
         int32_t c = fkv_jinja_character(s.text, s.n, at, &size);
-        if (!ends_line(c))
-            continue;
-        if (c == '\r' && at + 1 < s.n && s.text[at + 1] == '\n')
-            size = 2;
+        if (!ends_line(c)) continue;
+        if (c == '\r' && at + 1 < s.n && s.text[at + 1] == '\n') size = 2;
         fkv_jinja_push(j, &lines, fkv_jinja_string(s.text + start, (keep_ends ? at + size : at) - start));
         start = at + size;
     }
-    if (start < s.n)
-        fkv_jinja_push(j, &lines, fkv_jinja_string(s.text + start, s.n - start));
+    if (start < s.n) fkv_jinja_push(j, &lines, fkv_jinja_string(s.text + start, s.n - start));
     return fkv_jinja_sequence(J_LIST, lines.items, lines.n);
 }
 
@@ -166,8 +151,7 @@ static bool is_letter(int32_t c)
 /* Whether the character after c begins a word. */
 static bool word_follows(int32_t c, enum jcase to)
 {
-    if (to == J_TITLE_METHOD)
-        return !is_letter(c);
+    if (to == J_TITLE_METHOD) return !is_letter(c);
     return fkv_jinja_is_space(c) || (c < 128 && c && strchr("-({[<", c));
 }
 

@@ -6,10 +6,22 @@
 const char *fkv_jinja_type_name(jvalue v)
 {
     static const char *const names[] = {
-        [J_ABSENT] = "nothing", [J_UNDEFINED] = "undefined", [J_NONE] = "None",           [J_BOOL] = "bool",
-        [J_INT] = "int",        [J_FLOAT] = "float",         [J_STRING] = "str",          [J_LIST] = "list",
-        [J_TUPLE] = "tuple",    [J_VIEW] = "view",           [J_ITERATOR] = "iterator",   [J_DICT] = "dict",
-        [J_NAMESPACE] = "namespace", [J_LOOP] = "loop",      [J_MACRO] = "macro",         [J_METHOD] = "function",
+        [J_ABSENT] = "nothing",
+        [J_UNDEFINED] = "undefined",
+        [J_NONE] = "None",
+        [J_BOOL] = "bool",
+        [J_INT] = "int",
+        [J_FLOAT] = "float",
+        [J_STRING] = "str",
+        [J_LIST] = "list",
+        [J_TUPLE] = "tuple",
+        [J_VIEW] = "view",
+        [J_ITERATOR] = "iterator",
+        [J_DICT] = "dict",
+        [J_NAMESPACE] = "namespace",
+        [J_LOOP] = "loop",
+        [J_MACRO] = "macro",
+        [J_METHOD] = "function",
     };
     return names[v.kind];
 }
@@ -39,8 +51,7 @@ bool fkv_jinja_true(jvalue v)
 
 static bool equal_strings(jinja *j, jvalue a, jvalue b)
 {
-    if (a.n != b.n)
-        return false;
+    if (a.n != b.n) return false;
     fkv_jinja_work_text(j, a.n);
     return a.n == 0 || !memcmp(a.text, b.text, a.n);
 }
@@ -49,8 +60,7 @@ static bool equal_dicts(jinja *j, jvalue a, jvalue b)
 {
     for (size_t i = 0; i < a.n; i++) {
         const jvalue *other = fkv_jinja_find(j, b.pairs, b.n, a.pairs[i].key);
-        if (!other || !fkv_jinja_equal(j, a.pairs[i].value, *other))
-            return false;
+        if (!other || !fkv_jinja_equal(j, a.pairs[i].value, *other)) return false;
     }
     return a.n == b.n;
 }
@@ -58,8 +68,7 @@ static bool equal_dicts(jinja *j, jvalue a, jvalue b)
 static bool equal_items(jinja *j, jvalue a, jvalue b)
 {
     bool equal = a.n == b.n;
-    for (size_t i = 0; equal && i < a.n; i++)
-        equal = fkv_jinja_equal(j, a.items[i], b.items[i]);
+    for (size_t i = 0; equal && i < a.n; i++) equal = fkv_jinja_equal(j, a.items[i], b.items[i]);
     return equal;
 }
 
@@ -67,12 +76,10 @@ bool fkv_jinja_equal(jinja *j, jvalue a, jvalue b)
 {
     fkv_jinja_work(j, 1);
     if (fkv_jinja_is_number(a) && fkv_jinja_is_number(b)) {
-        if (fkv_jinja_is_integer(a) && fkv_jinja_is_integer(b))
-            return a.integer == b.integer;
+        if (fkv_jinja_is_integer(a) && fkv_jinja_is_integer(b)) return a.integer == b.integer;
         return fkv_jinja_number(a) == fkv_jinja_number(b);
     }
-    if (a.kind != b.kind)
-        return false;
+    if (a.kind != b.kind) return false;
     bool equal;
     fkv_jinja_enter(j);
     switch (a.kind) {
@@ -102,8 +109,7 @@ static int compare_sequences(jinja *j, jvalue a, jvalue b)
     int order = 0;
     fkv_jinja_enter(j);
     for (size_t i = 0; !order && i < a.n && i < b.n; i++)
-        if (!fkv_jinja_equal(j, a.items[i], b.items[i]))
-            order = fkv_jinja_compare(j, a.items[i], b.items[i]);
+        if (!fkv_jinja_equal(j, a.items[i], b.items[i])) order = fkv_jinja_compare(j, a.items[i], b.items[i]);
     fkv_jinja_leave(j);
     return order ? order : (a.n > b.n) - (a.n < b.n);
 }
@@ -111,22 +117,18 @@ static int compare_sequences(jinja *j, jvalue a, jvalue b)
 int fkv_jinja_compare(jinja *j, jvalue a, jvalue b)
 {
     fkv_jinja_work(j, 1);
-    if (fkv_jinja_is_integer(a) && fkv_jinja_is_integer(b))
-        return (a.integer > b.integer) - (a.integer < b.integer);
+    if (fkv_jinja_is_integer(a) && fkv_jinja_is_integer(b)) return (a.integer > b.integer) - (a.integer < b.integer);
     if (fkv_jinja_is_number(a) && fkv_jinja_is_number(b))
         return (fkv_jinja_number(a) > fkv_jinja_number(b)) - (fkv_jinja_number(a) < fkv_jinja_number(b));
-    if (a.kind == J_STRING && b.kind == J_STRING)
-        return compare_strings(j, a, b);
-    if (a.kind == b.kind && (a.kind == J_LIST || a.kind == J_TUPLE))
-        return compare_sequences(j, a, b);
+    if (a.kind == J_STRING && b.kind == J_STRING) return compare_strings(j, a, b);
+    if (a.kind == b.kind && (a.kind == J_LIST || a.kind == J_TUPLE)) return compare_sequences(j, a, b);
     fkv_jinja_bad(j, "%s and %s have no order", fkv_jinja_type_name(a), fkv_jinja_type_name(b));
 }
 
 bool fkv_jinja_contains(jinja *j, jvalue container, jvalue item)
 {
     if (container.kind == J_STRING) {
-        if (item.kind != J_STRING)
-            fkv_jinja_bad(j, "'in' a string needs a string, not %s", fkv_jinja_type_name(item));
+        if (item.kind != J_STRING) fkv_jinja_bad(j, "'in' a string needs a string, not %s", fkv_jinja_type_name(item));
         fkv_jinja_work_text(j, container.n);
         return fkv_jinja_search(container, 0, item) != J_NOT_FOUND;
     }
@@ -134,13 +136,11 @@ bool fkv_jinja_contains(jinja *j, jvalue container, jvalue item)
         fkv_jinja_check_key(j, item);
         return fkv_jinja_find(j, container.pairs, container.n, item) != NULL;
     }
-    if (container.kind == J_UNDEFINED)
-        return false;
+    if (container.kind == J_UNDEFINED) return false;
     if (!fkv_jinja_is_sequence(container))
         fkv_jinja_bad(j, "'in' needs a container, not %s", fkv_jinja_type_name(container));
     for (size_t i = 0; i < container.n; i++)
-        if (fkv_jinja_equal(j, container.items[i], item))
-            return true;
+        if (fkv_jinja_equal(j, container.items[i], item)) return true;
     return false;
 }
 
@@ -160,12 +160,9 @@ size_t fkv_jinja_length(jinja *j, jvalue v)
 
 jvalue fkv_jinja_iterate(jinja *j, jvalue v, enum jkind as)
 {
-    if (fkv_jinja_is_sequence(v))
-        return fkv_jinja_sequence(as, v.items, v.n);
-    if (v.kind == J_UNDEFINED)
-        return fkv_jinja_sequence(as, NULL, 0);
-    if (v.kind != J_STRING && v.kind != J_DICT)
-        fkv_jinja_bad(j, "%s cannot be iterated", fkv_jinja_type_name(v));
+    if (fkv_jinja_is_sequence(v)) return fkv_jinja_sequence(as, v.items, v.n);
+    if (v.kind == J_UNDEFINED) return fkv_jinja_sequence(as, NULL, 0);
+    if (v.kind != J_STRING && v.kind != J_DICT) fkv_jinja_bad(j, "%s cannot be iterated", fkv_jinja_type_name(v));
     size_t n = fkv_jinja_length(j, v);
     jvalue *items = fkv_jinja_alloc(j, n, sizeof *items);
     fkv_jinja_work(j, n);
@@ -191,15 +188,13 @@ const jvalue *fkv_jinja_find(jinja *j, const jpair *pairs, size_t n, jvalue key)
 {
     fkv_jinja_work(j, 1 + n / 8);
     for (size_t i = 0; i < n; i++)
-        if (same_key(j, pairs[i].key, key))
-            return &pairs[i].value;
+        if (same_key(j, pairs[i].key, key)) return &pairs[i].value;
     return NULL;
 }
 
 void fkv_jinja_check_key(jinja *j, jvalue key)
 {
-    if (key.kind == J_LIST || key.kind == J_DICT)
-        fkv_jinja_bad(j, "%s cannot be a key", fkv_jinja_type_name(key));
+    if (key.kind == J_LIST || key.kind == J_DICT) fkv_jinja_bad(j, "%s cannot be a key", fkv_jinja_type_name(key));
 }
 
 size_t fkv_jinja_set_pair(jinja *j, jpair *pairs, size_t n, jvalue key, jvalue value)
@@ -218,8 +213,7 @@ void fkv_jinja_push(jinja *j, jitems *list, jvalue item)
     if (list->n == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 8;
         jvalue *items = fkv_jinja_alloc(j, capacity, sizeof *items);
-        if (list->n)
-            memcpy(items, list->items, list->n * sizeof *items);
+        if (list->n) memcpy(items, list->items, list->n * sizeof *items);
         list->items = items;
         list->capacity = capacity;
     }
@@ -231,8 +225,7 @@ void fkv_jinja_assign(jinja *j, jscope *scope, jvalue name, jvalue value)
     if (scope->n == scope->capacity) {
         size_t capacity = scope->capacity ? 2 * scope->capacity : 4;
         jpair *vars = fkv_jinja_alloc(j, capacity, sizeof *vars);
-        if (scope->n)
-            memcpy(vars, scope->vars, scope->n * sizeof *vars);
+        if (scope->n) memcpy(vars, scope->vars, scope->n * sizeof *vars);
         scope->vars = vars;
         scope->capacity = capacity;
     }

@@ -39,7 +39,8 @@ static void sink(struct fkv_pair *heap, size_t n, size_t i, struct fkv_pair pair
 static void push(struct fkv_merger *m, struct fkv_pair pair)
 {
     size_t i = m->n_pairs++;
-    for (size_t parent; i > 0 && pair.order < m->heap[parent = (i - 1) / 2].order; i = parent) m->heap[i] = m->heap[parent];
+    for (size_t parent; i > 0 && pair.order < m->heap[parent = (i - 1) / 2].order; i = parent)
+        m->heap[i] = m->heap[parent];
     m->heap[i] = pair;
 }
 
@@ -52,7 +53,8 @@ static struct fkv_pair pop(struct fkv_merger *m)
 }
 
 /* The pair of symbol i and the next one; false when they do not merge. */
-static bool find_pair(const struct fkv_merger *m, int32_t i, fkv_pair_rule *rule, const void *context, struct fkv_pair *pair)
+static bool find_pair(const struct fkv_merger *m, int32_t i, fkv_pair_rule *rule, const void *context,
+                      struct fkv_pair *pair)
 {
     if (i < 0 || m->symbols[i].next < 0) return false;
     const struct fkv_symbol *left = &m->symbols[i], *right = &m->symbols[left->next];

@@ -1,7 +1,8 @@
 /* merge.h: repeated merging of neighbours, best pair first; the step that byte-level BPE and SentencePiece share.
 
-   Symbols are a linked list; candidate pairs wait in a heap. A pair that has meanwhile changed is recognised when it comes up and
-   dropped, so n symbols take O(n log n) whatever they are. The leftmost of equally good pairs goes first. */
+   Symbols are a linked list; candidate pairs wait in a heap. A pair that has meanwhile changed is recognised when it
+   comes up and dropped, so n symbols take O(n log n) whatever they are. The leftmost of equally good pairs goes
+   first. */
 #ifndef FKV_TOKENIZER_MERGE_H
 #define FKV_TOKENIZER_MERGE_H
 
@@ -16,7 +17,7 @@ struct fkv_symbol {
 struct fkv_pair {
     uint64_t order; /* priority << 32 | left symbol */
     int32_t id;
-    uint32_t n;     /* bytes of both when it was found */
+    uint32_t n; /* bytes of both when it was found */
 };
 
 /* Scratch memory, used again for word after word. Starts zeroed. */
@@ -27,7 +28,8 @@ struct fkv_merger {
 };
 
 /* What two neighbours become: a token id, or -1; *priority: lower goes first. */
-typedef int32_t fkv_pair_rule(const void *context, const struct fkv_symbol *left, const struct fkv_symbol *right, uint32_t *priority);
+typedef int32_t fkv_pair_rule(const void *context, const struct fkv_symbol *left, const struct fkv_symbol *right,
+                              uint32_t *priority);
 
 /* Empties the list and makes room for n < 2^31 symbols. */
 fkv_status fkv_merger_start(struct fkv_merger *merger, size_t n, struct fkv_error *e);

@@ -16,12 +16,17 @@ static enum kind kind_of(uint32_t code)
         return code == ' ' || code - '\t' < 5 ? SPACE : OTHER;
     }
     switch (utf8proc_category((utf8proc_int32_t)code)) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM: case UTF8PROC_CATEGORY_LO:
-        return LETTER;
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_NO:
-        return NUMBER;
-    case UTF8PROC_CATEGORY_ZS: case UTF8PROC_CATEGORY_ZL: case UTF8PROC_CATEGORY_ZP:
-        return SPACE;
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO: return LETTER;
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO: return NUMBER;
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP: return SPACE;
     default:
         return code == 0x85 ? SPACE : OTHER; /* next line: the one control character above ASCII that is White_Space */
     }
@@ -38,7 +43,8 @@ static enum kind peek(const char *text, size_t n, size_t i, size_t *len)
     return kind_of(code);
 }
 
-/* Where the run of characters of this kind that starts at i ends; at most `limit` characters. *last: where the last of them starts. */
+/* Where the run of characters of this kind that starts at i ends; at most `limit` characters. *last: where the last of
+   them starts. */
 static size_t run(const char *text, size_t n, size_t i, enum kind kind, size_t limit, size_t *last)
 {
     size_t len;
@@ -90,7 +96,8 @@ static size_t split_smollm(const char *text, size_t n) { return split_gpt2_like(
 
 static bool is_newline(char c) { return c == '\n' || c == '\r'; }
 
-/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max_digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max_digits}|
+   ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
 static size_t split_llama3_like(const char *text, size_t n, size_t max_digits)
 {
     size_t len, last;
@@ -115,7 +122,8 @@ static size_t split_llama3_like(const char *text, size_t n, size_t max_digits)
 static size_t split_qwen2(const char *text, size_t n) { return split_llama3_like(text, n, 1); }
 static size_t split_llama3(const char *text, size_t n) { return split_llama3_like(text, n, 3); }
 
-/* Names that share a rule exactly. A name that is missing here, such as deepseek-llm or tekken, has a rule of its own. */
+/* Names that share a rule exactly. A name that is missing here, such as deepseek-llm or tekken, has a rule of its
+   own. */
 static const struct fkv_pretokenizer pretokenizers[] = {
     {"default", split_gpt2, false, false},
     {"gpt-2", split_gpt2, false, false},
@@ -151,7 +159,8 @@ enum { n_pretokenizers = sizeof pretokenizers / sizeof *pretokenizers };
 const struct fkv_pretokenizer *fkv_pretokenizer_find(struct fkv_str name)
 {
     for (int i = 0; i < n_pretokenizers; i++)
-        if (strlen(pretokenizers[i].name) == name.n && memcmp(pretokenizers[i].name, name.data, name.n) == 0) return &pretokenizers[i];
+        if (strlen(pretokenizers[i].name) == name.n && memcmp(pretokenizers[i].name, name.data, name.n) == 0)
+            return &pretokenizers[i];
     return NULL;
 }
 

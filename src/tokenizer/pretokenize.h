@@ -1,7 +1,7 @@
 /* pretokenize.h: cuts text into the pieces inside which byte-level BPE may merge.
 
-   Every rule is published as a regular expression and written here as a scanner: one pass, no backtracking, linear time.
-   p{L} and p{N} are Unicode's letters and numbers (utf8proc), \s is its White_Space property. */
+   Every rule is published as a regular expression and written here as a scanner: one pass, no backtracking, linear
+   time. p{L} and p{N} are Unicode's letters and numbers (utf8proc), \s is its White_Space property. */
 #ifndef FKV_TOKENIZER_PRETOKENIZE_H
 #define FKV_TOKENIZER_PRETOKENIZE_H
 
@@ -11,10 +11,10 @@
 typedef size_t fkv_split_rule(const char *text, size_t n);
 
 struct fkv_pretokenizer {
-    const char *name;      /* tokenizer.ggml.pre */
+    const char *name; /* tokenizer.ggml.pre */
     fkv_split_rule *split;
-    bool whole_words;      /* a piece that is a token is that token, whatever the merges say */
-    bool add_bos;          /* when the metadata does not say */
+    bool whole_words; /* a piece that is a token is that token, whatever the merges say */
+    bool add_bos;     /* when the metadata does not say */
 };
 
 /* NULL when the name is unknown. */

@@ -6,19 +6,26 @@
 struct fkv_trie_node {
     int32_t first_child, token; /* token: that ends here, or -1 */
     uint16_t n_children;
-    uint8_t byte;               /* on the way from the parent */
+    uint8_t byte; /* on the way from the parent */
 };
 
-/* While the trie is built: the sorted texts [begin, end) share the first `depth` bytes, those of the node with this index. */
-struct span { int32_t begin, end, depth; };
+/* While the trie is built: the sorted texts [begin, end) share the first `depth` bytes, those of the node with this
+   index. */
+struct span {
+    int32_t begin, end, depth;
+};
 
 static bool is_special(const struct fkv_vocab *v, int32_t id)
 {
-    return v->type[id] == FKV_TOKEN_CONTROL || v->type[id] == FKV_TOKEN_USER_DEFINED || v->type[id] == FKV_TOKEN_UNKNOWN;
+    return v->type[id] == FKV_TOKEN_CONTROL || v->type[id] == FKV_TOKEN_USER_DEFINED ||
+           v->type[id] == FKV_TOKEN_UNKNOWN;
 }
 
 /* The texts to sort, with their ids: qsort() hands no context to the comparison. */
-struct entry { struct fkv_str text; int32_t id; };
+struct entry {
+    struct fkv_str text;
+    int32_t id;
+};
 
 static int by_text(const void *pa, const void *pb)
 {
@@ -48,12 +55,14 @@ static struct entry *sorted_specials(const struct fkv_vocab *v, int32_t *n, size
     }
     qsort(entries, *n, sizeof *entries, by_text);
     *n_nodes = 1;
-    for (int32_t i = 0; i < *n; i++) *n_nodes += entries[i].text.n - (i > 0 ? shared_bytes(entries[i - 1].text, entries[i].text) : 0);
+    for (int32_t i = 0; i < *n; i++)
+        *n_nodes += entries[i].text.n - (i > 0 ? shared_bytes(entries[i - 1].text, entries[i].text) : 0);
     return entries;
 }
 
 /* Gives node `parent` its token and its children, which go behind the n nodes there are; returns the new n. */
-static int32_t grow(struct fkv_trie_node *nodes, struct span *spans, int32_t n, int32_t parent, const struct entry *sorted)
+static int32_t grow(struct fkv_trie_node *nodes, struct span *spans, int32_t n, int32_t parent,
+                    const struct entry *sorted)
 {
     struct span s = spans[parent];
     struct fkv_trie_node *node = &nodes[parent];
@@ -109,14 +118,16 @@ static int32_t child_of(const struct fkv_trie_node *nodes, const struct fkv_trie
     int32_t low = node->first_child, high = low + node->n_children;
     while (low < high) {
         const int32_t middle = low + (high - low) / 2;
-        if (nodes[middle].byte < byte) low = middle + 1;
-        else high = middle;
+        if (nodes[middle].byte < byte)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low < node->first_child + node->n_children && nodes[low].byte == byte ? low : -1;
 }
 
-int32_t fkv_specials_match(const struct fkv_specials *specials, const struct fkv_vocab *vocab, const char *text, size_t n,
-                           bool control, size_t *len)
+int32_t fkv_specials_match(const struct fkv_specials *specials, const struct fkv_vocab *vocab, const char *text,
+                           size_t n, bool control, size_t *len)
 {
     int32_t best = -1;
     int32_t at = specials->root_child[(uint8_t)text[0]];

@@ -10,7 +10,10 @@ static const char scores_key[] = "tokenizer.ggml.scores";
 static const char space_mark[] = "\xe2\x96\x81"; /* U+2581 */
 enum { SPACE_MARK_BYTES = 3 };
 
-static bool is_space_mark(const char *text, size_t n) { return n >= SPACE_MARK_BYTES && memcmp(text, space_mark, SPACE_MARK_BYTES) == 0; }
+static bool is_space_mark(const char *text, size_t n)
+{
+    return n >= SPACE_MARK_BYTES && memcmp(text, space_mark, SPACE_MARK_BYTES) == 0;
+}
 
 /* The byte of "<0x0A>", or -1. */
 static int byte_of_text(struct fkv_str text)
@@ -59,7 +62,8 @@ static fkv_status load_scores(struct fkv_spm *spm, const struct fkv_gguf *gguf, 
     const fkv_status status = fkv_gguf_array(gguf, scores_key, FKV_GGUF_F32, &count, e);
     if (status) return status;
     if (count != (uint64_t)n)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, scores_key, n, count);
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, scores_key, n,
+                        count);
     spm->priority = malloc((size_t)n * sizeof *spm->priority);
     if (!spm->priority) return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for %d scores", scores_key, n);
     for (int i = 0; i < n; i++) {
@@ -80,15 +84,17 @@ static fkv_status find_bytes(struct fkv_spm *spm, int32_t unknown, struct fkv_er
         if (id < 0) id = fkv_vocab_find(spm->vocab, &itself, 1);
         if (id < 0) id = unknown;
         if (id < 0)
-            return fkv_fail(e, FKV_ERROR_FORMAT,
-                            "tokenizer.ggml.tokens: no token for the byte %s, and tokenizer.ggml.unknown_token_id names none", text);
+            return fkv_fail(
+                e, FKV_ERROR_FORMAT,
+                "tokenizer.ggml.tokens: no token for the byte %s, and tokenizer.ggml.unknown_token_id names none",
+                text);
         spm->byte_id[byte] = id;
     }
     return FKV_OK;
 }
 
-fkv_status fkv_spm_load(struct fkv_spm *spm, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf, int32_t unknown,
-                        struct fkv_error *e)
+fkv_status fkv_spm_load(struct fkv_spm *spm, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf,
+                        int32_t unknown, struct fkv_error *e)
 {
     *spm = (struct fkv_spm){.vocab = vocab};
     fkv_status status;
@@ -110,9 +116,13 @@ static int32_t find_text(const struct fkv_spm *spm, const char *text, size_t n)
     return id >= 0 && is_text(spm->vocab, id) ? id : -1;
 }
 
-struct words { const struct fkv_spm *spm; const char *text; };
+struct words {
+    const struct fkv_spm *spm;
+    const char *text;
+};
 
-static int32_t merge_rule(const void *context, const struct fkv_symbol *left, const struct fkv_symbol *right, uint32_t *priority)
+static int32_t merge_rule(const void *context, const struct fkv_symbol *left, const struct fkv_symbol *right,
+                          uint32_t *priority)
 {
     const struct words *w = context;
     const int32_t id = find_text(w->spm, w->text + left->start, left->n + right->n);
@@ -120,8 +130,8 @@ static int32_t merge_rule(const void *context, const struct fkv_symbol *left, co
     return id;
 }
 
-/* Bytes of the character at the start of n > 0 bytes, by its first byte alone: what follows is taken as it is, so that bad
-   UTF-8 falls back to the same byte tokens as in llama.cpp. */
+/* Bytes of the character at the start of n > 0 bytes, by its first byte alone: what follows is taken as it is, so that
+   bad UTF-8 falls back to the same byte tokens as in llama.cpp. */
 static size_t char_bytes(const char *text, size_t n)
 {
     const uint8_t lead = (uint8_t)*text;
@@ -130,8 +140,8 @@ static size_t char_bytes(const char *text, size_t n)
 }
 
 /* Merges the n bytes at text + start. */
-static fkv_status encode_word(const struct words *w, size_t start, size_t n, struct fkv_merger *merger, struct fkv_ids *ids,
-                              struct fkv_error *e)
+static fkv_status encode_word(const struct words *w, size_t start, size_t n, struct fkv_merger *merger,
+                              struct fkv_ids *ids, struct fkv_error *e)
 {
     fkv_status status = fkv_merger_start(merger, n, e);
     if (status) return status;
@@ -155,14 +165,16 @@ static size_t mark_spaces(const char *text, size_t n, bool space_prefix, char *o
     char *to = out;
     if (space_prefix) to = (char *)memcpy(to, space_mark, SPACE_MARK_BYTES) + SPACE_MARK_BYTES;
     for (size_t i = 0; i < n; i++) {
-        if (text[i] == ' ') to = (char *)memcpy(to, space_mark, SPACE_MARK_BYTES) + SPACE_MARK_BYTES;
-        else *to++ = text[i];
+        if (text[i] == ' ')
+            to = (char *)memcpy(to, space_mark, SPACE_MARK_BYTES) + SPACE_MARK_BYTES;
+        else
+            *to++ = text[i];
     }
     return (size_t)(to - out);
 }
 
-fkv_status fkv_spm_encode(const struct fkv_spm *spm, const char *text, size_t n, bool space_prefix, struct fkv_merger *merger,
-                          struct fkv_ids *ids, struct fkv_error *e)
+fkv_status fkv_spm_encode(const struct fkv_spm *spm, const char *text, size_t n, bool space_prefix,
+                          struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e)
 {
     if (n == 0) return FKV_OK;
     char *marked = malloc(3 * (n + 1));
@@ -171,7 +183,8 @@ fkv_status fkv_spm_encode(const struct fkv_spm *spm, const char *text, size_t n,
     const struct words words = {spm, marked};
     fkv_status status = FKV_OK;
     size_t start = 0;
-    /* Where no token reaches over the place before a space, merging word by word gives the same ids, and the heap stays small. */
+    /* Where no token reaches over the place before a space, merging word by word gives the same ids, and the heap stays
+       small. */
     for (size_t i = 0, len; i < n_marked && !status; i += len) {
         len = char_bytes(marked + i, n_marked - i);
         if (i == start || !is_space_mark(marked + i, len) || spm->joins_space[(uint8_t)marked[i - 1]]) continue;

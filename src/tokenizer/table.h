@@ -1,9 +1,9 @@
 /* table.h: a hash table from 64-bit keys to 64-bit values, filled once and then read.
 
-   Open addressing, at most half full, with bounded probing: neither a search nor an insertion reads more than FKV_TABLE_PROBES
-   slots, whatever keys a hostile file holds. An insertion that finds no place within these fails; the caller then fills a new
-   table under another seed, and refuses the file when all FKV_TABLE_SEEDS fail. With honest keys the longest run of a half full
-   table of 2^20 slots is about 70, so even the first failure is rare. */
+   Open addressing, at most half full, with bounded probing: neither a search nor an insertion reads more than
+   FKV_TABLE_PROBES slots, whatever keys a hostile file holds. An insertion that finds no place within these fails; the
+   caller then fills a new table under another seed, and refuses the file when all FKV_TABLE_SEEDS fail. With honest
+   keys the longest run of a half full table of 2^20 slots is about 70, so even the first failure is rare. */
 #ifndef FKV_TOKENIZER_TABLE_H
 #define FKV_TOKENIZER_TABLE_H
 
@@ -15,11 +15,14 @@ enum { FKV_TABLE_PROBES = 128, FKV_TABLE_SEEDS = 8 };
 #define FKV_TABLE_NONE UINT64_MAX /* no value may be this */
 
 struct fkv_table {
-    struct fkv_table_slot { uint64_t key, value; } *slots; /* [mask + 1] */
+    struct fkv_table_slot {
+        uint64_t key, value;
+    } * slots; /* [mask + 1] */
     uint64_t mask, seed;
 };
 
-/* A bijection of 64 bits in which every input bit changes about half of the output bits (the finaliser of splitmix64). */
+/* A bijection of 64 bits in which every input bit changes about half of the output bits (the finaliser of
+   splitmix64). */
 static inline uint64_t fkv_mix(uint64_t x)
 {
     x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);

@@ -12,30 +12,37 @@ enum { TEXT_BYTES = 1 << 29 };
 
 struct fkv_tokenizer {
     struct fkv_vocab vocab;
-    struct fkv_strings bytes;      /* what each token stands for */
+    struct fkv_strings bytes; /* what each token stands for */
     struct fkv_specials specials;
     bool is_spm;
-    struct fkv_bpe bpe;            /* when not is_spm */
-    struct fkv_spm spm;            /* when is_spm */
-    int32_t bos, eos;              /* -1: none */
+    struct fkv_bpe bpe; /* when not is_spm */
+    struct fkv_spm spm; /* when is_spm */
+    int32_t bos, eos;   /* -1: none */
     bool add_bos, add_eos, space_prefix;
-    bool *ends_turn;               /* [vocab.n] */
+    bool *ends_turn; /* [vocab.n] */
 };
 
-/* Names by which models end a turn. Whatever type the file gives them, text does not mean them unless special tokens are parsed.
-   Files often fail to name all of them as eos, eot or eom, so most end a turn by name. "</s>" does not: Gemma has it as an HTML tag. */
-static const struct end_name { const char *text; bool ends_turn; } end_names[] = {
-    {"<|im_end|>", true}, {"<|eot_id|>", true}, {"<|eom_id|>", true}, {"<|end|>", true}, {"<end_of_turn>", true}, {"<|endoftext|>", true},
-    {"<|end_of_text|>", true}, {"<end_of_utterance>", true}, {"<EOT>", true}, {"_<EOT>", true}, {"</s>", false},
+/* Names by which models end a turn. Whatever type the file gives them, text does not mean them unless special tokens
+   are parsed. Files often fail to name all of them as eos, eot or eom, so most end a turn by name. "</s>" does not:
+   Gemma has it as an HTML tag. */
+static const struct end_name {
+    const char *text;
+    bool ends_turn;
+} end_names[] = {
+    {"<|im_end|>", true},    {"<|eot_id|>", true},    {"<|eom_id|>", true},      {"<|end|>", true},
+    {"<end_of_turn>", true}, {"<|endoftext|>", true}, {"<|end_of_text|>", true}, {"<end_of_utterance>", true},
+    {"<EOT>", true},         {"_<EOT>", true},        {"</s>", false},
 };
 
-static fkv_status read_id(const struct fkv_tokenizer *t, const struct fkv_gguf *gguf, const char *key, int32_t *id, struct fkv_error *e)
+static fkv_status read_id(const struct fkv_tokenizer *t, const struct fkv_gguf *gguf, const char *key, int32_t *id,
+                          struct fkv_error *e)
 {
     uint32_t value = *id < 0 ? UINT32_MAX : (uint32_t)*id;
     const fkv_status status = fkv_gguf_u32(gguf, key, &value, e);
     if (status) return status;
     if (value == UINT32_MAX) return FKV_OK; /* missing, or -1 as some writers say "none" */
-    if (value >= (uint32_t)t->vocab.n) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: token %u, the vocabulary has %d", key, value, t->vocab.n);
+    if (value >= (uint32_t)t->vocab.n)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: token %u, the vocabulary has %d", key, value, t->vocab.n);
     *id = (int32_t)value;
     return FKV_OK;
 }
@@ -43,7 +50,8 @@ static fkv_status read_id(const struct fkv_tokenizer *t, const struct fkv_gguf *
 /* The end tokens of the metadata and the well-known names; sets eos. */
 static fkv_status find_ends(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, struct fkv_error *e)
 {
-    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
     t->ends_turn = calloc(t->vocab.n, sizeof *t->ends_turn);
     if (!t->ends_turn) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a vocabulary of %d tokens", t->vocab.n);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
@@ -67,7 +75,8 @@ static fkv_status decode_tokens(struct fkv_tokenizer *t, struct fkv_error *e)
     const int n = t->vocab.n;
     t->bytes.data = malloc(t->vocab.texts.begin[n] + 1);
     t->bytes.begin = malloc(((size_t)n + 1) * sizeof *t->bytes.begin);
-    if (!t->bytes.data || !t->bytes.begin) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a vocabulary of %d tokens", n);
+    if (!t->bytes.data || !t->bytes.begin)
+        return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a vocabulary of %d tokens", n);
     size_t used = 0;
     for (int32_t id = 0; id < n; id++) {
         const struct fkv_str text = fkv_vocab_text(&t->vocab, id);
@@ -120,9 +129,11 @@ static fkv_status load_flags(struct fkv_tokenizer *t, const struct fkv_gguf *ggu
     if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", &t->add_eos, e))) return status;
     if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &t->space_prefix, e))) return status;
     if (t->add_bos && t->bos < 0)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing");
+        return fkv_fail(e, FKV_ERROR_FORMAT,
+                        "tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing");
     if (t->add_eos && t->eos < 0)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "tokenizer.ggml.add_eos_token is true, but tokenizer.ggml.eos_token_id is missing");
+        return fkv_fail(e, FKV_ERROR_FORMAT,
+                        "tokenizer.ggml.add_eos_token is true, but tokenizer.ggml.eos_token_id is missing");
     return FKV_OK;
 }
 
@@ -136,8 +147,10 @@ fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct f
     if (!status) status = load_flags(t, gguf, add_bos, e);
     if (!status) status = decode_tokens(t, e);
     if (!status) status = fkv_specials_build(&t->specials, &t->vocab, e);
-    if (status) fkv_tokenizer_destroy(t);
-    else *tokenizer = t;
+    if (status)
+        fkv_tokenizer_destroy(t);
+    else
+        *tokenizer = t;
     return status;
 }
 
@@ -157,7 +170,10 @@ void fkv_tokenizer_destroy(struct fkv_tokenizer *t)
 int fkv_tokenizer_n_vocab(const struct fkv_tokenizer *t) { return t->vocab.n; }
 int32_t fkv_tokenizer_bos(const struct fkv_tokenizer *t) { return t->bos; }
 int32_t fkv_tokenizer_eos(const struct fkv_tokenizer *t) { return t->eos; }
-bool fkv_tokenizer_is_end(const struct fkv_tokenizer *t, int32_t id) { return id >= 0 && id < t->vocab.n && t->ends_turn[id]; }
+bool fkv_tokenizer_is_end(const struct fkv_tokenizer *t, int32_t id)
+{
+    return id >= 0 && id < t->vocab.n && t->ends_turn[id];
+}
 
 size_t fkv_tokenizer_bytes(const struct fkv_tokenizer *t, int32_t id, bool special, const char **bytes)
 {
@@ -170,8 +186,8 @@ size_t fkv_tokenizer_bytes(const struct fkv_tokenizer *t, int32_t id, bool speci
 }
 
 /* The text between special tokens, and the specials themselves. */
-static fkv_status encode_text(const struct fkv_tokenizer *t, const char *text, size_t n, bool control, struct fkv_merger *merger,
-                              struct fkv_ids *ids, struct fkv_error *e)
+static fkv_status encode_text(const struct fkv_tokenizer *t, const char *text, size_t n, bool control,
+                              struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e)
 {
     fkv_status status = FKV_OK;
     size_t start = 0, len = 1;
@@ -189,13 +205,15 @@ static fkv_status encode_text(const struct fkv_tokenizer *t, const char *text, s
     return status;
 }
 
-fkv_status fkv_tokenizer_encode(const struct fkv_tokenizer *t, const char *text, size_t n, unsigned flags, int32_t **ids_out,
-                                size_t *n_ids, struct fkv_error *e)
+fkv_status fkv_tokenizer_encode(const struct fkv_tokenizer *t, const char *text, size_t n, unsigned flags,
+                                int32_t **ids_out, size_t *n_ids, struct fkv_error *e)
 {
     struct fkv_ids ids = {0};
     struct fkv_merger merger = {0};
     fkv_status status = FKV_OK;
-    if (n > TEXT_BYTES) return fkv_fail(e, FKV_ERROR_ARGUMENT, "a text of %zu bytes, at most %d can be tokenised at once", n, TEXT_BYTES);
+    if (n > TEXT_BYTES)
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "a text of %zu bytes, at most %d can be tokenised at once", n,
+                        TEXT_BYTES);
     const bool add_special = flags & FKV_TOKENIZE_ADD_SPECIAL, parse_special = flags & FKV_TOKENIZE_PARSE_SPECIAL;
     if (add_special && t->add_bos) status = fkv_ids_push(&ids, t->bos, e);
     if (!status) status = encode_text(t, text, n, parse_special, &merger, &ids, e);

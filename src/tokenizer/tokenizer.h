@@ -1,12 +1,13 @@
 /* tokenizer.h: text to token ids and back, from the vocabulary in a model's metadata.
 
    Byte-level BPE (tokenizer.ggml.model = "gpt2") with hand-written linear-time pre-tokenisers (tokenizer.ggml.pre), and
-   SentencePiece-style merging by score (tokenizer.ggml.model = "llama"). Merges go through a heap: time is O(n log n) for any text.
+   SentencePiece-style merging by score (tokenizer.ggml.model = "llama"). Merges go through a heap: time is O(n log n)
+   for any text.
 
-   Decisions. Of special tokens that start at one place the longest counts, and the search goes on behind it. Invalid UTF-8 gives
-   the ids that llama.cpp gives: byte-level BPE sees U+FFFD for each bad byte, and takes overlong forms for what they spell (c0 af
-   is "/") and surrogates as they are; SentencePiece falls back to byte tokens. f4 90 80 80 and the like, above U+10FFFF, are bad
-   bytes. "default", or no pre-tokeniser at all, is GPT-2's. */
+   Decisions. Of special tokens that start at one place the longest counts, and the search goes on behind it. Invalid
+   UTF-8 gives the ids that llama.cpp gives: byte-level BPE sees U+FFFD for each bad byte, and takes overlong forms for
+   what they spell (c0 af is "/") and surrogates as they are; SentencePiece falls back to byte tokens. f4 90 80 80 and
+   the like, above U+10FFFF, are bad bytes. "default", or no pre-tokeniser at all, is GPT-2's. */
 #ifndef FKV_TOKENIZER_TOKENIZER_H
 #define FKV_TOKENIZER_TOKENIZER_H
 
@@ -15,18 +16,19 @@
 
 struct fkv_tokenizer;
 
-/* Copies what it needs: the gguf may be closed afterwards. An unknown model or pre-tokeniser is FKV_ERROR_UNSUPPORTED with its name
-   and the known ones. */
+/* Copies what it needs: the gguf may be closed afterwards. An unknown model or pre-tokeniser is FKV_ERROR_UNSUPPORTED
+   with its name and the known ones. */
 fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct fkv_gguf *gguf, struct fkv_error *e);
 void fkv_tokenizer_destroy(struct fkv_tokenizer *tokenizer);
 
 int fkv_tokenizer_n_vocab(const struct fkv_tokenizer *tokenizer);
 /* text: n bytes of anything. *ids: malloc'ed, *n_ids of them. flags: enum fkv_tokenize_flags. Thread-safe. */
-fkv_status fkv_tokenizer_encode(const struct fkv_tokenizer *tokenizer, const char *text, size_t n, unsigned flags, int32_t **ids,
-                                size_t *n_ids, struct fkv_error *e);
+fkv_status fkv_tokenizer_encode(const struct fkv_tokenizer *tokenizer, const char *text, size_t n, unsigned flags,
+                                int32_t **ids, size_t *n_ids, struct fkv_error *e);
 /* The bytes of one token, valid as long as the tokenizer; special tokens are spelled out when `special`, else empty. */
 size_t fkv_tokenizer_bytes(const struct fkv_tokenizer *tokenizer, int32_t id, bool special, const char **bytes);
-/* Ends a turn: EOS, EOT, EOM of the metadata, and the well-known names (<|im_end|>, <|eot_id|>, <end_of_turn>, <|endoftext|>, ...). */
+/* Ends a turn: EOS, EOT, EOM of the metadata, and the well-known names (<|im_end|>, <|eot_id|>, <end_of_turn>,
+   <|endoftext|>, ...). */
 bool fkv_tokenizer_is_end(const struct fkv_tokenizer *tokenizer, int32_t id);
 /* -1 when the model has none. */
 int32_t fkv_tokenizer_bos(const struct fkv_tokenizer *tokenizer);

@@ -24,7 +24,9 @@ static fkv_status load_texts(struct fkv_vocab *v, const struct fkv_gguf *gguf, s
     const fkv_status status = fkv_gguf_array(gguf, tokens_key, FKV_GGUF_STRING, &count, e);
     if (status) return status;
     if (count == 0) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: missing or empty", tokens_key);
-    if (count > INT32_MAX) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: %" PRIu64 " tokens, at most 2^31 - 1 are possible", tokens_key, count);
+    if (count > INT32_MAX)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: %" PRIu64 " tokens, at most 2^31 - 1 are possible", tokens_key,
+                        count);
     v->n = (int)count;
     v->texts.begin = malloc((count + 1) * sizeof *v->texts.begin);
     if (!v->texts.begin) return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for %d tokens", tokens_key, v->n);
@@ -32,8 +34,8 @@ static fkv_status load_texts(struct fkv_vocab *v, const struct fkv_gguf *gguf, s
     for (int i = 0; i < v->n; i++) {
         const struct fkv_str text = fkv_gguf_array_str(gguf, tokens_key, (uint64_t)i);
         if (text.n > FKV_TOKEN_BYTES)
-            return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s[%d]: a token of %zu bytes, at most %d are supported", tokens_key, i,
-                            text.n, FKV_TOKEN_BYTES);
+            return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s[%d]: a token of %zu bytes, at most %d are supported",
+                            tokens_key, i, text.n, FKV_TOKEN_BYTES);
         v->texts.begin[i] = total;
         total += text.n;
     }
@@ -57,11 +59,13 @@ static fkv_status load_types(struct fkv_vocab *v, const struct fkv_gguf *gguf, s
     const fkv_status status = fkv_gguf_array(gguf, types_key, FKV_GGUF_I32, &count, e);
     if (status) return status;
     if (count != (uint64_t)v->n)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, types_key, v->n, count);
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, types_key,
+                        v->n, count);
     for (int i = 0; i < v->n; i++) {
         const int64_t type = fkv_gguf_array_int(gguf, types_key, (uint64_t)i);
         if (type < 0 || type > FKV_TOKEN_BYTE)
-            return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%d]: expected 1 to %d, found %" PRId64, types_key, i, FKV_TOKEN_BYTE, type);
+            return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%d]: expected 1 to %d, found %" PRId64, types_key, i,
+                            FKV_TOKEN_BYTE, type);
         if (type != 0) v->type[i] = (uint8_t)type; /* 0 is "undefined": as good as normal */
     }
     return FKV_OK;
@@ -106,5 +110,6 @@ int32_t fkv_vocab_find(const struct fkv_vocab *vocab, const char *text, size_t n
 {
     if (n == 0 || n > FKV_TOKEN_BYTES) return -1;
     const uint64_t id = fkv_table_get(&vocab->by_text, hash_text(text, n, vocab->by_text.seed));
-    return id != FKV_TABLE_NONE && same((struct fkv_str){text, n}, fkv_vocab_text(vocab, (int32_t)id)) ? (int32_t)id : -1;
+    return id != FKV_TABLE_NONE && same((struct fkv_str){text, n}, fkv_vocab_text(vocab, (int32_t)id)) ? (int32_t)id
+                                                                                                       : -1;
 }

@@ -5,11 +5,17 @@
 #include "gguf/gguf.h"
 #include "tokenizer/table.h"
 
-/* No token of any known vocabulary is half as long, and with a bound even hostile vocabularies keep every search short. */
+/* No token of any known vocabulary is half as long, and with a bound even hostile vocabularies keep every search
+   short. */
 enum { FKV_TOKEN_BYTES = 1024 };
 
 enum fkv_token_type { /* numbers of tokenizer.ggml.token_type */
-    FKV_TOKEN_NORMAL = 1, FKV_TOKEN_UNKNOWN, FKV_TOKEN_CONTROL, FKV_TOKEN_USER_DEFINED, FKV_TOKEN_UNUSED, FKV_TOKEN_BYTE
+                      FKV_TOKEN_NORMAL = 1,
+                      FKV_TOKEN_UNKNOWN,
+                      FKV_TOKEN_CONTROL,
+                      FKV_TOKEN_USER_DEFINED,
+                      FKV_TOKEN_UNUSED,
+                      FKV_TOKEN_BYTE
 };
 
 /* n strings in one block. */
@@ -25,7 +31,8 @@ struct fkv_vocab {
     struct fkv_table by_text; /* hash of a text -> id; of equal texts the lowest id. Empty texts are not in it. */
 };
 
-/* Reads tokenizer.ggml.tokens and .token_type (missing: all normal). *vocab is zeroed first; free it also after a failure. */
+/* Reads tokenizer.ggml.tokens and .token_type (missing: all normal). *vocab is zeroed first; free it also after a
+   failure. */
 fkv_status fkv_vocab_load(struct fkv_vocab *vocab, const struct fkv_gguf *gguf, struct fkv_error *e);
 void fkv_vocab_free(struct fkv_vocab *vocab);
 
@@ -37,6 +44,9 @@ static inline struct fkv_str fkv_strings_get(const struct fkv_strings *strings, 
     return (struct fkv_str){strings->data + strings->begin[i], strings->begin[i + 1] - strings->begin[i]};
 }
 
-static inline struct fkv_str fkv_vocab_text(const struct fkv_vocab *vocab, int32_t id) { return fkv_strings_get(&vocab->texts, id); }
+static inline struct fkv_str fkv_vocab_text(const struct fkv_vocab *vocab, int32_t id)
+{
+    return fkv_strings_get(&vocab->texts, id);
+}
 
 #endif

@@ -1,4 +1,5 @@
-/* Chat templates: any text is a template; it is rendered, or refused with a message. Seeds: tests/golden/chat_templates. */
+/* Chat templates: any text is a template; it is rendered, or refused with a message. Seeds:
+   tests/golden/chat_templates. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,12 +7,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-static const char conversation[] =
-    "{\"messages\": [{\"role\": \"system\", \"content\": \" Be brief. \"}, {\"role\": \"user\", \"content\": \"Gr\u00fc\u00dfe\"},"
-    "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"function\": "
-    "{\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5, true]}}}]},"
-    "{\"role\": \"tool\", \"content\": \"\"}], \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": {}}}],"
-    "\"add_generation_prompt\": true, \"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}";
+static const char conversation[] = "{\"messages\": [{\"role\": \"system\", \"content\": \" Be brief. \"}, {\"role\": "
+                                   "\"user\", \"content\": \"Gr\u00fc\u00dfe\"},"
+                                   "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"function\": "
+                                   "{\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5, true]}}}]},"
+                                   "{\"role\": \"tool\", \"content\": \"\"}], \"tools\": [{\"type\": \"function\", "
+                                   "\"function\": {\"name\": \"f\", \"parameters\": {}}}],"
+                                   "\"add_generation_prompt\": true, \"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {

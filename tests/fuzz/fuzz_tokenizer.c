@@ -1,5 +1,5 @@
-/* The tokenizers over any text, with small built-in vocabularies: ids in range, and where no byte can be lost, decoding gives the
-   text back. The first byte of the input chooses vocabulary and flags. */
+/* The tokenizers over any text, with small built-in vocabularies: ids in range, and where no byte can be lost, decoding
+   gives the text back. The first byte of the input chooses vocabulary and flags. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +32,8 @@ static bool is_ascii(const char *text, size_t n)
     return true;
 }
 
-static void check_round_trip(const struct fkv_tokenizer *t, const char *text, size_t n, const int32_t *ids, size_t n_ids)
+static void check_round_trip(const struct fkv_tokenizer *t, const char *text, size_t n, const int32_t *ids,
+                             size_t n_ids)
 {
     size_t at = 0;
     for (size_t i = 0; i < n_ids; i++) {
@@ -59,7 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (fkv_tokenizer_encode(t, text, n, flags, &ids, &n_ids, NULL)) abort();
     for (size_t i = 0; i < n_ids; i++)
         if (ids[i] < 0 || ids[i] >= fkv_tokenizer_n_vocab(t)) abort();
-    if (which != SPM && !(flags & FKV_TOKENIZE_ADD_SPECIAL) && is_ascii(text, n)) check_round_trip(t, text, n, ids, n_ids);
+    if (which != SPM && !(flags & FKV_TOKENIZE_ADD_SPECIAL) && is_ascii(text, n))
+        check_round_trip(t, text, n, ids, n_ids);
     free(ids);
     return 0;
 }

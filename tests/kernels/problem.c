@@ -21,7 +21,7 @@ static double max_double(double a, double b) { return a > b ? a : b; }
 
 static bool is_float(const struct format *f) { return f->n_quants == 0; }
 
-/* ---- weights ---- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 static float make_float(const struct format *f, enum w_kind kind)
 {
@@ -40,8 +40,10 @@ static void make_float_row(const struct format *f, int k, enum w_kind kind, uint
     for (int i = 0; i < k; i++) {
         const float x = make_float(f, kind);
         const uint16_t half = f->type == FKV_TYPE_F16 ? fkv_f16_from_f32(x) : fkv_bf16_from_f32(x);
-        if (f->type == FKV_TYPE_F32) memcpy(row + 4 * i, &x, 4);
-        else memcpy(row + 2 * i, &half, 2);
+        if (f->type == FKV_TYPE_F32)
+            memcpy(row + 4 * i, &x, 4);
+        else
+            memcpy(row + 2 * i, &half, 2);
     }
 }
 
@@ -85,7 +87,8 @@ static void find_range(const struct format *f, int k, const uint8_t *row, const 
     float *extreme = malloc(sizeof *extreme * k);
     for (int pass = 0; pass < 3; pass++) {
         memcpy(changed, row, bytes);
-        for (size_t b = 0; b < bytes && pass < 2; b += q->block_bytes) memset(changed + b + f->quants_at, pass ? 0xff : 0, f->n_quants);
+        for (size_t b = 0; b < bytes && pass < 2; b += q->block_bytes)
+            memset(changed + b + f->quants_at, pass ? 0xff : 0, f->n_quants);
         q->dequantize(changed, extreme, k);
         for (int i = 0; i < k; i++) range[i / 32] = fmaxf(range[i / 32], fmaxf(fabsf(extreme[i]), fabsf(values[i])));
     }
@@ -93,7 +96,7 @@ static void find_range(const struct format *f, int k, const uint8_t *row, const 
     free(extreme);
 }
 
-/* ---- X ---- */
+/* ---- X --------------------------------------------------------------------------------------- */
 
 static void make_x_row(float *x, int k, enum x_kind kind, int row)
 {
@@ -112,11 +115,14 @@ static void make_x_row(float *x, int k, enum x_kind kind, int row)
     }
 }
 
-void problem_make(struct problem *p, const struct format *f, int n, int m, int k, enum w_kind w_kind, enum x_kind x_kind)
+void problem_make(struct problem *p, const struct format *f, int n, int m, int k, enum w_kind w_kind,
+                  enum x_kind x_kind)
 {
-    const size_t row_bytes = fkv_quant_row_bytes(fkv_quant_find(f->type), k), stride = row_bytes + n % 3 * (f->type == FKV_TYPE_F32 ? 4 : 2);
+    const size_t row_bytes = fkv_quant_row_bytes(fkv_quant_find(f->type), k),
+                 stride = row_bytes + n % 3 * (f->type == FKV_TYPE_F32 ? 4 : 2);
     const enum guard_side side = m % 2 ? GUARD_AFTER : GUARD_BEFORE;
-    *p = (struct problem){f, n, m, k, guarded((n > 0) * ((n - 1) * stride + row_bytes), GUARD_AFTER), stride, NULL, k + m % 5, NULL, NULL};
+    *p = (struct problem){f,      n,    m,         k,    guarded((n > 0) * ((n - 1) * stride + row_bytes), GUARD_AFTER),
+                          stride, NULL, k + m % 5, NULL, NULL};
     p->w_values = malloc(sizeof(float) * n * k + 1);
     p->range = malloc(sizeof(float) * n * (k / 32) + 1);
     p->x = guarded_floats((m - 1) * p->ldx + k, side);
@@ -135,11 +141,11 @@ void problem_free(struct problem *p)
     free(p->range);
 }
 
-/* ---- the bound ---- */
+/* ---- the bound ------------------------------------------------------------------------------- */
 
-/* The most that rounding may move any value of a block of X. 8 bits: half a step of a scale that may lie up to 2^(1/4) above the exact
-   one; a block far smaller than its row may vanish, and so may a denormal. bf16: half a unit of 8 bits, and as much for f16
-   weights that become bf16 on the way. */
+/* The most that rounding may move any value of a block of X. 8 bits: half a step of a scale that may lie up to 2^(1/4)
+   above the exact one; a block far smaller than its row may vanish, and so may a denormal. bf16: half a unit of 8 bits,
+   and as much for f16 weights that become bf16 on the way. */
 static double x_error(const struct problem *p, double block_max, double row_max)
 {
     switch (p->f->rounding) {
@@ -161,7 +167,8 @@ struct wanted {
 };
 
 /* ex[k / 32]: x_error of each block of the row. */
-static struct wanted fp64_product(const struct problem *p, const float *x, const float *w, const float *range, const double *ex)
+static struct wanted fp64_product(const struct problem *p, const float *x, const float *w, const float *range,
+                                  const double *ex)
 {
     double value = 0, bound = 0, magnitude = 0, sum_x = 0;
     for (int b = 0; b < p->k / 32; b++) {
@@ -188,11 +195,12 @@ void problem_check(const struct problem *p, const float *y, size_t ldy, struct e
         const double row_max = largest(x, p->k);
         for (int b = 0; b < p->k / 32; b++) ex[b] = x_error(p, largest(x + 32 * b, 32), row_max);
         for (int j = 0; j < p->n; j++) {
-            const struct wanted t = fp64_product(p, x, p->w_values + (size_t)j * p->k, p->range + (size_t)j * (p->k / 32), ex);
+            const struct wanted t = fp64_product(p, x, p->w_values + (size_t)j * p->k,
+                                                 p->range + (size_t)j * (p->k / 32), ex);
             const double got = (double)y[r * ldy + j];
             if (!(fabs(got - t.value) <= t.bound))
-                fail_msg("%s, n %d, m %d, k %d: y[%d][%d]: expected %.9g, got %.9g, off by %.3g of %.3g", p->f->name, p->n, p->m, p->k, r, j, t.value, got,
-                         fabs(got - t.value), t.bound);
+                fail_msg("%s, n %d, m %d, k %d: y[%d][%d]: expected %.9g, got %.9g, off by %.3g of %.3g", p->f->name,
+                         p->n, p->m, p->k, r, j, t.value, got, fabs(got - t.value), t.bound);
             if (sum) error_add(sum, got, t.value);
         }
     }

@@ -9,7 +9,9 @@ enum activations { ACTIVATIONS_X8, ACTIVATIONS_X16, ACTIVATIONS_FLOAT };
 
 static enum activations activations_of(const struct format *f)
 {
-    return f->rounding == ROUNDS_TO_8_BITS ? ACTIVATIONS_X8 : f->rounding == ROUNDS_TO_BF16 ? ACTIVATIONS_X16 : ACTIVATIONS_FLOAT;
+    return f->rounding == ROUNDS_TO_8_BITS ? ACTIVATIONS_X8
+           : f->rounding == ROUNDS_TO_BF16 ? ACTIVATIONS_X16
+                                           : ACTIVATIONS_FLOAT;
 }
 
 typedef size_t bytes_fn(int m, int k);
@@ -17,7 +19,7 @@ typedef void pack_fn(const float *x, size_t ldx, int m, int k, int row0, int row
 typedef void panel_fn(const struct fkv_panel *p);
 typedef void matvec_fn(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
 
-/* ---- packing ---- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 static void *new_packed(size_t bytes)
 {
@@ -64,10 +66,22 @@ static void check_pack(bytes_fn *bytes, pack_fn *pack)
     }
 }
 
-void check_x8_bytes(const struct fkv_kernels *level, const struct fkv_kernels *reference) { (void)reference, check_bytes(level->x8_bytes); }
-void check_x8_pack(const struct fkv_kernels *level, const struct fkv_kernels *reference) { (void)reference, check_pack(level->x8_bytes, level->x8_pack); }
-void check_x16_bytes(const struct fkv_kernels *level, const struct fkv_kernels *reference) { (void)reference, check_bytes(level->x16_bytes); }
-void check_x16_pack(const struct fkv_kernels *level, const struct fkv_kernels *reference) { (void)reference, check_pack(level->x16_bytes, level->x16_pack); }
+void check_x8_bytes(const struct fkv_kernels *level, const struct fkv_kernels *reference)
+{
+    (void)reference, check_bytes(level->x8_bytes);
+}
+void check_x8_pack(const struct fkv_kernels *level, const struct fkv_kernels *reference)
+{
+    (void)reference, check_pack(level->x8_bytes, level->x8_pack);
+}
+void check_x16_bytes(const struct fkv_kernels *level, const struct fkv_kernels *reference)
+{
+    (void)reference, check_bytes(level->x16_bytes);
+}
+void check_x16_pack(const struct fkv_kernels *level, const struct fkv_kernels *reference)
+{
+    (void)reference, check_pack(level->x16_bytes, level->x16_pack);
+}
 
 void check_v8_bytes(const struct fkv_kernels *level, const struct fkv_kernels *reference)
 {
@@ -97,7 +111,7 @@ void check_v8_pack(const struct fkv_kernels *level, const struct fkv_kernels *re
         }
 }
 
-/* ---- panels ---- */
+/* ---- panels ---------------------------------------------------------------------------------- */
 
 /* Y of a problem in a guarded [m][ldy]; columns from n on must stay untouched. */
 static float *run_panel(const struct fkv_kernels *level, panel_fn *panel, const struct problem *p, size_t ldy)
@@ -107,15 +121,25 @@ static float *run_panel(const struct fkv_kernels *level, panel_fn *panel, const 
     if (a == ACTIVATIONS_X8) x = pack_in_parts(level->x8_bytes, level->x8_pack, p->x, p->ldx, p->m, p->k);
     if (a == ACTIVATIONS_X16) x = pack_in_parts(level->x16_bytes, level->x16_pack, p->x, p->ldx, p->m, p->k);
     float *y = guarded_floats((p->m - 1) * ldy + p->n, GUARD_AFTER);
-    const struct fkv_panel call = {.w = p->w, .w_stride = p->w_stride, .n = p->n, .k = p->k, .x = x, .ldx = p->ldx, .m = p->m, .y = y, .ldy = ldy,
-                                   .prefetch = p->m % 2 ? p->w : NULL, .scratch = guarded(FKV_PANEL_SCRATCH, GUARD_AFTER)};
+    const struct fkv_panel call = {.w = p->w,
+                                   .w_stride = p->w_stride,
+                                   .n = p->n,
+                                   .k = p->k,
+                                   .x = x,
+                                   .ldx = p->ldx,
+                                   .m = p->m,
+                                   .y = y,
+                                   .ldy = ldy,
+                                   .prefetch = p->m % 2 ? p->w : NULL,
+                                   .scratch = guarded(FKV_PANEL_SCRATCH, GUARD_AFTER)};
     panel(&call);
     for (int r = 0; r < p->m - 1; r++)
         for (size_t j = p->n; j < ldy; j++) assert_true(is_untouched(y[r * ldy + j]));
     return y;
 }
 
-static void check_panel_case(const struct fkv_kernels *level, panel_fn *panel, const struct format *f, int n, int m, int k, enum w_kind w, enum x_kind x)
+static void check_panel_case(const struct fkv_kernels *level, panel_fn *panel, const struct format *f, int n, int m,
+                             int k, enum w_kind w, enum x_kind x)
 {
     struct problem p;
     problem_make(&p, f, n, m, k, w, x);
@@ -126,13 +150,18 @@ static void check_panel_case(const struct fkv_kernels *level, panel_fn *panel, c
     guarded_release();
 }
 
-static int most_rows(const struct fkv_kernels *level, const struct format *f) { return activations_of(f) == ACTIVATIONS_FLOAT ? FKV_PANEL_ROWS : level->panel_rows; }
+static int most_rows(const struct fkv_kernels *level, const struct format *f)
+{
+    return activations_of(f) == ACTIVATIONS_FLOAT ? FKV_PANEL_ROWS : level->panel_rows;
+}
 
 static void check_panel_lengths(const struct fkv_kernels *level, panel_fn *panel, const struct format *f)
 {
     const int g = f->granule;
-    for (int n = 1; n <= FKV_PANEL_ROWS; n++) check_panel_case(level, panel, f, n, 1 + n * 5 % 13, g * (1 + n % 3), W_RANDOM, X_NORMAL);
-    for (int n = FKV_PANEL_ROWS + 1; n <= most_rows(level, f); n += 1 + n % 17) check_panel_case(level, panel, f, n, 1 + n * 5 % 70, g * (1 + n % 3), W_RANDOM, X_NORMAL);
+    for (int n = 1; n <= FKV_PANEL_ROWS; n++)
+        check_panel_case(level, panel, f, n, 1 + n * 5 % 13, g * (1 + n % 3), W_RANDOM, X_NORMAL);
+    for (int n = FKV_PANEL_ROWS + 1; n <= most_rows(level, f); n += 1 + n % 17)
+        check_panel_case(level, panel, f, n, 1 + n * 5 % 70, g * (1 + n % 3), W_RANDOM, X_NORMAL);
     for (int m = 1; m <= 25; m++) check_panel_case(level, panel, f, m % 2 ? 32 : 17, m, g, W_RANDOM, X_NORMAL);
     for (int k = g; k <= 1280; k += g) check_panel_case(level, panel, f, 3, 2, k, W_RANDOM, X_OUTLIERS);
     check_panel_case(level, panel, f, 32, 7, 2304, W_RANDOM, X_OUTLIERS);
@@ -159,7 +188,8 @@ static void check_panel_rows(const struct fkv_kernels *level, panel_fn *panel, c
     many.x = guarded_floats(MANY * p.ldx, GUARD_AFTER);
     for (int r = 0; r < MANY; r++) memcpy(many.x + r * p.ldx, p.x + (r * 7 + 3) % ROWS * p.ldx, sizeof(float) * k);
     const float *y_many = run_panel(level, panel, &many, 32);
-    for (int r = 0; r < MANY; r++) assert_same_floats(y + (r * 7 + 3) % ROWS * 32, y_many + r * 32, 32, "a row in a small and in a large call");
+    for (int r = 0; r < MANY; r++)
+        assert_same_floats(y + (r * 7 + 3) % ROWS * 32, y_many + r * 32, 32, "a row in a small and in a large call");
     problem_free(&p);
     guarded_release();
 }
@@ -188,7 +218,7 @@ static void check_panel(const struct fkv_kernels *level, panel_fn *panel, const 
     assert_true(rms < f->rms_limit);
 }
 
-/* ---- matvec ---- */
+/* ---- matvec ---------------------------------------------------------------------------------- */
 
 static float *run_matvec(const struct fkv_kernels *level, matvec_fn *matvec, const struct problem *p, const float *x)
 {
@@ -203,8 +233,8 @@ static float *run_matvec(const struct fkv_kernels *level, matvec_fn *matvec, con
     return y;
 }
 
-static void check_matvec_case(const struct fkv_kernels *level, matvec_fn *matvec, const struct format *f, int n, int k, enum w_kind w, enum x_kind x,
-                              struct error_sum *sum)
+static void check_matvec_case(const struct fkv_kernels *level, matvec_fn *matvec, const struct format *f, int n, int k,
+                              enum w_kind w, enum x_kind x, struct error_sum *sum)
 {
     struct problem p;
     problem_make(&p, f, n, 1, k, w, x);
@@ -249,16 +279,16 @@ static void check_matvec(const struct fkv_kernels *level, matvec_fn *matvec, con
     assert_true(error_rms(&sum) < f->rms_limit);
 }
 
-#define PRODUCT_CHECKS(format)                                                                           \
-    void check_panel_##format(const struct fkv_kernels *level, const struct fkv_kernels *reference)      \
-    {                                                                                                    \
-        (void)reference;                                                                                 \
-        check_panel(level, level->panel_##format, &format_##format);                                     \
-    }                                                                                                    \
-    void check_matvec_##format(const struct fkv_kernels *level, const struct fkv_kernels *reference)     \
-    {                                                                                                    \
-        (void)reference;                                                                                 \
-        check_matvec(level, level->matvec_##format, &format_##format);                                   \
+#define PRODUCT_CHECKS(format)                                                                       \
+    void check_panel_##format(const struct fkv_kernels *level, const struct fkv_kernels *reference)  \
+    {                                                                                                \
+        (void)reference;                                                                             \
+        check_panel(level, level->panel_##format, &format_##format);                                 \
+    }                                                                                                \
+    void check_matvec_##format(const struct fkv_kernels *level, const struct fkv_kernels *reference) \
+    {                                                                                                \
+        (void)reference;                                                                             \
+        check_matvec(level, level->matvec_##format, &format_##format);                               \
     }
 PRODUCT_CHECKS(q8_0)
 PRODUCT_CHECKS(q4_0)

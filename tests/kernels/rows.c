@@ -23,7 +23,8 @@ void check_rms_norm(const struct fkv_kernels *level, const struct fkv_kernels *r
     const float scales[] = {1, 0, 1e15f, 1e-40f, 30};
     for (int n = 1; n <= LONG; n = next_length(n))
         for (int s = 0; s < 5; s++) {
-            float *x = normal_row(n, scales[s], side_of(s)), *w = normal_row(n, 1, GUARD_AFTER), *y = guarded_floats(n, side_of(n));
+            float *x = normal_row(n, scales[s], side_of(s)), *w = normal_row(n, 1, GUARD_AFTER),
+                  *y = guarded_floats(n, side_of(n));
             const float eps = s % 2 ? 1e-5f : 1e-6f;
             if (s == 4) x[n / 2] = 1e4f; /* an outlier channel */
             level->rms_norm(x, w, n, eps, y);
@@ -31,7 +32,8 @@ void check_rms_norm(const struct fkv_kernels *level, const struct fkv_kernels *r
             for (int i = 0; i < n; i++) squares += (double)x[i] * (double)x[i];
             for (int i = 0; i < n; i++) {
                 const double wanted = (double)x[i] / sqrt(squares / n + (double)eps) * (double)w[i];
-                if (fabs((double)y[i] - wanted) > 1e-6 * fabs(wanted) + 1e-40) fail_msg("n %d, scale %g: expected %.9g, got %.9g", n, scales[s], wanted, y[i]);
+                if (fabs((double)y[i] - wanted) > 1e-6 * fabs(wanted) + 1e-40)
+                    fail_msg("n %d, scale %g: expected %.9g, got %.9g", n, scales[s], wanted, y[i]);
             }
             level->rms_norm(x, w, n, eps, x);
             assert_same_floats(x, y, n, "in place");
@@ -53,10 +55,11 @@ static void check_rope_case(rope_fn *rope, bool half, int heads, int d, int n_ro
     memcpy(before, x, (size_t)heads * d * sizeof *x);
     rope(x, heads, d, n_rot, cos_sin);
     for (int h = 0; h < heads; h++) {
-        const float *old = before + h * d, *new = x + h * d;
+        const float *old = before + h * d, *new = x + h *d;
         for (int i = 0; i < n_rot / 2; i++) {
             const int a = half ? i : 2 * i, b = half ? i + n_rot / 2 : 2 * i + 1;
-            const double c = (double)cos_sin[2 * i], s = (double)cos_sin[2 * i + 1], xa = (double)old[a], xb = (double)old[b];
+            const double c = (double)cos_sin[2 * i], s = (double)cos_sin[2 * i + 1], xa = (double)old[a],
+                         xb = (double)old[b];
             const double bound = 0x1p-22 * (fabs(xa) + fabs(xb));
             if (fabs((double)new[a] - (xa * c - xb * s)) > bound || fabs((double)new[b] - (xa * s + xb * c)) > bound)
                 fail_msg("head %d of %d, d %d, n_rot %d, pair %d", h, heads, d, n_rot, i);
@@ -93,13 +96,15 @@ void check_swiglu(const struct fkv_kernels *level, const struct fkv_kernels *ref
     const float scales[] = {1, 0, 30, 1e4f, 1e-40f};
     for (int n = 0; n <= LONG; n = next_length(n))
         for (int s = 0; s < 5; s++) {
-            float *gate = normal_row(n, scales[s], side_of(s)), *up = normal_row(n, 2, side_of(n)), *y = guarded_floats(n, GUARD_AFTER);
+            float *gate = normal_row(n, scales[s], side_of(s)), *up = normal_row(n, 2, side_of(n)),
+                  *y = guarded_floats(n, GUARD_AFTER);
             level->swiglu(gate, up, n, y);
             for (int i = 0; i < n; i++) {
                 const double g = (double)gate[i], wanted = g / (1 + exp(-g)) * (double)up[i];
                 /* exp loses |g| half-units of the last place; below e^-87 all may become zero */
                 const double bound = fabs(wanted) * (1e-6 + 0x1p-23 * fabs(g)) + 1e-33;
-                if (!(fabs((double)y[i] - wanted) <= bound)) fail_msg("gate %g, up %g: expected %.9g, got %.9g", gate[i], up[i], wanted, y[i]);
+                if (!(fabs((double)y[i] - wanted) <= bound))
+                    fail_msg("gate %g, up %g: expected %.9g, got %.9g", gate[i], up[i], wanted, y[i]);
             }
             if (s % 2) {
                 level->swiglu(gate, up, n, gate);
@@ -118,7 +123,8 @@ void check_add(const struct fkv_kernels *level, const struct fkv_kernels *refere
     const float scales[] = {1, 0, 1e38f, 1e-44f};
     for (int n = 0; n <= LONG; n = next_length(n))
         for (int s = 0; s < 4; s++) {
-            float *x = normal_row(n, scales[s], side_of(s)), *y = normal_row(n, scales[s], side_of(n)), *wanted = guarded_floats(n, GUARD_AFTER);
+            float *x = normal_row(n, scales[s], side_of(s)), *y = normal_row(n, scales[s], side_of(n)),
+                  *wanted = guarded_floats(n, GUARD_AFTER);
             if (n > 3) x[n - 1] = -INFINITY;
             for (int i = 0; i < n; i++) wanted[i] = y[i] + x[i];
             level->add(x, n, y);

@@ -9,7 +9,7 @@
 
 static enum guard_side side_of(int i) { return i % 2 ? GUARD_BEFORE : GUARD_AFTER; }
 
-/* ---- window_logits, window_sums ---- */
+/* ---- window_logits, window_sums -------------------------------------------------------------- */
 
 static void check_logits_case(const struct fkv_kernels *level, int type, int d, int w, int n, int more)
 {
@@ -30,7 +30,8 @@ static void check_logits_case(const struct fkv_kernels *level, int type, int d, 
             }
             const double bound = (d / 4 + 8) * 0x1p-24 * magnitude * (double)scale;
             if (!(fabs((double)logits[i * ld + j] - sum * (double)scale) <= bound))
-                fail_msg("type %d, d %d, w %d, n %d: logit %d,%d: expected %.9g, got %.9g", type, d, w, n, i, j, sum * (double)scale, logits[i * ld + j]);
+                fail_msg("type %d, d %d, w %d, n %d: logit %d,%d: expected %.9g, got %.9g", type, d, w, n, i, j,
+                         sum * (double)scale, logits[i * ld + j]);
         }
         for (int j = n; j < (int)ld && i < w - 1; j++) assert_true(is_untouched(logits[i * ld + j]));
     }
@@ -77,7 +78,8 @@ static void check_sums_case(const struct fkv_kernels *level, enum logits_kind ki
     }
     level->window_sums(logits, ld, w, n, sums);
     for (int j = 0; j < n - w; j++) /* 1e-30: what is that small beside the largest may become zero */
-        if (!(fabs((double)sums[j] - wanted[j]) <= 2e-5 * wanted[j] + 1e-30)) fail_msg("kind %d, w %d, n %d: sum %d: expected %.9g, got %.9g", kind, w, n, j, wanted[j], sums[j]);
+        if (!(fabs((double)sums[j] - wanted[j]) <= 2e-5 * wanted[j] + 1e-30))
+            fail_msg("kind %d, w %d, n %d: sum %d: expected %.9g, got %.9g", kind, w, n, j, wanted[j], sums[j]);
     free(wanted);
     guarded_release();
 }
@@ -86,17 +88,31 @@ void check_window_sums(const struct fkv_kernels *level, const struct fkv_kernels
 {
     (void)reference;
     for (int kind = 0; kind < N_LOGITS_KINDS; kind++) {
-        for (int more = 0; more <= 65; more++) check_sums_case(level, kind, 1 + more % 8, 1 + more % 8 + more, more % 3);
+        for (int more = 0; more <= 65; more++)
+            check_sums_case(level, kind, 1 + more % 8, 1 + more % 8 + more, more % 3);
         for (int w = 1; w <= FKV_MAX_WINDOW; w++) check_sums_case(level, kind, w, w + 37, 0);
         check_sums_case(level, kind, 8, 4001, 5);
     }
 }
 
-/* ---- pooling ---- */
+/* ---- pooling --------------------------------------------------------------------------------- */
 
 enum scores_kind {
-    SCORES_NORMAL, SCORES_EQUAL, SCORES_ZERO, SCORES_SIGNED_ZEROS, SCORES_MINUS_INF, SCORES_HOLES, SCORES_ONE_HOT, SCORES_DENORMAL, SCORES_PLATEAUS,
-    SCORES_NEGATIVE, SCORES_RISING, SCORES_FALLING, SCORES_EXTREME, SCORES_NAN, N_SCORES_KINDS
+    SCORES_NORMAL,
+    SCORES_EQUAL,
+    SCORES_ZERO,
+    SCORES_SIGNED_ZEROS,
+    SCORES_MINUS_INF,
+    SCORES_HOLES,
+    SCORES_ONE_HOT,
+    SCORES_DENORMAL,
+    SCORES_PLATEAUS,
+    SCORES_NEGATIVE,
+    SCORES_RISING,
+    SCORES_FALLING,
+    SCORES_EXTREME,
+    SCORES_NAN,
+    N_SCORES_KINDS
 };
 
 static float make_score(enum scores_kind kind, int i, int n)
@@ -114,7 +130,8 @@ static float make_score(enum scores_kind kind, int i, int n)
     case SCORES_RISING: return (float)i;
     case SCORES_FALLING: return (float)-i;
     case SCORES_EXTREME: return random_int(3) ? 3e38f * (2 * random_uniform() - 1) : INFINITY;
-    case SCORES_NAN: return random_int(4) ? random_normal() : fkv_f32_from_bits(random_int(2) ? 0x7fc00000u : 0xffc12345u);
+    case SCORES_NAN:
+        return random_int(4) ? random_normal() : fkv_f32_from_bits(random_int(2) ? 0x7fc00000u : 0xffc12345u);
     default: return random_normal();
     }
 }
@@ -130,11 +147,13 @@ typedef void pool_fn(const float *x, int n, int kernel, float *y);
 
 static void check_pool_case(pool_fn *pool, pool_fn *wanted_pool, enum scores_kind kind, int n, int kernel)
 {
-    float *x = make_scores(kind, n, side_of(kernel)), *y = guarded_floats(n, side_of(n)), *wanted = guarded_floats(n, GUARD_AFTER);
+    float *x = make_scores(kind, n, side_of(kernel)), *y = guarded_floats(n, side_of(n)),
+          *wanted = guarded_floats(n, GUARD_AFTER);
     pool(x, n, kernel, y);
     wanted_pool(x, n, kernel, wanted);
     for (int i = 0; i < n; i++)
-        if (y[i] != wanted[i]) fail_msg("kind %d, n %d, kernel %d, at %d: expected %.9g, got %.9g", kind, n, kernel, i, wanted[i], y[i]);
+        if (y[i] != wanted[i])
+            fail_msg("kind %d, n %d, kernel %d, at %d: expected %.9g, got %.9g", kind, n, kernel, i, wanted[i], y[i]);
     guarded_release();
 }
 
@@ -178,7 +197,7 @@ void check_pool_avg(const struct fkv_kernels *level, const struct fkv_kernels *r
     check_pool(level->pool_avg, plain_avg, SCORES_FALLING);
 }
 
-/* ---- top k ---- */
+/* ---- top k ----------------------------------------------------------------------------------- */
 
 struct ranked {
     float x;
@@ -213,7 +232,8 @@ static void check_top_k_case(const struct fkv_kernels *level, enum scores_kind k
         qsort(wanted, k, sizeof *wanted, compare_int);
         level->top_k(x, n, k, keys, indices);
         for (int i = 0; i < k; i++)
-            if (indices[i] != wanted[i]) fail_msg("kind %d, n %d, k %d: index %d: expected %d, got %d", kind, n, k, i, wanted[i], indices[i]);
+            if (indices[i] != wanted[i])
+                fail_msg("kind %d, n %d, k %d: index %d: expected %d, got %d", kind, n, k, i, wanted[i], indices[i]);
     }
     free(ranked);
     free(wanted);

@@ -59,7 +59,8 @@ void guarded_forget(void)
 void assert_same_floats(const float *a, const float *b, size_t n, const char *what)
 {
     for (size_t i = 0; i < n; i++)
-        if (fkv_bits_from_f32(a[i]) != fkv_bits_from_f32(b[i])) fail_msg("%s: value %zu is %.9g in one and %.9g in the other", what, i, a[i], b[i]);
+        if (fkv_bits_from_f32(a[i]) != fkv_bits_from_f32(b[i]))
+            fail_msg("%s: value %zu is %.9g in one and %.9g in the other", what, i, a[i], b[i]);
 }
 
 /* xorshift64 */

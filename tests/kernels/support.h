@@ -1,4 +1,5 @@
-/* support.h: what the kernel checks share: memory between unreadable pages, random numbers, and the checks' prototypes. */
+/* support.h: what the kernel checks share: memory between unreadable pages, random numbers, and the checks'
+   prototypes. */
 #ifndef FKV_TESTS_KERNELS_SUPPORT_H
 #define FKV_TESTS_KERNELS_SUPPORT_H
 
@@ -19,8 +20,8 @@ typedef void check_fn(const struct fkv_kernels *level, const struct fkv_kernels 
 #include "simd/kernels.def"
 #undef KERNEL
 
-/* Memory that ends at an unreadable page (or starts behind one), filled with 0xcd. 64-byte aligned if it starts behind one or
-   bytes divides by 64. The slack on the other side is watched. Lives until guarded_release(). */
+/* Memory that ends at an unreadable page (or starts behind one), filled with 0xcd. 64-byte aligned if it starts behind
+   one or bytes divides by 64. The slack on the other side is watched. Lives until guarded_release(). */
 enum guard_side { GUARD_AFTER, GUARD_BEFORE };
 void *guarded(size_t bytes, enum guard_side side);
 static inline float *guarded_floats(size_t n, enum guard_side side) { return guarded(n * sizeof(float), side); }
@@ -35,7 +36,7 @@ void assert_same_floats(const float *a, const float *b, size_t n, const char *wh
 
 void random_restart(uint64_t seed); /* any number */
 uint32_t random_u32(void);
-int random_int(int n); /* 0 .. n - 1 */
+int random_int(int n);      /* 0 .. n - 1 */
 float random_uniform(void); /* 0 < x < 1 */
 float random_normal(void);
 

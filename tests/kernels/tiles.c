@@ -6,7 +6,10 @@
 
 size_t tiles_bytes(int type, int d, int n) { return (size_t)((n + FKV_TILE - 1) / FKV_TILE) * fkv_tile_bytes(type, d); }
 
-static char *tile_of(const void *tiles, int type, int d, int entry) { return (char *)tiles + (size_t)(entry / FKV_TILE) * fkv_tile_bytes(type, d); }
+static char *tile_of(const void *tiles, int type, int d, int entry)
+{
+    return (char *)tiles + (size_t)(entry / FKV_TILE) * fkv_tile_bytes(type, d);
+}
 
 static size_t index_of(bool is_v, int entry, int channel)
 {
@@ -40,9 +43,12 @@ static void store_random(void *tiles, int type, bool is_v, int d, int entry, int
     char *tile = tile_of(tiles, type, d, entry);
     const size_t at = index_of(is_v, entry, channel);
     const float x = scale * random_normal();
-    if (type == FKV_ELEM_F32) ((float *)tile)[at] = x;
-    else if (type == FKV_ELEM_F16) ((fkv_f16 *)tile)[at] = fkv_f16_from_f32(x);
-    else if (type == FKV_ELEM_BF16) ((fkv_bf16 *)tile)[at] = fkv_bf16_from_f32(x);
+    if (type == FKV_ELEM_F32)
+        ((float *)tile)[at] = x;
+    else if (type == FKV_ELEM_F16)
+        ((fkv_f16 *)tile)[at] = fkv_f16_from_f32(x);
+    else if (type == FKV_ELEM_BF16)
+        ((fkv_bf16 *)tile)[at] = fkv_bf16_from_f32(x);
     else {
         if (channel % 32 == 0) store_scale(tiles, d, entry, channel, scale);
         ((int8_t *)tile)[2 * fkv_padded_head(d) + at] = (int8_t)(random_int(255) - 127);

@@ -1,5 +1,6 @@
-/* AMX with its tiles in memory and plain C for its instructions: what the manual says of tileloadd, tilestored and tdpbf16ps, with its order of the sums (even k,
-   odd k) and its zeros for subnormals. Where the processor would raise a fault, this aborts. */
+/* AMX with its tiles in memory and plain C for its instructions: what the manual says of tileloadd, tilestored and
+   tdpbf16ps, with its order of the sums (even k, odd k) and its zeros for subnormals. Where the processor would raise a
+   fault, this aborts. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>

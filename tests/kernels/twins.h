@@ -1,5 +1,6 @@
-/* twins.h: levels as machines without them can run them. A twin is a level's own source over other instructions, or over plain C that
-   models them, so that everything but the instructions themselves is checked. Never part of the library. */
+/* twins.h: levels as machines without them can run them. A twin is a level's own source over other instructions, or
+   over plain C that models them, so that everything but the instructions themselves is checked. Never part of the
+   library. */
 #ifndef FKV_TESTS_KERNELS_TWINS_H
 #define FKV_TESTS_KERNELS_TWINS_H
 

@@ -5,7 +5,13 @@
 
 #include "quant/quant.h"
 
-#define CHECK(condition) do { if (!(condition)) { fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); abort(); } } while (0)
+#define CHECK(condition)                                                    \
+    do {                                                                    \
+        if (!(condition)) {                                                 \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            abort();                                                        \
+        }                                                                   \
+    } while (0)
 
 static uint64_t sum_str(struct fkv_str s)
 {
@@ -19,9 +25,12 @@ static uint64_t visit_array(const struct fkv_gguf *g, const char *key, enum fkv_
     uint64_t count = 0, sum = 0;
     CHECK(fkv_gguf_array(g, key, elem, &count, NULL) == FKV_OK);
     for (uint64_t i = 0; i < count; i++) {
-        if (elem == FKV_GGUF_STRING) sum += sum_str(fkv_gguf_array_str(g, key, i));
-        else if (elem == FKV_GGUF_F32 || elem == FKV_GGUF_F64) sum += fkv_bits_from_f32(fkv_gguf_array_f32(g, key, i));
-        else sum += (uint64_t)fkv_gguf_array_int(g, key, i);
+        if (elem == FKV_GGUF_STRING)
+            sum += sum_str(fkv_gguf_array_str(g, key, i));
+        else if (elem == FKV_GGUF_F32 || elem == FKV_GGUF_F64)
+            sum += fkv_bits_from_f32(fkv_gguf_array_f32(g, key, i));
+        else
+            sum += (uint64_t)fkv_gguf_array_int(g, key, i);
     }
     return sum;
 }

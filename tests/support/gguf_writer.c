@@ -16,8 +16,9 @@ struct gguf_writer {
 
 /* Bytes of a scalar by its kind. */
 static const uint8_t kind_bytes[] = {
-    [FKV_GGUF_U8] = 1, [FKV_GGUF_I8] = 1, [FKV_GGUF_BOOL] = 1, [FKV_GGUF_U16] = 2, [FKV_GGUF_I16] = 2, [FKV_GGUF_U32] = 4,
-    [FKV_GGUF_I32] = 4, [FKV_GGUF_F32] = 4, [FKV_GGUF_U64] = 8, [FKV_GGUF_I64] = 8, [FKV_GGUF_F64] = 8,
+    [FKV_GGUF_U8] = 1,  [FKV_GGUF_I8] = 1,  [FKV_GGUF_BOOL] = 1, [FKV_GGUF_U16] = 2,
+    [FKV_GGUF_I16] = 2, [FKV_GGUF_U32] = 4, [FKV_GGUF_I32] = 4,  [FKV_GGUF_F32] = 4,
+    [FKV_GGUF_U64] = 8, [FKV_GGUF_I64] = 8, [FKV_GGUF_F64] = 8,
 };
 
 static void bytes_append(struct bytes *b, const void *data, size_t n)
@@ -101,9 +102,18 @@ void gguf_put_scalar(struct gguf_writer *w, const char *key, enum fkv_gguf_kind 
     gguf_put_raw(w, str(key), kind, value, kind_bytes[kind]);
 }
 
-void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t value) { gguf_put_scalar(w, key, FKV_GGUF_U32, &value); }
-void gguf_put_i32(struct gguf_writer *w, const char *key, int32_t value) { gguf_put_scalar(w, key, FKV_GGUF_I32, &value); }
-void gguf_put_f32(struct gguf_writer *w, const char *key, float value) { gguf_put_scalar(w, key, FKV_GGUF_F32, &value); }
+void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t value)
+{
+    gguf_put_scalar(w, key, FKV_GGUF_U32, &value);
+}
+void gguf_put_i32(struct gguf_writer *w, const char *key, int32_t value)
+{
+    gguf_put_scalar(w, key, FKV_GGUF_I32, &value);
+}
+void gguf_put_f32(struct gguf_writer *w, const char *key, float value)
+{
+    gguf_put_scalar(w, key, FKV_GGUF_F32, &value);
+}
 
 void gguf_put_bool(struct gguf_writer *w, const char *key, bool value)
 {
@@ -136,7 +146,8 @@ void gguf_put_array_str(struct gguf_writer *w, const char *key, const char *cons
     for (uint64_t i = 0; i < count; i++) append_str(&w->keys, str(values[i]));
 }
 
-void gguf_put_tensor_at(struct gguf_writer *w, struct fkv_str name, uint32_t type, uint32_t n_dims, const uint64_t *dims, uint64_t offset)
+void gguf_put_tensor_at(struct gguf_writer *w, struct fkv_str name, uint32_t type, uint32_t n_dims,
+                        const uint64_t *dims, uint64_t offset)
 {
     append_str(&w->tensors, name);
     append_u32(&w->tensors, n_dims);
@@ -146,8 +157,8 @@ void gguf_put_tensor_at(struct gguf_writer *w, struct fkv_str name, uint32_t typ
     w->n_tensors++;
 }
 
-void gguf_put_tensor(struct gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims, const uint64_t *dims, const void *data,
-                     size_t bytes)
+void gguf_put_tensor(struct gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims, const uint64_t *dims,
+                     const void *data, size_t bytes)
 {
     pad(&w->data, w->alignment);
     gguf_put_tensor_at(w, str(name), type, n_dims, dims, w->data.n);

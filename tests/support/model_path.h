@@ -10,9 +10,12 @@
 static inline bool model_path(const char *name, char *path, size_t bytes)
 {
     const char *models = getenv("FKV_MODELS"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (models && *models) snprintf(path, bytes, "%s/%s.gguf", models, name);
-    else if (cache && *cache) snprintf(path, bytes, "%s/fastkv/%s.gguf", cache, name);
-    else snprintf(path, bytes, "%s/.cache/fastkv/%s.gguf", home ? home : "", name);
+    if (models && *models)
+        snprintf(path, bytes, "%s/%s.gguf", models, name);
+    else if (cache && *cache)
+        snprintf(path, bytes, "%s/fastkv/%s.gguf", cache, name);
+    else
+        snprintf(path, bytes, "%s/.cache/fastkv/%s.gguf", home ? home : "", name);
     FILE *f = fopen(path, "rb");
     if (f) fclose(f);
     return f != NULL;

@@ -16,8 +16,8 @@ struct model {
 struct state {
     struct model m;
     int capacity;
-    double *k, *v;       /* [layer][kv head][capacity][d] kept entries, k rotated */
-    int *count;          /* [layer][kv head] */
+    double *k, *v; /* [layer][kv head][capacity][d] kept entries, k rotated */
+    int *count;    /* [layer][kv head] */
 };
 
 static double *doubles(size_t n) { return calloc(n, sizeof(double)); }
@@ -71,7 +71,8 @@ static float *tensor(const struct model *m, int layer, const char *name)
 }
 
 /* y[n][rows] = x[n][cols] W^T + bias. */
-static void multiply(const struct model *m, int layer, const char *name, const char *bias_name, const double *x, int n, int rows, int cols, double *y)
+static void multiply(const struct model *m, int layer, const char *name, const char *bias_name, const double *x, int n,
+                     int rows, int cols, double *y)
 {
     float *w = tensor(m, layer, name), *bias = bias_name ? tensor(m, layer, bias_name) : NULL;
     for (int i = 0; i < n; i++)
@@ -104,8 +105,10 @@ static void rotate(const struct model *m, double *x, int n, int heads, const int
     for (int i = 0; i < n; i++)
         for (int h = 0; h < heads; h++)
             for (int j = 0; j < half; j++) {
-                double *head = x + (i * heads + h) * m->d, *a = head + (pairs ? 2 * j : j), *b = head + (pairs ? 2 * j + 1 : j + half);
-                const double angle = pos[i] * pow(m->base, -2.0 * j / m->d) / (freqs ? (double)freqs[j] : 1), x0 = *a, x1 = *b;
+                double *head = x + (i * heads + h) * m->d, *a = head + (pairs ? 2 * j : j),
+                       *b = head + (pairs ? 2 * j + 1 : j + half);
+                const double angle = pos[i] * pow(m->base, -2.0 * j / m->d) / (freqs ? (double)freqs[j] : 1), x0 = *a,
+                             x1 = *b;
                 *a = x0 * cos(angle) - x1 * sin(angle);
                 *b = x1 * cos(angle) + x0 * sin(angle);
             }
@@ -114,7 +117,8 @@ static void rotate(const struct model *m, double *x, int n, int heads, const int
 
 static double *kept_row(const struct state *s, double *base, int layer, int head, int entry)
 {
-    return base + (((size_t)layer * (size_t)s->m.n_kv + (size_t)head) * (size_t)s->capacity + (size_t)entry) * (size_t)s->m.d;
+    return base +
+           (((size_t)layer * (size_t)s->m.n_kv + (size_t)head) * (size_t)s->capacity + (size_t)entry) * (size_t)s->m.d;
 }
 
 /* p[keys] = softmax of one query over the first `keys` rows at k, `stride` apart. */
@@ -142,7 +146,8 @@ static void weigh(const struct model *m, const double *p, const double *v, int s
 static void second_half(const struct model *m, int layer, double *x, int n, const double *att)
 {
     const int q = m->n_head * m->d;
-    double *y = doubles((size_t)(n * m->d_model)), *gate = doubles((size_t)(n * m->d_ff)), *up = doubles((size_t)(n * m->d_ff));
+    double *y = doubles((size_t)(n * m->d_model)), *gate = doubles((size_t)(n * m->d_ff)),
+           *up = doubles((size_t)(n * m->d_ff));
     multiply(m, layer, "attn_output.weight", NULL, att, n, m->d_model, q, y);
     for (int i = 0; i < n * m->d_model; i++) x[i] += y[i];
     norm(m, layer, "ffn_norm.weight", x, n, m->d_model, y);
@@ -154,7 +159,8 @@ static void second_half(const struct model *m, int layer, double *x, int n, cons
     free(y), free(gate), free(up);
 }
 
-static void first_half(const struct model *m, int layer, const double *x, int n, const int32_t *pos, double *q, double *k, double *v)
+static void first_half(const struct model *m, int layer, const double *x, int n, const int32_t *pos, double *q,
+                       double *k, double *v)
 {
     double *y = doubles((size_t)(n * m->d_model));
     norm(m, layer, "attn_norm.weight", x, n, m->d_model, y);
@@ -198,7 +204,8 @@ static void choose(const double *score, int n, int w, int cap, int sinks, int32_
     for (int c = 0; c < cap - w; c++) {
         int best = -1;
         for (int i = 0; i < n - w; i++)
-            if (!taken[i] && (best < 0 || (i >= sinks && best >= sinks && (float)score[i] > (float)score[best]))) best = i;
+            if (!taken[i] && (best < 0 || (i >= sinks && best >= sinks && (float)score[i] > (float)score[best])))
+                best = i;
         taken[best] = 1;
     }
     for (int i = 0, r = 0; i < n; i++)
@@ -213,11 +220,12 @@ static int budget(int n, double rate, int w, int sinks)
 }
 
 /* Retention of one layer: what is kept goes to the state and the result. */
-static void retain(struct state *s, struct plain_result *r, int layer, const double *k, const double *v, const int32_t *pos, int n, const double *g,
-                   const struct plain_policy *p)
+static void retain(struct state *s, struct plain_result *r, int layer, const double *k, const double *v,
+                   const int32_t *pos, int n, const double *g, const struct plain_policy *p)
 {
     const struct model *m = &s->m;
-    const int cap = budget(n, layer <= p->tsp_layer ? p->kv_rate : p->kv_rate / p->tsp_rate, p->window, p->sinks), kept = cap < n ? cap : n;
+    const int cap = budget(n, layer <= p->tsp_layer ? p->kv_rate : p->kv_rate / p->tsp_rate, p->window, p->sinks),
+              kept = cap < n ? cap : n;
     int32_t *rows = malloc((size_t)n * sizeof *rows);
     for (int h = 0; h < m->n_kv; h++) {
         for (int i = 0; i < n; i++) rows[i] = i;
@@ -234,7 +242,8 @@ static void retain(struct state *s, struct plain_result *r, int layer, const dou
 }
 
 /* Rows that go past the TSP layer, moved to the front; returns their number. */
-static int propagate(const struct model *m, struct plain_result *r, double *x, int32_t *pos, int n, const double *g, const struct plain_policy *p)
+static int propagate(const struct model *m, struct plain_result *r, double *x, int32_t *pos, int n, const double *g,
+                     const struct plain_policy *p)
 {
     const int cap = budget(n, p->tsp_rate, p->window, p->sinks), scored = n - p->window;
     if (cap >= n) return n;
@@ -253,11 +262,13 @@ static int propagate(const struct model *m, struct plain_result *r, double *x, i
     return cap;
 }
 
-static int prefill_layer(struct state *s, struct plain_result *r, int layer, double *x, int32_t *pos, int n, const struct plain_policy *p)
+static int prefill_layer(struct state *s, struct plain_result *r, int layer, double *x, int32_t *pos, int n,
+                         const struct plain_policy *p)
 {
     const struct model *m = &s->m;
     const int kv_stride = m->n_kv * m->d;
-    double *q = doubles((size_t)(n * m->n_head * m->d)), *k = doubles((size_t)(n * kv_stride)), *v = doubles((size_t)(n * kv_stride));
+    double *q = doubles((size_t)(n * m->n_head * m->d)), *k = doubles((size_t)(n * kv_stride)),
+           *v = doubles((size_t)(n * kv_stride));
     double *att = doubles((size_t)(n * m->n_head * m->d)), *prob = doubles((size_t)n);
     first_half(m, layer, x, n, pos, q, k, v);
     for (int i = 0; i < n; i++)
@@ -277,7 +288,8 @@ static int prefill_layer(struct state *s, struct plain_result *r, int layer, dou
 static void decode_layer(struct state *s, int layer, double *x, int32_t pos)
 {
     const struct model *m = &s->m;
-    double *q = doubles((size_t)(m->n_head * m->d)), *k = doubles((size_t)(m->n_kv * m->d)), *v = doubles((size_t)(m->n_kv * m->d));
+    double *q = doubles((size_t)(m->n_head * m->d)), *k = doubles((size_t)(m->n_kv * m->d)),
+           *v = doubles((size_t)(m->n_kv * m->d));
     double *att = doubles((size_t)(m->n_head * m->d)), *prob = doubles((size_t)s->capacity);
     first_half(m, layer, x, 1, &pos, q, k, v);
     for (int h = 0; h < m->n_kv; h++) {
@@ -302,7 +314,8 @@ static void embed(const struct model *m, const int32_t *ids, int n, double *x)
     free(table);
 }
 
-struct plain_result *plain_forward(const struct fkv_gguf *g, const int32_t *ids, int n, int n_more, const struct plain_policy *p)
+struct plain_result *plain_forward(const struct fkv_gguf *g, const int32_t *ids, int n, int n_more,
+                                   const struct plain_policy *p)
 {
     struct state s = {.m = read_model(g), .capacity = n + n_more};
     const struct model *m = &s.m;
@@ -313,8 +326,12 @@ struct plain_result *plain_forward(const struct fkv_gguf *g, const int32_t *ids,
     const int n_vocab = (int)fkv_gguf_find_tensor(g, "token_embd.weight")->dims[1];
     s.k = doubles(entries), s.v = doubles(entries);
     s.count = calloc((size_t)(m->n_layer * m->n_kv), sizeof(int));
-    *r = (struct plain_result){doubles((size_t)n_vocab), -1, calloc((size_t)n, sizeof(int32_t)), calloc((size_t)(m->n_layer * m->n_kv * n), sizeof(int32_t)),
-                               calloc((size_t)m->n_layer, sizeof(int)), n};
+    *r = (struct plain_result){doubles((size_t)n_vocab),
+                               -1,
+                               calloc((size_t)n, sizeof(int32_t)),
+                               calloc((size_t)(m->n_layer * m->n_kv * n), sizeof(int32_t)),
+                               calloc((size_t)m->n_layer, sizeof(int)),
+                               n};
     for (int i = 0; i < n; i++) pos[i] = i;
     embed(m, ids, n, x);
     int alive = n;
@@ -326,7 +343,8 @@ struct plain_result *plain_forward(const struct fkv_gguf *g, const int32_t *ids,
         for (int l = 0; l < m->n_layer; l++) decode_layer(&s, l, x, n + i);
     }
     norm(m, -1, "output_norm.weight", last, 1, m->d_model, y);
-    multiply(m, -1, fkv_gguf_find_tensor(g, "output.weight") ? "output.weight" : "token_embd.weight", NULL, y, 1, n_vocab, m->d_model, r->logits);
+    multiply(m, -1, fkv_gguf_find_tensor(g, "output.weight") ? "output.weight" : "token_embd.weight", NULL, y, 1,
+             n_vocab, m->d_model, r->logits);
     free(x), free(y), free(pos), free(s.k), free(s.v), free(s.count);
     return r;
 }

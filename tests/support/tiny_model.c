@@ -22,8 +22,15 @@ static float next_float(uint32_t *state) { return (float)next_random(state) / 83
 static void random_blocks(uint32_t *state, uint32_t type, uint8_t *out, size_t blocks, size_t block_bytes, float scale)
 {
     /* where the scales of a block stand, -1: there is none */
-    static const struct { uint32_t type; int scale[2]; float divisor; } scales[] = {
-        {FKV_TYPE_Q8_0, {0, -1}, 90}, {FKV_TYPE_Q4_0, {0, -1}, 6}, {FKV_TYPE_Q5_0, {0, -1}, 12}, {FKV_TYPE_Q4_K, {0, 2}, 150}, {FKV_TYPE_Q6_K, {208, -1}, 2000}};
+    static const struct {
+        uint32_t type;
+        int scale[2];
+        float divisor;
+    } scales[] = {{FKV_TYPE_Q8_0, {0, -1}, 90},
+                  {FKV_TYPE_Q4_0, {0, -1}, 6},
+                  {FKV_TYPE_Q5_0, {0, -1}, 12},
+                  {FKV_TYPE_Q4_K, {0, 2}, 150},
+                  {FKV_TYPE_Q6_K, {208, -1}, 2000}};
     for (size_t i = 0; i < blocks * block_bytes; i++) out[i] = (uint8_t)next_random(state);
     for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
         for (size_t b = 0; scales[s].type == type && b < blocks; b++)

@@ -1,17 +1,21 @@
-/* tiny_model.h: small random models of each architecture, as GGUF files, for tests that must not wait for a real one. */
+/* tiny_model.h: small random models of each architecture, as GGUF files, for tests that must not wait for a real
+   one. */
 #ifndef FKV_TESTS_TINY_MODEL_H
 #define FKV_TESTS_TINY_MODEL_H
 
 #include "gguf/gguf.h"
 
 struct tiny_model {
-    const char *arch;         /* "llama", "qwen2", "qwen3" */
+    const char *arch; /* "llama", "qwen2", "qwen3" */
     int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
-    uint32_t type;            /* of the matrices: F32, F16, BF16 or one of blocks */
+    uint32_t type;               /* of the matrices: F32, F16, BF16 or one of blocks */
     bool rope_freqs, own_output; /* optional tensors */
     uint32_t seed;
 };
-#define TINY_MODEL_INIT { "llama", 4, 4, 2, 32, 64, 96, FKV_TYPE_F32, false, false, 1 }
+#define TINY_MODEL_INIT                                             \
+    {                                                               \
+        "llama", 4, 4, 2, 32, 64, 96, FKV_TYPE_F32, false, false, 1 \
+    }
 
 enum { TINY_VOCAB = 320, TINY_CONTEXT = 1024 };
 

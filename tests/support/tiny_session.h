@@ -1,4 +1,5 @@
-/* tiny_session.h: an engine over a tiny model and sessions on it, for tests: what fails ends the test with its message. */
+/* tiny_session.h: an engine over a tiny model and sessions on it, for tests: what fails ends the test with its
+   message. */
 #ifndef FKV_TESTS_TINY_SESSION_H
 #define FKV_TESTS_TINY_SESSION_H
 

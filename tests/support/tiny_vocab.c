@@ -7,8 +7,14 @@
 
 static struct tiny_vocab empty(const char *model)
 {
-    return (struct tiny_vocab){.model = model, .bos = TINY_NONE, .eos = TINY_NONE, .eot = TINY_NONE, .unknown = TINY_NONE,
-                               .add_bos = TINY_NONE, .add_eos = TINY_NONE, .add_space_prefix = TINY_NONE};
+    return (struct tiny_vocab){.model = model,
+                               .bos = TINY_NONE,
+                               .eos = TINY_NONE,
+                               .eot = TINY_NONE,
+                               .unknown = TINY_NONE,
+                               .add_bos = TINY_NONE,
+                               .add_eos = TINY_NONE,
+                               .add_space_prefix = TINY_NONE};
 }
 
 int tiny_add(struct tiny_vocab *v, const char *text, int type, float score)
@@ -24,16 +30,26 @@ int tiny_add(struct tiny_vocab *v, const char *text, int type, float score)
 struct tiny_vocab tiny_bpe(const char *pre)
 {
     static char spelled[256][3]; /* the same every time */
-    static const char *const merges[] = {"h e", "l l", "he ll", "hell o", "\xc4\xa0 w", "\xc4\xa0 \xc4\xa0", "o r", "\xc4\xa0w or", "l d", "\xc4\x8a \xc4\x8a"};
-    static const char *const merged[] = {"he", "ll", "hell", "hello", "\xc4\xa0w", "\xc4\xa0\xc4\xa0", "or", "\xc4\xa0wor", "ld", "\xc4\x8a\xc4\x8a"};
+    static const char *const merges[] = {"h e",        "l l",
+                                         "he ll",      "hell o",
+                                         "\xc4\xa0 w", "\xc4\xa0 \xc4\xa0",
+                                         "o r",        "\xc4\xa0w or",
+                                         "l d",        "\xc4\x8a \xc4\x8a"};
+    static const char *const merged[] = {"he",        "ll",
+                                         "hell",      "hello",
+                                         "\xc4\xa0w", "\xc4\xa0\xc4\xa0",
+                                         "or",        "\xc4\xa0wor",
+                                         "ld",        "\xc4\x8a\xc4\x8a"};
     struct tiny_vocab v = empty("gpt2");
     unsigned next = 0x100;
     v.pre = pre;
     for (unsigned byte = 0; byte < 256; byte++) {
         const bool printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
         const unsigned code = printable ? byte : next++;
-        if (code < 0x80) snprintf(spelled[byte], 3, "%c", (int)code);
-        else snprintf(spelled[byte], 3, "%c%c", (int)(0xc0 | code >> 6), (int)(0x80 | (code & 0x3f)));
+        if (code < 0x80)
+            snprintf(spelled[byte], 3, "%c", (int)code);
+        else
+            snprintf(spelled[byte], 3, "%c%c", (int)(0xc0 | code >> 6), (int)(0x80 | (code & 0x3f)));
         tiny_add(&v, spelled[byte], 1, 0);
     }
     for (size_t i = 0; i < sizeof merges / sizeof *merges; i++) {
@@ -53,10 +69,35 @@ struct tiny_vocab tiny_bpe(const char *pre)
 struct tiny_vocab tiny_spm(void)
 {
     static char byte_text[256][7];
-    static const struct { const char *text; float score; } pieces[] = {
-        {"\xe2\x96\x81", -1}, {"h", -2}, {"e", -2}, {"l", -2}, {"o", -2}, {"w", -2}, {"r", -2}, {"d", -2}, {"\xc3\xa9", -2}, {"a", -2}, {"b", -2},
-        {"el", -3}, {"lo", -4}, {"ll", -3.5f}, {"hel", -6}, {"\xe2\x96\x81h", -5}, {"\xe2\x96\x81hel", -7}, {"or", -3}, {"\xe2\x96\x81w", -4},
-        {"\xe2\x96\x81wor", -5}, {"ld", -4}, {"aa", -3}, {"\xe2\x96\x81\xe2\x96\x81", -3}, {"d\xe2\x96\x81", -2.5f}, {"b\xe2\x96\x81h", -2},
+    static const struct {
+        const char *text;
+        float score;
+    } pieces[] = {
+        {"\xe2\x96\x81", -1},
+        {"h", -2},
+        {"e", -2},
+        {"l", -2},
+        {"o", -2},
+        {"w", -2},
+        {"r", -2},
+        {"d", -2},
+        {"\xc3\xa9", -2},
+        {"a", -2},
+        {"b", -2},
+        {"el", -3},
+        {"lo", -4},
+        {"ll", -3.5f},
+        {"hel", -6},
+        {"\xe2\x96\x81h", -5},
+        {"\xe2\x96\x81hel", -7},
+        {"or", -3},
+        {"\xe2\x96\x81w", -4},
+        {"\xe2\x96\x81wor", -5},
+        {"ld", -4},
+        {"aa", -3},
+        {"\xe2\x96\x81\xe2\x96\x81", -3},
+        {"d\xe2\x96\x81", -2.5f},
+        {"b\xe2\x96\x81h", -2},
     };
     struct tiny_vocab v = empty("llama");
     v.unknown = tiny_add(&v, "<unk>", 2, 0);

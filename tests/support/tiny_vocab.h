@@ -9,13 +9,13 @@
 enum { TINY_TOKENS = 400, TINY_MERGES = 64, TINY_NONE = -2 };
 
 struct tiny_vocab {
-    const char *model, *pre;               /* NULL: no such key */
+    const char *model, *pre; /* NULL: no such key */
     const char *token[TINY_TOKENS];
     int32_t type[TINY_TOKENS];
     float score[TINY_TOKENS];
     const char *merge[TINY_MERGES];
     int n_tokens, n_types, n_scores, n_merges; /* 0: no such key */
-    int bos, eos, eot, unknown;            /* TINY_NONE: no such key */
+    int bos, eos, eot, unknown;                /* TINY_NONE: no such key */
     int add_bos, add_eos, add_space_prefix;
 };
 

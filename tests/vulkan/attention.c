@@ -10,8 +10,8 @@
 struct shape {
     int d, heads, query_heads; /* of a KV head */
     int k_type, v_type;
-    int base, n;               /* entries before the prefill, and in it */
-    int rows;                  /* of queries: the last of the prefill */
+    int base, n; /* entries before the prefill, and in it */
+    int rows;    /* of queries: the last of the prefill */
 };
 
 struct append {
@@ -29,7 +29,8 @@ static void run_append(struct fkv_run *r, void *arg)
 
 static void append(int i, struct fkv_kv_store *s, const float *k, const float *v, size_t ld, int first, int n)
 {
-    float *sk = side_floats(i, k + (size_t)first * ld, (size_t)n * ld), *sv = side_floats(i, v + (size_t)first * ld, (size_t)n * ld);
+    float *sk = side_floats(i, k + (size_t)first * ld, (size_t)n * ld),
+          *sv = side_floats(i, v + (size_t)first * ld, (size_t)n * ld);
     struct append a = {s, sk, sv, ld, n};
     on_side(i, run_append, &a);
     side_free(i, sk, (size_t)n * ld);
@@ -44,7 +45,8 @@ static struct fkv_kv_store *create(int i, const struct shape *x, int capacity, b
     return s;
 }
 
-/* A store as a later turn finds it: `base` entries, the last head one fewer, taken over by kv_assign; then n appended in parts. */
+/* A store as a later turn finds it: `base` entries, the last head one fewer, taken over by kv_assign; then n appended
+   in parts. */
 static struct fkv_kv_store *fill(int i, const struct shape *x, const float *k, const float *v, size_t ld)
 {
     const struct fkv_ops *ops = side(i)->ops;
@@ -55,7 +57,8 @@ static struct fkv_kv_store *fill(int i, const struct shape *x, const float *k, c
     }
     ops->kv_assign(s, kept);
     append(i, s, k, v, ld, x->base, 1);
-    for (int row = 1; row < x->n; row += 100) append(i, s, k, v, ld, x->base + row, x->n - row < 100 ? x->n - row : 100);
+    for (int row = 1; row < x->n; row += 100)
+        append(i, s, k, v, ld, x->base + row, x->n - row < 100 ? x->n - row : 100);
     assert_int_equal(ops->kv_count(s, 0), x->base + x->n);
     ops->kv_destroy(kept);
     return s;
@@ -80,7 +83,8 @@ static void check_attend(const struct shape *x, bool all)
 {
     const int n_head = x->heads * x->query_heads, entries = x->base + x->n;
     const size_t ld = (size_t)(x->heads * x->d), ldq = (size_t)(n_head * x->d), nq = (size_t)x->rows * ldq;
-    float *k = random_floats((size_t)entries * ld), *v = random_floats((size_t)entries * ld), *q = random_floats(nq), *got[N_SIDES];
+    float *k = random_floats((size_t)entries * ld), *v = random_floats((size_t)entries * ld), *q = random_floats(nq),
+          *got[N_SIDES];
     int32_t *seen = malloc((size_t)x->rows * sizeof *seen);
     for (int i = 0; i < x->rows; i++) seen[i] = x->n - x->rows + i + 1;
     for (int i = 0; i < N_SIDES; i++) {
@@ -95,8 +99,8 @@ static void check_attend(const struct shape *x, bool all)
         side(i)->ops->kv_destroy(s);
     }
     char what[96];
-    snprintf(what, sizeof what, "attend d %d, %d x %d heads, types %d %d, %d + %d entries, %d rows", x->d, x->heads, x->query_heads, x->k_type, x->v_type, x->base, x->n,
-             x->rows);
+    snprintf(what, sizeof what, "attend d %d, %d x %d heads, types %d %d, %d + %d entries, %d rows", x->d, x->heads,
+             x->query_heads, x->k_type, x->v_type, x->base, x->n, x->rows);
     assert_close(what, got[SIDE_CPU], got[SIDE_CHECK], nq, 2e-5);
     assert_close(what, got[SIDE_CPU], got[SIDE_FAST], nq, fmax(2e-5, rounding_of_attend(x->k_type, x->v_type, x->d)));
     for (int i = 0; i < N_SIDES; i++) free(got[i]);
@@ -115,12 +119,14 @@ void test_attend(void **state)
         check_attend(&(struct shape){dims[i], 2, 2, FKV_ELEM_F16, FKV_ELEM_F16, 0, 70, 70}, false);
         check_attend(&(struct shape){dims[i], 2, 3, FKV_ELEM_F32, FKV_ELEM_F32, 45, 37, 1}, true);
     }
-    for (int t = 0; t < (few() ? 0 : 16); t++) check_attend(&(struct shape){64, 2, 1, t / 4, t % 4, 13, 40, t % 2 ? 1 : 34}, t % 3 == 0);
+    for (int t = 0; t < (few() ? 0 : 16); t++)
+        check_attend(&(struct shape){64, 2, 1, t / 4, t % 4, 13, 40, t % 2 ? 1 : 34}, t % 3 == 0);
     check_attend(&(struct shape){64, 3, 2, FKV_ELEM_F16, FKV_ELEM_BF16, 300, 733, 1}, false); /* several pieces */
-    check_attend(&(struct shape){128, 4, 1, FKV_ELEM_F32, FKV_ELEM_F32, 0, 300, 33}, false);  /* a head a binding when the range is capped */
+    check_attend(&(struct shape){128, 4, 1, FKV_ELEM_F32, FKV_ELEM_F32, 0, 300, 33},
+                 false); /* a head a binding when the range is capped */
 }
 
-/* ---- entries from store to store ------------------------------------------------------------------------------------------------------------------ */
+/* ---- entries from store to store ------------------------------------------------------------- */
 
 struct retain {
     struct fkv_kv_store *to;
@@ -135,13 +141,16 @@ static void run_retain(struct fkv_run *r, void *arg)
     r->b->ops->retain(r, a->to, a->from, a->rows, a->n);
 }
 
-/* Rows of a work store go to a cache that has entries already and grows; what attention then sees is what the CPU sees. */
+/* Rows of a work store go to a cache that has entries already and grows; what attention then sees is what the CPU
+   sees. */
 static void check_moves(int from_type, int to_type)
 {
     enum { BASE = 20, N = 300, KEPT = 70, HEADS = 3, D = 64 };
-    const struct shape work = {D, HEADS, 1, from_type, from_type, BASE, N, 1}, cache = {D, HEADS, 1, to_type, to_type, 0, 0, 1};
+    const struct shape work = {D, HEADS, 1, from_type, from_type, BASE, N, 1},
+                       cache = {D, HEADS, 1, to_type, to_type, 0, 0, 1};
     const size_t ld = HEADS * D;
-    float *k = random_floats((BASE + N) * ld), *v = random_floats((BASE + N) * ld), *q = random_floats(ld), got[N_SIDES][HEADS * D];
+    float *k = random_floats((BASE + N) * ld), *v = random_floats((BASE + N) * ld), *q = random_floats(ld),
+          got[N_SIDES][HEADS * D];
     int32_t rows[HEADS * KEPT];
     for (int h = 0; h < HEADS; h++)
         for (int i = 0; i < KEPT; i++) rows[h * KEPT + i] = (int32_t)(i * 4 + (int)(random_bits() % 4));
@@ -182,7 +191,7 @@ void test_cache_moves(void **state)
     check_moves(FKV_ELEM_BF16, FKV_ELEM_F16);
 }
 
-/* ---- retention of what a device has chosen --------------------------------------------------------------------------------------------------------- */
+/* ---- retention of what a device has chosen --------------------------------------------------- */
 
 /* What lies between a choice and its retention, all in one region. */
 enum between { NOTHING, COMMON, COMMON_WINDOW_ONLY, ANOTHER, N_BETWEEN };
@@ -202,7 +211,8 @@ static void run_choice(struct fkv_run *r, void *arg)
     const struct fkv_ops *ops = r->b->ops;
     ops->select(r, a->g, a->heads, a->n, a->window, 1, a->cap, a->rows);
     if (a->between == COMMON) ops->select_common(r, a->g, a->heads, a->n, a->window, 1, a->cap, a->others);
-    if (a->between == COMMON_WINDOW_ONLY) ops->select_common(r, a->g, a->heads, a->n, a->window, 0, a->window, a->others);
+    if (a->between == COMMON_WINDOW_ONLY)
+        ops->select_common(r, a->g, a->heads, a->n, a->window, 0, a->window, a->others);
     if (a->between == ANOTHER) ops->select(r, a->g, a->heads, a->n, a->window, 1, a->cap - 3, a->others);
     ops->retain(r, a->to, a->from, a->rows, a->cap);
 }
@@ -211,14 +221,17 @@ static void run_choice(struct fkv_run *r, void *arg)
 static void check_choice(enum between between)
 {
     enum { N = 200, CAP = 40, WINDOW = 8, HEADS = 2, D = 64, LD = HEADS * D };
-    const struct shape work = {D, HEADS, 1, FKV_ELEM_F16, FKV_ELEM_F16, 0, N, 1}, cache = {D, HEADS, 1, FKV_ELEM_F16, FKV_ELEM_F16, 0, 0, 1};
-    float *k = random_floats(N * LD), *v = random_floats(N * LD), *q = random_floats(LD), *g = random_floats(HEADS * (N - WINDOW));
+    const struct shape work = {D, HEADS, 1, FKV_ELEM_F16, FKV_ELEM_F16, 0, N, 1},
+                       cache = {D, HEADS, 1, FKV_ELEM_F16, FKV_ELEM_F16, 0, 0, 1};
+    float *k = random_floats(N * LD), *v = random_floats(N * LD), *q = random_floats(LD),
+          *g = random_floats(HEADS * (N - WINDOW));
     float got[N_SIDES][2][LD];
     int32_t rows[N_SIDES][HEADS * CAP], chosen[HEADS * CAP], others[HEADS * CAP], own[HEADS * CAP];
     for (int i = 0; i < HEADS * CAP; i++) own[i] = i % CAP * 5 + i / CAP;
     for (int i = 0; i < N_SIDES; i++) {
         struct fkv_kv_store *from = fill(i, &work, k, v, LD), *to = create(i, &cache, 3 * CAP, false);
-        float *sq = side_floats(i, q, LD), *out = side_floats(i, NULL, LD), *sg = side_floats(i, g, HEADS * (N - WINDOW));
+        float *sq = side_floats(i, q, LD), *out = side_floats(i, NULL, LD),
+              *sg = side_floats(i, g, HEADS * (N - WINDOW));
         struct choice a = {between, to, from, sg, HEADS, N, WINDOW, CAP, rows[i], others};
         struct attend b = {to, HEADS, 1, sq, LD, NULL, out};
         on_side(i, run_choice, &a);

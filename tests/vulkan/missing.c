@@ -1,5 +1,5 @@
-/* A machine without a Vulkan loader: this program's dlopen() finds none. And, as missing_stub, linked with vulkan/stub.c, a build without the back end:
-   missing TEXT expects the text in every message. */
+/* A machine without a Vulkan loader: this program's dlopen() finds none. And, as missing_stub, linked with
+   vulkan/stub.c, a build without the back end: missing TEXT expects the text in every message. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>

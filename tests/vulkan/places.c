@@ -1,5 +1,6 @@
-/* Where layers are computed: some on the device and some on the CPU, the plan for little memory, the choice of `auto`, and what is said when the
-   device fails: each failure is planted through the environment (vulkan/context.h). Skips (77) without a device. */
+/* Where layers are computed: some on the device and some on the CPU, the plan for little memory, the choice of `auto`,
+   and what is said when the device fails: each failure is planted through the environment (vulkan/context.h). Skips
+   (77) without a device. */
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@ static int32_t ids[N + N_DECODED];
 
 static const struct tiny_model model = {"qwen2", 6, 4, 2, 32, 128, 256, FKV_TYPE_Q8_0, false, true, 3};
 
-static fkv_status open_on(fkv_engine **e, const char *device, const char *layers, const struct fkv_session_params *session, char *err)
+static fkv_status open_on(fkv_engine **e, const char *device, const char *layers,
+                          const struct fkv_session_params *session, char *err)
 {
     struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
     char path[64];
@@ -37,7 +39,8 @@ static fkv_engine *engine_on(const char *device, const char *layers, const struc
     return e;
 }
 
-static void expect_failure(fkv_status want, const char *text, const char *device, const char *layers, const struct fkv_session_params *session)
+static void expect_failure(fkv_status want, const char *text, const char *device, const char *layers,
+                           const struct fkv_session_params *session)
 {
     fkv_engine *e = NULL;
     char err[FKV_ERROR_BYTES];
@@ -78,7 +81,8 @@ static void assert_same_answers(fkv_engine *a, fkv_engine *b)
             top = fmaxf(top, fabsf(want[j]));
             most = fmaxf(most, fabsf(want[j] - got[j]));
         }
-        if (!(most <= 1e-4f * top)) fail_msg("logits %d tokens after the prompt differ by %g of %g", i, (double)most, (double)top);
+        if (!(most <= 1e-4f * top))
+            fail_msg("logits %d tokens after the prompt differ by %g of %g", i, (double)most, (double)top);
         for (int k = 0; k < 2 && i < N_DECODED; k++) append_or_fail(s[k], ids[N + i]);
     }
     for (int i = 0; i < 2; i++) fkv_session_close(s[i]);
@@ -99,14 +103,18 @@ static void test_some_layers_on_the_cpu(void **state)
     fkv_engine_close(cpu);
 }
 
-/* -ctk and -ctv: each type of the cache, its prefill's work type with it. Entries round alike but at the border of a step. */
+/* -ctk and -ctv: each type of the cache, its prefill's work type with it. Entries round alike but at the border of a
+   step. */
 static void test_cache_types(void **state)
 {
     (void)state;
     static const struct {
         enum fkv_kv_type k, v;
         double share;
-    } cases[] = {{FKV_KV_F32, FKV_KV_F32, 1e-4}, {FKV_KV_F16, FKV_KV_F16, 1e-3}, {FKV_KV_F16, FKV_KV_BF16, 4e-3}, {FKV_KV_BF16, FKV_KV_F16, 4e-3},
+    } cases[] = {{FKV_KV_F32, FKV_KV_F32, 1e-4},
+                 {FKV_KV_F16, FKV_KV_F16, 1e-3},
+                 {FKV_KV_F16, FKV_KV_BF16, 4e-3},
+                 {FKV_KV_BF16, FKV_KV_F16, 4e-3},
                  {FKV_KV_Q8_0, FKV_KV_Q8_0, 1e-2}};
     fkv_engine *e[2] = {engine_on("cpu", NULL, NULL), engine_on("vulkan", "all", NULL)};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -126,7 +134,8 @@ static void test_cache_types(void **state)
             top = fmaxf(top, fabsf(want[j]));
             most = fmaxf(most, fabsf(want[j] - got[j]));
         }
-        if (!((double)most <= cases[i].share * (double)top)) fail_msg("case %zu: logits differ by %g of %g", i, (double)most, (double)top);
+        if (!((double)most <= cases[i].share * (double)top))
+            fail_msg("case %zu: logits differ by %g of %g", i, (double)most, (double)top);
         for (int k = 0; k < 2; k++) fkv_session_close(s[k]);
     }
     for (int k = 0; k < 2; k++) fkv_engine_close(e[k]);
@@ -196,8 +205,10 @@ static void test_memory_that_runs_out(void **state)
             status = fkv_session_sync(s, ids, N);
             if (status != FKV_OK) snprintf(err, sizeof err, "%s", fkv_session_error(s));
         }
-        if (status == FKV_OK) stage = 3;
-        else assert_int_equal(status, FKV_ERROR_MEMORY);
+        if (status == FKV_OK)
+            stage = 3;
+        else
+            assert_int_equal(status, FKV_ERROR_MEMORY);
         if (status != FKV_OK && !strstr(err, "memory")) fail_msg("expected \"memory\" in \"%s\"", err);
         where[stage]++;
         fkv_session_close(s);
@@ -239,7 +250,8 @@ static void test_device_that_lacks_something(void **state)
     expect_cpu("no Vulkan device that can run this");
 }
 
-/* Lost at the first submission, while weights are brought or tried: an error, or the CPU if nobody asked for the device. */
+/* Lost at the first submission, while weights are brought or tried: an error, or the CPU if nobody asked for the
+   device. */
 static void test_device_lost_at_once(void **state)
 {
     (void)state;
@@ -260,8 +272,8 @@ static void test_device_lost_at_once(void **state)
     expect_cpu("the device was lost");
 }
 
-/* Lost in a prompt, at one or another dispatch of its first layers, each of which is a submission: the session says so, then and later, and
-   everything closes. */
+/* Lost in a prompt, at one or another dispatch of its first layers, each of which is a submission: the session says so,
+   then and later, and everything closes. */
 static void test_device_lost_later(void **state)
 {
     (void)state;
@@ -303,8 +315,11 @@ int main(void)
     }
     tiny_model_prompt(5, ids, N + N_DECODED);
     const struct CMUnitTest tests[] = {
-        TEST(test_some_layers_on_the_cpu), TEST(test_cache_types), TEST(test_layers_that_make_no_sense), TEST(test_little_memory), TEST(test_memory_that_runs_out),
-        TEST(test_auto), TEST(test_device_that_lacks_something), TEST(test_device_lost_at_once), TEST(test_device_lost_later),
+        TEST(test_some_layers_on_the_cpu),      TEST(test_cache_types),
+        TEST(test_layers_that_make_no_sense),   TEST(test_little_memory),
+        TEST(test_memory_that_runs_out),        TEST(test_auto),
+        TEST(test_device_that_lacks_something), TEST(test_device_lost_at_once),
+        TEST(test_device_lost_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

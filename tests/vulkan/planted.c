@@ -1,6 +1,6 @@
-/* Faults that the validation layer must find, so that a layer which says nothing is noticed: planted descriptor|bounds|barrier|none, with
-   FASTKV_VULKAN_VALIDATE set. Exit status 0 when a message came (for `none`: when none did), 1 when not, 2 when the program could not run, 77 without
-   a device or the layer. */
+/* Faults that the validation layer must find, so that a layer which says nothing is noticed: planted
+   descriptor|bounds|barrier|none, with FASTKV_VULKAN_VALIDATE set. Exit status 0 when a message came (for `none`: when
+   none did), 1 when not, 2 when the program could not run, 77 without a device or the layer. */
 #include <stdio.h>
 #include <string.h>
 

@@ -8,13 +8,13 @@
 #include "vulkan/cases.h"
 #include "vulkan/support.h"
 
-/* ---- weights ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 /* Where a type's blocks hold halves, which random bits must not make infinite: byte offsets, -1 for none. */
-static const int halves[FKV_TYPE_LIMIT][2] = {
-    [FKV_TYPE_Q4_0] = {0, -1}, [FKV_TYPE_Q4_1] = {0, 2}, [FKV_TYPE_Q5_0] = {0, -1}, [FKV_TYPE_Q5_1] = {0, 2}, [FKV_TYPE_Q8_0] = {0, -1},
-    [FKV_TYPE_Q2_K] = {80, 82}, [FKV_TYPE_Q3_K] = {108, -1}, [FKV_TYPE_Q4_K] = {0, 2}, [FKV_TYPE_Q5_K] = {0, 2}, [FKV_TYPE_Q6_K] = {208, -1},
-    [FKV_TYPE_IQ4_NL] = {0, -1}, [FKV_TYPE_IQ4_XS] = {0, -1}};
+static const int halves[FKV_TYPE_LIMIT][2] =
+    {[FKV_TYPE_Q4_0] = {0, -1}, [FKV_TYPE_Q4_1] = {0, 2},    [FKV_TYPE_Q5_0] = {0, -1},   [FKV_TYPE_Q5_1] = {0, 2},
+     [FKV_TYPE_Q8_0] = {0, -1}, [FKV_TYPE_Q2_K] = {80, 82},  [FKV_TYPE_Q3_K] = {108, -1}, [FKV_TYPE_Q4_K] = {0, 2},
+     [FKV_TYPE_Q5_K] = {0, 2},  [FKV_TYPE_Q6_K] = {208, -1}, [FKV_TYPE_IQ4_NL] = {0, -1}, [FKV_TYPE_IQ4_XS] = {0, -1}};
 
 static void random_block(const struct fkv_quant_type *q, uint8_t *block)
 {
@@ -26,7 +26,8 @@ static void random_block(const struct fkv_quant_type *q, uint8_t *block)
     if (q->type == FKV_TYPE_F16) memcpy(block, &half, 2);
     if (q->type == FKV_TYPE_BF16) memcpy(block, &brain, 2);
     for (int i = 0; i < 2 && q->block_elements > 1 && halves[q->type][i] >= 0; i++) {
-        const fkv_f16 scale = fkv_f16_from_f32(random_bits() % 8 ? 0.01f * random_float() : 2e-7f); /* a subnormal now and then */
+        const fkv_f16 scale = fkv_f16_from_f32(random_bits() % 8 ? 0.01f * random_float()
+                                                                 : 2e-7f); /* a subnormal now and then */
         memcpy(block + halves[q->type][i], &scale, 2);
     }
 }
@@ -51,7 +52,7 @@ static struct weight make_weight(const struct fkv_quant_type *q, int rows, int c
     return w;
 }
 
-/* ---- products --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 struct product {
     struct fkv_input in;
@@ -73,11 +74,15 @@ static void check_product(const struct fkv_quant_type *q, int n, int rows, int c
 {
     const size_t ldx = (size_t)cols + 4, ldy = (size_t)rows + 3, nx = (size_t)n * ldx, ny = (size_t)n * ldy;
     struct weight w = make_weight(q, rows, cols), up = make_weight(q, rows, cols);
-    float *x = random_floats(nx), *y = random_floats(ny), *norm = random_floats((size_t)cols), *bias = random_floats((size_t)rows);
+    float *x = random_floats(nx), *y = random_floats(ny), *norm = random_floats((size_t)cols),
+          *bias = random_floats((size_t)rows);
     float *got[N_SIDES];
     for (int i = 0; i < N_SIDES; i++) {
-        float *sx = side_floats(i, x, nx), *sy = side_floats(i, y, ny), *sn = side_floats(i, norm, (size_t)cols), *sb = side_floats(i, bias, (size_t)rows);
-        struct product p = {{sx, ldx, n, plain ? NULL : sn, 1e-5f}, {&w.on[i], plain ? NULL : sb, sy, ldy, !plain, false}, gated ? &up.on[i] : NULL};
+        float *sx = side_floats(i, x, nx), *sy = side_floats(i, y, ny), *sn = side_floats(i, norm, (size_t)cols),
+              *sb = side_floats(i, bias, (size_t)rows);
+        struct product p = {{sx, ldx, n, plain ? NULL : sn, 1e-5f},
+                            {&w.on[i], plain ? NULL : sb, sy, ldy, !plain, false},
+                            gated ? &up.on[i] : NULL};
         on_side(i, run_product, &p);
         got[i] = malloc(ny * sizeof *got[i]);
         side_read(i, sy, ny, got[i]);
@@ -87,11 +92,13 @@ static void check_product(const struct fkv_quant_type *q, int n, int rows, int c
         side_free(i, sb, (size_t)rows);
     }
     /* the fast path keeps halves of the types that no shader reads */
-    const bool converted = q->type == FKV_TYPE_Q2_K || q->type == FKV_TYPE_Q3_K || q->type == FKV_TYPE_IQ4_NL || q->type == FKV_TYPE_IQ4_XS;
+    const bool converted = q->type == FKV_TYPE_Q2_K || q->type == FKV_TYPE_Q3_K || q->type == FKV_TYPE_IQ4_NL ||
+                           q->type == FKV_TYPE_IQ4_XS;
     char what[96];
     snprintf(what, sizeof what, "%s%s [%d x %d] of %d rows", gated ? "gated " : "", q->name, rows, cols, n);
     assert_close(what, got[SIDE_CPU], got[SIDE_CHECK], ny, 1e-5);
-    assert_close(what, got[SIDE_CPU], got[SIDE_FAST], ny, fmax(converted ? 2e-3 : 1e-5, 2 * rounding_of_product(q->type)));
+    assert_close(what, got[SIDE_CPU], got[SIDE_FAST], ny,
+                 fmax(converted ? 2e-3 : 1e-5, 2 * rounding_of_product(q->type)));
     for (int i = 0; i < N_SIDES; i++) free(got[i]);
     free(x);
     free(y);
@@ -118,7 +125,8 @@ void test_products(void **state)
     check_product(q, 5, 67, 96, false, false);
     check_product(q, 8, 67, 96, false, true);
     check_product(q, 130, 129, 160, true, false);
-    check_product(fkv_quant_find(FKV_TYPE_F32), 65, 300, 512, false, false); /* more than one binding sees when the range is capped */
+    check_product(fkv_quant_find(FKV_TYPE_F32), 65, 300, 512, false,
+                  false); /* more than one binding sees when the range is capped */
 }
 
 void test_gated(void **state)
@@ -129,7 +137,7 @@ void test_gated(void **state)
     check_product(fkv_quant_find(FKV_TYPE_Q4_0), 37, 70, 96, false, true);
 }
 
-/* ---- embedding --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- embedding ------------------------------------------------------------------------------- */
 
 struct embedding {
     const struct fkv_weight *table;
@@ -175,7 +183,7 @@ void test_embed(void **state)
     }
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 struct rows {
     float *x;
@@ -205,7 +213,8 @@ static void run_gather(struct fkv_run *r, void *arg)
 }
 
 /* table[n_table]: the norm, or the angles. filled: rows of x there are. */
-static void check_rows(const char *what, void (*fn)(struct fkv_run *, void *), struct rows a, const float *table, size_t n_table, int filled, double share)
+static void check_rows(const char *what, void (*fn)(struct fkv_run *, void *), struct rows a, const float *table,
+                       size_t n_table, int filled, double share)
 {
     const size_t n = (size_t)filled * a.ld;
     float *x = random_floats(n), *got[N_SIDES];

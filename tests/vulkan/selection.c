@@ -8,7 +8,7 @@
 #include "vulkan/cases.h"
 #include "vulkan/support.h"
 
-/* ---- scores --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- scores ---------------------------------------------------------------------------------- */
 
 enum { D = 64, HEADS = 2, QUERY_HEADS = 3 };
 
@@ -64,7 +64,8 @@ static void check_score(int window, bool avg, int kernel, int base, int n, int t
         side_free(i, g, ng);
     }
     char what[96];
-    snprintf(what, sizeof what, "score window %d, %s of %d, %d + %d entries, type %d", window, avg ? "average" : "largest", kernel, base, n, type);
+    snprintf(what, sizeof what, "score window %d, %s of %d, %d + %d entries, type %d", window,
+             avg ? "average" : "largest", kernel, base, n, type);
     assert_close(what, got[SIDE_CPU], got[SIDE_CHECK], ng, 1e-5);
     assert_memory_equal(got[SIDE_CHECK], got[SIDE_FAST], ng * sizeof *k);
     for (int i = 0; i < N_SIDES; i++) free(got[i]);
@@ -83,7 +84,7 @@ void test_score(void **state)
     check_score(3, false, 3, 2, 4, FKV_ELEM_Q8_0);
 }
 
-/* ---- selections ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- selections ------------------------------------------------------------------------------ */
 
 struct selection {
     const float *g;
@@ -126,10 +127,12 @@ static float awkward(int kind)
 void test_select(void **state)
 {
     (void)state;
-    static const struct selection cases[] = {
-        {.heads = 3, .n = 300, .window = 8, .sinks = 1, .cap = 60}, {.heads = 2, .n = 6000, .window = 8, .sinks = 0, .cap = 1200},
-        {.heads = 1, .n = 4105, .window = 8, .sinks = 4, .cap = 4104}, {.heads = 2, .n = 50, .window = 20, .sinks = 0, .cap = 20},
-        {.heads = 2, .n = 60, .window = 8, .sinks = 12, .cap = 20}, {.heads = 1, .n = 10, .window = 8, .sinks = 0, .cap = 9}};
+    static const struct selection cases[] = {{.heads = 3, .n = 300, .window = 8, .sinks = 1, .cap = 60},
+                                             {.heads = 2, .n = 6000, .window = 8, .sinks = 0, .cap = 1200},
+                                             {.heads = 1, .n = 4105, .window = 8, .sinks = 4, .cap = 4104},
+                                             {.heads = 2, .n = 50, .window = 20, .sinks = 0, .cap = 20},
+                                             {.heads = 2, .n = 60, .window = 8, .sinks = 12, .cap = 20},
+                                             {.heads = 1, .n = 10, .window = 8, .sinks = 0, .cap = 9}};
     seed(9);
     for (int c = 0; c < 6; c++)
         for (int kind = 0; kind < 4; kind++) {
@@ -150,7 +153,8 @@ void test_select(void **state)
 
 static void assert_list(const json_t *want, const int32_t *got)
 {
-    for (size_t i = 0; i < json_array_size(want); i++) assert_int_equal(json_integer_value(json_array_get(want, i)), got[i]);
+    for (size_t i = 0; i < json_array_size(want); i++)
+        assert_int_equal(json_integer_value(json_array_get(want, i)), got[i]);
 }
 
 static int number(const json_t *row, const char *key) { return (int)json_integer_value(json_object_get(row, key)); }
@@ -158,11 +162,16 @@ static int number(const json_t *row, const char *key) { return (int)json_integer
 static void check_golden(const json_t *row)
 {
     const json_t *pooled = json_object_get(row, "pooled"), *kept = json_object_get(row, "kept");
-    struct selection a = {.heads = (int)json_array_size(pooled), .n = number(row, "n"), .window = number(row, "w"), .sinks = number(row, "sinks"), .cap = number(row, "cap")};
+    struct selection a = {.heads = (int)json_array_size(pooled),
+                          .n = number(row, "n"),
+                          .window = number(row, "w"),
+                          .sinks = number(row, "sinks"),
+                          .cap = number(row, "cap")};
     const size_t scored = (size_t)(a.n - a.window);
     float *g = malloc((size_t)a.heads * scored * sizeof *g);
     for (int h = 0; h < a.heads; h++)
-        for (size_t i = 0; i < scored; i++) g[(size_t)h * scored + i] = (float)json_number_value(json_array_get(json_array_get(pooled, (size_t)h), i));
+        for (size_t i = 0; i < scored; i++)
+            g[(size_t)h * scored + i] = (float)json_number_value(json_array_get(json_array_get(pooled, (size_t)h), i));
     if (a.cap < a.n) {
         int32_t *rows = rows_of(SIDE_FAST, g, a, false);
         for (int h = 0; h < a.heads; h++) assert_list(json_array_get(kept, (size_t)h), rows + h * a.cap);

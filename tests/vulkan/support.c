@@ -76,12 +76,14 @@ void side_read(int i, const float *x, size_t n, float *to)
 
 double rounding_of_product(uint32_t type)
 {
-    return vk_rounding(&((struct vk_backend *)sides[SIDE_FAST])->c, VK_SHADER_product, (uint32_t[VK_MAX_CONSTANTS]){type});
+    return vk_rounding(&((struct vk_backend *)sides[SIDE_FAST])->c, VK_SHADER_product,
+                       (uint32_t[VK_MAX_CONSTANTS]){type});
 }
 
 double rounding_of_attend(int k_type, int v_type, int d)
 {
-    return vk_rounding(&((struct vk_backend *)sides[SIDE_FAST])->c, VK_SHADER_attend, (uint32_t[VK_MAX_CONSTANTS]){(uint32_t)k_type, (uint32_t)v_type, vk_chunks(d)});
+    return vk_rounding(&((struct vk_backend *)sides[SIDE_FAST])->c, VK_SHADER_attend,
+                       (uint32_t[VK_MAX_CONSTANTS]){(uint32_t)k_type, (uint32_t)v_type, vk_chunks(d)});
 }
 
 bool few(void) { return getenv("FKV_TEST_FEW") != NULL; }
@@ -120,5 +122,7 @@ void assert_close(const char *what, const float *want, const float *got, size_t 
             at = i;
         }
     }
-    if (!(most <= share * top)) fail_msg("%s: value %zu of %zu: wanted %g, got %g (largest %g)", what, at, n, (double)want[at], (double)got[at], top);
+    if (!(most <= share * top))
+        fail_msg("%s: value %zu of %zu: wanted %g, got %g (largest %g)", what, at, n, (double)want[at], (double)got[at],
+                 top);
 }

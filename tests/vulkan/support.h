@@ -11,7 +11,12 @@
 
 #include "backend/backend.h"
 
-enum { SIDE_CPU, SIDE_CHECK, SIDE_FAST, N_SIDES }; /* the CPU in plain C and fp32; Vulkan on the check path; Vulkan as people use it */
+enum {
+    SIDE_CPU,
+    SIDE_CHECK,
+    SIDE_FAST,
+    N_SIDES
+}; /* the CPU in plain C and fp32; Vulkan on the check path; Vulkan as people use it */
 enum { MAX_COLS = 1024, MAX_ENTRIES = 8192 };
 
 /* Opens them; false when there is no Vulkan device (skip) or no validation layer. */
@@ -28,7 +33,8 @@ void side_free(int i, float *x, size_t n);
 /* Copies a back end's floats to to[n]. */
 void side_read(int i, const float *x, size_t n, float *to);
 
-/* What rounding, as a share of the largest result, may cost Vulkan, as people use it, on this device where there are many rows: vk_rounding(). */
+/* What rounding, as a share of the largest result, may cost Vulkan, as people use it, on this device where there are
+   many rows: vk_rounding(). */
 double rounding_of_product(uint32_t type);
 double rounding_of_attend(int k_type, int v_type, int d);
 
@@ -37,7 +43,7 @@ bool few(void);
 
 void seed(uint32_t s);
 uint32_t random_bits(void);
-float random_float(void); /* [-1, 1) */
+float random_float(void);       /* [-1, 1) */
 float *random_floats(size_t n); /* malloc'ed */
 
 /* The largest difference is at most `share` of the largest magnitude wanted. */

@@ -1,4 +1,5 @@
-/* Attention of rows over a store, by tasks of one query head (prefill) or one piece of a KV head's entries (one row). */
+/* Attention of rows over a store, by tasks of one query head (prefill) or one piece of a KV head's entries (one
+   row). */
 #include <math.h>
 #include <string.h>
 
@@ -15,28 +16,32 @@ static void divide_rows(float *out, size_t ld, int n, int d, const float *sum)
 }
 
 /* Rows [row, row + n) of one query head. */
-static void attend_rows(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, int h, float scale, const float *q, size_t ld, int row, int n,
-                        const int32_t *seen, float *out)
+static void attend_rows(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, int h, float scale, const float *q,
+                        size_t ld, int row, int n, const int32_t *seen, float *out)
 {
     const int kv = h / (n_head / s->heads);
     const size_t at = (size_t)row * ld + (size_t)h * (size_t)s->d;
     int32_t n_keys[FKV_ATTEND_ROWS];
     float max[FKV_ATTEND_ROWS], sum[FKV_ATTEND_ROWS];
     for (int i = 0; i < n; i++) n_keys[i] = seen ? s->head[kv].base + seen[row + i] : s->head[kv].n;
-    cpu_of(r)->k->attend(&(struct fkv_attend){q + at, ld, n_keys, n, s->d, scale, s->head[kv].k, s->head[kv].v, s->k_type, s->v_type, 0, n_keys[n - 1], out + at,
-                                              ld, max, sum, cpu_scratch_of(r)->attend});
+    cpu_of(r)->k->attend(&(struct fkv_attend){q + at, ld, n_keys, n, s->d, scale, s->head[kv].k, s->head[kv].v,
+                                              s->k_type, s->v_type, 0, n_keys[n - 1], out + at, ld, max, sum,
+                                              cpu_scratch_of(r)->attend});
     divide_rows(out + at, ld, n, s->d, sum);
 }
 
-/* Query rows of a task: at most as many as the kernel likes best, fewer if that leaves every thread a few tasks; shared out evenly. */
+/* Query rows of a task: at most as many as the kernel likes best, fewer if that leaves every thread a few tasks; shared
+   out evenly. */
 static int task_rows(struct fkv_run *r, int n, int n_head)
 {
-    const int wanted = (TASKS * fkv_team_size(r->b->team) + n_head - 1) / n_head, most = cpu_of(r)->k->attend_rows, least = (n + most - 1) / most;
+    const int wanted = (TASKS * fkv_team_size(r->b->team) + n_head - 1) / n_head, most = cpu_of(r)->k->attend_rows,
+              least = (n + most - 1) / most;
     const int parts = wanted > least ? wanted : least;
     return ((n + parts - 1) / parts + ROW_STEP - 1) / ROW_STEP * ROW_STEP;
 }
 
-static void attend_many(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld, int n, const int32_t *seen, float *out)
+static void attend_many(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q,
+                        size_t ld, int n, const int32_t *seen, float *out)
 {
     const int share = task_rows(r, n, n_head), parts = (n + share - 1) / share;
     for (int task; (task = fkv_team_take(r->b->team, r->thread, parts * n_head)) >= 0;) {
@@ -46,22 +51,31 @@ static void attend_many(struct fkv_run *r, const struct fkv_kv_store *s, int n_h
 }
 
 /* One piece's result: out[query heads][d], then max and sum of each. Pieces are numbered through all KV heads. */
-static float *piece_at(struct cpu_backend *b, int piece, int query_heads, int d) { return b->part + (size_t)piece * (size_t)(query_heads * (d + 2)); }
+static float *piece_at(struct cpu_backend *b, int piece, int query_heads, int d)
+{
+    return b->part + (size_t)piece * (size_t)(query_heads * (d + 2));
+}
 
 /* Entries of a head that the only row sees. */
-static int keys_of(const struct fkv_kv_store *s, int kv, const int32_t *seen) { return seen ? s->head[kv].base + seen[0] : s->head[kv].n; }
+static int keys_of(const struct fkv_kv_store *s, int kv, const int32_t *seen)
+{
+    return seen ? s->head[kv].base + seen[0] : s->head[kv].n;
+}
 
 static int pieces_of(int n_keys) { return (n_keys + CPU_CHUNK - 1) / CPU_CHUNK; }
 
 /* The query heads that share a KV head read its piece together. */
-static void attend_piece(struct fkv_run *r, const struct fkv_kv_store *s, int query_heads, float scale, const float *q, int kv, int n_keys, int piece, float *part)
+static void attend_piece(struct fkv_run *r, const struct fkv_kv_store *s, int query_heads, float scale, const float *q,
+                         int kv, int n_keys, int piece, float *part)
 {
     const int first = piece * CPU_CHUNK, last = first + CPU_CHUNK < n_keys ? first + CPU_CHUNK : n_keys;
     int32_t all[FKV_ATTEND_ROWS];
     for (int j = 0; j < query_heads; j++) all[j] = n_keys;
     float *max = part + (size_t)query_heads * (size_t)s->d;
-    cpu_of(r)->k->attend(&(struct fkv_attend){q + (size_t)(kv * query_heads) * (size_t)s->d, (size_t)s->d, all, query_heads, s->d, scale, s->head[kv].k, s->head[kv].v,
-                                              s->k_type, s->v_type, first, last, part, (size_t)s->d, max, max + query_heads, cpu_scratch_of(r)->attend});
+    cpu_of(r)->k->attend(&(struct fkv_attend){q + (size_t)(kv * query_heads) * (size_t)s->d, (size_t)s->d, all,
+                                              query_heads, s->d, scale, s->head[kv].k, s->head[kv].v, s->k_type,
+                                              s->v_type, first, last, part, (size_t)s->d, max, max + query_heads,
+                                              cpu_scratch_of(r)->attend});
 }
 
 /* out[d] of query head j from the pieces of its KV head, in their order. */
@@ -79,8 +93,8 @@ static void merge_pieces(struct cpu_backend *b, int first, int n, int query_head
     for (int c = 0; c < d; c++) out[c] /= sum;
 }
 
-static void attend_one(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, const int32_t *seen,
-                       float *out)
+static void attend_one(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q,
+                       const int32_t *seen, float *out)
 {
     struct cpu_backend *b = cpu_of(r);
     const int query_heads = n_head / s->heads;
@@ -89,7 +103,8 @@ static void attend_one(struct fkv_run *r, const struct fkv_kv_store *s, int n_he
     for (int task; (task = fkv_team_take(b->base.team, r->thread, total)) >= 0;) {
         int kv = 0, piece = task;
         for (; piece >= pieces_of(keys_of(s, kv, seen)); kv++) piece -= pieces_of(keys_of(s, kv, seen));
-        attend_piece(r, s, query_heads, scale, q, kv, keys_of(s, kv, seen), piece, piece_at(b, task, query_heads, s->d));
+        attend_piece(r, s, query_heads, scale, q, kv, keys_of(s, kv, seen), piece,
+                     piece_at(b, task, query_heads, s->d));
     }
     fkv_team_barrier(b->base.team);
     int lo, hi;
@@ -97,11 +112,14 @@ static void attend_one(struct fkv_run *r, const struct fkv_kv_store *s, int n_he
     for (int kv = 0, first = 0; kv < s->heads; first += pieces_of(keys_of(s, kv, seen)), kv++)
         for (int j = 0; j < query_heads; j++) {
             const int h = kv * query_heads + j;
-            if (h >= lo && h < hi) merge_pieces(b, first, pieces_of(keys_of(s, kv, seen)), query_heads, j, s->d, out + (size_t)h * (size_t)s->d);
+            if (h >= lo && h < hi)
+                merge_pieces(b, first, pieces_of(keys_of(s, kv, seen)), query_heads, j, s->d,
+                             out + (size_t)h * (size_t)s->d);
         }
 }
 
-void cpu_attend(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld, int n, const int32_t *seen, float *out)
+void cpu_attend(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld,
+                int n, const int32_t *seen, float *out)
 {
     const double t0 = fkv_clock_s();
     if (n == 1 && !r->b->exact && n_head / s->heads <= FKV_ATTEND_ROWS)

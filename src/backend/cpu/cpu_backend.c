@@ -12,7 +12,7 @@ void cpu_stage(struct fkv_run *r, enum fkv_stage stage, double t0)
     if (r->thread == 0) r->stage_s[stage] += fkv_clock_s() - t0;
 }
 
-/* ---- ISA level ------------------------------------------------------------------------------------------------------------ */
+/* ---- ISA level ------------------------------------------------------------------------------- */
 
 fkv_status fkv_cpu_level(int *level, const char *isa, struct fkv_error *e)
 {
@@ -29,10 +29,11 @@ fkv_status fkv_cpu_level(int *level, const char *isa, struct fkv_error *e)
             if (*have) strncat(have, ", ", sizeof have - strlen(have) - 1);
             strncat(have, fkv_simd_level_name(i), sizeof have - strlen(have) - 1);
         }
-    return fkv_fail(e, FKV_ERROR_ARGUMENT, "ISA level %s: expected one that this machine has (%s)%s", name, have, found < 0 ? "" : "; it lacks that one");
+    return fkv_fail(e, FKV_ERROR_ARGUMENT, "ISA level %s: expected one that this machine has (%s)%s", name, have,
+                    found < 0 ? "" : "; it lacks that one");
 }
 
-/* ---- memory --------------------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Takes the next `bytes` of a reservation, 64-byte aligned. */
 static void *carve(char **at, size_t bytes)
@@ -44,8 +45,10 @@ static void *carve(char **at, size_t bytes)
 
 static bool scratch_create(struct cpu_scratch *s, const struct cpu_backend *b)
 {
-    const size_t cols = (size_t)b->max_cols, tile = FKV_BLOCK_ROWS * FKV_MOST_PANEL_ROWS * sizeof(float), vector = b->k->v8_bytes(b->max_cols);
-    s->bytes = FKV_PANEL_SCRATCH + 2 * tile + (CPU_FLOAT_ROWS + 1) * cols * sizeof(float) + vector + FKV_ATTEND_SCRATCH + 8 * 64;
+    const size_t cols = (size_t)b->max_cols, tile = FKV_BLOCK_ROWS * FKV_MOST_PANEL_ROWS * sizeof(float),
+                 vector = b->k->v8_bytes(b->max_cols);
+    s->bytes = FKV_PANEL_SCRATCH + 2 * tile + (CPU_FLOAT_ROWS + 1) * cols * sizeof(float) + vector +
+               FKV_ATTEND_SCRATCH + 8 * 64;
     s->memory = fkv_reserve(s->bytes);
     if (!s->memory) return false;
     fkv_prefer_huge_pages(s->memory, s->bytes);
@@ -87,7 +90,8 @@ static void prepare_region(void *arg, int thread)
     struct preparation *p = arg;
     struct cpu_backend *b = p->b;
     if (thread != 0 || (p->n <= b->n_entries && p->window <= b->window)) return;
-    for (int i = 0; p->ok && i < fkv_team_size(b->base.team); i++) p->ok = scratch_lengthen(&b->scratch[i], p->n, p->window);
+    for (int i = 0; p->ok && i < fkv_team_size(b->base.team); i++)
+        p->ok = scratch_lengthen(&b->scratch[i], p->n, p->window);
     fkv_unreserve(b->part, b->part_bytes);
     b->part_bytes = (p->n / CPU_CHUNK + 1) * (size_t)p->n_head * (FKV_MAX_HEAD + 2) * sizeof(float);
     b->part = fkv_reserve(b->part_bytes);
@@ -119,7 +123,7 @@ static void cpu_destroy(struct fkv_backend *base)
     free(b);
 }
 
-/* ---- where activations lie: the host's own memory ---------------------------------------------------------------------------- */
+/* ---- where activations lie: the host's own memory -------------------------------------------- */
 
 static fkv_status cpu_alloc(struct fkv_backend *b, float **x, size_t n, bool whole)
 {
@@ -162,7 +166,8 @@ static fkv_status cpu_load_weight(struct fkv_backend *b, struct fkv_weight *w, c
     return FKV_OK;
 }
 
-static fkv_status cpu_load_vector(struct fkv_backend *b, const float **v, size_t n, const char *name, struct fkv_error *e)
+static fkv_status cpu_load_vector(struct fkv_backend *b, const float **v, size_t n, const char *name,
+                                  struct fkv_error *e)
 {
     (void)b, (void)v, (void)n, (void)name, (void)e;
     return FKV_OK;
@@ -192,7 +197,7 @@ static fkv_status cpu_wait(struct fkv_backend *b)
     return FKV_OK;
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static const struct fkv_ops cpu_ops = {
     .name = "cpu",
@@ -233,10 +238,12 @@ static const struct fkv_ops cpu_ops = {
 /* All forms of one block of rows: floats, x8 and x16. */
 static size_t packed_bytes(const struct cpu_backend *b)
 {
-    return (size_t)FKV_BLOCK_ROWS * (size_t)b->max_cols * sizeof(float) + b->k->x8_bytes(FKV_BLOCK_ROWS, b->max_cols) + b->k->x16_bytes(FKV_BLOCK_ROWS, b->max_cols);
+    return (size_t)FKV_BLOCK_ROWS * (size_t)b->max_cols * sizeof(float) + b->k->x8_bytes(FKV_BLOCK_ROWS, b->max_cols) +
+           b->k->x16_bytes(FKV_BLOCK_ROWS, b->max_cols);
 }
 
-fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, const char *isa, bool exact, bool precise, int max_cols, struct fkv_error *e)
+fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, const char *isa, bool exact,
+                                  bool precise, int max_cols, struct fkv_error *e)
 {
     int level;
     fkv_status status = fkv_cpu_level(&level, isa, e);

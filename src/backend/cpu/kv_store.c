@@ -5,7 +5,8 @@
 #include "backend/cpu/cpu_backend.h"
 #include "base/memory.h"
 
-fkv_status cpu_kv_create(struct fkv_backend *b, struct fkv_kv_store **store, int heads, int d, int k_type, int v_type, int capacity, bool whole)
+fkv_status cpu_kv_create(struct fkv_backend *b, struct fkv_kv_store **store, int heads, int d, int k_type, int v_type,
+                         int capacity, bool whole)
 {
     (void)whole; /* pages are taken as entries come */
     const size_t tiles = ((size_t)capacity + FKV_TILE - 1) / FKV_TILE;
@@ -62,14 +63,15 @@ void cpu_kv_append(struct fkv_run *r, struct fkv_kv_store *s, const float *k, co
     for (int h; (h = fkv_team_take(r->b->team, r->thread, s->heads)) >= 0;) {
         struct kv_head *head = &s->head[h];
         const size_t at = (size_t)h * (size_t)s->d;
-        s->kernels->kv_pack(&(struct fkv_kv_rows){k + at, v + at, ld, n, s->d, head->n, head->k, head->v, s->k_type, s->v_type});
+        s->kernels->kv_pack(
+            &(struct fkv_kv_rows){k + at, v + at, ld, n, s->d, head->n, head->k, head->v, s->k_type, s->v_type});
         head->n += n;
     }
     fkv_team_barrier(r->b->team);
     cpu_stage(r, FKV_STAGE_ROWS, t0);
 }
 
-/* ---- entries from store to store ---------------------------------------------------------------------------------------- */
+/* ---- entries from store to store ------------------------------------------------------------- */
 
 /* K or V of one head. */
 struct part {
@@ -83,7 +85,8 @@ static struct part part_of(const struct fkv_kv_store *s, int h, bool is_k)
     return is_k ? (struct part){s->head[h].k, s->k_type, true} : (struct part){s->head[h].v, s->v_type, false};
 }
 
-static inline __attribute__((always_inline)) void read_as(int type, const uint8_t *tile, bool is_k, int d, int e, float *x)
+static inline __attribute__((always_inline)) void read_as(int type, const uint8_t *tile, bool is_k, int d, int e,
+                                                          float *x)
 {
     const int8_t *q8 = (const int8_t *)tile + (size_t)fkv_padded_head(d) * sizeof(fkv_f16);
     for (int c = 0; c < d; c++) {
@@ -92,7 +95,9 @@ static inline __attribute__((always_inline)) void read_as(int type, const uint8_
         case FKV_ELEM_F32: x[c] = ((const float *)(const void *)tile)[i]; break;
         case FKV_ELEM_F16: x[c] = fkv_f32_from_f16(((const fkv_f16 *)(const void *)tile)[i]); break;
         case FKV_ELEM_BF16: x[c] = fkv_f32_from_bf16(((const fkv_bf16 *)(const void *)tile)[i]); break;
-        default: x[c] = fkv_f32_from_f16(((const fkv_f16 *)(const void *)tile)[c / 32 * FKV_TILE + e]) * (float)q8[i]; break;
+        default:
+            x[c] = fkv_f32_from_f16(((const fkv_f16 *)(const void *)tile)[c / 32 * FKV_TILE + e]) * (float)q8[i];
+            break;
         }
     }
 }
@@ -111,16 +116,18 @@ static void read_entry(struct part p, int d, int entry, float *x)
 }
 
 /* Entries rows[0 .. n), or 0 .. n - 1, counted from `base`, through floats: exact but for a change of type. */
-static void copy_entries(const struct fkv_kv_store *to, const struct fkv_kv_store *from, int h, bool is_k, int base, const int32_t *rows, int n)
+static void copy_entries(const struct fkv_kv_store *to, const struct fkv_kv_store *from, int h, bool is_k, int base,
+                         const int32_t *rows, int n)
 {
     const struct part source = part_of(from, h, is_k);
     float x[FKV_TILE * FKV_MAX_HEAD];
     for (int i = 0; i < n;) {
         const int first = to->head[h].n + i;
         int here = 0;
-        for (; here < FKV_TILE && i < n; here++, i++) read_entry(source, from->d, base + (rows ? rows[i] : i), x + here * from->d);
-        to->kernels->kv_pack(&(struct fkv_kv_rows){is_k ? x : NULL, is_k ? NULL : x, (size_t)to->d, here, to->d, first, to->head[h].k, to->head[h].v, to->k_type,
-                                                   to->v_type});
+        for (; here < FKV_TILE && i < n; here++, i++)
+            read_entry(source, from->d, base + (rows ? rows[i] : i), x + here * from->d);
+        to->kernels->kv_pack(&(struct fkv_kv_rows){is_k ? x : NULL, is_k ? NULL : x, (size_t)to->d, here, to->d, first,
+                                                   to->head[h].k, to->head[h].v, to->k_type, to->v_type});
     }
 }
 
@@ -133,21 +140,25 @@ static void copy_tiles(void *to, int to_type, const void *from, int from_type, s
     if (to_type == from_type)
         memcpy(to, from, bytes);
     else if (to_type == FKV_ELEM_BF16)
-        for (size_t i = 0; i < n; i++) ((fkv_bf16 *)to)[i] = fkv_bf16_from_f32(fkv_f32_from_f16(((const fkv_f16 *)from)[i]));
+        for (size_t i = 0; i < n; i++)
+            ((fkv_bf16 *)to)[i] = fkv_bf16_from_f32(fkv_f32_from_f16(((const fkv_f16 *)from)[i]));
     else
-        for (size_t i = 0; i < n; i++) ((fkv_f16 *)to)[i] = fkv_f16_from_f32(fkv_f32_from_bf16(((const fkv_bf16 *)from)[i]));
+        for (size_t i = 0; i < n; i++)
+            ((fkv_f16 *)to)[i] = fkv_f16_from_f32(fkv_f32_from_bf16(((const fkv_bf16 *)from)[i]));
 }
 
-static void copy_part(const struct fkv_kv_store *to, const struct fkv_kv_store *from, int h, bool is_k, int base, const int32_t *rows, int n)
+static void copy_part(const struct fkv_kv_store *to, const struct fkv_kv_store *from, int h, bool is_k, int base,
+                      const int32_t *rows, int n)
 {
     const struct part t = part_of(to, h, is_k), f = part_of(from, h, is_k);
-    if (rows || base % FKV_TILE || to->head[h].n % FKV_TILE || (t.type != f.type && !(is_half(t.type) && is_half(f.type)))) {
+    if (rows || base % FKV_TILE || to->head[h].n % FKV_TILE ||
+        (t.type != f.type && !(is_half(t.type) && is_half(f.type)))) {
         copy_entries(to, from, h, is_k, base, rows, n);
         return;
     }
     const size_t bytes = fkv_tile_bytes(t.type, to->d);
-    copy_tiles(t.tiles + (size_t)(to->head[h].n / FKV_TILE) * bytes, t.type, f.tiles + (size_t)(base / FKV_TILE) * bytes, f.type,
-               (size_t)(n + FKV_TILE - 1) / FKV_TILE * bytes);
+    copy_tiles(t.tiles + (size_t)(to->head[h].n / FKV_TILE) * bytes, t.type,
+               f.tiles + (size_t)(base / FKV_TILE) * bytes, f.type, (size_t)(n + FKV_TILE - 1) / FKV_TILE * bytes);
 }
 
 void cpu_kv_assign(struct fkv_kv_store *s, const struct fkv_kv_store *from)

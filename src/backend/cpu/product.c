@@ -1,9 +1,10 @@
 /* Products of activations and weights, by panels of weight rows.
 
-   Rows of activations are prepared once (normalised, rounded as the weights' kernels want them), each thread its share; then the
-   threads take panels: 32 weight rows are unpacked once and serve all rows of the block. One row takes the stored weights as they
-   lie, which memory feeds. The fp32 check path, and types without kernels of their own, dequantise and multiply floats. Precise products of
-   many rows take quantised weights as bf16, so that activations are not rounded to 8 bits. */
+   Rows of activations are prepared once (normalised, rounded as the weights' kernels want them), each thread its share;
+   then the threads take panels: 32 weight rows are unpacked once and serve all rows of the block. One row takes the
+   stored weights as they lie, which memory feeds. The fp32 check path, and types without kernels of their own,
+   dequantise and multiply floats. Precise products of many rows take quantised weights as bf16, so that activations are
+   not rounded to 8 bits. */
 #include <string.h>
 
 #include "backend/cpu/blas.h"
@@ -28,17 +29,17 @@ static struct format format_of_type(const struct cpu_backend *b, uint32_t type)
 {
     const struct fkv_kernels *k = b->k;
     if (!b->base.exact) switch (type) {
-    case FKV_TYPE_Q8_0: return (struct format){PREPARED_X8, k->panel_q8_0, k->matvec_q8_0, false};
-    case FKV_TYPE_Q4_0: return (struct format){PREPARED_X8, k->panel_q4_0, k->matvec_q4_0, false};
-    case FKV_TYPE_Q4_1: return (struct format){PREPARED_X8, k->panel_q4_1, k->matvec_q4_1, false};
-    case FKV_TYPE_Q5_0: return (struct format){PREPARED_X8, k->panel_q5_0, k->matvec_q5_0, false};
-    case FKV_TYPE_Q4_K: return (struct format){PREPARED_X8, k->panel_q4_k, k->matvec_q4_k, false};
-    case FKV_TYPE_Q5_K: return (struct format){PREPARED_X8, k->panel_q5_k, k->matvec_q5_k, false};
-    case FKV_TYPE_Q6_K: return (struct format){PREPARED_X8, k->panel_q6_k, k->matvec_q6_k, false};
-    case FKV_TYPE_F16: return (struct format){PREPARED_X16, k->panel_f16, k->matvec_f16, false};
-    case FKV_TYPE_BF16: return (struct format){PREPARED_X16, k->panel_bf16, k->matvec_bf16, false};
-    default: break;
-    }
+        case FKV_TYPE_Q8_0: return (struct format){PREPARED_X8, k->panel_q8_0, k->matvec_q8_0, false};
+        case FKV_TYPE_Q4_0: return (struct format){PREPARED_X8, k->panel_q4_0, k->matvec_q4_0, false};
+        case FKV_TYPE_Q4_1: return (struct format){PREPARED_X8, k->panel_q4_1, k->matvec_q4_1, false};
+        case FKV_TYPE_Q5_0: return (struct format){PREPARED_X8, k->panel_q5_0, k->matvec_q5_0, false};
+        case FKV_TYPE_Q4_K: return (struct format){PREPARED_X8, k->panel_q4_k, k->matvec_q4_k, false};
+        case FKV_TYPE_Q5_K: return (struct format){PREPARED_X8, k->panel_q5_k, k->matvec_q5_k, false};
+        case FKV_TYPE_Q6_K: return (struct format){PREPARED_X8, k->panel_q6_k, k->matvec_q6_k, false};
+        case FKV_TYPE_F16: return (struct format){PREPARED_X16, k->panel_f16, k->matvec_f16, false};
+        case FKV_TYPE_BF16: return (struct format){PREPARED_X16, k->panel_bf16, k->matvec_bf16, false};
+        default: break;
+        }
     return (struct format){PREPARED_FLOATS, k->panel_f32, k->matvec_f32, false};
 }
 
@@ -50,9 +51,10 @@ static struct format format_of(struct fkv_run *r, const struct fkv_input *in, co
     return (struct format){PREPARED_X16, b->k->panel_bf16, NULL, true};
 }
 
-/* ---- the input ------------------------------------------------------------------------------------------------------ */
+/* ---- the input ------------------------------------------------------------------------------- */
 
-/* Where each form of the input lies in the packed buffer; floats are the input itself when there is nothing to normalise. */
+/* Where each form of the input lies in the packed buffer; floats are the input itself when there is nothing to
+   normalise. */
 struct input {
     const void *form[N_PREPARED];
     size_t ldf;
@@ -69,7 +71,8 @@ static struct input prepare_rows(struct fkv_run *r, const struct fkv_input *in, 
     fkv_team_share(b->base.team, r->thread, in->n, FKV_PACK_ROWS, &lo, &hi);
     if (in->norm) {
         float *y = (float *)at;
-        for (int i = lo; i < hi; i++) b->k->rms_norm(in->x + (size_t)i * in->ld, in->norm, k, in->eps, y + (size_t)i * (size_t)k);
+        for (int i = lo; i < hi; i++)
+            b->k->rms_norm(in->x + (size_t)i * in->ld, in->norm, k, in->eps, y + (size_t)i * (size_t)k);
         p.form[PREPARED_FLOATS] = y;
         p.ldf = (size_t)k;
         at += ((size_t)in->n * (size_t)k * sizeof *y + 63) & ~(size_t)63;
@@ -87,7 +90,8 @@ static struct input prepare_rows(struct fkv_run *r, const struct fkv_input *in, 
     return p;
 }
 
-/* The same for one row and the stored weights' kernels: every thread makes its own, which costs less than waiting for it. */
+/* The same for one row and the stored weights' kernels: every thread makes its own, which costs less than waiting for
+   it. */
 static struct input prepare_vector(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
 {
     struct cpu_backend *b = cpu_of(r);
@@ -106,7 +110,7 @@ static struct input prepare(struct fkv_run *r, const struct fkv_input *in, int k
     return as_vector(r, in) ? prepare_vector(r, in, k, wanted) : prepare_rows(r, in, k, wanted);
 }
 
-/* ---- a piece of the output ------------------------------------------------------------------------------------------ */
+/* ---- a piece of the output ------------------------------------------------------------------- */
 
 /* Weight rows of one piece of work: as many as a panel call takes, if that leaves every thread a few pieces. */
 static int piece_rows(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
@@ -115,18 +119,24 @@ static int piece_rows(struct fkv_run *r, const struct fkv_input *in, const struc
     const struct format f = format_of_type(cpu_of(r), w->type);
     if (f.input == PREPARED_FLOATS) return CPU_FLOAT_ROWS;
     if (format_of(r, in, w, true).as_bf16) return FKV_PANEL_ROWS;
-    const int share = w->rows / (PIECES * fkv_team_size(r->b->team)) / FKV_PANEL_ROWS * FKV_PANEL_ROWS, most = cpu_of(r)->k->panel_rows;
+    const int share = w->rows / (PIECES * fkv_team_size(r->b->team)) / FKV_PANEL_ROWS * FKV_PANEL_ROWS,
+              most = cpu_of(r)->k->panel_rows;
     return share < FKV_PANEL_ROWS ? FKV_PANEL_ROWS : share < most ? share : most;
 }
 
-static const uint8_t *weight_row(const struct fkv_weight *w, int row) { return (const uint8_t *)w->data + (size_t)row * w->stride; }
+static const uint8_t *weight_row(const struct fkv_weight *w, int row)
+{
+    return (const uint8_t *)w->data + (size_t)row * w->stride;
+}
 
 /* Weight rows [row, row + n) as floats: the stored ones, or dequantised into scratch. */
 static const float *weight_floats(struct cpu_scratch *s, const struct fkv_weight *w, int row, int n)
 {
-    if (w->type == FKV_TYPE_F32 && w->stride == (size_t)w->cols * sizeof(float)) return (const float *)(const void *)weight_row(w, row);
+    if (w->type == FKV_TYPE_F32 && w->stride == (size_t)w->cols * sizeof(float))
+        return (const float *)(const void *)weight_row(w, row);
     const struct fkv_quant_type *q = fkv_quant_find(w->type);
-    for (int i = 0; i < n; i++) q->dequantize(weight_row(w, row + i), s->floats + (size_t)i * (size_t)w->cols, (size_t)w->cols);
+    for (int i = 0; i < n; i++)
+        q->dequantize(weight_row(w, row + i), s->floats + (size_t)i * (size_t)w->cols, (size_t)w->cols);
     return s->floats;
 }
 
@@ -140,22 +150,24 @@ static const fkv_bf16 *weight_bf16(struct cpu_scratch *s, const struct fkv_weigh
     return halves;
 }
 
-static void float_rows(struct fkv_run *r, const struct input *in, const struct fkv_weight *w, int row, int n, float *y, size_t ld)
+static void float_rows(struct fkv_run *r, const struct input *in, const struct fkv_weight *w, int row, int n, float *y,
+                       size_t ld)
 {
     const struct cpu_backend *b = cpu_of(r);
     struct cpu_scratch *s = cpu_scratch_of(r);
     const float *floats = weight_floats(s, w, row, n), *x = in->form[PREPARED_FLOATS];
-    if (!b->base.exact && in->n >= BLAS_LEAST_ROWS && fkv_blas_product(in->n, n, in->k, x, in->ldf, floats, y, ld)) return;
+    if (!b->base.exact && in->n >= BLAS_LEAST_ROWS && fkv_blas_product(in->n, n, in->k, x, in->ldf, floats, y, ld))
+        return;
     for (int i = 0; i < n; i += FKV_PANEL_ROWS) {
         const int here = n - i < FKV_PANEL_ROWS ? n - i : FKV_PANEL_ROWS;
-        b->k->panel_f32(&(struct fkv_panel){floats + (size_t)i * (size_t)in->k, (size_t)in->k * sizeof(float), here, in->k, x, in->ldf, in->n, y + i, ld, NULL,
-                                            s->panel});
+        b->k->panel_f32(&(struct fkv_panel){floats + (size_t)i * (size_t)in->k, (size_t)in->k * sizeof(float), here,
+                                            in->k, x, in->ldf, in->n, y + i, ld, NULL, s->panel});
     }
 }
 
 /* y[n rows of x][rows of w] for weight rows [row, row + n). */
-static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct input *p, const struct fkv_weight *w, bool precise, int row, int n, float *y,
-                     size_t ld)
+static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct input *p, const struct fkv_weight *w,
+                     bool precise, int row, int n, float *y, size_t ld)
 {
     const struct format f = format_of(r, in, w, precise);
     struct cpu_scratch *s = cpu_scratch_of(r);
@@ -168,15 +180,18 @@ static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct
         float_rows(r, p, w, row, n, y, ld);
     } else if (f.as_bf16) {
         const size_t stride = (size_t)w->cols * sizeof(fkv_bf16);
-        f.panel(&(struct fkv_panel){weight_bf16(s, w, row, n), stride, n, w->cols, p->form[f.input], 0, in->n, y, ld, NULL, s->panel});
+        f.panel(&(struct fkv_panel){weight_bf16(s, w, row, n), stride, n, w->cols, p->form[f.input], 0, in->n, y, ld,
+                                    NULL, s->panel});
     } else {
         const void *next = row + 2 * n <= w->rows ? weight_row(w, row + n) : NULL;
-        f.panel(&(struct fkv_panel){weight_row(w, row), w->stride, n, w->cols, p->form[f.input], 0, in->n, y, ld, next, s->panel});
+        f.panel(&(struct fkv_panel){weight_row(w, row), w->stride, n, w->cols, p->form[f.input], 0, in->n, y, ld, next,
+                                    s->panel});
     }
 }
 
 /* y[row of x][0 .. n) = or += tile + bias. */
-static void finish(const struct fkv_kernels *k, const struct fkv_output *out, int row, int n, int m, float *tile, size_t ldt)
+static void finish(const struct fkv_kernels *k, const struct fkv_output *out, int row, int n, int m, float *tile,
+                   size_t ldt)
 {
     for (int i = 0; i < m; i++, tile += ldt) {
         float *y = out->y + (size_t)i * out->ld + row;
@@ -188,7 +203,8 @@ static void finish(const struct fkv_kernels *k, const struct fkv_output *out, in
     }
 }
 
-static void product_piece(struct fkv_run *r, const struct fkv_input *in, const struct input *p, const struct fkv_output *out, int row, int rows)
+static void product_piece(struct fkv_run *r, const struct fkv_input *in, const struct input *p,
+                          const struct fkv_output *out, int row, int rows)
 {
     const int n = out->w->rows - row < rows ? out->w->rows - row : rows;
     if (!out->bias && !out->add) {
@@ -200,7 +216,7 @@ static void product_piece(struct fkv_run *r, const struct fkv_input *in, const s
     finish(cpu_of(r)->k, out, row, n, in->n, tile, (size_t)rows);
 }
 
-/* ---- the operations ---------------------------------------------------------------------------------------------------- */
+/* ---- the operations -------------------------------------------------------------------------- */
 
 void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out)
 {
@@ -226,19 +242,22 @@ void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv
     cpu_stage(r, FKV_STAGE_PRODUCT, t0);
 }
 
-void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate, const struct fkv_weight *up, float *y, size_t ld)
+void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate,
+               const struct fkv_weight *up, float *y, size_t ld)
 {
     const double t0 = fkv_clock_s();
     const struct fkv_kernels *k = cpu_of(r)->k;
     struct cpu_scratch *s = cpu_scratch_of(r);
     const unsigned wanted = 1u << format_of(r, in, gate, false).input | 1u << format_of(r, in, up, false).input;
-    const int rows_gate = piece_rows(r, in, gate), rows_up = piece_rows(r, in, up), rows = rows_gate < rows_up ? rows_gate : rows_up;
+    const int rows_gate = piece_rows(r, in, gate), rows_up = piece_rows(r, in, up),
+              rows = rows_gate < rows_up ? rows_gate : rows_up;
     const struct input p = prepare(r, in, gate->cols, wanted);
     for (int piece; (piece = fkv_team_take(r->b->team, r->thread, (gate->rows + rows - 1) / rows)) >= 0;) {
         const int row = piece * rows, n = gate->rows - row < rows ? gate->rows - row : rows;
         multiply(r, in, &p, gate, false, row, n, s->tile[0], (size_t)rows);
         multiply(r, in, &p, up, false, row, n, s->tile[1], (size_t)rows);
-        for (int i = 0; i < in->n; i++) k->swiglu(s->tile[0] + i * rows, s->tile[1] + i * rows, n, y + (size_t)i * ld + row);
+        for (int i = 0; i < in->n; i++)
+            k->swiglu(s->tile[0] + i * rows, s->tile[1] + i * rows, n, y + (size_t)i * ld + row);
     }
     fkv_team_barrier(r->b->team);
     cpu_stage(r, FKV_STAGE_PRODUCT, t0);
@@ -249,6 +268,7 @@ void cpu_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t 
     const struct fkv_quant_type *q = fkv_quant_find(table->type);
     int lo, hi;
     fkv_team_share(r->b->team, r->thread, n, 1, &lo, &hi);
-    for (int i = lo; i < hi; i++) q->dequantize(weight_row(table, ids[i]), x + (size_t)i * (size_t)table->cols, (size_t)table->cols);
+    for (int i = lo; i < hi; i++)
+        q->dequantize(weight_row(table, ids[i]), x + (size_t)i * (size_t)table->cols, (size_t)table->cols);
     fkv_team_barrier(r->b->team);
 }

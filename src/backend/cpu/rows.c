@@ -23,7 +23,8 @@ void cpu_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t l
     int lo, hi;
     fkv_team_share(r->b->team, r->thread, n, 1, &lo, &hi);
     for (int i = lo; i < hi; i++)
-        (rope->pairs ? k->rope_pair : k->rope_half)(x + (size_t)i * ld, heads, rope->d, rope->n_rot, rope->cos_sin + (size_t)pos[i] * (size_t)rope->n_rot);
+        (rope->pairs ? k->rope_pair : k->rope_half)(x + (size_t)i * ld, heads, rope->d, rope->n_rot,
+                                                    rope->cos_sin + (size_t)pos[i] * (size_t)rope->n_rot);
     cpu_stage(r, FKV_STAGE_ROWS, t0);
 }
 
