@@ -13,7 +13,7 @@
 #include "cli/console.h"
 #include "cli/options.h"
 #include "cli/prompt.h"
-#include "tokenizer/chat_template.h"
+#include "template/chat_template.h"
 
 enum { ARGS_MAX = 32 };
 

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "tokenizer/chat_template.h"
+#include "template/chat_template.h"
 
 static FILE *open_golden(const char *name)
 {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "quant/quant.h"
-#include "tokenizer/chat_template.h"
+#include "template/chat_template.h"
 
 /* A copy of a string key, "" (or NULL when `absent_is_null`) for a missing one. */
 static fkv_status copy_key(char **copy, const struct fkv_gguf *g, const char *key, bool absent_is_null,

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "tokenizer/jinja_run.h"
+#include "template/jinja_run.h"
 
 static const jbuiltin *find(const jbuiltin *table, jvalue name)
 {

@@ -3,8 +3,8 @@
    An interpreter of the subset that real templates use, with the settings of the transformers library: trim_blocks,
    lstrip_blocks, tojson without ASCII escapes and with key order kept. Templates are untrusted: steps, nesting, memory
    and output are bounded, and a construct it lacks is an error that names it and its line. */
-#ifndef FKV_TOKENIZER_CHAT_TEMPLATE_H
-#define FKV_TOKENIZER_CHAT_TEMPLATE_H
+#ifndef FKV_TEMPLATE_CHAT_TEMPLATE_H
+#define FKV_TEMPLATE_CHAT_TEMPLATE_H
 
 #include <jansson.h>
 

@@ -1,5 +1,5 @@
 /* Statements. */
-#include "tokenizer/jinja_run.h"
+#include "template/jinja_run.h"
 
 enum flow { ON, BREAK, CONTINUE };
 

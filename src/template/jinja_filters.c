@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tokenizer/jinja_run.h"
+#include "template/jinja_run.h"
 
 /* Text. */
 

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "tokenizer/jinja_run.h"
+#include "template/jinja_run.h"
 
 void fkv_jinja_fail_undefined(jinja *j, jvalue undefined)
 {

@@ -9,8 +9,8 @@
    The bounds on untrusted templates are all kept here: memory_left (fkv_jinja_alloc), work_left (fkv_jinja_work) and
    depth (fkv_jinja_enter). Whatever loops over n things asks fkv_jinja_work(n) first; whatever recurses calls
    fkv_jinja_enter. */
-#ifndef FKV_TOKENIZER_JINJA_H
-#define FKV_TOKENIZER_JINJA_H
+#ifndef FKV_TEMPLATE_JINJA_H
+#define FKV_TEMPLATE_JINJA_H
 
 #include <setjmp.h>
 #include <stdbool.h>

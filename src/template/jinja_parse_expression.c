@@ -1,7 +1,7 @@
 /* The parser: expressions. Binary operators by precedence climbing, all of them left-associative as in Jinja. */
 #include <string.h>
 
-#include "tokenizer/jinja_syntax.h"
+#include "template/jinja_syntax.h"
 
 enum level { NO_OPERATOR, OR, AND, NOT, COMPARE, ADD, JOIN, MULTIPLY, POWER };
 

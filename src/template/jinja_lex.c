@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tokenizer/jinja_syntax.h"
+#include "template/jinja_syntax.h"
 
 void fkv_jinja_start_lexer(jlexer *l, jinja *j, const char *source, size_t n)
 {

@@ -1,8 +1,8 @@
 /* jinja_syntax.h: a template's tokens and its syntax tree. */
-#ifndef FKV_TOKENIZER_JINJA_SYNTAX_H
-#define FKV_TOKENIZER_JINJA_SYNTAX_H
+#ifndef FKV_TEMPLATE_JINJA_SYNTAX_H
+#define FKV_TEMPLATE_JINJA_SYNTAX_H
 
-#include "tokenizer/jinja.h"
+#include "template/jinja.h"
 
 enum jtoken_kind {
     T_TEXT,        /* value: template text, white space control applied */

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "tokenizer/jinja_run.h"
+#include "template/jinja_run.h"
 
 static jvalue strip(jinja *j, const jcall *c, bool left, bool right)
 {

@@ -1,5 +1,5 @@
 /* Expressions. */
-#include "tokenizer/jinja_run.h"
+#include "template/jinja_run.h"
 
 static size_t count(const jnode *list)
 {

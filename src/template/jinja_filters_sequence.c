@@ -1,7 +1,7 @@
 /* Filters of strings, lists and dicts as sequences. */
 #include <string.h>
 
-#include "tokenizer/jinja_run.h"
+#include "template/jinja_run.h"
 
 static jvalue f_length(jinja *j, const jcall *c) { return fkv_jinja_int((int64_t)fkv_jinja_length(j, c->self)); }
 static jvalue f_list(jinja *j, const jcall *c) { return fkv_jinja_iterate(j, c->self, J_LIST); }

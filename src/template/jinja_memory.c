@@ -1,4 +1,4 @@
-#include "tokenizer/jinja.h"
+#include "template/jinja.h"
 
 #include <stdalign.h>
 #include <stdarg.h>

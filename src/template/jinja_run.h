@@ -1,8 +1,8 @@
 /* jinja_run.h: running a syntax tree, and the built-in filters, tests, methods and functions. */
-#ifndef FKV_TOKENIZER_JINJA_RUN_H
-#define FKV_TOKENIZER_JINJA_RUN_H
+#ifndef FKV_TEMPLATE_JINJA_RUN_H
+#define FKV_TEMPLATE_JINJA_RUN_H
 
-#include "tokenizer/jinja_syntax.h"
+#include "template/jinja_syntax.h"
 
 typedef struct jargs {
     const jvalue *values;

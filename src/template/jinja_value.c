@@ -1,7 +1,7 @@
 /* What Python does with values: truth, equality, order, membership, iteration. */
 #include <string.h>
 
-#include "tokenizer/jinja.h"
+#include "template/jinja.h"
 
 const char *fkv_jinja_type_name(jvalue v)
 {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "tokenizer/jinja.h"
+#include "template/jinja.h"
 
 static void put_text(jinja *j, jbuffer *b, const char *text) { fkv_jinja_put(j, b, text, strlen(text)); }
 

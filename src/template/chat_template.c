@@ -1,9 +1,9 @@
-#include "tokenizer/chat_template.h"
+#include "template/chat_template.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "tokenizer/jinja_run.h"
+#include "template/jinja_run.h"
 
 /* What a template may use, beside a multiple of what it was given to work on: a long conversation may cost more than a
    short one. Real templates need a few thousand steps and copy each message about four times. */

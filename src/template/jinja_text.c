@@ -3,7 +3,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "tokenizer/jinja.h"
+#include "template/jinja.h"
 
 int32_t fkv_jinja_character(const char *text, size_t n, size_t at, size_t *size)
 {

@@ -1,6 +1,6 @@
 /* The parser: statements. Its grammar is that of Jinja2 3.1 with the loopcontrols extension and the generation tag of
    transformers. */
-#include "tokenizer/jinja_syntax.h"
+#include "template/jinja_syntax.h"
 
 #include <string.h>
 
