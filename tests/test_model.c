@@ -185,6 +185,24 @@ static void test_fastkv_equals_the_papers_order(void **state)
     check_fastkv("qwen2", 0.25, 1, 0);
 }
 
+/* ---- what files lack or have besides ---------------------------------------------------------- */
+
+static void test_what_is_assumed_is_told(void **state)
+{
+    (void)state;
+    struct tiny_model m = TINY_MODEL_INIT;
+    const struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    fkv_engine *e = tiny_engine(&m, &p);
+    assert_null(fkv_engine_warning(e, 0));
+    fkv_engine_close(e);
+    m.without = "llama.attention.layer_norm_rms_epsilon";
+    e = tiny_engine(&m, &p);
+    assert_string_equal(fkv_engine_warning(e, 0),
+                        "llama.attention.layer_norm_rms_epsilon: not in the file: 1e-05 is assumed");
+    assert_null(fkv_engine_warning(e, 1));
+    fkv_engine_close(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +210,7 @@ int main(void)
         cmocka_unit_test(test_head_sizes),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_fastkv_equals_the_papers_order),
+        cmocka_unit_test(test_what_is_assumed_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/console.h"
-#include "cli/generate.h"
+#include "cli/report.h"
 #include "gguf/gguf.h"
 #include "quant/quant.h"
 
@@ -87,6 +87,7 @@ int cmd_info(struct settings *settings)
     struct generator g = {.settings = settings};
     int status = open_model(&g, settings, why_not);
     if (status != EXIT_SUCCESS) return status;
+    report_warnings(stderr, g.engine);
     const struct fkv_model_info *info = fkv_engine_info(g.engine);
     g.n_ctx = settings->session.n_ctx ? settings->session.n_ctx : info->n_ctx_train;
     if (fkv_gguf_open(&gguf, settings->model, &e) != FKV_OK)

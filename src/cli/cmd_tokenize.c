@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/prompt.h"
+#include "cli/report.h"
 
 /* Exactly one source of text; *text malloc'ed. */
 static bool read_text(struct settings *s, char **text, size_t *n)
@@ -59,13 +60,14 @@ int cmd_tokenize(struct settings *s)
     if (!read_text(s, &text, &n)) return status;
     if (fkv_engine_open(&engine, s->model, &s->engine, err) != FKV_OK)
         console_error("%s", err);
-    else if (prompt_tokenize(engine, text, n, flags, &ids, &n_ids)) {
-        if (s->ids_only)
-            print_ids(ids, n_ids);
-        else
-            print_tokens(engine, ids, n_ids);
-        status = EXIT_SUCCESS;
+    else {
+        report_warnings(stderr, engine);
+        if (prompt_tokenize(engine, text, n, flags, &ids, &n_ids)) status = EXIT_SUCCESS;
     }
+    if (status == EXIT_SUCCESS && s->ids_only)
+        print_ids(ids, n_ids);
+    else if (status == EXIT_SUCCESS)
+        print_tokens(engine, ids, n_ids);
     fkv_free(ids);
     fkv_engine_close(engine);
     free(text);

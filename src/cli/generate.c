@@ -19,6 +19,7 @@ int generator_open(struct generator *g, const struct settings *settings)
     engine.session = &settings->session;
     if (fkv_engine_open(&g->engine, settings->model, &engine, err) != FKV_OK) return console_error("%s", err);
     g->load_s = fkv_clock_s() - start;
+    report_warnings(stderr, g->engine);
     int trained = fkv_engine_info(g->engine)->n_ctx_train;
     g->n_ctx = settings->session.n_ctx ? settings->session.n_ctx : trained;
     return EXIT_SUCCESS;

@@ -16,6 +16,12 @@ void report_model(FILE *out, const struct fkv_model_info *info)
                 info->gpu_layers < info->n_layer ? "; the others and the output on the CPU" : "");
 }
 
+void report_warnings(FILE *out, const fkv_engine *engine)
+{
+    const char *text;
+    for (size_t i = 0; (text = fkv_engine_warning(engine, i)); i++) fprintf(out, "warning %s\n", text);
+}
+
 void report_need(FILE *out, const struct memory_need *need, const char *policy)
 {
     const struct fkv_memory_plan *p = &need->plan;

@@ -8,6 +8,8 @@
 
 /* One line: the model and what runs it. */
 void report_model(FILE *out, const struct fkv_model_info *info);
+/* What a user should know of the model, a line each. */
+void report_warnings(FILE *out, const fkv_engine *engine);
 /* One line: the memory a prompt and an answer will take, with this policy and with full attention. */
 void report_need(FILE *out, const struct memory_need *need, const char *policy);
 /* The end of a run: speeds, what was kept, memory. */

@@ -99,6 +99,7 @@ void fkv_engine_close(fkv_engine *e)
     fkv_engine_close_places(e);
     fkv_tokenizer_destroy(e->tokenizer);
     fkv_gguf_close(e->gguf);
+    fkv_warnings_destroy(&e->warnings);
     free(e->arch);
     free(e->name);
     free(e->chat_template);
@@ -106,6 +107,8 @@ void fkv_engine_close(fkv_engine *e)
 }
 
 const struct fkv_model_info *fkv_engine_info(const fkv_engine *e) { return &e->info; }
+
+const char *fkv_engine_warning(const fkv_engine *e, size_t i) { return i < e->warnings.n ? e->warnings.text[i] : NULL; }
 
 void fkv_free(void *memory) { free(memory); }
 

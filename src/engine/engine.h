@@ -2,6 +2,7 @@
 #ifndef FKV_ENGINE_ENGINE_H
 #define FKV_ENGINE_ENGINE_H
 
+#include "base/warnings.h"
 #include "model/layer_loop.h"
 #include "tokenizer/tokenizer.h"
 
@@ -20,6 +21,7 @@ struct fkv_engine {
     int n_places;               /* 0 when vocab_only */
     char note[FKV_ERROR_BYTES]; /* why "auto" took the CPU */
     struct fkv_model_info info;
+    struct fkv_warnings warnings;
     char *arch, *name, *chat_template; /* copies; the template may be NULL */
 };
 

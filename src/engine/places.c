@@ -178,7 +178,7 @@ static fkv_status open_on(fkv_engine *e, const struct fkv_engine_params *p, cons
     const bool gpu = strcmp(device, "cpu") != 0;
     int n = 0;
     *on_gpu = 0;
-    fkv_status status = fkv_model_load(&e->model, e->gguf, error);
+    fkv_status status = fkv_model_load(&e->model, e->gguf, &e->warnings, error);
     if (status == FKV_OK) status = layers_asked(p, e->model->h.n_layer, &n, error);
     if (status == FKV_OK && gpu)
         status = fkv_vulkan_backend_create(&e->place[0].b, device, p->exact, fkv_model_max_cols(&e->model->h), error);

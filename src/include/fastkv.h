@@ -99,6 +99,9 @@ FKV_API fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const 
 FKV_API void fkv_engine_close(fkv_engine *engine);
 /* Valid as long as the engine. */
 FKV_API const struct fkv_model_info *fkv_engine_info(const fkv_engine *engine);
+/* The i-th of the things a user should know of this file, though it runs: one line each. NULL past the last. Valid as
+   long as the engine. */
+FKV_API const char *fkv_engine_warning(const fkv_engine *engine, size_t i);
 
 /* ---- text and tokens ------------------------------------------------------------------------- */
 

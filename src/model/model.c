@@ -112,7 +112,8 @@ static fkv_status check_heads(const struct fkv_hparams *h, const char *arch, int
     return FKV_OK;
 }
 
-static fkv_status read_hparams(struct fkv_hparams *h, const struct fkv_gguf *g, const char *arch, struct fkv_error *e)
+static fkv_status read_hparams(struct fkv_hparams *h, const struct fkv_gguf *g, const char *arch,
+                               struct fkv_warnings *warnings, struct fkv_error *e)
 {
     *h = (struct fkv_hparams){.n_layer = -1,
                               .n_head = -1,
@@ -137,6 +138,9 @@ static fkv_status read_hparams(struct fkv_hparams *h, const struct fkv_gguf *g, 
     h->n_rot = h->d_head;
     if ((status = read_int(g, arch, "rope.dimension_count", 2, 1 << 16, &h->n_rot, e)) != FKV_OK) return status;
     if ((status = read_float(g, arch, "rope.freq_base", &h->rope_base, e)) != FKV_OK) return status;
+    char key[96];
+    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", arch);
+    if (!fkv_gguf_has(g, key)) fkv_warn(warnings, "%s: not in the file: %g is assumed", key, (double)h->norm_eps);
     if ((status = read_float(g, arch, "attention.layer_norm_rms_epsilon", &h->norm_eps, e)) != FKV_OK) return status;
     if ((status = read_rope_scaling(h, g, arch, e)) != FKV_OK) return status;
     return check_heads(h, arch, d_value, e);
@@ -252,12 +256,13 @@ static fkv_status read_vocab(struct fkv_hparams *h, const struct fkv_gguf *g, st
     return FKV_OK;
 }
 
-fkv_status fkv_model_load(struct fkv_model **model, const struct fkv_gguf *g, struct fkv_error *e)
+fkv_status fkv_model_load(struct fkv_model **model, const struct fkv_gguf *g, struct fkv_warnings *warnings,
+                          struct fkv_error *e)
 {
     struct fkv_model *m = calloc(1, sizeof *m);
     fkv_status status = m ? FKV_OK : fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a model");
     if (status == FKV_OK) status = find_arch(&m->arch, g, e);
-    if (status == FKV_OK) status = read_hparams(&m->h, g, m->arch->name, e);
+    if (status == FKV_OK) status = read_hparams(&m->h, g, m->arch->name, warnings, e);
     if (status == FKV_OK) status = m->arch->hparams(&m->h, g, e);
     if (status == FKV_OK) status = read_vocab(&m->h, g, e);
     if (status == FKV_OK) {

@@ -6,6 +6,7 @@
 #define FKV_MODEL_MODEL_H
 
 #include "backend/backend.h"
+#include "base/warnings.h"
 #include "gguf/gguf.h"
 
 struct fkv_hparams {
@@ -83,8 +84,10 @@ struct fkv_arch {
 };
 
 /* Finds the architecture, reads and checks hyper-parameters and every tensor's shape. Weights stay in the gguf, which
-   must outlive the model. Messages: "blk.3.attn_q.weight: expected [4096 x 4096], file has [4096 x 1024]". */
-fkv_status fkv_model_load(struct fkv_model **model, const struct fkv_gguf *g, struct fkv_error *e);
+   must outlive the model. What the file lacks and can be assumed becomes a warning. Messages:
+   "blk.3.attn_q.weight: expected [4096 x 4096], file has [4096 x 1024]". */
+fkv_status fkv_model_load(struct fkv_model **model, const struct fkv_gguf *g, struct fkv_warnings *warnings,
+                          struct fkv_error *e);
 /* Brings the weights of the first n layers to where the back end computes: the embedding table with them and, if these
    are all layers, the output head. After a failure the model can only be freed. */
 fkv_status fkv_model_place(struct fkv_model *model, struct fkv_backend *b, int n_layers, struct fkv_error *e);

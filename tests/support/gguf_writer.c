@@ -12,6 +12,7 @@ struct gguf_writer {
     struct bytes keys, tensors, data; /* the three parts of the file as far as they are written */
     uint32_t version, alignment;
     uint64_t n_keys, n_tensors;
+    const char *without; /* or NULL */
 };
 
 /* Bytes of a scalar by its kind. */
@@ -48,6 +49,11 @@ static void pad(struct bytes *b, uint32_t alignment)
 
 static struct fkv_str str(const char *s) { return (struct fkv_str){s, strlen(s)}; }
 
+static bool is_left_out(const struct gguf_writer *w, struct fkv_str name)
+{
+    return w->without && strlen(w->without) == name.n && memcmp(w->without, name.data, name.n) == 0;
+}
+
 struct gguf_writer *gguf_writer_new(uint32_t version, uint32_t alignment)
 {
     struct gguf_writer *w = calloc(1, sizeof *w);
@@ -57,6 +63,8 @@ struct gguf_writer *gguf_writer_new(uint32_t version, uint32_t alignment)
     if (alignment) gguf_put_u32(w, "general.alignment", alignment);
     return w;
 }
+
+void gguf_writer_leave_out(struct gguf_writer *w, const char *name) { w->without = name; }
 
 uint8_t *gguf_writer_finish(struct gguf_writer *w, size_t *bytes)
 {
@@ -91,7 +99,7 @@ void gguf_writer_finish_to_file(struct gguf_writer *w, const char *path)
 
 void gguf_put_raw(struct gguf_writer *w, struct fkv_str key, uint32_t kind, const void *value, size_t bytes)
 {
-    append_str(&w->keys, key);
+    append_str(&w->keys, is_left_out(w, key) ? str("left out") : key);
     append_u32(&w->keys, kind);
     bytes_append(&w->keys, value, bytes);
     w->n_keys++;
@@ -160,6 +168,7 @@ void gguf_put_tensor_at(struct gguf_writer *w, struct fkv_str name, uint32_t typ
 void gguf_put_tensor(struct gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims, const uint64_t *dims,
                      const void *data, size_t bytes)
 {
+    if (is_left_out(w, str(name))) return;
     pad(&w->data, w->alignment);
     gguf_put_tensor_at(w, str(name), type, n_dims, dims, w->data.n);
     bytes_append(&w->data, data, bytes);

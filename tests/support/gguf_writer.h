@@ -20,6 +20,9 @@ struct gguf_writer;
 /* version: 2 or 3. alignment: of the tensor data; a key is written for it, but for 0, which is the default of 32 and no
    key. */
 struct gguf_writer *gguf_writer_new(uint32_t version, uint32_t alignment);
+/* The key (it gets a name that nobody asks for) or tensor of this name, if it comes, is left out. NULL: none. The name
+   must stay. */
+void gguf_writer_leave_out(struct gguf_writer *w, const char *name);
 /* Ends the writer; the file is malloc'ed. */
 uint8_t *gguf_writer_finish(struct gguf_writer *w, size_t *bytes);
 /* Ends the writer; ends the program when the file cannot be written. */

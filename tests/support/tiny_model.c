@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "quant/quant.h"
-#include "support/gguf_writer.h"
 
 static uint32_t next_random(uint32_t *state)
 {
@@ -152,6 +151,7 @@ static void put_hparams(struct gguf_writer *w, const struct tiny_model *t)
 static struct gguf_writer *start(const struct tiny_model *t)
 {
     struct maker m = {gguf_writer_new(3, 0), t->seed};
+    gguf_writer_leave_out(m.w, t->without);
     put_hparams(m.w, t);
     put_vocabulary(m.w);
     put_matrix(&m, "token_embd.weight", t->type, TINY_VOCAB, t->d_model);
@@ -159,6 +159,7 @@ static struct gguf_writer *start(const struct tiny_model *t)
     if (t->own_output) put_matrix(&m, "output.weight", t->type, TINY_VOCAB, t->d_model);
     if (t->rope_freqs) put_vector(&m, "rope_freqs.weight", t->d_head / 2, 4, 3);
     for (int l = 0; l < t->n_layer; l++) put_layer(&m, t, l);
+    if (t->also) t->also(m.w);
     return m.w;
 }
 

@@ -3,7 +3,7 @@
 #ifndef FKV_TESTS_TINY_MODEL_H
 #define FKV_TESTS_TINY_MODEL_H
 
-#include "gguf/gguf.h"
+#include "support/gguf_writer.h"
 
 struct tiny_model {
     const char *arch; /* "llama", "qwen2", "qwen3" */
@@ -11,10 +11,12 @@ struct tiny_model {
     uint32_t type;               /* of the matrices: F32, F16, BF16 or one of blocks */
     bool rope_freqs, own_output; /* optional tensors */
     uint32_t seed;
+    const char *without;                 /* a key or tensor that is left out; NULL: none */
+    void (*also)(struct gguf_writer *w); /* writes keys or tensors besides; NULL: none */
 };
-#define TINY_MODEL_INIT                                             \
-    {                                                               \
-        "llama", 4, 4, 2, 32, 64, 96, FKV_TYPE_F32, false, false, 1 \
+#define TINY_MODEL_INIT                                                         \
+    {                                                                           \
+        "llama", 4, 4, 2, 32, 64, 96, FKV_TYPE_F32, false, false, 1, NULL, NULL \
     }
 
 enum { TINY_VOCAB = 320, TINY_CONTEXT = 1024 };

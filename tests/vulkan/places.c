@@ -12,7 +12,16 @@ enum { N = 200, N_DECODED = 3 };
 
 static int32_t ids[N + N_DECODED];
 
-static const struct tiny_model model = {"qwen2", 6, 4, 2, 32, 128, 256, FKV_TYPE_Q8_0, false, true, 3};
+static const struct tiny_model model = {.arch = "qwen2",
+                                        .n_layer = 6,
+                                        .n_head = 4,
+                                        .n_kv_head = 2,
+                                        .d_head = 32,
+                                        .d_model = 128,
+                                        .d_ff = 256,
+                                        .type = FKV_TYPE_Q8_0,
+                                        .own_output = true,
+                                        .seed = 3};
 
 static fkv_status open_on(fkv_engine **e, const char *device, const char *layers,
                           const struct fkv_session_params *session, char *err)
