@@ -1,4 +1,4 @@
-// What variants with MATRIX share: groups of eight subgroups, or of four, which multiply SIDE by SIDE halves and add floats.
+// What variants by cooperative matrices share: groups of SUBGROUPS subgroups, which multiply SIDE by SIDE halves and add floats.
 //
 // Cooperative matrices have names, not indices: drivers keep arrays of them in memory, of which a third of the speed is left.
 #extension GL_KHR_cooperative_matrix : require
@@ -7,20 +7,7 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 #include "halves.glsl"
 layout(constant_id = 3) const uint SUBGROUP = 32u; // invocations of one
-#ifdef FOUR_SUBGROUPS
-layout(local_size_x_id = 5) in;
-const uint SUBGROUPS = 4u;
-#else
-layout(local_size_x_id = 4) in;
-const uint SUBGROUPS = 8u;
-#endif
 const uint INVOCATIONS = SUBGROUPS * SUBGROUP;
-
-#ifdef MATRIX8
-const uint SIDE = 8u;
-#else
-const uint SIDE = 16u;
-#endif
 const uint SIDE_FOURS = SIDE / 4u, CELLS = SIDE * SIDE;
 #define Left coopmat<float16_t, gl_ScopeSubgroup, SIDE, SIDE, gl_MatrixUseA>
 #define Right coopmat<float16_t, gl_ScopeSubgroup, SIDE, SIDE, gl_MatrixUseB>
