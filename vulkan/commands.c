@@ -318,12 +318,20 @@ bool vk_commands_reserve(struct vk_context *c, uint64_t upload_bytes)
     return true;
 }
 
-struct vk_slice vk_upload(struct vk_context *c, const void *data, uint64_t bytes)
+struct vk_slice vk_upload_room(struct vk_context *c, uint64_t bytes, void **room)
 {
     struct vk_commands *m = c->commands;
     const struct vk_slice s = {m->upload.buffer, m->uploaded, bytes};
-    memcpy(m->upload.mapped + s.offset, data, bytes);
+    *room = m->upload.mapped + s.offset;
     m->uploaded += vk_aligned(bytes);
+    return s;
+}
+
+struct vk_slice vk_upload(struct vk_context *c, const void *data, uint64_t bytes)
+{
+    void *room;
+    const struct vk_slice s = vk_upload_room(c, bytes, &room);
+    memcpy(room, data, bytes);
     return s;
 }
 

@@ -37,7 +37,9 @@ void vk_leave(struct vk_context *c);
 
 /* ---- within an operation --------------------------------------------------------------------- */
 
-/* A copy of the host's data for the dispatches of this operation. */
+/* Room for the host to write so many bytes in, for the dispatches of this operation. */
+struct vk_slice vk_upload_room(struct vk_context *c, uint64_t bytes, void **room);
+/* A copy of the host's data in such room. */
 struct vk_slice vk_upload(struct vk_context *c, const void *data, uint64_t bytes);
 void vk_dispatch(struct vk_context *c, const struct vk_call *call);
 /* The same, of which the bindings are more than it touches: bytes it reads and writes, for the count. */

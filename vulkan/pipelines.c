@@ -51,6 +51,7 @@ struct vk_pipelines {
     VkPipelineLayout layout;
     VkPipelineCache cache;
     VkShaderModule module[N_CODES]; /* of the shaders, then of the variants */
+    bool can_run[N_VARIANTS];       /* the device has what the variant needs */
     struct pipeline *made;
     int n_made;
 };
@@ -60,10 +61,18 @@ uint32_t vk_shader_writes(enum vk_shader shader) { return written[shader]; }
 VkPipelineLayout vk_pipeline_layout(const struct vk_context *c) { return c->pipelines->layout; }
 VkDescriptorSetLayout vk_set_layout(const struct vk_context *c) { return c->pipelines->set_layout; }
 
+static void find_variants(struct vk_pipelines *p, const struct vk_abilities *a)
+{
+    uint32_t can = 0;
+    for (uint32_t i = 0; i < VK_N_ABILITIES; i++) can |= (uint32_t)a->can[i] << i;
+    for (int i = 0; i < N_VARIANTS; i++) p->can_run[i] = (variants[i].needs & can) == variants[i].needs;
+}
+
 bool vk_pipelines_create(struct vk_context *c)
 {
     struct vk_pipelines *p = c->pipelines = calloc(1, sizeof *p);
     if (!p) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "pipelines");
+    find_variants(p, &c->abilities);
     VkDescriptorSetLayoutBinding bindings[VK_MAX_BINDINGS];
     for (uint32_t i = 0; i < VK_MAX_BINDINGS; i++)
         bindings[i] = (VkDescriptorSetLayoutBinding){.binding = i,
@@ -126,18 +135,11 @@ static bool fits(const struct variant *v, const uint32_t *constants)
     }
 }
 
-static bool can_run(const struct vk_context *c, const struct variant *v)
-{
-    uint32_t can = 0;
-    for (uint32_t i = 0; i < VK_N_ABILITIES; i++) can |= (uint32_t)c->abilities.can[i] << i;
-    return (v->needs & can) == v->needs;
-}
-
 /* The number of the code: a shader, or VK_N_SHADERS and a variant. */
 static int choose_code(const struct vk_context *c, enum vk_shader shader, const uint32_t *constants)
 {
     for (int i = N_VARIANTS - 1; i >= 0; i--)
-        if (variants[i].of == shader && can_run(c, &variants[i]) && fits(&variants[i], constants))
+        if (variants[i].of == shader && c->pipelines->can_run[i] && fits(&variants[i], constants))
             return VK_N_SHADERS + i;
     return (int)shader;
 }

@@ -17,6 +17,7 @@ enum {
     VK_MAX_CONSTANTS = 3
 }; /* of a shader's own; then come a subgroup's invocations, those of eight subgroups and of four */
 
+/* Which variants run is settled here, by c->abilities. */
 bool vk_pipelines_create(struct vk_context *c);
 void vk_pipelines_destroy(struct vk_context *c);
 

@@ -57,7 +57,7 @@ enum { VK_PIECE = 256 };       /* entries of one piece of attention of one row *
 
 static inline struct vk_backend *vk_of(struct fkv_run *r) { return (struct vk_backend *)r->b; }
 static inline uint32_t vk_chunks(int d) { return (uint32_t)(d + 31) / 32; }
-/* Values of a row of halves: see shaders/product.comp. */
+/* Values of a row of halves: see shaders/product_halves.glsl. */
 static inline uint64_t vk_halves_ld(int cols) { return (uint64_t)(cols + 63) / 64 * 64; }
 /* Words of an entry, and of a head's entries. */
 uint32_t vk_entry_words(int type, int d);

@@ -222,18 +222,14 @@ static void append(struct fkv_kv_store *to, const struct source *from, const int
                           : on_device ? (size_t)to->b->window_rows
                                       : heads * (size_t)n,
                  words = 2 * heads + listed;
-    int32_t *list = malloc(words * sizeof *list);
-    if (!list) {
-        vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "lists for the KV cache");
-        return;
-    }
+    void *room;
+    struct vk_slice lists = vk_upload_room(c, words * sizeof(int32_t), &room);
+    int32_t *list = room;
     for (size_t h = 0; h < heads; h++) {
         list[h] = to->n[h];
         list[heads + h] = first ? first[h] : 0;
     }
     if (rows) memcpy(list + 2 * heads, rows + (on_device ? (size_t)n - listed : 0), listed * sizeof *rows);
-    struct vk_slice lists = vk_upload(c, list, words * sizeof *list);
-    free(list);
     if (on_device) lists = device_list(c, to->b, lists, heads, n);
     int step = vk_visible_heads(to);
     if (from->store && vk_visible_heads(from->store) < step) step = vk_visible_heads(from->store);

@@ -1,5 +1,5 @@
-// What the variants of `attend` share: causal attention of many rows: out = softmax(q K^T scale) V, in one pass over the keys (the running maximum rescales
-// what was summed before). The last rows, which see the most, come first.
+// What the variants of `attend` share: causal attention of many rows: out = softmax(q K^T scale) V, in one pass over the keys (the running
+// maximum rescales what was summed before). The last rows, which see the most, come first.
 //   keys: seen[n], then base[kv heads]: row i sees base[kv] + seen[i] entries; seen ascends
 layout(constant_id = 0) const uint K_TYPE = 0u;
 layout(constant_id = 1) const uint V_TYPE = 0u;
