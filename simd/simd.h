@@ -103,18 +103,20 @@ struct fkv_kv_rows {
        max[i] = the largest logit in units of log 2 (q . k scale log2(e)), -inf when row i sees no entry here
        sum[i] = sum over the entries of 2^(logit - max[i])
        out[i] = sum over the entries of 2^(logit - max[i]) v
-   Row i sees entries below n_keys[i] only. first is a multiple of 256. The caller divides by sum, or merges ranges
-   first: weights 2^(max_r - max). Entries past `last` in its tile are stored zeros and must not count. */
+   Row i sees entries from first_keys[i] on and below n_keys[i] only; what no row sees costs nothing, but for parts of
+   tiles. first is a multiple of 256. A row that sees no entry has sum 0 and out 0. The caller divides by sum, or merges
+   ranges first: weights 2^(max_r - max). Entries past `last` in its tile are stored zeros and must not count. */
 struct fkv_attend {
     const float *q; /* [n_rows][ldq], d floats used per row */
     size_t ldq;
-    const int32_t *n_keys; /* [n_rows] */
-    int n_rows, d;         /* 1 <= n_rows <= FKV_ATTEND_ROWS, d <= FKV_MAX_HEAD, even */
-    float scale;           /* 1/sqrt(d) as a rule */
-    const void *k, *v;     /* base of the head's tiles (entry 0) */
-    int k_type, v_type;    /* enum fkv_kv_elem */
-    int first, last;       /* entries */
-    float *out;            /* [n_rows][ldo], d floats written per row */
+    const int32_t *n_keys;     /* [n_rows] */
+    const int32_t *first_keys; /* [n_rows], >= 0, in any order; NULL: all from 0 */
+    int n_rows, d;             /* 1 <= n_rows <= FKV_ATTEND_ROWS, d <= FKV_MAX_HEAD, even */
+    float scale;               /* above 0, 1/sqrt(d) as a rule */
+    const void *k, *v;         /* base of the head's tiles (entry 0) */
+    int k_type, v_type;        /* enum fkv_kv_elem */
+    int first, last;           /* entries */
+    float *out;                /* [n_rows][ldo], d floats written per row */
     size_t ldo;
     float *max, *sum; /* [n_rows] */
     void *scratch;    /* FKV_ATTEND_SCRATCH bytes of the calling thread */
@@ -124,8 +126,10 @@ struct fkv_attend {
 
    window_logits(q, ldq, w, k, k_type, d, n, scale, logits, ld): logits[i][j] = q_i . k_j scale, in fp32, for the w
      window queries of one query head (q[w][ldq]) over the n entries of its KV head's tiles. logits[w][ld].
-   window_sums(logits, ld, w, n, sums): row i sees keys 0 .. n - w + i (causal inside the corner); softmax of each row
-     over the keys it sees; sums[j] = sum over the rows, j < n - w. Overwrites logits. Rows are added in order 0, 1, ...
+   window_sums(logits, ld, w, n, first, sink, sums): row i sees keys first[i] .. n - w + i (causal inside the corner;
+     first NULL: from 0; a row may see none); softmax of each row over the keys it sees and a sink, a logit that takes
+     part in the sum below the fraction alone (-inf: none); sums[j] = sum over the rows, j < n - w. Overwrites logits.
+     Rows are added in order 0, 1, ...
    pool_max, pool_avg(x, n, kernel, y): stride 1, padding kernel / 2, kernel odd; max pads with -inf, avg counts the
      padding's zeros: sums left to right, then divides by kernel. y[n], not x.
    top_k(x, n, k, keys, indices): the k largest of x[n], ties to the lower index, indices ascending into indices[k]; 0

@@ -108,7 +108,10 @@ static void window_logits(void)
 {
     t.level->window_logits(t.x, HEAD, WINDOW, t.tiles, FKV_ELEM_F16, HEAD, ENTRIES, 0.1f, t.scores, ENTRIES);
 }
-static void window_sums(void) { t.level->window_sums(t.scores, SCORES / WINDOW, WINDOW, SCORES / WINDOW, t.y); }
+static void window_sums(void)
+{
+    t.level->window_sums(t.scores, SCORES / WINDOW, WINDOW, SCORES / WINDOW, NULL, -INFINITY, t.y);
+}
 static void pool_max(void) { t.level->pool_max(t.scores, SCORES, 7, t.y); }
 static void top_k(void)
 {

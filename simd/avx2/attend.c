@@ -7,6 +7,7 @@
    back. Up to 6 rows (decode) read the tiles as they are: each value is used once per strip.
    A row's arithmetic does not depend on the rows beside it. What a row does not see has p = 0. */
 #include "simd/avx2/cache_tiles.h"
+#include "simd/seen.h"
 
 enum { BLOCK = 256, BLOCK_TILES = BLOCK / FKV_TILE };
 
@@ -18,55 +19,45 @@ struct attend_scratch {
     float k_strips[4][FKV_MAX_HEAD / 2][STRIP];
     float v_strips[4][BLOCK / 2][STRIP]; /* 32 channels */
     float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
+    struct fkv_span groups[FKV_ATTEND_ROWS / ROWS]; /* tiles of the block that each group of rows sees */
 };
 _Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
 
 static int min_int(int a, int b) { return a < b ? a : b; }
 
-/* Entries of [start, start + BLOCK) that row sees. */
-static int seen(const struct fkv_attend *a, int row, int start)
-{
-    const int n = min_int(a->n_keys[row], a->last) - start;
-    return n < 0 ? 0 : min_int(n, BLOCK);
-}
-
-/* The most entries any row of [row, row + n) sees. */
-static int most_seen(const struct fkv_attend *a, int row, int n, int start)
-{
-    int most = 0;
-    for (int r = row; r < row + n; r++) most = seen(a, r, start) > most ? seen(a, r, start) : most;
-    return most;
-}
-
 /* Widening costs a store and a load per vector, which only further groups of rows pay back. */
 static bool widens(const struct fkv_attend *a, int type) { return type == FKV_ELEM_Q8_0 || a->n_rows > ROWS; }
 
-static void block_logits(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+static void block_logits(const struct fkv_attend *a, int start, struct fkv_span tiles, struct attend_scratch *s)
 {
     const size_t tile_bytes = fkv_tile_bytes(a->k_type, a->d);
     const bool widen = widens(a, a->k_type);
-    for (int e = 0; e < most; e += FKV_TILE) {
-        const char *tile = (const char *)a->k + (size_t)((start + e) / FKV_TILE) * tile_bytes;
+    for (int t = tiles.from; t < tiles.to; t++) {
+        const char *tile = (const char *)a->k + (size_t)(start / FKV_TILE + t) * tile_bytes;
         if (widen) widen_k(a->k_type, tile, a->d, s->k_strips[0][0], FKV_MAX_HEAD / 2);
         for (int row = 0; row < a->n_rows; row += ROWS) {
             const int n = min_int(ROWS, a->n_rows - row);
-            if (most_seen(a, row, n, start) <= e) continue;
+            const struct fkv_span seen = s->groups[row / ROWS];
+            if (t < seen.from || t >= seen.to) continue;
             for (int i = 0; i < 4; i++) {
                 const struct strip k = widen ? widened_strip(s->k_strips[0][0], FKV_MAX_HEAD / 2, i, a->d / 2)
                                              : stored_strip(a->k_type, tile, i, a->d / 2, 0, 1);
-                const struct strip_product p = {s->q[row], FKV_MAX_HEAD, NULL, &s->p[row][e + 8 * i], BLOCK};
+                const struct strip_product p = {s->q[row], FKV_MAX_HEAD, NULL, &s->p[row][FKV_TILE * t + 8 * i], BLOCK};
                 multiply_strip(n, widen ? FKV_ELEM_F32 : a->k_type, &p, &k);
             }
         }
     }
 }
 
-/* One row of the block: the new maximum, p in place of the logits, the rescaling of what came before. */
-static void block_softmax(float *p, int n, float *max, float *lane_sum, float *rescale)
+/* One row of the block: the new maximum, p in place of the logits, the rescaling of what came before. From the multiple
+   of 8 at or below seen.from, what is not seen becomes 0. */
+static void block_softmax(float *p, struct fkv_span seen, float *max, float *lane_sum, float *rescale)
 {
     const __m256 lowest = _mm256_set1_ps(-INFINITY);
+    const int from = seen.from & ~7, n = seen.to;
     __m256 top = lowest;
-    for (int j = 0; j < n; j += 8) {
+    for (int j = from; j < seen.from; j++) p[j] = -INFINITY;
+    for (int j = from; j < n; j += 8) {
         const __m256 x = _mm256_blendv_ps(lowest, _mm256_loadu_ps(p + j), _mm256_castsi256_ps(first_lanes(n - j)));
         _mm256_storeu_ps(p + j, x);
         top = _mm256_max_ps(x, top); /* a NaN gives way here and reaches the sums as p */
@@ -77,7 +68,7 @@ static void block_softmax(float *p, int n, float *max, float *lane_sum, float *r
     *rescale = _mm256_cvtss_f32(exp2_8(_mm256_set1_ps(*max - base)));
     *max = new_max;
     __m256 sum = _mm256_mul_ps(_mm256_loadu_ps(lane_sum), _mm256_set1_ps(*rescale));
-    for (int j = 0; j < n; j += 8) {
+    for (int j = from; j < n; j += 8) {
         const __m256 e = _mm256_and_ps(exp2_8(_mm256_sub_ps(_mm256_loadu_ps(p + j), reference)),
                                        _mm256_castsi256_ps(first_lanes(n - j)));
         _mm256_storeu_ps(p + j, e);
@@ -86,32 +77,39 @@ static void block_softmax(float *p, int n, float *max, float *lane_sum, float *r
     _mm256_storeu_ps(lane_sum, sum);
 }
 
-static void block_probabilities(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+static void block_probabilities(const struct fkv_attend *a, int start, struct fkv_span tiles, struct attend_scratch *s)
 {
-    const int end = (most + FKV_TILE - 1) / FKV_TILE * FKV_TILE;
+    const int first = tiles.from * FKV_TILE, last = tiles.to * FKV_TILE;
     for (int row = 0; row < a->n_rows; row++) {
-        const int n = seen(a, row, start), n8 = (n + 7) & ~7;
+        const struct fkv_span seen = fkv_seen_within(a, row, 1, start, BLOCK);
+        const bool any = seen.to > 0;
+        const int from = any ? seen.from & ~7 : first, to = any ? (seen.to + 7) & ~7 : first;
         s->rescale[row] = 1;
-        if (n > 0) block_softmax(s->p[row], n, &a->max[row], s->lane_sum[row], &s->rescale[row]);
-        memset(s->p[row] + n8, 0, (size_t)(end - n8) * 4);
+        if (any) block_softmax(s->p[row], seen, &a->max[row], s->lane_sum[row], &s->rescale[row]);
+        memset(s->p[row] + first, 0, (size_t)(from - first) * 4);
+        memset(s->p[row] + to, 0, (size_t)(last - to) * 4);
     }
 }
 
 /* 32 channels from c on of all rows: out = out * rescale + p V. */
-static void block_values(const struct fkv_attend *a, int start, int most, int c, struct attend_scratch *s)
+static void block_values(const struct fkv_attend *a, int start, struct fkv_span tiles, int c, struct attend_scratch *s)
 {
     const size_t tile_bytes = fkv_tile_bytes(a->v_type, a->d);
     const bool widen = widens(a, a->v_type);
     const char *first = (const char *)a->v + (size_t)(start / FKV_TILE) * tile_bytes;
-    for (int e = 0; widen && e < most; e += FKV_TILE)
-        widen_v(a->v_type, first + (size_t)(e / FKV_TILE) * tile_bytes, a->d, c, s->v_strips[0][e / 2], BLOCK / 2);
+    for (int t = tiles.from; widen && t < tiles.to; t++)
+        widen_v(a->v_type, first + (size_t)t * tile_bytes, a->d, c, s->v_strips[0][FKV_TILE / 2 * t], BLOCK / 2);
     for (int row = 0; row < a->n_rows; row += ROWS) {
-        const int n = min_int(ROWS, a->n_rows - row), tiles = (most_seen(a, row, n, start) + FKV_TILE - 1) / FKV_TILE;
-        for (int i = 0; tiles > 0 && i < 4; i++) {
-            const struct strip v = widen ? widened_strip(s->v_strips[0][0], BLOCK / 2, i, tiles * FKV_TILE / 2)
-                                         : stored_strip(a->v_type, v_channels(a->v_type, first, c), i, FKV_TILE / 2,
-                                                        tile_bytes, tiles);
-            const struct strip_product p = {s->p[row], BLOCK, s->rescale + row, &s->out[row][c + 8 * i], FKV_MAX_HEAD};
+        const int n = min_int(ROWS, a->n_rows - row);
+        const struct fkv_span seen = s->groups[row / ROWS];
+        const int n_tiles = seen.to - seen.from, e = seen.from * FKV_TILE;
+        const char *stored = first + (size_t)seen.from * tile_bytes;
+        for (int i = 0; n_tiles > 0 && i < 4; i++) {
+            const struct strip v = widen ? widened_strip(s->v_strips[0][e / 2], BLOCK / 2, i, n_tiles * FKV_TILE / 2)
+                                         : stored_strip(a->v_type, v_channels(a->v_type, stored, c), i, FKV_TILE / 2,
+                                                        tile_bytes, n_tiles);
+            const struct strip_product p = {&s->p[row][e], BLOCK, s->rescale + row, &s->out[row][c + 8 * i],
+                                            FKV_MAX_HEAD};
             multiply_strip(n, widen ? FKV_ELEM_F32 : a->v_type, &p, &v);
         }
     }
@@ -132,12 +130,13 @@ void fkv_attend_avx2(const struct fkv_attend *a)
 {
     struct attend_scratch *s = a->scratch;
     begin(a, s);
-    for (int start = a->first; start < a->last; start += BLOCK) {
-        const int most = most_seen(a, 0, a->n_rows, start);
-        if (most == 0) break;
-        block_logits(a, start, most, s);
-        block_probabilities(a, start, most, s);
-        for (int c = 0; c < a->d; c += 32) block_values(a, start, most, c, s);
+    const struct fkv_span all = fkv_seen_by(a, 0, a->n_rows);
+    for (int start = all.from / BLOCK * BLOCK; start < all.to; start += BLOCK) {
+        const struct fkv_span tiles = fkv_tiles_of_groups(a, ROWS, start, BLOCK, s->groups);
+        if (tiles.to == 0) continue;
+        block_logits(a, start, tiles, s);
+        block_probabilities(a, start, tiles, s);
+        for (int c = 0; c < a->d; c += 32) block_values(a, start, tiles, c, s);
     }
     for (int row = 0; row < a->n_rows; row++) {
         memcpy(a->out + (size_t)row * a->ldo, s->out[row], (size_t)a->d * 4);

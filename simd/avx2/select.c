@@ -5,6 +5,7 @@
    k-th largest is found bit by bit from the top, counting the keys at or above a candidate: no branch on data,
    exact. */
 #include "simd/avx2/cache_tiles.h"
+#include "simd/seen.h"
 
 void fkv_window_logits_avx2(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale,
                             float *logits, size_t ld)
@@ -31,29 +32,35 @@ void fkv_window_logits_avx2(const float *q, size_t ldq, int w, const void *k, in
     }
 }
 
-/* x becomes e^(x - max); returns 1 / sum. A row of -inf alone has no softmax: it counts for nothing. */
-static float softmax_terms(float *x, int n)
+/* x becomes e^(x - max); returns 1 / sum, the sink's term in it. A row of -inf alone has no softmax: it counts for
+   nothing. */
+static float softmax_terms(float *x, int n, float sink)
 {
     __m256 top = _mm256_set1_ps(-INFINITY), sum = _mm256_setzero_ps();
     for (int j = 0; j < n; j += 8) {
         const __m256 in = _mm256_castsi256_ps(first_lanes(n - j));
         top = _mm256_max_ps(_mm256_blendv_ps(top, load_first(x + j, n - j), in), top);
     }
-    const float largest = horizontal_max(top);
-    const __m256 max = _mm256_set1_ps(largest == -INFINITY ? 0 : largest);
+    const float largest = fmaxf(horizontal_max(top), sink), base = largest == -INFINITY ? 0 : largest;
+    const __m256 max = _mm256_set1_ps(base);
     for (int j = 0; j < n; j += 8) {
         const __m256 e = exp_8(_mm256_sub_ps(load_first(x + j, n - j), max));
         store_first(x + j, n - j, e);
         sum = _mm256_add_ps(sum, _mm256_and_ps(e, _mm256_castsi256_ps(first_lanes(n - j))));
     }
-    const float total = horizontal_sum(sum);
+    const float total = horizontal_sum(sum) + expf(sink - base);
     return total == 0 ? 0 : 1.0f / total;
 }
 
-void fkv_window_sums_avx2(float *logits, size_t ld, int w, int n, float *sums)
+void fkv_window_sums_avx2(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, float *sums)
 {
     float inverse[FKV_MAX_WINDOW];
-    for (int i = 0; i < w; i++) inverse[i] = softmax_terms(logits + (size_t)i * ld, n - w + i + 1);
+    for (int i = 0; i < w; i++) {
+        float *row = logits + (size_t)i * ld;
+        const struct fkv_span seen = fkv_seen_in_window(first, i, w, n);
+        memset(row, 0, (size_t)seen.from * sizeof *row);
+        inverse[i] = softmax_terms(row + seen.from, seen.to - seen.from, sink);
+    }
     for (int j = 0; j < n - w; j += 8) {
         const int count = n - w - j;
         __m256 s = _mm256_setzero_ps();

@@ -9,7 +9,7 @@ void fkv_kv_pack_avx512(const struct fkv_kv_rows *r);
 
 void fkv_window_logits_avx512(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale,
                               float *logits, size_t ld);
-void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, float *sums);
+void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, float *sums);
 void fkv_pool_max_avx512(const float *x, int n, int kernel, float *y);
 void fkv_pool_avg_avx512(const float *x, int n, int kernel, float *y);
 void fkv_top_k_avx512(const float *x, int n, int k, uint32_t *keys, int32_t *indices);

@@ -6,6 +6,7 @@
 #include "simd/avx512/exponential.h"
 #include "simd/avx512/lanes.h"
 #include "simd/avx512/tile.inc"
+#include "simd/seen.h"
 
 #include <float.h>
 #include <math.h>
@@ -61,10 +62,12 @@ static float largest(const float *x, int n)
     return _mm512_reduce_max_ps(top);
 }
 
-/* x[n] becomes exp(x - its largest); returns the sum. Zeros and 0 when all are -inf. */
-static float exponentials(float *x, int n)
+/* x[n] becomes exp(x - the largest of it and the sink); returns the sum, the sink's term in it. Zeros and 0 when all
+   are -inf. */
+static float exponentials(float *x, int n, float sink)
 {
-    const __m512 top = _mm512_set1_ps(fmaxf(largest(x, n), -FLT_MAX));
+    const float most = fmaxf(fmaxf(largest(x, n), sink), -FLT_MAX);
+    const __m512 top = _mm512_set1_ps(most);
     __m512 sum = _mm512_setzero_ps();
     for (int j = 0; j < n; j += 16) {
         const __mmask16 m = lanes_below(n - j);
@@ -72,15 +75,18 @@ static float exponentials(float *x, int n)
         sum = _mm512_mask_add_ps(sum, m, sum, e);
         _mm512_mask_storeu_ps(x + j, m, e);
     }
-    return _mm512_reduce_add_ps(sum);
+    return _mm512_reduce_add_ps(sum) + expf(sink - most);
 }
 
-void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, float *sums)
+void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, float *sums)
 {
     const int n_before = n - w;
     float inverse[FKV_MAX_WINDOW];
     for (int i = 0; i < w; i++) {
-        const float sum = exponentials(logits + i * ld, n_before + i + 1);
+        const struct fkv_span seen = fkv_seen_in_window(first, i, w, n);
+        float *row = logits + i * ld;
+        memset(row, 0, (size_t)seen.from * sizeof *row);
+        const float sum = exponentials(row + seen.from, seen.to - seen.from, sink);
         inverse[i] = sum > 0 ? 1.0f / sum : 0;
     }
     for (int j = 0; j < n_before; j += 16) {

@@ -16,6 +16,7 @@ struct attend_scratch {
     float p[FKV_ATTEND_ROWS][BLOCK]; /* dots, then 2^(logit - max) */
     float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
     float lane_sum[FKV_ATTEND_ROWS][4];
+    struct fkv_span groups[GROUPS];           /* tiles of the block that each group of rows sees */
     bfloat16_t k[2][FKV_MAX_HEAD * FKV_TILE]; /* the same of a tile of f16 */
 };
 _Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
@@ -84,21 +85,15 @@ static void round_f16(const char *from, int n, bfloat16_t *rounded, bfloat16_t *
 
 static bool is_full(const struct fkv_attend *a, int group) { return a->n_rows - group * GROUP_ROWS > GROUP_ROWS / 2; }
 
-/* The most entries any row of a group sees. */
-static int group_seen(const struct fkv_attend *a, int group, int start)
-{
-    return most_seen(a, group * GROUP_ROWS, min_int(GROUP_ROWS, a->n_rows - group * GROUP_ROWS), start);
-}
-
-/* A tile of K by the rows that see any of it; e: its first entry in the block. */
-INLINE void tile_dots(const struct fkv_attend *a, int start, int e, const char *tile, const char *rest,
-                      struct attend_scratch *s)
+/* Tile t of K in the block by the rows that see any of it. */
+INLINE void tile_dots(const struct fkv_attend *a, int t, const char *tile, const char *rest, struct attend_scratch *s)
 {
     const int steps = (a->d + 3) / 4;
     for (int g = 0; g < row_groups(a->n_rows); g++) {
-        if (group_seen(a, g, start) <= e) continue;
+        const struct fkv_span seen = s->groups[g];
+        if (t < seen.from || t >= seen.to) continue;
         for (int i = 0; i < FKV_TILE; i += CELL_COLUMNS) {
-            float *p = &s->p[g * GROUP_ROWS][e + i];
+            float *p = &s->p[g * GROUP_ROWS][FKV_TILE * t + i];
             if (is_full(a, g))
                 dots(2, s->q[0][g][0], s->q[1][g][0], tile + 4 * i, rest ? rest + 4 * i : NULL, steps, p);
             else
@@ -107,30 +102,33 @@ INLINE void tile_dots(const struct fkv_attend *a, int start, int e, const char *
     }
 }
 
-static void block_dots(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+static void block_dots(const struct fkv_attend *a, int start, struct fkv_span tiles, struct attend_scratch *s)
 {
     const size_t tile_bytes = fkv_tile_bytes(a->k_type, a->d);
-    for (int e = 0; e < most; e += FKV_TILE) {
-        const char *tile = (const char *)a->k + (size_t)((start + e) / FKV_TILE) * tile_bytes;
+    for (int t = tiles.from; t < tiles.to; t++) {
+        const char *tile = (const char *)a->k + (size_t)(start / FKV_TILE + t) * tile_bytes;
         if (a->k_type == FKV_ELEM_F16) {
             round_f16(tile, fkv_padded_head(a->d) * FKV_TILE, s->k[0], s->k[1]);
-            tile_dots(a, start, e, (const char *)s->k[0], (const char *)s->k[1], s);
+            tile_dots(a, t, (const char *)s->k[0], (const char *)s->k[1], s);
         } else {
-            tile_dots(a, start, e, tile, NULL, s);
+            tile_dots(a, t, tile, NULL, s);
         }
     }
 }
 
 /* Rows that the call lacks stay zero in p16. */
-static void block_probabilities(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+static void block_probabilities(const struct fkv_attend *a, int start, struct fkv_span tiles, struct attend_scratch *s)
 {
-    const int end = (most + FKV_TILE - 1) / FKV_TILE * FKV_TILE;
+    const int first = tiles.from * FKV_TILE, last = tiles.to * FKV_TILE;
     for (int row = 0; row < a->n_rows; row++) {
-        const int n = seen(a, row, start), n4 = (n + 3) & ~3;
-        if (n > 0)
+        const struct fkv_span seen = fkv_seen_within(a, row, 1, start, BLOCK);
+        const bool any = seen.to > 0;
+        const int from = any ? seen.from & ~3 : first, to = any ? (seen.to + 3) & ~3 : first;
+        if (any)
             rescale_row(s->out[row], fkv_padded_head(a->d),
-                        block_softmax(s->p[row], n, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
-        pack_row(s->p[row], n4, end, s->p16[row / GROUP_ROWS], row % GROUP_ROWS);
+                        block_softmax(s->p[row], seen, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
+        memset(s->p[row] + first, 0, (size_t)(from - first) * 4);
+        pack_row(s->p[row] + first, to - first, last - first, s->p16[row / GROUP_ROWS][first / 4], row % GROUP_ROWS);
     }
 }
 
@@ -140,13 +138,16 @@ static void block_values(const struct fkv_attend *a, int start, struct attend_sc
     const char *tile = (const char *)a->v + (size_t)(start / FKV_TILE) * tile_bytes;
     for (int c = 0; c < fkv_padded_head(a->d); c += CELL_COLUMNS)
         for (int g = 0; g < row_groups(a->n_rows); g++) {
-            const int n_tiles = (group_seen(a, g, start) + FKV_TILE - 1) / FKV_TILE;
-            const char *columns = tile + (size_t)(c / 32) * (FKV_TILE / 2) * PAIR_BYTES + c % 32 * 4;
+            const struct fkv_span seen = s->groups[g];
+            const int n_tiles = seen.to - seen.from;
+            const char *columns = tile + (size_t)seen.from * tile_bytes +
+                                  (size_t)(c / 32) * (FKV_TILE / 2) * PAIR_BYTES + c % 32 * 4;
+            const int8_t *p = s->p16[g][seen.from * FKV_TILE / 4];
             if (n_tiles == 0) continue;
             if (is_full(a, g))
-                add_values(2, s->p16[g][0], columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
+                add_values(2, p, columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
             else
-                add_values(1, s->p16[g][0], columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
+                add_values(1, p, columns, tile_bytes, n_tiles, &s->out[g * GROUP_ROWS][c]);
         }
 }
 
@@ -179,11 +180,12 @@ void fkv_attend_i8mm(const struct fkv_attend *a)
     }
     struct attend_scratch *s = a->scratch;
     begin(a, s);
-    for (int start = a->first; start < a->last; start += BLOCK) {
-        const int most = most_seen(a, 0, a->n_rows, start);
-        if (most == 0) break;
-        block_dots(a, start, most, s);
-        block_probabilities(a, start, most, s);
+    const struct fkv_span all = fkv_seen_by(a, 0, a->n_rows);
+    for (int start = all.from / BLOCK * BLOCK; start < all.to; start += BLOCK) {
+        const struct fkv_span tiles = fkv_tiles_of_groups(a, GROUP_ROWS, start, BLOCK, s->groups);
+        if (tiles.to == 0) continue;
+        block_dots(a, start, tiles, s);
+        block_probabilities(a, start, tiles, s);
         block_values(a, start, s);
     }
     for (int row = 0; row < a->n_rows; row++) {

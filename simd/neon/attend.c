@@ -11,6 +11,7 @@ struct attend_scratch {
     float p[FKV_ATTEND_ROWS][BLOCK]; /* dots, then 2^(logit - max) */
     float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
     float lane_sum[FKV_ATTEND_ROWS][4];
+    struct fkv_span groups[FKV_ATTEND_ROWS / TILE_ROWS]; /* tiles of the block that each group of rows sees */
 };
 _Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
 
@@ -19,42 +20,47 @@ static const char *tile_at(const void *tiles, int type, int d, int entry)
     return (const char *)tiles + (size_t)(entry / FKV_TILE) * fkv_tile_bytes(type, d);
 }
 
-static void block_dots(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+static void block_dots(const struct fkv_attend *a, int start, struct fkv_span tiles, struct attend_scratch *s)
 {
-    for (int e = 0; e < most; e += FKV_TILE) {
-        widen_k(a->k_type, tile_at(a->k, a->k_type, a->d, start + e), a->d, s->k);
+    for (int t = tiles.from; t < tiles.to; t++) {
+        widen_k(a->k_type, tile_at(a->k, a->k_type, a->d, start + FKV_TILE * t), a->d, s->k);
         for (int row = 0; row < a->n_rows; row += TILE_ROWS) {
             const int n = min_int(TILE_ROWS, a->n_rows - row);
-            if (most_seen(a, row, n, start) <= e) continue;
+            const struct fkv_span seen = s->groups[row / TILE_ROWS];
+            if (t < seen.from || t >= seen.to) continue;
             for (int i = 0; i < 2; i++)
                 tile_f32(n, false, a->q + (size_t)row * a->ldq, a->ldq, (const float(*)[COLUMNS])s->k[i], a->d,
-                         &s->p[row][e + COLUMNS * i], BLOCK);
+                         &s->p[row][FKV_TILE * t + COLUMNS * i], BLOCK);
         }
     }
 }
 
-static void block_probabilities(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+static void block_probabilities(const struct fkv_attend *a, int start, struct fkv_span tiles, struct attend_scratch *s)
 {
-    const int end = (most + FKV_TILE - 1) / FKV_TILE * FKV_TILE;
+    const int first = tiles.from * FKV_TILE, last = tiles.to * FKV_TILE;
     for (int row = 0; row < a->n_rows; row++) {
-        const int n = seen(a, row, start), n4 = (n + 3) & ~3;
-        if (n > 0)
+        const struct fkv_span seen = fkv_seen_within(a, row, 1, start, BLOCK);
+        const bool any = seen.to > 0;
+        const int from = any ? seen.from & ~3 : first, to = any ? (seen.to + 3) & ~3 : first;
+        if (any)
             rescale_row(s->out[row], fkv_padded_head(a->d),
-                        block_softmax(s->p[row], n, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
-        memset(s->p[row] + n4, 0, (size_t)(end - n4) * 4);
+                        block_softmax(s->p[row], seen, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
+        memset(s->p[row] + first, 0, (size_t)(from - first) * 4);
+        memset(s->p[row] + to, 0, (size_t)(last - to) * 4);
     }
 }
 
-static void block_values(const struct fkv_attend *a, int start, int most, struct attend_scratch *s)
+static void block_values(const struct fkv_attend *a, int start, struct fkv_span tiles, struct attend_scratch *s)
 {
-    for (int e = 0; e < most; e += FKV_TILE)
+    for (int t = tiles.from; t < tiles.to; t++)
         for (int c = 0; c < a->d; c += 32) {
-            widen_v(a->v_type, tile_at(a->v, a->v_type, a->d, start + e), a->d, c, s->v);
+            widen_v(a->v_type, tile_at(a->v, a->v_type, a->d, start + FKV_TILE * t), a->d, c, s->v);
             for (int row = 0; row < a->n_rows; row += TILE_ROWS) {
                 const int n = min_int(TILE_ROWS, a->n_rows - row);
-                if (most_seen(a, row, n, start) <= e) continue;
+                const struct fkv_span seen = s->groups[row / TILE_ROWS];
+                if (t < seen.from || t >= seen.to) continue;
                 for (int i = 0; i < 2; i++)
-                    tile_f32(n, true, &s->p[row][e], BLOCK, (const float(*)[COLUMNS])s->v[i], FKV_TILE,
+                    tile_f32(n, true, &s->p[row][FKV_TILE * t], BLOCK, (const float(*)[COLUMNS])s->v[i], FKV_TILE,
                              &s->out[row][c + COLUMNS * i], FKV_MAX_HEAD);
             }
         }
@@ -68,12 +74,13 @@ void fkv_attend_neon(const struct fkv_attend *a)
         memset(s->lane_sum[row], 0, sizeof s->lane_sum[row]);
         a->max[row] = -INFINITY;
     }
-    for (int start = a->first; start < a->last; start += BLOCK) {
-        const int most = most_seen(a, 0, a->n_rows, start);
-        if (most == 0) break;
-        block_dots(a, start, most, s);
-        block_probabilities(a, start, most, s);
-        block_values(a, start, most, s);
+    const struct fkv_span all = fkv_seen_by(a, 0, a->n_rows);
+    for (int start = all.from / BLOCK * BLOCK; start < all.to; start += BLOCK) {
+        const struct fkv_span tiles = fkv_tiles_of_groups(a, TILE_ROWS, start, BLOCK, s->groups);
+        if (tiles.to == 0) continue;
+        block_dots(a, start, tiles, s);
+        block_probabilities(a, start, tiles, s);
+        block_values(a, start, tiles, s);
     }
     for (int row = 0; row < a->n_rows; row++) {
         memcpy(a->out + (size_t)row * a->ldo, s->out[row], (size_t)a->d * 4);

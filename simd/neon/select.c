@@ -4,6 +4,7 @@
    sum; the sum over the rows. top_k: keys whose order as signed integers is that of the floats; the k-th largest is
    found bit by bit from the top, counting the keys at or above a candidate: no branch on data, exact. */
 #include "simd/neon/cache_tiles.h"
+#include "simd/seen.h"
 
 void fkv_window_logits_neon(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale,
                             float *logits, size_t ld)
@@ -25,28 +26,34 @@ void fkv_window_logits_neon(const float *q, size_t ldq, int w, const void *k, in
     }
 }
 
-/* x becomes e^(x - max); returns 1 / sum. A row of -inf alone has no softmax: it counts for nothing. */
-static float softmax_terms(float *x, int n)
+/* x becomes e^(x - max); returns 1 / sum, the sink's term in it. A row of -inf alone has no softmax: it counts for
+   nothing. */
+static float softmax_terms(float *x, int n, float sink)
 {
     const float32x4_t lowest = vdupq_n_f32(-INFINITY);
     float32x4_t top = lowest, sum = vdupq_n_f32(0);
     for (int j = 0; j < n; j += 4)
         top = vmaxnmq_f32(top, vbslq_f32(first_lanes(n - j), load_first(x + j, n - j), lowest));
-    const float largest = vmaxnmvq_f32(top);
-    const float32x4_t max = vdupq_n_f32(largest == -INFINITY ? 0 : largest);
+    const float largest = fmaxf(vmaxnmvq_f32(top), sink), base = largest == -INFINITY ? 0 : largest;
+    const float32x4_t max = vdupq_n_f32(base);
     for (int j = 0; j < n; j += 4) {
         const float32x4_t e = exp_4(vsubq_f32(load_first(x + j, n - j), max));
         store_first(x + j, e, n - j);
         sum = vaddq_f32(sum, keep_lanes(e, first_lanes(n - j)));
     }
-    const float total = vaddvq_f32(sum);
+    const float total = vaddvq_f32(sum) + expf(sink - base);
     return total == 0 ? 0 : 1.0f / total;
 }
 
-void fkv_window_sums_neon(float *logits, size_t ld, int w, int n, float *sums)
+void fkv_window_sums_neon(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, float *sums)
 {
     float inverse[FKV_MAX_WINDOW];
-    for (int i = 0; i < w; i++) inverse[i] = softmax_terms(logits + (size_t)i * ld, n - w + i + 1);
+    for (int i = 0; i < w; i++) {
+        float *row = logits + (size_t)i * ld;
+        const struct fkv_span seen = fkv_seen_in_window(first, i, w, n);
+        memset(row, 0, (size_t)seen.from * sizeof *row);
+        inverse[i] = softmax_terms(row + seen.from, seen.to - seen.from, sink);
+    }
     for (int j = 0; j < n - w; j += 4) {
         float32x4_t s = vdupq_n_f32(0);
         for (int i = 0; i < w; i++) s = vfmaq_n_f32(s, load_first(logits + (size_t)i * ld + j, n - w - j), inverse[i]);

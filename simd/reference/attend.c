@@ -1,5 +1,6 @@
 /* attend: online softmax over tiles of 32 entries; the cache tile is expanded to floats once for all rows. */
 #include "simd/reference/reference.h"
+#include "simd/seen.h"
 
 #include <math.h>
 
@@ -11,15 +12,13 @@ void fkv_dot_tile(const float *q, int d, fkv_k_floats k, float logits[FKV_TILE])
     memcpy(logits, sums, sizeof sums);
 }
 
-static int min_int(int a, int b) { return a < b ? a : b; }
-
-/* Row i takes in the first `seen` entries of a tile. */
-static void add_tile(const struct fkv_attend *a, int i, int seen, fkv_k_floats k, fkv_v_floats v)
+/* Row i takes in the entries of a tile that it sees. */
+static void add_tile(const struct fkv_attend *a, int i, struct fkv_span seen, fkv_k_floats k, fkv_v_floats v)
 {
     float logits[FKV_TILE], *out = a->out + i * a->ldo;
     fkv_dot_tile(a->q + i * a->ldq, a->d, k, logits);
     float max = a->max[i];
-    for (int j = 0; j < seen; j++) {
+    for (int j = seen.from; j < seen.to; j++) {
         logits[j] *= a->scale * 1.44269504f;
         max = fmaxf(max, logits[j]);
     }
@@ -27,7 +26,7 @@ static void add_tile(const struct fkv_attend *a, int i, int seen, fkv_k_floats k
     const float shrink = exp2f(a->max[i] - max);
     for (int c = 0; c < a->d; c++) out[c] *= shrink;
     float sum = a->sum[i] * shrink;
-    for (int j = 0; j < seen; j++) {
+    for (int j = seen.from; j < seen.to; j++) {
         const float weight = exp2f(logits[j] - max);
         sum += weight;
         for (int c = 0; c < a->d; c++) out[c] += weight * v[j][c];
@@ -43,20 +42,19 @@ void fkv_attend_reference(const struct fkv_attend *a)
         fkv_v_floats v;
     } *tile = a->scratch;
     _Static_assert(sizeof *tile <= FKV_ATTEND_SCRATCH, "scratch of one tile");
-    int end = a->first; /* of what any row sees */
     for (int i = 0; i < a->n_rows; i++) {
         a->max[i] = -INFINITY;
         a->sum[i] = 0;
         memset(a->out + i * a->ldo, 0, a->d * sizeof *a->out);
-        const int last = min_int(a->last, a->n_keys[i]);
-        if (last > end) end = last;
     }
-    for (int first = a->first; first < end; first += FKV_TILE) {
+    const struct fkv_span all = fkv_seen_by(a, 0, a->n_rows);
+    for (int first = all.from / FKV_TILE * FKV_TILE; first < all.to; first += FKV_TILE) {
+        if (fkv_seen_within(a, 0, a->n_rows, first, FKV_TILE).to == 0) continue;
         fkv_expand_k(a->k, a->k_type, a->d, first / FKV_TILE, tile->k);
         fkv_expand_v(a->v, a->v_type, a->d, first / FKV_TILE, tile->v);
         for (int i = 0; i < a->n_rows; i++) {
-            const int seen = min_int(min_int(a->last, a->n_keys[i]) - first, FKV_TILE);
-            if (seen > 0) add_tile(a, i, seen, tile->k, tile->v);
+            const struct fkv_span seen = fkv_span_within(fkv_seen(a, i), first, FKV_TILE);
+            if (seen.to > 0) add_tile(a, i, seen, tile->k, tile->v);
         }
     }
 }

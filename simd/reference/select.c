@@ -1,5 +1,6 @@
 /* FastKV's scores, pooling and selection. */
 #include "simd/reference/reference.h"
+#include "simd/seen.h"
 
 #include <math.h>
 
@@ -17,12 +18,12 @@ void fkv_window_logits_reference(const float *q, size_t ldq, int w, const void *
     }
 }
 
-/* x = softmax(x). A row of -inf alone has no softmax: it counts for nothing. */
-static void softmax(float *x, int n)
+/* x = softmax(x), with the sink in the sum. A row of -inf alone has no softmax: it counts for nothing. */
+static void softmax(float *x, int n, float sink)
 {
-    float max = -INFINITY;
+    float max = sink;
     for (int j = 0; j < n; j++) max = fmaxf(max, x[j]);
-    double sum = 0;
+    double sum = sink == -INFINITY ? 0 : (double)expf(sink - max);
     for (int j = 0; j < n; j++) {
         x[j] = max == -INFINITY ? 0 : expf(x[j] - max);
         sum += (double)x[j];
@@ -31,12 +32,13 @@ static void softmax(float *x, int n)
     for (int j = 0; j < n; j++) x[j] /= divisor;
 }
 
-void fkv_window_sums_reference(float *logits, size_t ld, int w, int n, float *sums)
+void fkv_window_sums_reference(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, float *sums)
 {
     for (int j = 0; j < n - w; j++) sums[j] = 0;
     for (int i = 0; i < w; i++) {
-        softmax(logits + i * ld, n - w + i + 1);
-        for (int j = 0; j < n - w; j++) sums[j] += logits[i * ld + j];
+        const struct fkv_span seen = fkv_seen_in_window(first, i, w, n);
+        softmax(logits + i * ld + seen.from, seen.to - seen.from, sink);
+        for (int j = seen.from; j < n - w; j++) sums[j] += logits[i * ld + j];
     }
 }
 

@@ -63,7 +63,16 @@ static float make_logit(enum logits_kind kind, int j)
     }
 }
 
-static void check_sums_case(const struct fkv_kernels *level, enum logits_kind kind, int w, int n, int more)
+/* Rows that see all, the latest few, few or none, as row i mod 4 has it. */
+static int make_first(int i, int w, int n)
+{
+    const int end = n - w + i + 1;
+    return i % 4 == 0 ? 0 : i % 4 == 1 ? (end > 20 ? end - 20 : 0) : i % 4 == 2 ? random_int(end) : end + random_int(3);
+}
+
+/* Without first: every row sees from 0 on. */
+static void check_sums_case(const struct fkv_kernels *level, enum logits_kind kind, int w, int n, int more,
+                            const int32_t *first, float sink)
 {
     const size_t ld = n + more, size = (w - 1) * ld + n;
     float *logits = guarded_floats(size, side_of(n)), *sums = guarded_floats(n - w, side_of(w));
@@ -71,16 +80,49 @@ static void check_sums_case(const struct fkv_kernels *level, enum logits_kind ki
     for (size_t i = 0; i < size; i++) logits[i] = make_logit(kind, (int)(i % ld));
     for (int i = 0; i < w; i++) {
         const float *row = logits + i * ld;
-        double max = -INFINITY, sum = 0;
-        for (int j = 0; j <= n - w + i; j++) max = fmax(max, (double)row[j]);
-        for (int j = 0; j <= n - w + i; j++) sum += exp((double)row[j] - max);
-        for (int j = 0; j < n - w; j++) wanted[j] += exp((double)row[j] - max) / sum;
+        const int from = first ? first[i] : 0;
+        double max = (double)sink, sum = 0;
+        for (int j = from; j <= n - w + i; j++) max = fmax(max, (double)row[j]);
+        if (max == -INFINITY) continue;
+        for (int j = from; j <= n - w + i; j++) sum += exp((double)row[j] - max);
+        sum += exp((double)sink - max);
+        for (int j = from; j < n - w; j++) wanted[j] += exp((double)row[j] - max) / sum;
     }
-    level->window_sums(logits, ld, w, n, sums);
+    level->window_sums(logits, ld, w, n, first, sink, sums);
     for (int j = 0; j < n - w; j++) /* 1e-30: what is that small beside the largest may become zero */
         if (!(fabs((double)sums[j] - wanted[j]) <= 2e-5 * wanted[j] + 1e-30))
             fail_msg("kind %d, w %d, n %d: sum %d: expected %.9g, got %.9g", kind, w, n, j, wanted[j], sums[j]);
     free(wanted);
+    guarded_release();
+}
+
+static void check_sums_seen(const struct fkv_kernels *level, enum logits_kind kind, int w, int n, int more)
+{
+    const float sinks[] = {-INFINITY, -3, 5, 60};
+    check_sums_case(level, kind, w, n, more, NULL, -INFINITY);
+    check_sums_case(level, kind, w, n, more, NULL, 1);
+    for (int i = 0; i < 4; i++) {
+        int32_t *first = guarded(w * sizeof *first, side_of(i));
+        for (int r = 0; r < w; r++) first[r] = make_first(r + i, w, n);
+        check_sums_case(level, kind, w, n, more, first, sinks[i]);
+    }
+}
+
+/* No first is first keys of 0, and a sink that is far too small is none, bit for bit. */
+static void check_sums_same(const struct fkv_kernels *level, int w, int n)
+{
+    const float sinks[] = {-INFINITY, -INFINITY, -1e30f};
+    float *wanted = guarded_floats(n - w, GUARD_AFTER);
+    for (int i = 0; i < 3; i++) {
+        float *logits = guarded_floats(w * n, GUARD_AFTER), *sums = guarded_floats(n - w, GUARD_AFTER);
+        int32_t *zeros = guarded(w * sizeof *zeros, GUARD_AFTER);
+        memset(zeros, 0, w * sizeof *zeros);
+        random_restart((uint64_t)n);
+        for (int j = 0; j < w * n; j++) logits[j] = make_logit(LOGITS_NORMAL, j);
+        level->window_sums(logits, n, w, n, i ? zeros : NULL, sinks[i], i ? sums : wanted);
+        if (i)
+            assert_same_floats(wanted, sums, n - w, i == 1 ? "first keys of 0 and none" : "a sink far below and none");
+    }
     guarded_release();
 }
 
@@ -89,10 +131,11 @@ void check_window_sums(const struct fkv_kernels *level, const struct fkv_kernels
     (void)reference;
     for (int kind = 0; kind < N_LOGITS_KINDS; kind++) {
         for (int more = 0; more <= 65; more++)
-            check_sums_case(level, kind, 1 + more % 8, 1 + more % 8 + more, more % 3);
-        for (int w = 1; w <= FKV_MAX_WINDOW; w++) check_sums_case(level, kind, w, w + 37, 0);
-        check_sums_case(level, kind, 8, 4001, 5);
+            check_sums_seen(level, kind, 1 + more % 8, 1 + more % 8 + more, more % 3);
+        for (int w = 1; w <= FKV_MAX_WINDOW; w++) check_sums_seen(level, kind, w, w + 37, 0);
+        check_sums_seen(level, kind, 8, 4001, 5);
     }
+    for (int n = 10; n < 100; n += 7) check_sums_same(level, 1 + n % 8, n);
 }
 
 /* ---- pooling --------------------------------------------------------------------------------- */

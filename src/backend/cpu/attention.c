@@ -24,9 +24,22 @@ static void attend_rows(struct fkv_run *r, const struct fkv_kv_store *s, int n_h
     int32_t n_keys[FKV_ATTEND_ROWS];
     float max[FKV_ATTEND_ROWS], sum[FKV_ATTEND_ROWS];
     for (int i = 0; i < n; i++) n_keys[i] = seen ? s->head[kv].base + seen[row + i] : s->head[kv].n;
-    cpu_of(r)->k->attend(&(struct fkv_attend){q + at, ld, n_keys, n, s->d, scale, s->head[kv].k, s->head[kv].v,
-                                              s->k_type, s->v_type, 0, n_keys[n - 1], out + at, ld, max, sum,
-                                              cpu_scratch_of(r)->attend});
+    cpu_of(r)->k->attend(&(struct fkv_attend){.q = q + at,
+                                              .ldq = ld,
+                                              .n_keys = n_keys,
+                                              .n_rows = n,
+                                              .d = s->d,
+                                              .scale = scale,
+                                              .k = s->head[kv].k,
+                                              .v = s->head[kv].v,
+                                              .k_type = s->k_type,
+                                              .v_type = s->v_type,
+                                              .last = n_keys[n - 1],
+                                              .out = out + at,
+                                              .ldo = ld,
+                                              .max = max,
+                                              .sum = sum,
+                                              .scratch = cpu_scratch_of(r)->attend});
     divide_rows(out + at, ld, n, s->d, sum);
 }
 
@@ -72,10 +85,23 @@ static void attend_piece(struct fkv_run *r, const struct fkv_kv_store *s, int qu
     int32_t all[FKV_ATTEND_ROWS];
     for (int j = 0; j < query_heads; j++) all[j] = n_keys;
     float *max = part + (size_t)query_heads * (size_t)s->d;
-    cpu_of(r)->k->attend(&(struct fkv_attend){q + (size_t)(kv * query_heads) * (size_t)s->d, (size_t)s->d, all,
-                                              query_heads, s->d, scale, s->head[kv].k, s->head[kv].v, s->k_type,
-                                              s->v_type, first, last, part, (size_t)s->d, max, max + query_heads,
-                                              cpu_scratch_of(r)->attend});
+    cpu_of(r)->k->attend(&(struct fkv_attend){.q = q + (size_t)(kv * query_heads) * (size_t)s->d,
+                                              .ldq = (size_t)s->d,
+                                              .n_keys = all,
+                                              .n_rows = query_heads,
+                                              .d = s->d,
+                                              .scale = scale,
+                                              .k = s->head[kv].k,
+                                              .v = s->head[kv].v,
+                                              .k_type = s->k_type,
+                                              .v_type = s->v_type,
+                                              .first = first,
+                                              .last = last,
+                                              .out = part,
+                                              .ldo = (size_t)s->d,
+                                              .max = max,
+                                              .sum = max + query_heads,
+                                              .scratch = cpu_scratch_of(r)->attend});
 }
 
 /* out[d] of query head j from the pieces of its KV head, in their order. */

@@ -37,7 +37,7 @@ static void score_head(const struct fkv_kernels *k, struct cpu_scratch *s, const
         const float *qj = q + (size_t)(head * query_heads + j) * (size_t)store->d;
         k->window_logits(qj, ld, how->window, store->head[head].k, store->k_type, store->d, all, how->scale, s->logits,
                          (size_t)all);
-        k->window_sums(s->logits, (size_t)all, how->window, all, s->sums);
+        k->window_sums(s->logits, (size_t)all, how->window, all, NULL, -INFINITY, s->sums);
         (how->pool_avg ? k->pool_avg : k->pool_max)(s->sums + base, scored, how->pool_kernel, s->pooled);
         k->add(s->pooled, scored, g);
     }
