@@ -38,6 +38,9 @@ run() {
 
 say "gcc: build and tests"
 build gcc -Dwerror=true
+# the tokenizers beside PyPI's: without the package that test is skipped
+python3 -m pip install -q --no-deps --target build-gcc/pypi tokenizers==0.23.3 >&2 || say "PyPI's tokenizers cannot be installed: not compared"
+export PYTHONPATH="$PWD/build-gcc/pypi"
 run gcc --suite fast
 run gcc --suite vulkan
 [ $SLOW = no ] || run gcc --suite slow

@@ -1,4 +1,5 @@
-/* The tokenizers of real models: golden/tokens.jsonl id for id and byte for byte, and texts made to be slow. */
+/* The tokenizers of real models: golden/tokens.jsonl id for id and byte for byte, and texts made to be slow.
+   test_tokens rows FILE GGUF: the rows of another file, without `model` and `pieces` (check_tokenizers.py). */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,20 +26,24 @@ static double cpu_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static struct fkv_tokenizer *load_file(const char *path, double *seconds)
+{
+    struct fkv_gguf *gguf;
+    struct fkv_tokenizer *tokenizer;
+    struct fkv_error e;
+    if (fkv_gguf_open(&gguf, path, &e)) fail_msg("%s", e.text);
+    const double start = cpu_seconds();
+    if (fkv_tokenizer_create(&tokenizer, gguf, NULL, &e)) fail_msg("%s: %s", path, e.text);
+    *seconds = cpu_seconds() - start;
+    fkv_gguf_close(gguf);
+    return tokenizer;
+}
+
 /* NULL when the model's file is not there. */
 static struct fkv_tokenizer *load(const char *model, double *seconds)
 {
     char path[4096];
-    struct fkv_gguf *gguf;
-    struct fkv_tokenizer *tokenizer;
-    struct fkv_error e;
-    if (!model_path(model, path, sizeof path)) return NULL;
-    if (fkv_gguf_open(&gguf, path, &e)) fail_msg("%s", e.text);
-    const double start = cpu_seconds();
-    if (fkv_tokenizer_create(&tokenizer, gguf, &e)) fail_msg("%s: %s", model, e.text);
-    *seconds = cpu_seconds() - start;
-    fkv_gguf_close(gguf);
-    return tokenizer;
+    return model_path(model, path, sizeof path) ? load_file(path, seconds) : NULL;
 }
 
 /* Decodes base64; returns the bytes, malloc'ed, and their number. */
@@ -73,6 +78,7 @@ static void check_row(const struct fkv_tokenizer *tokenizer, const json_t *row)
     for (size_t i = 0; i < n_ids && i < json_array_size(wanted); i++) {
         const int32_t id = (int32_t)json_integer_value(json_array_get(wanted, i));
         if (ids[i] != id) fail_msg("'%s', flags %u, token %zu: expected %d, got %d", text, flags, i, id, ids[i]);
+        if (!pieces) continue;
         size_t n_piece;
         char *piece = from_base64(json_string_value(json_array_get(pieces, i)), &n_piece);
         const char *bytes;
@@ -86,6 +92,33 @@ static void check_row(const struct fkv_tokenizer *tokenizer, const json_t *row)
     free(decoded);
 }
 
+/* The rows of a file that are this model's (NULL: all); returns their number. */
+static int check_rows(const struct fkv_tokenizer *tokenizer, const char *path, const char *model)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    int rows = 0;
+    json_t *row;
+    while ((row = json_loadf(file, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, NULL))) {
+        if (!model || strcmp(json_string_value(json_object_get(row, "model")), model) == 0) {
+            check_row(tokenizer, row);
+            rows++;
+        }
+        json_decref(row);
+    }
+    fclose(file);
+    return rows;
+}
+
+static void test_rows(void **state)
+{
+    char **names = *state; /* FILE, GGUF */
+    double seconds;
+    struct fkv_tokenizer *tokenizer = load_file(names[1], &seconds);
+    assert_true(check_rows(tokenizer, names[0], NULL) > 0);
+    fkv_tokenizer_destroy(tokenizer);
+}
+
 static void test_golden(void **state)
 {
     const char *model = *state;
@@ -96,18 +129,7 @@ static void test_golden(void **state)
     const char *folder = getenv("FKV_GOLDEN");
     assert_non_null(folder);
     snprintf(path, sizeof path, "%s/tokens.jsonl", folder);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    int rows = 0;
-    json_t *row;
-    while ((row = json_loadf(file, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, NULL))) {
-        if (strcmp(json_string_value(json_object_get(row, "model")), model) == 0) {
-            check_row(tokenizer, row);
-            rows++;
-        }
-        json_decref(row);
-    }
-    fclose(file);
+    const int rows = check_rows(tokenizer, path, model);
     assert_int_equal(rows, rows_per_model);
     printf("%s: %d tokens loaded in %.3f s\n", model, fkv_tokenizer_n_vocab(tokenizer), seconds);
     fkv_tokenizer_destroy(tokenizer);
@@ -193,8 +215,12 @@ static void test_ends(void **state)
     fkv_tokenizer_destroy(tokenizer);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "rows") == 0) {
+        const struct CMUnitTest rows[] = {{argv[2], test_rows, NULL, NULL, argv + 2}};
+        return cmocka_run_group_tests(rows, NULL, NULL);
+    }
     struct CMUnitTest tests[2 * n_models + 1];
     char path[4096];
     int n = 0, there = 0;

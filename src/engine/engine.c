@@ -9,14 +9,24 @@
 #include "quant/quant.h"
 #include "template/chat_template.h"
 
-/* A copy of a string key, "" (or NULL when `absent_is_null`) for a missing one. */
-static fkv_status copy_key(char **copy, const struct fkv_gguf *g, const char *key, bool absent_is_null,
-                           struct fkv_error *e)
+/* A copy of a string key, "" for a missing one. */
+static fkv_status copy_key(char **copy, const struct fkv_gguf *g, const char *key, struct fkv_error *e)
 {
-    struct fkv_str s = {NULL, 0};
+    struct fkv_str s = {"", 0};
     const fkv_status status = fkv_gguf_str(g, key, &s, e);
-    if (status != FKV_OK || (!s.data && absent_is_null)) return status;
-    *copy = strndup(s.data ? s.data : "", s.n);
+    if (status != FKV_OK) return status;
+    *copy = strndup(s.data, s.n);
+    return *copy ? FKV_OK : fkv_fail(e, FKV_ERROR_MEMORY, "no memory for %s", key);
+}
+
+/* The same for a key that the file could do without: one of another kind counts as missing, with a warning. */
+static fkv_status copy_optional_key(char **copy, const struct fkv_gguf *g, const char *key,
+                                    struct fkv_warnings *warnings, struct fkv_error *e)
+{
+    const fkv_status status = copy_key(copy, g, key, e);
+    if (status != FKV_ERROR_FORMAT) return status;
+    fkv_warn(warnings, "%.400s: ignored", e->text);
+    *copy = strdup("");
     return *copy ? FKV_OK : fkv_fail(e, FKV_ERROR_MEMORY, "no memory for %s", key);
 }
 
@@ -78,10 +88,11 @@ fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct f
         status = fkv_fail(&error, FKV_ERROR_ARGUMENT, "engine parameters: expected size %zu, found %zu", sizeof *p,
                           p->size);
     if (status == FKV_OK) status = fkv_gguf_open(&e->gguf, path, &error);
-    if (status == FKV_OK) status = copy_key(&e->arch, e->gguf, "general.architecture", false, &error);
-    if (status == FKV_OK) status = copy_key(&e->name, e->gguf, "general.name", false, &error);
-    if (status == FKV_OK) status = copy_key(&e->chat_template, e->gguf, "tokenizer.chat_template", true, &error);
-    if (status == FKV_OK) status = fkv_tokenizer_create(&e->tokenizer, e->gguf, &error);
+    if (status == FKV_OK) status = copy_key(&e->arch, e->gguf, "general.architecture", &error);
+    if (status == FKV_OK) status = copy_optional_key(&e->name, e->gguf, "general.name", &e->warnings, &error);
+    if (status == FKV_OK)
+        status = copy_optional_key(&e->chat_template, e->gguf, "tokenizer.chat_template", &e->warnings, &error);
+    if (status == FKV_OK) status = fkv_tokenizer_create(&e->tokenizer, e->gguf, &e->warnings, &error);
     if (status == FKV_OK && !p->vocab_only) status = fkv_engine_open_places(e, p, &error);
     if (status == FKV_OK) {
         fill_info(e);
@@ -130,7 +141,7 @@ size_t fkv_token_bytes(const fkv_engine *e, int32_t id, bool special, const char
 
 bool fkv_token_is_end(const fkv_engine *e, int32_t id) { return fkv_tokenizer_is_end(e->tokenizer, id); }
 
-const char *fkv_chat_template(const fkv_engine *e) { return e->chat_template; }
+const char *fkv_chat_template(const fkv_engine *e) { return *e->chat_template ? e->chat_template : NULL; }
 
 static bool add_token(json_t *context, const char *key, const fkv_engine *e, int32_t id)
 {
@@ -164,7 +175,7 @@ fkv_status fkv_chat_format(const fkv_engine *e, const char *chat_template, const
                            size_t n_messages, bool add_generation_prompt, char **text, size_t *n_bytes, char *err)
 {
     struct fkv_error error = {""};
-    const char *source = chat_template ? chat_template : e->chat_template;
+    const char *source = chat_template ? chat_template : fkv_chat_template(e);
     json_t *context = chat_context(e, messages, n_messages, add_generation_prompt);
     fkv_status status;
     if (!source)

@@ -22,7 +22,7 @@ struct fkv_engine {
     char note[FKV_ERROR_BYTES]; /* why "auto" took the CPU */
     struct fkv_model_info info;
     struct fkv_warnings warnings;
-    char *arch, *name, *chat_template; /* copies; the template may be NULL */
+    char *arch, *name, *chat_template; /* copies; "" when the file has none */
 };
 
 /* A session's parameters with the defaults filled in: n_ctx, cache types as enum fkv_kv_elem, tsp_layer. */

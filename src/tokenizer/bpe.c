@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tokenizer/normalize.h"
 #include "tokenizer/utf8.h"
 
 static const char pre_key[] = "tokenizer.ggml.pre", merges_key[] = "tokenizer.ggml.merges";
@@ -44,11 +45,17 @@ size_t fkv_bpe_decode(struct fkv_str text, char *bytes)
     return n;
 }
 
-static fkv_status load_pretokenizer(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, struct fkv_error *e)
+static fkv_status load_pretokenizer(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, struct fkv_warnings *warnings,
+                                    struct fkv_error *e)
 {
-    struct fkv_str name = {"default", 7};
+    struct fkv_str name = {NULL, 0};
     const fkv_status status = fkv_gguf_str(gguf, pre_key, &name, e);
     if (status) return status;
+    if (name.n == 0) {
+        fkv_warn(warnings, "%s: %s: text is cut by the rule \"default\", and answers may be worse for it", pre_key,
+                 name.data ? "empty" : "missing");
+        name = (struct fkv_str){"default", 7};
+    }
     bpe->pre = fkv_pretokenizer_find(name);
     if (bpe->pre) return FKV_OK;
     char known[400];
@@ -57,77 +64,175 @@ static fkv_status load_pretokenizer(struct fkv_bpe *bpe, const struct fkv_gguf *
                     name.n < 40 ? (int)name.n : 40, name.data, known);
 }
 
-/* "left right": the ids of both and of what they merge into. */
-static fkv_status parse_merge(const struct fkv_vocab *v, struct fkv_str text, uint64_t rank, int32_t ids[3],
-                              struct fkv_error *e)
-{
+/* "left right" as left, right and what they merge into. */
+struct merge {
+    struct fkv_str part[3];
     char merged[FKV_TOKEN_BYTES];
+};
+
+/* false: the text is not two texts with a space between them, or makes more bytes than a token can have. */
+static bool parse_merge(struct merge *m, struct fkv_str text)
+{
     const char *space = text.n > 1 ? memchr(text.data + 1, ' ', text.n - 1) : NULL;
     const size_t n_left = space ? (size_t)(space - text.data) : 0;
-    if (!space || n_left + 1 == text.n)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%" PRIu64 "]: expected two tokens with a space between them",
-                        merges_key, rank);
-    if (text.n - 1 > sizeof merged)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%" PRIu64 "]: %zu bytes, a token has at most %d", merges_key, rank,
-                        text.n - 1, FKV_TOKEN_BYTES);
-    memcpy(merged, text.data, n_left);
-    memcpy(merged + n_left, space + 1, text.n - n_left - 1);
-    const struct fkv_str parts[3] = {{text.data, n_left}, {space + 1, text.n - n_left - 1}, {merged, text.n - 1}};
-    for (int i = 0; i < 3; i++) {
-        ids[i] = fkv_vocab_find(v, parts[i].data, parts[i].n);
-        if (ids[i] < 0)
-            return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%" PRIu64 "]: \"%.*s\" is not in tokenizer.ggml.tokens",
-                            merges_key, rank, parts[i].n < 64 ? (int)parts[i].n : 64, parts[i].data);
-    }
-    return FKV_OK;
+    if (!space || n_left + 1 == text.n || text.n - 1 > sizeof m->merged) return false;
+    m->part[0] = (struct fkv_str){text.data, n_left};
+    m->part[1] = (struct fkv_str){space + 1, text.n - n_left - 1};
+    m->part[2] = (struct fkv_str){m->merged, text.n - 1};
+    memcpy(m->merged, text.data, n_left);
+    memcpy(m->merged + n_left, m->part[1].data, m->part[1].n);
+    return true;
 }
 
-/* Fills the table under its seed. *placed: false when the table's probes were full. */
-static fkv_status index_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, uint64_t count, bool *placed,
-                               struct fkv_error *e)
+/* -1: neither a token nor among the missing texts. */
+static int32_t find_part(const struct fkv_bpe *bpe, struct fkv_str text)
 {
+    const int32_t id = fkv_vocab_find(bpe->vocab, text.data, text.n);
+    if (id >= 0 || bpe->missing.n == 0) return id;
+    const int32_t missing = fkv_vocab_find(&bpe->missing, text.data, text.n);
+    return missing < 0 ? -1 : bpe->vocab->n + missing;
+}
+
+/* How many merges were left out, and the first of them. */
+struct lost {
+    uint64_t n, first;
+};
+
+static void lose(struct lost *lost, uint64_t rank)
+{
+    if (lost->n++ == 0) lost->first = rank;
+}
+
+/* Fills the table under its seed; false when the table's probes were full. */
+static bool index_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, uint64_t count, struct lost *malformed,
+                         struct lost *strange)
+{
+    *malformed = *strange = (struct lost){0};
     for (uint64_t rank = 0; rank < count; rank++) {
-        int32_t ids[3];
-        const fkv_status status = parse_merge(bpe->vocab, fkv_gguf_array_str(gguf, merges_key, rank), rank, ids, e);
-        if (status) return status;
-        *placed = fkv_table_put(&bpe->merges, (uint64_t)ids[0] << 32 | (uint32_t)ids[1], rank << 32 | (uint32_t)ids[2]);
-        if (!*placed) break; /* a pair listed twice keeps its first rank */
+        struct merge m;
+        int32_t ids[3] = {-1, -1, -1};
+        if (!parse_merge(&m, fkv_gguf_array_str(gguf, merges_key, rank))) {
+            lose(malformed, rank);
+            continue;
+        }
+        for (int i = 0; i < 3; i++) ids[i] = find_part(bpe, m.part[i]);
+        if (ids[0] < 0 || ids[1] < 0 || ids[2] < 0)
+            lose(strange, rank);
+        else if (!fkv_table_put(&bpe->merges, (uint64_t)ids[0] << 32 | (uint32_t)ids[1], rank << 32 | (uint32_t)ids[2]))
+            return false; /* a pair listed twice keeps its first rank */
     }
-    return FKV_OK;
+    return true;
 }
 
-static fkv_status load_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, struct fkv_error *e)
+static fkv_status place_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, uint64_t count, struct lost *malformed,
+                               struct lost *strange, struct fkv_error *e)
 {
-    uint64_t count;
-    fkv_status status = fkv_gguf_array(gguf, merges_key, FKV_GGUF_STRING, &count, e);
-    if (status) return status;
-    if (count == 0) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: missing or empty", merges_key);
-    if (count > INT32_MAX)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: %" PRIu64 " merges, at most 2^31 - 1 are possible", merges_key,
-                        count);
     for (uint64_t seed = 0; seed < FKV_TABLE_SEEDS; seed++) {
-        bool placed = true;
         if (!fkv_table_reset(&bpe->merges, count, seed))
             return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for %" PRIu64 " merges", merges_key, count);
-        status = index_merges(bpe, gguf, count, &placed, e);
-        if (status || placed) return status;
+        if (index_merges(bpe, gguf, count, malformed, strange)) return FKV_OK;
     }
     return fkv_fail(e, FKV_ERROR_FORMAT, "%s: made to collide in a hash table", merges_key);
 }
 
-fkv_status fkv_bpe_load(struct fkv_bpe *bpe, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf,
-                        struct fkv_error *e)
+/* Counts the texts in merges that are no tokens, and, where there is memory for them, writes them down. */
+static size_t list_missing(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, uint64_t count)
 {
-    *bpe = (struct fkv_bpe){.vocab = vocab};
-    for (int byte = 0; byte < 256; byte++) {
-        char text[4];
-        bpe->byte_id[byte] = fkv_vocab_find(vocab, text, fkv_utf8_put(char_of_byte((uint8_t)byte), text));
+    struct fkv_vocab *missing = &bpe->missing;
+    size_t used = 0;
+    missing->n = 0;
+    for (uint64_t rank = 0; rank < count; rank++) {
+        struct merge m;
+        if (!parse_merge(&m, fkv_gguf_array_str(gguf, merges_key, rank))) continue;
+        for (int i = 0; i < 3; i++) {
+            const struct fkv_str text = m.part[i];
+            if (fkv_vocab_find(bpe->vocab, text.data, text.n) >= 0) continue;
+            if (missing->texts.data) {
+                memcpy(missing->texts.data + used, text.data, text.n);
+                missing->texts.begin[missing->n + 1] = used + text.n;
+            }
+            used += text.n;
+            missing->n++;
+        }
     }
-    const fkv_status status = load_pretokenizer(bpe, gguf, e);
-    return status ? status : load_merges(bpe, gguf, e);
+    return used;
 }
 
-void fkv_bpe_free(struct fkv_bpe *bpe) { fkv_table_free(&bpe->merges); }
+static fkv_status load_missing(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, uint64_t count, struct fkv_error *e)
+{
+    struct fkv_strings *texts = &bpe->missing.texts;
+    const size_t bytes = list_missing(bpe, gguf, count);
+    if (bpe->missing.n > INT32_MAX - bpe->vocab->n)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: more than 2^31 tokens and missing tokens", merges_key);
+    texts->data = malloc(bytes);
+    texts->begin = calloc((size_t)bpe->missing.n + 1, sizeof *texts->begin);
+    if (!texts->data || !texts->begin)
+        return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for %zu bytes of missing tokens", merges_key, bytes);
+    list_missing(bpe, gguf, count);
+    return fkv_vocab_index(&bpe->missing, merges_key, e);
+}
+
+static void warn_of_merges(struct fkv_warnings *warnings, const struct fkv_gguf *gguf, uint64_t count,
+                           const struct lost *lost, const char *what)
+{
+    if (lost->n == 0) return;
+    const struct fkv_str text = fkv_gguf_array_str(gguf, merges_key, lost->first);
+    fkv_warn(warnings, "%s: %" PRIu64 " of %" PRIu64 " %s, the first is [%" PRIu64 "] \"%.*s\"", merges_key, lost->n,
+             count, what, lost->first, text.n < 64 ? (int)text.n : 64, text.data);
+}
+
+static fkv_status load_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, struct fkv_warnings *warnings,
+                              struct fkv_error *e)
+{
+    uint64_t count;
+    struct lost malformed, strange, none;
+    fkv_status status = fkv_gguf_array(gguf, merges_key, FKV_GGUF_STRING, &count, e);
+    if (status) return status;
+    if (!fkv_gguf_has(gguf, merges_key)) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: missing", merges_key);
+    if (count == 0) fkv_warn(warnings, "%s: empty: text becomes single bytes", merges_key);
+    if (count > INT32_MAX / 4)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: %" PRIu64 " merges, at most 2^29 are possible", merges_key, count);
+    if ((status = place_merges(bpe, gguf, count, &malformed, &strange, e))) return status;
+    warn_of_merges(warnings, gguf, count, &malformed, "merges are not two tokens with a space between them: ignored");
+    warn_of_merges(warnings, gguf, count, &strange, "merges name tokens that tokenizer.ggml.tokens lacks");
+    if (strange.n == 0) return FKV_OK;
+    status = load_missing(bpe, gguf, count, e);
+    return status ? status : place_merges(bpe, gguf, count, &malformed, &none, e);
+}
+
+static void find_bytes(struct fkv_bpe *bpe)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        char text[4];
+        const size_t n = fkv_utf8_put(char_of_byte((uint8_t)byte), text);
+        bpe->byte_id[byte] = find_part(bpe, (struct fkv_str){text, n});
+    }
+}
+
+fkv_status fkv_bpe_load(struct fkv_bpe *bpe, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf,
+                        struct fkv_warnings *warnings, struct fkv_error *e)
+{
+    *bpe = (struct fkv_bpe){.vocab = vocab};
+    fkv_status status = load_pretokenizer(bpe, gguf, warnings, e);
+    if (!status) status = load_merges(bpe, gguf, warnings, e);
+    if (!status) find_bytes(bpe);
+    return status;
+}
+
+void fkv_bpe_free(struct fkv_bpe *bpe)
+{
+    fkv_table_free(&bpe->merges);
+    fkv_vocab_free(&bpe->missing);
+}
+
+bool fkv_bpe_makes(const struct fkv_bpe *bpe, int32_t id)
+{
+    for (uint64_t i = 0; i <= bpe->merges.mask; i++) {
+        const uint64_t value = bpe->merges.slots[i].value;
+        if (value != FKV_TABLE_NONE && (int32_t)(uint32_t)value == id) return true;
+    }
+    return false;
+}
 
 static int32_t merge_rule(const void *context, const struct fkv_symbol *left, const struct fkv_symbol *right,
                           uint32_t *priority)
@@ -150,10 +255,24 @@ static int32_t whole_word(const struct fkv_bpe *bpe, const char *piece, size_t n
     return fkv_vocab_find(bpe->vocab, text, n_text);
 }
 
+static bool is_token(const struct fkv_bpe *bpe, int32_t id) { return id >= 0 && id < bpe->vocab->n; }
+
+static fkv_status push_symbol(const struct fkv_bpe *bpe, const struct fkv_symbol *s, const char *piece,
+                              struct fkv_ids *ids, struct fkv_error *e)
+{
+    if (is_token(bpe, s->id)) return fkv_ids_push(ids, s->id, e);
+    fkv_status status = FKV_OK;
+    for (uint32_t i = 0; i < s->n && !status; i++) {
+        const int32_t id = bpe->byte_id[(uint8_t)piece[s->start + i]];
+        if (is_token(bpe, id)) status = fkv_ids_push(ids, id, e);
+    }
+    return status;
+}
+
 static fkv_status encode_piece(const struct fkv_bpe *bpe, const char *piece, size_t n, struct fkv_merger *merger,
                                struct fkv_ids *ids, struct fkv_error *e)
 {
-    if (bpe->pre->whole_words) {
+    if (bpe->pre->flags & FKV_PRE_WHOLE_WORDS) {
         const int32_t id = whole_word(bpe, piece, n);
         if (id >= 0) return fkv_ids_push(ids, id, e);
     }
@@ -162,17 +281,31 @@ static fkv_status encode_piece(const struct fkv_bpe *bpe, const char *piece, siz
     for (size_t i = 0; i < n; i++) fkv_merger_add(merger, i, 1, bpe->byte_id[(uint8_t)piece[i]]);
     fkv_merger_run(merger, merge_rule, bpe);
     for (int32_t i = 0; i >= 0 && !status; i = merger->symbols[i].next)
-        if (merger->symbols[i].id >= 0) status = fkv_ids_push(ids, merger->symbols[i].id, e);
+        status = push_symbol(bpe, &merger->symbols[i], piece, ids, e);
+    return status;
+}
+
+/* Repairs the n bytes of text and, where the model's own tokenizer does, composes characters. *clean: malloc'ed. */
+static fkv_status clean_text(const struct fkv_bpe *bpe, const char *text, size_t n, char **clean, size_t *n_clean,
+                             struct fkv_error *e)
+{
+    char *repaired = malloc(3 * n + 1);
+    if (!repaired) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory to tokenise %zu bytes", n);
+    *n_clean = fkv_utf8_repair(text, n, repaired);
+    *clean = repaired;
+    if (!(bpe->pre->flags & FKV_PRE_NFC)) return FKV_OK;
+    const fkv_status status = fkv_nfc(repaired, *n_clean, clean, n_clean, e);
+    free(repaired);
     return status;
 }
 
 fkv_status fkv_bpe_encode(const struct fkv_bpe *bpe, const char *text, size_t n, struct fkv_merger *merger,
                           struct fkv_ids *ids, struct fkv_error *e)
 {
-    fkv_status status = FKV_OK;
-    char *clean = malloc(3 * n + 1);
-    if (!clean) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory to tokenise %zu bytes", n);
-    const size_t n_clean = fkv_utf8_repair(text, n, clean);
+    char *clean;
+    size_t n_clean;
+    fkv_status status = clean_text(bpe, text, n, &clean, &n_clean, e);
+    if (status) return status;
     for (size_t i = 0, len; i < n_clean && !status; i += len) {
         len = bpe->pre->split(clean + i, n_clean - i);
         status = encode_piece(bpe, clean + i, len, merger, ids, e);

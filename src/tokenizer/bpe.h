@@ -15,14 +15,21 @@
 struct fkv_bpe {
     const struct fkv_vocab *vocab;
     const struct fkv_pretokenizer *pre;
-    int32_t byte_id[256];    /* the token of one byte, or -1: such bytes are dropped from the text */
+    int32_t byte_id[256]; /* the token of a byte; none (-1, or >= vocab->n): such bytes are dropped from the text */
+    /* Texts that merges name though they are no tokens, with ids from vocab->n: what is merged into one goes out byte
+       by byte, if no further merge makes a token of it. */
+    struct fkv_vocab missing;
     struct fkv_table merges; /* left id << 32 | right id -> rank << 32 | merged id */
 };
 
-/* Reads tokenizer.ggml.pre and .merges. vocab must outlive it; *bpe is zeroed first; free it also after a failure. */
+/* Reads tokenizer.ggml.pre (missing or empty: "default") and .merges (may be empty), with warnings for what they lack.
+   vocab must outlive it; *bpe is zeroed first; free it also after a failure. */
 fkv_status fkv_bpe_load(struct fkv_bpe *bpe, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf,
-                        struct fkv_error *e);
+                        struct fkv_warnings *warnings, struct fkv_error *e);
 void fkv_bpe_free(struct fkv_bpe *bpe);
+
+/* Whether a merge makes this token. Looks at all of them. */
+bool fkv_bpe_makes(const struct fkv_bpe *bpe, int32_t id);
 
 /* Appends the ids of n bytes of anything; bad UTF-8 as fkv_utf8_repair() has it. */
 fkv_status fkv_bpe_encode(const struct fkv_bpe *bpe, const char *text, size_t n, struct fkv_merger *merger,

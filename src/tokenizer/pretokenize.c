@@ -62,6 +62,7 @@ static size_t end_of(const char *text, size_t n, size_t i, enum kind kind)
 static size_t contraction(const char *text, size_t n, bool any_case)
 {
     if (n < 2 || text[0] != '\'') return 0;
+    if (any_case && n > 2 && memcmp(text + 1, "\xc5\xbf", 2) == 0) return 3; /* U+017F, a lower case of S */
     const int fold = any_case ? 0x20 : 0; /* sets an ASCII letter in lower case, and makes no letter of anything else */
     const int a = text[1] | fold, b = n > 2 ? text[2] | fold : 0;
     if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
@@ -125,34 +126,34 @@ static size_t split_llama3(const char *text, size_t n) { return split_llama3_lik
 /* Names that share a rule exactly. A name that is missing here, such as deepseek-llm or tekken, has a rule of its
    own. */
 static const struct fkv_pretokenizer pretokenizers[] = {
-    {"default", split_gpt2, false, false},
-    {"gpt-2", split_gpt2, false, false},
-    {"phi-2", split_gpt2, false, false},
-    {"mpt", split_gpt2, false, false},
-    {"olmo", split_gpt2, false, false},
-    {"jais", split_gpt2, false, false},
-    {"gigachat", split_gpt2, false, false},
-    {"roberta-bpe", split_gpt2, false, false},
-    {"smollm", split_smollm, false, false},
-    {"starcoder", split_smollm, false, false},
-    {"refact", split_smollm, false, false},
-    {"command-r", split_smollm, false, false},
-    {"codeshell", split_smollm, false, false},
-    {"exaone", split_smollm, false, false},
-    {"minerva-7b", split_smollm, false, false},
-    {"qwen2", split_qwen2, false, false},
-    {"deepseek-r1-qwen", split_qwen2, false, false},
-    {"megrez", split_qwen2, false, false},
-    {"stablelm2", split_qwen2, false, false},
-    {"llama-bpe", split_llama3, true, true},
-    {"llama3", split_llama3, true, true},
-    {"llama-v3", split_llama3, true, true},
-    {"falcon3", split_llama3, true, true},
-    {"falcon-h1", split_llama3, true, true},
-    {"pixtral", split_llama3, true, true},
-    {"lfm2", split_llama3, true, true},
-    {"dbrx", split_llama3, false, false},
-    {"smaug-bpe", split_llama3, false, false},
+    {"default", split_gpt2, 0},
+    {"gpt-2", split_gpt2, 0},
+    {"phi-2", split_gpt2, 0},
+    {"mpt", split_gpt2, 0},
+    {"olmo", split_gpt2, 0},
+    {"jais", split_gpt2, 0},
+    {"gigachat", split_gpt2, 0},
+    {"roberta-bpe", split_gpt2, 0},
+    {"smollm", split_smollm, 0},
+    {"starcoder", split_smollm, 0},
+    {"refact", split_smollm, 0},
+    {"command-r", split_smollm, 0},
+    {"codeshell", split_smollm, 0},
+    {"exaone", split_smollm, 0},
+    {"minerva-7b", split_smollm, 0},
+    {"qwen2", split_qwen2, FKV_PRE_NFC},
+    {"deepseek-r1-qwen", split_qwen2, 0},
+    {"megrez", split_qwen2, 0},
+    {"stablelm2", split_qwen2, 0},
+    {"llama-bpe", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
+    {"llama3", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
+    {"llama-v3", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
+    {"falcon3", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
+    {"falcon-h1", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
+    {"pixtral", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
+    {"lfm2", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
+    {"dbrx", split_llama3, 0},
+    {"smaug-bpe", split_llama3, 0},
 };
 enum { n_pretokenizers = sizeof pretokenizers / sizeof *pretokenizers };
 

@@ -10,11 +10,16 @@
 /* A rule: the length of the first piece of n > 0 bytes of repaired UTF-8 (fkv_utf8_repair()), at least 1. */
 typedef size_t fkv_split_rule(const char *text, size_t n);
 
+enum fkv_pre_flags {
+    FKV_PRE_WHOLE_WORDS = 1, /* a piece that is a token is that token, whatever the merges say */
+    FKV_PRE_ADD_BOS = 2,     /* when the metadata does not say */
+    FKV_PRE_NFC = 4,         /* text is composed first (normalize.h) */
+};
+
 struct fkv_pretokenizer {
     const char *name; /* tokenizer.ggml.pre */
     fkv_split_rule *split;
-    bool whole_words; /* a piece that is a token is that token, whatever the merges say */
-    bool add_bos;     /* when the metadata does not say */
+    unsigned flags; /* enum fkv_pre_flags */
 };
 
 /* NULL when the name is unknown. */

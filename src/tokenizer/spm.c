@@ -55,18 +55,21 @@ static uint32_t priority_of(float score)
     return bits >> 31 ? bits : ~bits & 0x7fffffff;
 }
 
-static fkv_status load_scores(struct fkv_spm *spm, const struct fkv_gguf *gguf, struct fkv_error *e)
+static fkv_status load_scores(struct fkv_spm *spm, const struct fkv_gguf *gguf, struct fkv_warnings *warnings,
+                              struct fkv_error *e)
 {
     uint64_t count;
     const int n = spm->vocab->n;
     const fkv_status status = fkv_gguf_array(gguf, scores_key, FKV_GGUF_F32, &count, e);
     if (status) return status;
-    if (count != (uint64_t)n)
+    const bool none = !fkv_gguf_has(gguf, scores_key);
+    if (none) fkv_warn(warnings, "%s: missing: all tokens are taken for equally good", scores_key);
+    if (!none && count != (uint64_t)n)
         return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, scores_key, n,
                         count);
-    spm->priority = malloc((size_t)n * sizeof *spm->priority);
+    spm->priority = calloc((size_t)n, sizeof *spm->priority);
     if (!spm->priority) return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for %d scores", scores_key, n);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n && !none; i++) {
         const float score = fkv_gguf_array_f32(gguf, scores_key, (uint64_t)i);
         if (isnan(score)) return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%d]: not a number", scores_key, i);
         spm->priority[i] = priority_of(score);
@@ -94,11 +97,11 @@ static fkv_status find_bytes(struct fkv_spm *spm, int32_t unknown, struct fkv_er
 }
 
 fkv_status fkv_spm_load(struct fkv_spm *spm, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf,
-                        int32_t unknown, struct fkv_error *e)
+                        int32_t unknown, struct fkv_warnings *warnings, struct fkv_error *e)
 {
     *spm = (struct fkv_spm){.vocab = vocab};
     fkv_status status;
-    if ((status = load_scores(spm, gguf, e)) || (status = find_bytes(spm, unknown, e))) return status;
+    if ((status = load_scores(spm, gguf, warnings, e)) || (status = find_bytes(spm, unknown, e))) return status;
     for (int32_t id = 0; id < vocab->n; id++) {
         const struct fkv_str text = fkv_vocab_text(vocab, id);
         for (size_t i = 1; is_text(vocab, id) && i < text.n; i++)
@@ -114,6 +117,14 @@ static int32_t find_text(const struct fkv_spm *spm, const char *text, size_t n)
 {
     const int32_t id = fkv_vocab_find(spm->vocab, text, n);
     return id >= 0 && is_text(spm->vocab, id) ? id : -1;
+}
+
+bool fkv_spm_makes(const struct fkv_spm *spm, int32_t id)
+{
+    const struct fkv_str text = fkv_vocab_text(spm->vocab, id);
+    for (size_t i = 1; i < text.n; i++)
+        if (find_text(spm, text.data, i) >= 0 && find_text(spm, text.data + i, text.n - i) >= 0) return true;
+    return false;
 }
 
 struct words {

@@ -17,11 +17,14 @@ struct fkv_spm {
     bool joins_space[256]; /* some token has this byte just before an inner U+2581: no word may be cut there */
 };
 
-/* Reads tokenizer.ggml.scores. unknown: the token for bytes that have none, or -1. vocab must outlive it; *spm is
-   zeroed first; free it also after a failure. */
+/* Reads tokenizer.ggml.scores (missing: all equal, with a warning). unknown: the token for bytes that have none, or -1.
+   vocab must outlive it; *spm is zeroed first; free it also after a failure. */
 fkv_status fkv_spm_load(struct fkv_spm *spm, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf,
-                        int32_t unknown, struct fkv_error *e);
+                        int32_t unknown, struct fkv_warnings *warnings, struct fkv_error *e);
 void fkv_spm_free(struct fkv_spm *spm);
+
+/* Whether two other tokens can merge into this one. */
+bool fkv_spm_makes(const struct fkv_spm *spm, int32_t id);
 
 /* Appends the ids of n bytes of anything. space_prefix: as if a space stood before them. */
 fkv_status fkv_spm_encode(const struct fkv_spm *spm, const char *text, size_t n, bool space_prefix,

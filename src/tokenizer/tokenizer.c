@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tokenizer/bpe.h"
+#include "tokenizer/ends.h"
 #include "tokenizer/special.h"
 #include "tokenizer/spm.h"
 
@@ -22,52 +23,10 @@ struct fkv_tokenizer {
     bool *ends_turn; /* [vocab.n] */
 };
 
-/* Names by which models end a turn. Whatever type the file gives them, text does not mean them unless special tokens
-   are parsed. Files often fail to name all of them as eos, eot or eom, so most end a turn by name. "</s>" does not:
-   Gemma has it as an HTML tag. */
-static const struct end_name {
-    const char *text;
-    bool ends_turn;
-} end_names[] = {
-    {"<|im_end|>", true},    {"<|eot_id|>", true},    {"<|eom_id|>", true},      {"<|end|>", true},
-    {"<end_of_turn>", true}, {"<|endoftext|>", true}, {"<|end_of_text|>", true}, {"<end_of_utterance>", true},
-    {"<EOT>", true},         {"_<EOT>", true},        {"</s>", false},
-};
-
-static fkv_status read_id(const struct fkv_tokenizer *t, const struct fkv_gguf *gguf, const char *key, int32_t *id,
-                          struct fkv_error *e)
+static bool makes_token(const void *context, int32_t id)
 {
-    uint32_t value = *id < 0 ? UINT32_MAX : (uint32_t)*id;
-    const fkv_status status = fkv_gguf_u32(gguf, key, &value, e);
-    if (status) return status;
-    if (value == UINT32_MAX) return FKV_OK; /* missing, or -1 as some writers say "none" */
-    if (value >= (uint32_t)t->vocab.n)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: token %u, the vocabulary has %d", key, value, t->vocab.n);
-    *id = (int32_t)value;
-    return FKV_OK;
-}
-
-/* The end tokens of the metadata and the well-known names; sets eos. */
-static fkv_status find_ends(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, struct fkv_error *e)
-{
-    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
-                                       "tokenizer.ggml.eom_token_id"};
-    t->ends_turn = calloc(t->vocab.n, sizeof *t->ends_turn);
-    if (!t->ends_turn) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a vocabulary of %d tokens", t->vocab.n);
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        int32_t id = i == 0 ? t->eos : -1;
-        const fkv_status status = read_id(t, gguf, keys[i], &id, e);
-        if (status) return status;
-        if (i == 0) t->eos = id;
-        if (id >= 0) t->ends_turn[id] = true;
-    }
-    for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++) {
-        const int32_t id = fkv_vocab_find(&t->vocab, end_names[i].text, strlen(end_names[i].text));
-        if (id < 0) continue;
-        t->vocab.type[id] = FKV_TOKEN_CONTROL;
-        t->ends_turn[id] |= end_names[i].ends_turn;
-    }
-    return FKV_OK;
+    const struct fkv_tokenizer *t = context;
+    return t->is_spm ? fkv_spm_makes(&t->spm, id) : fkv_bpe_makes(&t->bpe, id);
 }
 
 static fkv_status decode_tokens(struct fkv_tokenizer *t, struct fkv_error *e)
@@ -97,7 +56,8 @@ static fkv_status decode_tokens(struct fkv_tokenizer *t, struct fkv_error *e)
 }
 
 /* Finds out which of the two kinds this is, and loads it. *add_bos: the kind's default. */
-static fkv_status load_model(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool *add_bos, struct fkv_error *e)
+static fkv_status load_model(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool *add_bos,
+                             struct fkv_warnings *warnings, struct fkv_error *e)
 {
     static const char key[] = "tokenizer.ggml.model";
     struct fkv_str model = {NULL, 0};
@@ -108,43 +68,59 @@ static fkv_status load_model(struct fkv_tokenizer *t, const struct fkv_gguf *ggu
     if (!t->is_spm && !(model.n == 4 && memcmp(model.data, "gpt2", 4) == 0))
         return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: gpt2, llama)", key,
                         model.n < 40 ? (int)model.n : 40, model.data);
-    if ((status = fkv_vocab_load(&t->vocab, gguf, e))) return status;
+    if ((status = fkv_vocab_load(&t->vocab, gguf, warnings, e))) return status;
 
     int32_t unknown = -1;
     t->bos = t->eos = -1;
     if (t->is_spm && t->vocab.n > 2) unknown = 0, t->bos = 1, t->eos = 2; /* SentencePiece's own numbering */
-    if ((status = read_id(t, gguf, "tokenizer.ggml.unknown_token_id", &unknown, e))) return status;
-    if ((status = read_id(t, gguf, "tokenizer.ggml.bos_token_id", &t->bos, e))) return status;
-    status = t->is_spm ? fkv_spm_load(&t->spm, &t->vocab, gguf, unknown, e) : fkv_bpe_load(&t->bpe, &t->vocab, gguf, e);
-    if (!status) *add_bos = t->is_spm || t->bpe.pre->add_bos;
+    fkv_read_token_id(&unknown, &t->vocab, gguf, "tokenizer.ggml.unknown_token_id", warnings);
+    fkv_read_token_id(&t->bos, &t->vocab, gguf, "tokenizer.ggml.bos_token_id", warnings);
+    status = t->is_spm ? fkv_spm_load(&t->spm, &t->vocab, gguf, unknown, warnings, e)
+                       : fkv_bpe_load(&t->bpe, &t->vocab, gguf, warnings, e);
+    if (!status) *add_bos = t->is_spm || (t->bpe.pre->flags & FKV_PRE_ADD_BOS);
     return status;
 }
 
-static fkv_status load_flags(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool add_bos, struct fkv_error *e)
+/* The flag under a key, which needs a token: without it the flag is off, with a warning. */
+static fkv_status read_flag(bool *flag, const struct fkv_gguf *gguf, const char *key, int32_t token,
+                            const char *token_key, struct fkv_warnings *warnings, struct fkv_error *e)
+{
+    const fkv_status status = fkv_gguf_bool(gguf, key, flag, e);
+    if (status || !*flag || token >= 0) return status;
+    *flag = false;
+    fkv_warn(warnings, "%s is true, but there is no %s: ignored", key, token_key);
+    return FKV_OK;
+}
+
+static fkv_status load_flags(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool add_bos,
+                             struct fkv_warnings *warnings, struct fkv_error *e)
 {
     fkv_status status;
     t->add_bos = add_bos && t->bos >= 0;
     t->space_prefix = t->is_spm;
-    if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", &t->add_bos, e))) return status;
-    if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_eos_token", &t->add_eos, e))) return status;
-    if ((status = fkv_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &t->space_prefix, e))) return status;
-    if (t->add_bos && t->bos < 0)
-        return fkv_fail(e, FKV_ERROR_FORMAT,
-                        "tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing");
-    if (t->add_eos && t->eos < 0)
-        return fkv_fail(e, FKV_ERROR_FORMAT,
-                        "tokenizer.ggml.add_eos_token is true, but tokenizer.ggml.eos_token_id is missing");
-    return FKV_OK;
+    status = read_flag(&t->add_bos, gguf, "tokenizer.ggml.add_bos_token", t->bos, "tokenizer.ggml.bos_token_id",
+                       warnings, e);
+    if (status) return status;
+    status = read_flag(&t->add_eos, gguf, "tokenizer.ggml.add_eos_token", t->eos, "tokenizer.ggml.eos_token_id",
+                       warnings, e);
+    if (status) return status;
+    return fkv_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &t->space_prefix, e);
 }
 
-fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct fkv_gguf *gguf, struct fkv_error *e)
+fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct fkv_gguf *gguf,
+                                struct fkv_warnings *warnings, struct fkv_error *e)
 {
     bool add_bos = false;
     struct fkv_tokenizer *t = calloc(1, sizeof *t);
     if (!t) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a tokenizer");
-    fkv_status status = load_model(t, gguf, &add_bos, e);
-    if (!status) status = find_ends(t, gguf, e);
-    if (!status) status = load_flags(t, gguf, add_bos, e);
+    fkv_status status = load_model(t, gguf, &add_bos, warnings, e);
+    if (!status) {
+        t->ends_turn = calloc(t->vocab.n, sizeof *t->ends_turn);
+        if (!t->ends_turn)
+            status = fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a vocabulary of %d tokens", t->vocab.n);
+    }
+    if (!status) fkv_ends_find(t->ends_turn, &t->eos, &t->vocab, gguf, makes_token, t, warnings);
+    if (!status) status = load_flags(t, gguf, add_bos, warnings, e);
     if (!status) status = decode_tokens(t, e);
     if (!status) status = fkv_specials_build(&t->specials, &t->vocab, e);
     if (status)

@@ -7,18 +7,21 @@
    Decisions. Of special tokens that start at one place the longest counts, and the search goes on behind it. Invalid
    UTF-8 gives the ids that llama.cpp gives: byte-level BPE sees U+FFFD for each bad byte, and takes overlong forms for
    what they spell (c0 af is "/") and surrogates as they are; SentencePiece falls back to byte tokens. f4 90 80 80 and
-   the like, above U+10FFFF, are bad bytes. "default", or no pre-tokeniser at all, is GPT-2's. */
+   the like, above U+10FFFF, are bad bytes. Where the model's own tokenizer composes characters (NFC), so does this one,
+   in the text between special tokens: those are found in the text as it was given. */
 #ifndef FKV_TOKENIZER_TOKENIZER_H
 #define FKV_TOKENIZER_TOKENIZER_H
 
 #include "base/error.h"
+#include "base/warnings.h"
 #include "gguf/gguf.h"
 
 struct fkv_tokenizer;
 
 /* Copies what it needs: the gguf may be closed afterwards. An unknown model or pre-tokeniser is FKV_ERROR_UNSUPPORTED
-   with its name and the known ones. */
-fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct fkv_gguf *gguf, struct fkv_error *e);
+   with its name and the known ones. Metadata that is wrong, but that text can do without, becomes a warning. */
+fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct fkv_gguf *gguf,
+                                struct fkv_warnings *warnings, struct fkv_error *e);
 void fkv_tokenizer_destroy(struct fkv_tokenizer *tokenizer);
 
 int fkv_tokenizer_n_vocab(const struct fkv_tokenizer *tokenizer);
@@ -27,8 +30,7 @@ fkv_status fkv_tokenizer_encode(const struct fkv_tokenizer *tokenizer, const cha
                                 int32_t **ids, size_t *n_ids, struct fkv_error *e);
 /* The bytes of one token, valid as long as the tokenizer; special tokens are spelled out when `special`, else empty. */
 size_t fkv_tokenizer_bytes(const struct fkv_tokenizer *tokenizer, int32_t id, bool special, const char **bytes);
-/* Ends a turn: EOS, EOT, EOM of the metadata, and the well-known names (<|im_end|>, <|eot_id|>, <end_of_turn>,
-   <|endoftext|>, ...). */
+/* Ends a turn, a text or a file, or hands over to a tool: see ends.h. */
 bool fkv_tokenizer_is_end(const struct fkv_tokenizer *tokenizer, int32_t id);
 /* -1 when the model has none. */
 int32_t fkv_tokenizer_bos(const struct fkv_tokenizer *tokenizer);

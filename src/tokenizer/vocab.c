@@ -49,7 +49,8 @@ static fkv_status load_texts(struct fkv_vocab *v, const struct fkv_gguf *gguf, s
     return FKV_OK;
 }
 
-static fkv_status load_types(struct fkv_vocab *v, const struct fkv_gguf *gguf, struct fkv_error *e)
+static fkv_status load_types(struct fkv_vocab *v, const struct fkv_gguf *gguf, struct fkv_warnings *warnings,
+                             struct fkv_error *e)
 {
     v->type = malloc(v->n);
     if (!v->type) return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for %d types", types_key, v->n);
@@ -61,13 +62,19 @@ static fkv_status load_types(struct fkv_vocab *v, const struct fkv_gguf *gguf, s
     if (count != (uint64_t)v->n)
         return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected %d entries, one per token, file has %" PRIu64, types_key,
                         v->n, count);
+    int n_unknown = 0, first = 0;
     for (int i = 0; i < v->n; i++) {
         const int64_t type = fkv_gguf_array_int(gguf, types_key, (uint64_t)i);
-        if (type < 0 || type > FKV_TOKEN_BYTE)
-            return fkv_fail(e, FKV_ERROR_FORMAT, "%s[%d]: expected 1 to %d, found %" PRId64, types_key, i,
-                            FKV_TOKEN_BYTE, type);
-        if (type != 0) v->type[i] = (uint8_t)type; /* 0 is "undefined": as good as normal */
+        if (type > 0 && type <= FKV_TOKEN_BYTE)
+            v->type[i] = (uint8_t)type;
+        else if (type != 0 && n_unknown++ == 0) /* 0 is "undefined": as good as normal */
+            first = i;
     }
+    if (n_unknown)
+        fkv_warn(warnings,
+                 "%s: %d of %d types are not 1 to %d, the first is [%d] = %" PRId64 ": taken for normal tokens",
+                 types_key, n_unknown, v->n, FKV_TOKEN_BYTE, first,
+                 fkv_gguf_array_int(gguf, types_key, (uint64_t)first));
     return FKV_OK;
 }
 
@@ -85,17 +92,23 @@ static bool index_texts(struct fkv_vocab *v)
     return true;
 }
 
-fkv_status fkv_vocab_load(struct fkv_vocab *vocab, const struct fkv_gguf *gguf, struct fkv_error *e)
+fkv_status fkv_vocab_index(struct fkv_vocab *vocab, const char *what, struct fkv_error *e)
+{
+    for (uint64_t seed = 0; seed < FKV_TABLE_SEEDS; seed++) {
+        if (!fkv_table_reset(&vocab->by_text, vocab->n, seed))
+            return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for an index of %d tokens", what, vocab->n);
+        if (index_texts(vocab)) return FKV_OK;
+    }
+    return fkv_fail(e, FKV_ERROR_FORMAT, "%s: made to collide in a hash table", what);
+}
+
+fkv_status fkv_vocab_load(struct fkv_vocab *vocab, const struct fkv_gguf *gguf, struct fkv_warnings *warnings,
+                          struct fkv_error *e)
 {
     fkv_status status;
     *vocab = (struct fkv_vocab){0};
-    if ((status = load_texts(vocab, gguf, e)) || (status = load_types(vocab, gguf, e))) return status;
-    for (uint64_t seed = 0; seed < FKV_TABLE_SEEDS; seed++) {
-        if (!fkv_table_reset(&vocab->by_text, vocab->n, seed))
-            return fkv_fail(e, FKV_ERROR_MEMORY, "%s: no memory for an index of %d tokens", tokens_key, vocab->n);
-        if (index_texts(vocab)) return FKV_OK;
-    }
-    return fkv_fail(e, FKV_ERROR_FORMAT, "%s: made to collide in a hash table", tokens_key);
+    if ((status = load_texts(vocab, gguf, e)) || (status = load_types(vocab, gguf, warnings, e))) return status;
+    return fkv_vocab_index(vocab, tokens_key, e);
 }
 
 void fkv_vocab_free(struct fkv_vocab *vocab)

@@ -2,6 +2,7 @@
 #ifndef FKV_TOKENIZER_VOCAB_H
 #define FKV_TOKENIZER_VOCAB_H
 
+#include "base/warnings.h"
 #include "gguf/gguf.h"
 #include "tokenizer/table.h"
 
@@ -31,9 +32,12 @@ struct fkv_vocab {
     struct fkv_table by_text; /* hash of a text -> id; of equal texts the lowest id. Empty texts are not in it. */
 };
 
-/* Reads tokenizer.ggml.tokens and .token_type (missing: all normal). *vocab is zeroed first; free it also after a
-   failure. */
-fkv_status fkv_vocab_load(struct fkv_vocab *vocab, const struct fkv_gguf *gguf, struct fkv_error *e);
+/* Reads tokenizer.ggml.tokens and .token_type (missing: all normal; a type without a meaning: normal, with a warning).
+   *vocab is zeroed first; free it also after a failure. */
+fkv_status fkv_vocab_load(struct fkv_vocab *vocab, const struct fkv_gguf *gguf, struct fkv_warnings *warnings,
+                          struct fkv_error *e);
+/* Fills by_text from n and texts; what: the key at fault, for messages. */
+fkv_status fkv_vocab_index(struct fkv_vocab *vocab, const char *what, struct fkv_error *e);
 void fkv_vocab_free(struct fkv_vocab *vocab);
 
 /* The id whose text is these n bytes, or -1. O(n). */

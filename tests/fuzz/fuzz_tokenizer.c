@@ -18,7 +18,7 @@ static struct fkv_tokenizer *load(int which)
     uint8_t *file = tiny_file(&v, &bytes);
     struct fkv_gguf *gguf;
     struct fkv_tokenizer *t;
-    if (fkv_gguf_open_memory(&gguf, file, bytes, NULL) || fkv_tokenizer_create(&t, gguf, NULL)) abort();
+    if (fkv_gguf_open_memory(&gguf, file, bytes, NULL) || fkv_tokenizer_create(&t, gguf, NULL, NULL)) abort();
     fkv_gguf_close(gguf);
     free(file);
     return t;

@@ -11,6 +11,7 @@ static struct tiny_vocab empty(const char *model)
                                .bos = TINY_NONE,
                                .eos = TINY_NONE,
                                .eot = TINY_NONE,
+                               .fim_pad = TINY_NONE,
                                .unknown = TINY_NONE,
                                .add_bos = TINY_NONE,
                                .add_eos = TINY_NONE,
@@ -130,11 +131,15 @@ uint8_t *tiny_file(const struct tiny_vocab *v, size_t *bytes)
     if (v->n_tokens) gguf_put_array_str(w, "tokenizer.ggml.tokens", v->token, (uint64_t)v->n_tokens);
     if (v->n_types) gguf_put_array(w, "tokenizer.ggml.token_type", FKV_GGUF_I32, v->type, (uint64_t)v->n_types);
     if (v->n_scores) gguf_put_array(w, "tokenizer.ggml.scores", FKV_GGUF_F32, v->score, (uint64_t)v->n_scores);
-    if (v->n_merges) gguf_put_array_str(w, "tokenizer.ggml.merges", v->merge, (uint64_t)v->n_merges);
+    if (v->n_merges)
+        gguf_put_array_str(w, "tokenizer.ggml.merges", v->merge, v->n_merges > 0 ? (uint64_t)v->n_merges : 0);
     put_u32(w, "tokenizer.ggml.bos_token_id", v->bos);
     put_u32(w, "tokenizer.ggml.eos_token_id", v->eos);
     put_u32(w, "tokenizer.ggml.eot_token_id", v->eot);
+    put_u32(w, "tokenizer.ggml.fim_pad_token_id", v->fim_pad);
     put_u32(w, "tokenizer.ggml.unknown_token_id", v->unknown);
+    if (v->n_eos_ids)
+        gguf_put_array(w, "tokenizer.ggml.eos_token_ids", FKV_GGUF_I32, v->eos_ids, (uint64_t)v->n_eos_ids);
     put_bool(w, "tokenizer.ggml.add_bos_token", v->add_bos);
     put_bool(w, "tokenizer.ggml.add_eos_token", v->add_eos);
     put_bool(w, "tokenizer.ggml.add_space_prefix", v->add_space_prefix);

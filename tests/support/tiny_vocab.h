@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TINY_TOKENS = 400, TINY_MERGES = 64, TINY_NONE = -2 };
+enum { TINY_TOKENS = 400, TINY_MERGES = 64, TINY_NONE = -2, TINY_EMPTY = -1 };
 
 struct tiny_vocab {
     const char *model, *pre; /* NULL: no such key */
@@ -14,8 +14,10 @@ struct tiny_vocab {
     int32_t type[TINY_TOKENS];
     float score[TINY_TOKENS];
     const char *merge[TINY_MERGES];
-    int n_tokens, n_types, n_scores, n_merges; /* 0: no such key */
-    int bos, eos, eot, unknown;                /* TINY_NONE: no such key */
+    int n_tokens, n_types, n_scores, n_merges; /* 0: no such key; n_merges may be TINY_EMPTY */
+    int bos, eos, eot, fim_pad, unknown;       /* TINY_NONE: no such key */
+    int32_t eos_ids[4];                        /* n_eos_ids used; 0: no such key */
+    int n_eos_ids;
     int add_bos, add_eos, add_space_prefix;
 };
 

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Random texts through the program's tokenizers and through those of PyPI's `tokenizers`, with one vocabulary and each rule's own regular
+expressions: combining marks, jamo, half-width forms, markup, special tokens, code, digits, spaces.
+
+check_tokenizers.py TEST_TOKENS [SEED]     77: `tokenizers` or the model (qwen2.5-coder-0.5b, for its vocabulary) is not there"""
+import json
+import os
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+
+try:
+    from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+except ImportError:
+    sys.exit(77)
+
+CONTRACTIONS = "'s|'t|'re|'ve|'m|'ll|'d"
+SPACES = r'\s+(?!\S)|\s+'
+GPT2 = rf"{CONTRACTIONS}| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|{SPACES}"
+
+
+def llama3(digits, letter=r'\p{L}', flags='i'):
+    other = letter.strip('[]')
+    return (rf"(?{flags}:{CONTRACTIONS})|[^\r\n\p{{L}}\p{{N}}]?{letter}+|{digits}| ?[^\s{other}\p{{N}}]+[\r\n]*|\s*[\r\n]+|{SPACES}")
+
+
+# tokenizer.ggml.pre: the rule's expressions, applied in turn; whether a piece that is a token is taken whole; whether text is composed.
+RULES = {
+    'gpt-2': ([GPT2], False, False),
+    'smollm': ([r'\p{N}', GPT2], False, False),
+    'qwen2': ([llama3(r'\p{N}')], False, True),
+    'llama-bpe': ([llama3(r'\p{N}{1,3}')], True, False),
+}
+
+WORDS = ['hello', ' world', "don't", "I'LL", "it's", "THEY'RE", "'\u017f", ' x1', 'foo_bar', ' ', '  ', '\n', '\n\n', '\r\n', '\t', '...', '!?', ' =>', '/*', '*/', '//', '$x', '^', '~', '|',
+         '12345', ' 7', '\u0967\u0968', '\u00bd', '\u2155', '<b>', '</b>', '</s>', '<s>', '<|im_end|>', '<|im_start|>', '<|endoftext|>', '<|im_end', '<|', '|>', '<tool_call>',
+         'caf\u00e9', 'cafe\u0301', 'A\u030a', '\u212b', '\u2126', 'q\u0323\u0307', 'q\u0307\u0323', '\u0344', '\u0958', '\u1e9b\u0323', '\u1112\u1161\u11ab', '\uac00\u11a8', '\ud55c\uad6d\uc5b4',
+         '\uff76\uff9e', '\u30ab\u3099', '\u304b\u3099', '\uff21\uff22', '\u4e16\u754c', ' \u4e16', '\u3000', '\u00a0', '\u2003', '\u0130stanbul', '\u01c5', '\u02b0', '\u0391\u03b8\u03ae\u03bd\u03b1',
+         '\u041c\u043e\u0441\u043a\u0432\u0430', '\u092e\u0941\u091d\u0947', '\u0e44\u0e17\u0e22', '\u05e9\u05c1\u05b8', '\u0644\u0627', '\U0001f44d\U0001f3fd', '\U0001f1e9\U0001f1ea', '\u200d', '\ufe0f', '\u0338', '=\u0338', '<\u0338', '>\u0338',
+         'HTTPServer', 'iPhone', '\u00c9cole', 'Stra\u00dfe', '\ufb01n', '#include', '\u2014', '\u00ab\u00bb', '\u20ac', '\u0300', '\u1dc4\u0315\u0300']
+
+
+def read_vocabulary(path):
+    """The metadata under tokenizer.ggml of a GGUF file."""
+    with open(path, 'rb') as f:
+        def take(kind):
+            return struct.unpack('<' + kind, f.read(struct.calcsize(kind)))[0]
+
+        def text():
+            return f.read(take('Q')).decode()
+
+        def value(kind):
+            if kind == 8:
+                return text()
+            if kind == 9:
+                element, n = take('I'), take('Q')
+                return [value(element) for _ in range(n)]
+            return take('BbHhIif?..QqD'[kind] if kind != 12 else 'd')
+        assert f.read(4) == b'GGUF' and take('I') == 3
+        take('Q')
+        return {name: found for name, found in ((text(), value(take('I'))) for _ in range(take('Q'))) if name.startswith('tokenizer.ggml.')}
+
+
+def write_vocabulary(path, keys):
+    """A GGUF file that holds strings, and arrays of strings and integers."""
+    def text(s):
+        data = s.encode()
+        return struct.pack('<Q', len(data)) + data
+
+    def value(v):
+        if isinstance(v, str):
+            return struct.pack('<I', 8) + text(v)
+        if isinstance(v, bool):
+            return struct.pack('<I?', 7, v)
+        if isinstance(v, int):
+            return struct.pack('<II', 4, v)
+        if isinstance(v[0], str):
+            return struct.pack('<IIQ', 9, 8, len(v)) + b''.join(map(text, v))
+        return struct.pack(f'<IIQ{len(v)}i', 9, 5, len(v), *v)
+    with open(path, 'wb') as f:
+        f.write(b'GGUF' + struct.pack('<IQQ', 3, 0, len(keys)) + b''.join(text(k) + value(v) for k, v in keys.items()))
+
+
+def model_of(keys, rule):
+    """The same tokenizer out of the parts of PyPI's."""
+    expressions, whole, nfc = RULES[rule]
+    tokens, types = keys['tokenizer.ggml.tokens'], keys['tokenizer.ggml.token_type']
+    vocabulary = {}
+    for i, token in enumerate(tokens):
+        vocabulary.setdefault(token, i)
+    t = Tokenizer(models.BPE(vocabulary, [tuple(m.split(' ')) for m in keys['tokenizer.ggml.merges']], ignore_merges=whole))
+    if nfc:
+        t.normalizer = normalizers.NFC()
+    splits = [pre_tokenizers.Split(Regex(e), 'isolated') for e in expressions]
+    t.pre_tokenizer = pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    t.add_special_tokens([AddedToken(s, normalized=False, special=True) for s, kind in zip(tokens, types) if kind == 3])
+    t.add_tokens([AddedToken(s, normalized=False) for s, kind in zip(tokens, types) if kind == 4])
+    return t
+
+
+def random_text(rng):
+    def part():
+        if rng.random() < 0.75:
+            return rng.choice(WORDS)
+        low, high = rng.choice([(0x20, 0x7f), (0xa0, 0x250), (0x300, 0x370), (0x370, 0x530), (0x5d0, 0x6ff), (0x900, 0xd7f), (0x1100, 0x1200), (0x1e00, 0x2000), (0x2000, 0x2e00),
+                                (0x3040, 0x3100), (0xac00, 0xac40), (0xf900, 0xfa6d), (0xff00, 0xffef), (0x1f300, 0x1f650), (0, 0x20)])
+        return ''.join(chr(rng.randrange(low, high)) for _ in range(rng.randint(1, 3)))
+    return ''.join(part() for _ in range(rng.randint(1, 14)))
+
+
+def check(program, keys, rule, folder, rng, n_texts):
+    model = model_of(keys, rule)
+    gguf, rows = folder / f'{rule}.gguf', folder / f'{rule}.jsonl'
+    write_vocabulary(gguf, {k: keys['tokenizer.ggml.' + k.rsplit('.', 1)[1]] for k in ('tokenizer.ggml.tokens', 'tokenizer.ggml.token_type', 'tokenizer.ggml.merges')}
+                     | {'tokenizer.ggml.model': 'gpt2', 'tokenizer.ggml.pre': rule})
+    with open(rows, 'w') as f:
+        for i in range(n_texts):
+            text = random_text(rng)
+            model.encode_special_tokens = i % 4 == 3
+            ids = model.encode(text, add_special_tokens=False).ids
+            print(json.dumps({'text': text, 'add_special': False, 'parse_special': i % 4 != 3, 'ids': ids}), file=f)
+    done = subprocess.run([program, 'rows', rows, gguf], capture_output=True, text=True)
+    print(f'{rule}: {n_texts} texts', 'agree' if done.returncode == 0 else 'DIFFER\n' + done.stdout + done.stderr)
+    return done.returncode == 0
+
+
+def main():
+    path = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'fastkv/qwen2.5-coder-0.5b.gguf'
+    if not path.is_file():
+        return 77
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 17
+    keys = read_vocabulary(path)
+    n_texts = int(os.environ.get('FKV_TEXTS', 400))
+    with tempfile.TemporaryDirectory() as folder:
+        good = [check(sys.argv[1], keys, rule, pathlib.Path(folder), random.Random(f'{seed} {rule}'), n_texts) for rule in RULES]
+    return 0 if all(good) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
