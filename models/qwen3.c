@@ -3,17 +3,10 @@
 
 static const struct fkv_weight_name weights[] = {
     FKV_DECODER_WEIGHTS,
-    FKV_LAYER_VECTOR("attn_q_norm.weight", q_norm, FKV_DIM_HEAD, false),
-    FKV_LAYER_VECTOR("attn_k_norm.weight", k_norm, FKV_DIM_HEAD, false),
+    FKV_LAYER_ROW("attn_q_norm.weight", q_norm, FKV_VECTOR(FKV_DIM_HEAD)),
+    FKV_LAYER_ROW("attn_k_norm.weight", k_norm, FKV_VECTOR(FKV_DIM_HEAD)),
     {0},
 };
-
-static fkv_status hparams(struct fkv_hparams *h, const struct fkv_gguf *g, struct fkv_error *e)
-{
-    (void)g, (void)e;
-    h->rope_pairs = false;
-    return FKV_OK;
-}
 
 static void attn_in(struct fkv_block *b, const struct fkv_layer *w, unsigned want)
 {
@@ -22,4 +15,4 @@ static void attn_in(struct fkv_block *b, const struct fkv_layer *w, unsigned wan
     fkv_rotate(b, want);
 }
 
-const struct fkv_arch fkv_arch_qwen3 = {"qwen3", weights, hparams, attn_in, fkv_output_and_mlp};
+const struct fkv_arch fkv_arch_qwen3 = {"qwen3", weights, false, NULL, attn_in, fkv_output_and_mlp};

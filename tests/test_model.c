@@ -1,82 +1,15 @@
 /* Tiny random models of every architecture through the engine, against a plain forward pass that shares none of its
    code; with FastKV in the paper's order there, so that the engine's exact savings are shown to be exact. */
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "support/plain_forward.h"
-#include "support/tiny_session.h"
-
-enum { N = 61, MORE = 5 };
-
-static const struct plain_policy full = {1, 8, 7, 0, 1, 1};
-
-/* Largest difference, and the relative RMS. */
-struct difference {
-    double max, rms;
-};
-
-static struct difference difference(const double *want, const float *got)
-{
-    struct difference d = {0, 0};
-    double square = 0, all = 0;
-    for (int i = 0; i < TINY_VOCAB; i++) {
-        const double x = fabs(want[i] - (double)got[i]);
-        d.max = fmax(d.max, x);
-        square += x * x;
-        all += want[i] * want[i];
-    }
-    d.rms = sqrt(square / all);
-    return d;
-}
-
-static struct plain_result *plain(const struct tiny_model *m, const int32_t *ids, int n, int more,
-                                  const struct plain_policy *p)
-{
-    size_t bytes;
-    uint8_t *file = tiny_model_make(m, &bytes);
-    struct fkv_gguf *g;
-    struct fkv_error e = {""};
-    if (fkv_gguf_open_memory(&g, file, bytes, &e) != FKV_OK) fail_msg("%s", e.text);
-    struct plain_result *r = plain_forward(g, ids, n, more, p);
-    fkv_gguf_close(g);
-    free(file);
-    return r;
-}
-
-/* Prefill of N and decoding of MORE, against the plain pass. exact: to fp32 rounding; else to what 8-bit activations
-   cost. */
-static void check_model(const struct tiny_model *m, bool exact, double most_rms)
-{
-    int32_t ids[N + MORE];
-    tiny_model_prompt(m->seed, ids, N + MORE);
-    struct plain_result *want = plain(m, ids, N, MORE, &full), *want_prompt = plain(m, ids, N, 0, &full);
-    struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
-    ep.exact = exact;
-    fkv_engine *e = tiny_engine(m, &ep);
-    const struct fkv_session_params sp = policy_params("full");
-    fkv_session *s = tiny_session(e, &sp);
-    sync_or_fail(s, ids, N);
-    const struct difference prompt = difference(want_prompt->logits, fkv_session_logits(s));
-    for (int i = 0; i < MORE; i++) append_or_fail(s, ids[N + i]);
-    const struct difference decoded = difference(want->logits, fkv_session_logits(s));
-    printf("%s type %u d %d %s: relative RMS %.2g after the prompt, %.2g after decoding\n", m->arch, m->type, m->d_head,
-           exact ? "exact" : "rounded", prompt.rms, decoded.rms);
-    assert_true(prompt.rms <= most_rms && decoded.rms <= most_rms);
-    fkv_session_close(s);
-    fkv_engine_close(e);
-    plain_free(want);
-    plain_free(want_prompt);
-}
+#include "support/check_model.h"
 
 static void test_architectures_exactly(void **state)
 {
     (void)state;
-    static const char *const archs[] = {"llama", "qwen2", "qwen3"};
-    for (int a = 0; a < 3; a++) {
+    for (int a = 0; a < N_TINY_ARCHS; a++) {
         struct tiny_model m = TINY_MODEL_INIT;
-        m.arch = archs[a];
+        m.arch = tiny_archs[a];
         check_model(&m, true, 1e-5);
         m.rope_freqs = m.own_output = true;
         m.seed = 2;
@@ -141,7 +74,7 @@ static void check_fastkv(const char *arch, double tsp_rate, double kv_rate, int 
     struct tiny_model m = TINY_MODEL_INIT;
     m.arch = arch;
     m.n_layer = 6;
-    enum { LONG = 180 };
+    enum { LONG = 180, MORE = 5 };
     int32_t ids[LONG + MORE];
     tiny_model_prompt(7, ids, LONG + MORE);
     const struct plain_policy p = {2, 8, 7, sinks, tsp_rate, kv_rate};
@@ -162,12 +95,12 @@ static void check_fastkv(const char *arch, double tsp_rate, double kv_rate, int 
             assert_int_equal(fkv_session_kept(s, l, h, &pos), want->n_kept[l]);
             assert_memory_equal(pos, want->kept + (l * m.n_kv_head + h) * LONG, (size_t)want->n_kept[l] * sizeof *pos);
         }
-    const struct difference prompt = difference(want->logits, fkv_session_logits(s));
+    const double prompt = difference(want->logits, fkv_session_logits(s));
     for (int i = 0; i < MORE; i++) append_or_fail(s, ids[LONG + i]);
-    const struct difference decoded = difference(want_more->logits, fkv_session_logits(s));
+    const double decoded = difference(want_more->logits, fkv_session_logits(s));
     printf("%s FastKV %g %g, %d sinks: relative RMS %.2g after the prompt, %.2g after decoding\n", arch, tsp_rate,
-           kv_rate, sinks, prompt.rms, decoded.rms);
-    assert_true(prompt.rms <= 1e-5 && decoded.rms <= 1e-5);
+           kv_rate, sinks, prompt, decoded);
+    assert_true(prompt <= 1e-5 && decoded <= 1e-5);
     fkv_session_close(s);
     fkv_engine_close(e);
     plain_free(want);
@@ -185,24 +118,6 @@ static void test_fastkv_equals_the_papers_order(void **state)
     check_fastkv("qwen2", 0.25, 1, 0);
 }
 
-/* ---- what files lack or have besides ---------------------------------------------------------- */
-
-static void test_what_is_assumed_is_told(void **state)
-{
-    (void)state;
-    struct tiny_model m = TINY_MODEL_INIT;
-    const struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
-    fkv_engine *e = tiny_engine(&m, &p);
-    assert_null(fkv_engine_warning(e, 0));
-    fkv_engine_close(e);
-    m.without = "llama.attention.layer_norm_rms_epsilon";
-    e = tiny_engine(&m, &p);
-    assert_string_equal(fkv_engine_warning(e, 0),
-                        "llama.attention.layer_norm_rms_epsilon: not in the file: 1e-05 is assumed");
-    assert_null(fkv_engine_warning(e, 1));
-    fkv_engine_close(e);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,7 +125,6 @@ int main(void)
         cmocka_unit_test(test_head_sizes),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_fastkv_equals_the_papers_order),
-        cmocka_unit_test(test_what_is_assumed_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

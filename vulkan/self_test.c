@@ -71,7 +71,7 @@ static void run_head_norm(struct fkv_run *r, struct bench *b)
 static void run_gated(struct fkv_run *r, struct bench *b)
 {
     const struct fkv_input in = {b->x, COLS, ROWS, b->table, 1e-5f};
-    r->b->ops->gated(r, &in, &b->w, &b->up, b->y, WEIGHT_ROWS);
+    r->b->ops->gated(r, &in, &(struct fkv_gate){&b->w, &b->up, NULL, NULL}, b->y, WEIGHT_ROWS);
 }
 
 static void run_rope(struct fkv_run *r, struct bench *b)
@@ -257,7 +257,7 @@ static fkv_status run_on(struct bench *b, const struct check *check, const float
     if (check->cache) {
         fkv_team_run(b->b->team, fill_region, &g);
     } else {
-        b->w = b->up = (struct fkv_weight){weight, fkv_quant_row_bytes(q, COLS), q->type, WEIGHT_ROWS, COLS};
+        b->w = b->up = (struct fkv_weight){weight, fkv_quant_row_bytes(q, COLS), q->type, WEIGHT_ROWS, COLS, 1};
         status = ops->load_weight(b->b, &b->w, check->name, e);
         if (status == FKV_OK) status = ops->load_weight(b->b, &b->up, check->name, e);
     }

@@ -82,8 +82,7 @@ void vk_write_slice(struct vk_context *c, struct vk_slice to, const void *from);
 
 void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x);
 void vk_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out);
-void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate, const struct fkv_weight *up,
-              float *y, size_t ld);
+void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *gate, float *y, size_t ld);
 
 void vk_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps);
 void vk_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads, const int32_t *pos);

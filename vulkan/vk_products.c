@@ -213,6 +213,12 @@ static void multiply(struct vk_backend *b, const struct fkv_weight *w, struct in
     }
 }
 
+/* A vector of the device's, or none. */
+static struct vk_slice bias_of(struct vk_context *c, const float *bias, size_t n)
+{
+    return bias ? vk_floats(c, bias, n) : (struct vk_slice){0};
+}
+
 void vk_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out)
 {
     struct vk_backend *b = vk_of(r);
@@ -222,24 +228,25 @@ void vk_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_
     for (int o = 0; o < n_out && vk_ok(c); o++) {
         const size_t rows = (size_t)out[o].w->rows;
         const struct result to = {{vk_floats(c, out[o].y, extent(in->n, out[o].ld, rows)), out[o].ld, in->n},
-                                  out[o].bias ? vk_floats(c, out[o].bias, rows) : (struct vk_slice){0},
+                                  bias_of(c, out[o].bias, rows),
                                   out[o].add ? ADD : SET};
         multiply(b, out[o].w, &x, &to);
     }
     vk_leave(c);
 }
 
-void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate, const struct fkv_weight *up,
-              float *y, size_t ld)
+void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *g, float *y, size_t ld)
 {
     struct vk_backend *b = vk_of(r);
     struct vk_context *c = &b->c;
     if (!vk_enter(c, 0)) return;
-    struct input x = input_of(b, in, gate->cols);
-    struct result to = {{vk_floats(c, y, extent(in->n, ld, (size_t)gate->rows)), ld, in->n}, {0}, SET};
-    multiply(b, gate, &x, &to);
+    const size_t rows = (size_t)g->gate->rows;
+    struct input x = input_of(b, in, g->gate->cols);
+    struct result to = {{vk_floats(c, y, extent(in->n, ld, rows)), ld, in->n}, bias_of(c, g->gate_bias, rows), SET};
+    multiply(b, g->gate, &x, &to);
+    to.bias = bias_of(c, g->up_bias, rows);
     to.how = GATE;
-    multiply(b, up, &x, &to);
+    multiply(b, g->up, &x, &to);
     vk_leave(c);
 }
 

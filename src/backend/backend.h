@@ -20,12 +20,12 @@
 #include "base/team.h"
 #include "simd/simd.h"
 
-/* A matrix as the file stores it: `rows` output rows of `cols` inputs. */
+/* A matrix as the file stores it: `rows` output rows of `cols` inputs; or n of them, one after another (experts). */
 struct fkv_weight {
-    const void *data; /* [rows][stride bytes] */
+    const void *data; /* [n][rows][stride bytes] */
     size_t stride;    /* bytes from row to row */
     uint32_t type;    /* enum fkv_type */
-    int rows, cols;
+    int rows, cols, n;
 };
 
 /* Input of a product: rows, optionally normalised on the way: rms_norm(x) * norm. */
@@ -45,6 +45,12 @@ struct fkv_output {
     size_t ld;
     bool add;
     bool precise; /* of many rows: activations are not rounded to 8 bits */
+};
+
+/* silu(x gate^T + gate_bias) * (x up^T + up_bias) */
+struct fkv_gate {
+    const struct fkv_weight *gate, *up;
+    const float *gate_bias, *up_bias; /* [gate->rows], or NULL */
 };
 
 /* Rotary position embedding: which channels pair up, and the table of every position's angles. */
@@ -84,9 +90,8 @@ struct fkv_ops {
     void (*embed)(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x);
     /* One or more products of the same input, which is prepared once. Outputs do not overlap the input. */
     void (*product)(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out);
-    /* y[n][ld] = silu(x gate^T) * (x up^T). */
-    void (*gated)(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate,
-                  const struct fkv_weight *up, float *y, size_t ld);
+    /* y[n][ld]: see struct fkv_gate. */
+    void (*gated)(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *gate, float *y, size_t ld);
 
     /* Row operations: each thread does its share of the n rows and no barrier follows, so that they chain. In place. */
     void (*head_norm)(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps);

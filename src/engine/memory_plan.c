@@ -81,7 +81,7 @@ static uint64_t scratch_bytes(const fkv_engine *e, uint64_t n, uint64_t kept)
     const uint64_t lists = (n * 6 + kept * 2) * 4 + (uint64_t)h->n_vocab * 4;
     if (e->info.gpu_layers == h->n_layer) return lists;
     const uint64_t threads = (uint64_t)fkv_team_size(b->team), cols = (uint64_t)fkv_model_max_cols(h);
-    const uint64_t per_token = 4 * (uint64_t)(h->d_model + h->n_rot + 2 * h->n_kv_head);
+    const uint64_t per_token = 4 * (uint64_t)(h->d_model + h->ropes[0].n_rot + 2 * h->n_kv_head);
     const uint64_t block = fkv_block_buffers_bytes(b, h) + (uint64_t)b->block_rows * cols * 2;
     const uint64_t per_thread = FKV_PANEL_SCRATCH + FKV_ATTEND_SCRATCH +
                                 2 * (uint64_t)b->block_rows * FKV_MOST_PANEL_ROWS * 4 + n * 12 * 4;

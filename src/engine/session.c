@@ -49,7 +49,7 @@ size_t fkv_lay_out_activations(struct fkv_place *at, const struct fkv_hparams *h
     at->q_window = carve(&c, FKV_MAX_WINDOW * (size_t)(h->n_head * h->d_head) * sizeof(float));
     at->scores = carve(&c, heads * n * sizeof(float));
     at->made_logits = carve(&c, (size_t)h->n_vocab * sizeof(float));
-    at->rope.cos_sin = carve(&c, n * (size_t)h->n_rot * sizeof(float));
+    at->rope.cos_sin = carve(&c, n * (size_t)h->ropes[0].n_rot * sizeof(float));
     return c.offset / sizeof(float);
 }
 
@@ -117,7 +117,7 @@ static void set_up(fkv_session *s)
         f->place[i] = (struct fkv_place){.b = p->b,
                                          .block = &p->block,
                                          .end = p->end,
-                                         .rope = {h->rope_pairs, h->n_rot, h->d_head, NULL}};
+                                         .rope = {h->ropes[0].pairs, h->ropes[0].n_rot, h->d_head, NULL}};
     }
     f->kv = &s->shape.params.kv;
     f->policy = fkv_policy_find(f->kv->policy);
@@ -171,16 +171,17 @@ enum { ANGLE_ROWS = 32 };
 
 static void fill_angles(const struct fkv_model *m, size_t first, size_t rows, float *table)
 {
-    const struct fkv_hparams *h = &m->h;
-    for (int i = 0; i < h->n_rot / 2; i++) {
-        const double frequency = pow((double)h->rope_base, -2.0 * i / h->n_rot) / (double)h->rope_scale /
-                                 (m->rope_freqs ? (double)m->rope_freqs[i] : 1.0);
+    const struct fkv_rope_params *p = &m->h.ropes[0];
+    const double magnitude = (double)p->magnitude;
+    for (int i = 0; i < p->n_rot / 2; i++) {
+        const double frequency = pow((double)p->base, -2.0 * i / p->n_rot) / (double)p->scale /
+                                 (p->divided ? (double)m->rope_freqs[i] : 1.0);
         const double c1 = cos(frequency), s1 = sin(frequency);
         double c = cos((double)first * frequency), s = sin((double)first * frequency);
         for (size_t row = 0; row < rows; row++) {
-            float *at = table + row * (size_t)h->n_rot + 2 * i;
-            at[0] = (float)c;
-            at[1] = (float)s;
+            float *at = table + row * (size_t)p->n_rot + 2 * i;
+            at[0] = (float)(magnitude * c);
+            at[1] = (float)(magnitude * s);
             const double turned = c * c1 - s * s1;
             s = s * c1 + c * s1;
             c = turned;
@@ -191,7 +192,7 @@ static void fill_angles(const struct fkv_model *m, size_t first, size_t rows, fl
 /* Angles of n positions at least. */
 static void extend_angles(fkv_session *s, size_t n)
 {
-    const size_t n_rot = (size_t)s->e->model->h.n_rot, all = (size_t)s->shape.params.n_ctx;
+    const size_t n_rot = (size_t)s->e->model->h.ropes[0].n_rot, all = (size_t)s->shape.params.n_ctx;
     float table[ANGLE_ROWS * FKV_MAX_HEAD];
     while (s->angles < n) {
         const size_t rows = all - s->angles < ANGLE_ROWS ? all - s->angles : ANGLE_ROWS;

@@ -102,10 +102,16 @@ const struct fkv_gguf_tensor *fkv_gguf_tensor(const struct fkv_gguf *gguf, size_
     return &gguf->tensors[i].tensor;
 }
 
-const struct fkv_gguf_tensor *fkv_gguf_find_tensor(const struct fkv_gguf *gguf, const char *name)
+size_t fkv_gguf_find(const struct fkv_gguf *gguf, const char *name)
 {
     const struct fkv_name_entry *entry = fkv_name_index_find(&gguf->tensor_index, (struct fkv_str){name, strlen(name)});
-    return entry ? &gguf->tensors[entry->i].tensor : NULL;
+    return entry ? entry->i : gguf->n_tensors;
+}
+
+const struct fkv_gguf_tensor *fkv_gguf_find_tensor(const struct fkv_gguf *gguf, const char *name)
+{
+    const size_t i = fkv_gguf_find(gguf, name);
+    return i < gguf->n_tensors ? &gguf->tensors[i].tensor : NULL;
 }
 
 size_t fkv_gguf_n_keys(const struct fkv_gguf *gguf) { return gguf->n_keys; }
@@ -187,18 +193,35 @@ static double float_at(const uint8_t *bytes, enum fkv_gguf_kind kind, uint64_t i
     return value;
 }
 
+static fkv_status as_u32(const struct fkv_gguf *g, const char *key, int64_t found, uint32_t *value, struct fkv_error *e)
+{
+    if (found < 0 || found > UINT32_MAX) {
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected an integer from 0 to %" PRIu32 ", found %" PRId64,
+                        g->file, key, UINT32_MAX, found);
+    }
+    *value = (uint32_t)found;
+    return FKV_OK;
+}
+
 fkv_status fkv_gguf_u32(const struct fkv_gguf *gguf, const char *key, uint32_t *value, struct fkv_error *e)
 {
     const struct fkv_gguf_key *k = find(gguf, key);
     if (!k) return FKV_OK;
     if (!is_integer(k->kind)) return wrong_kind(gguf, k, "an integer", e);
-    const int64_t found = integer_at(k->data, k->kind, 0);
-    if (found < 0 || found > UINT32_MAX) {
-        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected an integer from 0 to %" PRIu32 ", found %" PRId64,
-                        gguf->file, key, UINT32_MAX, found);
-    }
-    *value = (uint32_t)found;
-    return FKV_OK;
+    return as_u32(gguf, key, integer_at(k->data, k->kind, 0), value, e);
+}
+
+fkv_status fkv_gguf_u32_of(const struct fkv_gguf *gguf, const char *key, uint64_t i, uint64_t n, uint32_t *value,
+                           struct fkv_error *e)
+{
+    const struct fkv_gguf_key *k = find(gguf, key);
+    if (!k || k->kind != FKV_GGUF_ARRAY) return fkv_gguf_u32(gguf, key, value, e);
+    if (!is_integer(k->elem) && k->elem != FKV_GGUF_BOOL) return wrong_kind(gguf, k, "an integer or some", e);
+    if (k->count != n)
+        return fkv_fail(e, FKV_ERROR_FORMAT, "%s: key %s: expected %" PRIu64 " numbers, found %" PRIu64, gguf->file,
+                        key, n, k->count);
+    assert(i < n);
+    return as_u32(gguf, key, integer_at(k->data, k->elem, i), value, e);
 }
 
 fkv_status fkv_gguf_f32(const struct fkv_gguf *gguf, const char *key, float *value, struct fkv_error *e)

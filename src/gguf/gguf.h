@@ -54,6 +54,8 @@ void fkv_gguf_close(struct fkv_gguf *gguf);
 
 size_t fkv_gguf_n_tensors(const struct fkv_gguf *gguf);
 const struct fkv_gguf_tensor *fkv_gguf_tensor(const struct fkv_gguf *gguf, size_t i);
+/* The tensor's index; fkv_gguf_n_tensors() when there is none. */
+size_t fkv_gguf_find(const struct fkv_gguf *gguf, const char *name);
 /* NULL when there is none. */
 const struct fkv_gguf_tensor *fkv_gguf_find_tensor(const struct fkv_gguf *gguf, const char *name);
 
@@ -67,6 +69,10 @@ bool fkv_gguf_has(const struct fkv_gguf *gguf, const char *key);
    range, is FKV_ERROR_FORMAT with key, wanted and found kind. Integers of any width and sign serve as u32 where the
    value fits. */
 fkv_status fkv_gguf_u32(const struct fkv_gguf *gguf, const char *key, uint32_t *value, struct fkv_error *e);
+/* One of n numbers that the file may give as one for all or as an array: element i of the array, which must have n.
+   Bools of an array serve as 0 and 1. */
+fkv_status fkv_gguf_u32_of(const struct fkv_gguf *gguf, const char *key, uint64_t i, uint64_t n, uint32_t *value,
+                           struct fkv_error *e);
 fkv_status fkv_gguf_f32(const struct fkv_gguf *gguf, const char *key, float *value, struct fkv_error *e);
 fkv_status fkv_gguf_bool(const struct fkv_gguf *gguf, const char *key, bool *value, struct fkv_error *e);
 fkv_status fkv_gguf_str(const struct fkv_gguf *gguf, const char *key, struct fkv_str *value, struct fkv_error *e);

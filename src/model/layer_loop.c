@@ -68,6 +68,7 @@ static struct fkv_block block_of(struct prefill *p, int thread)
     const struct fkv_block_buffers *b = f->at->block;
     return (struct fkv_block){run_of(f, thread),
                               &f->model->h,
+                              &f->model->h.layer[p->layer],
                               &f->at->rope,
                               f->at->x + (size_t)p->row * (size_t)f->model->h.d_model,
                               f->pos + p->row,
@@ -78,8 +79,6 @@ static struct fkv_block block_of(struct prefill *p, int thread)
                               b->att,
                               b->ff};
 }
-
-static float attention_scale(const struct fkv_hparams *h) { return 1.0f / sqrtf((float)h->d_head); }
 
 /* The plan of a layer that n rows reach. */
 static struct fkv_layer_plan plan_of(const struct prefill *p, int layer, int n)
@@ -132,7 +131,7 @@ static void rows_region(void *arg, int thread)
         fkv_team_barrier(b.run.b->team); /* attention reads what other threads rotated */
     else
         ops->kv_append(&b.run, p->work, b.k, b.v, kv_width(b.h), b.n);
-    ops->attend(&b.run, p->work, b.h->n_head, attention_scale(b.h), b.q, q_width(b.h), b.n, p->seen + p->row, b.att);
+    ops->attend(&b.run, p->work, b.h->n_head, b.layer->scale, b.q, q_width(b.h), b.n, p->seen + p->row, b.att);
     arch->attn_out_ffn(&b, p->w);
 }
 
@@ -147,7 +146,7 @@ static void select_region(void *arg, int thread)
     struct fkv_run r = run_of(f, thread);
     const int window = f->kv->window;
     if (plan->ranking == FKV_RANK_WINDOW && (plan->keep < p->n || p->going_on == CHOSEN_ROWS)) {
-        const struct fkv_scoring how = {window, f->kv->pool_avg, f->kv->pool_kernel, attention_scale(h)};
+        const struct fkv_scoring how = {window, f->kv->pool_avg, f->kv->pool_kernel, h->layer[p->layer].scale};
         ops->score(&r, p->work, &how, h->n_head, f->at->q_window, q_width(h), p->n, f->at->scores);
         if (plan->keep < p->n)
             ops->select(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->keep,
@@ -170,8 +169,8 @@ static void head(struct fkv_run *r, const struct fkv_forward *f, const float *x)
     const struct fkv_hparams *h = &f->model->h;
     const struct fkv_input last = {x, (size_t)h->d_model, 1, f->model->output_norm, h->norm_eps};
     r->b->ops->product(r, &last,
-                       &(struct fkv_output){&f->model->output, NULL, f->at->made_logits, (size_t)h->n_vocab, false,
-                                            false},
+                       &(struct fkv_output){&f->model->output, f->model->output_bias, f->at->made_logits,
+                                            (size_t)h->n_vocab, false, false},
                        1);
 }
 
@@ -429,15 +428,16 @@ static void decode_region(void *arg, int thread)
     const struct fkv_model *m = f->model;
     const struct fkv_place *at = f->at;
     const struct fkv_block_buffers *buffers = at->block;
-    struct fkv_block b = {run_of(f, thread), &m->h,      &at->rope,  at->x,        &d->pos,    1,
+    struct fkv_block b = {run_of(f, thread), &m->h,      NULL,       &at->rope,    at->x,      &d->pos, 1,
                           buffers->q,        buffers->k, buffers->v, buffers->att, buffers->ff};
     const struct fkv_ops *ops = at->b->ops;
     if (d->layer == 0) ops->embed(&b.run, &m->token_embd, &d->id, 1, at->x);
     for (int l = d->layer; l < at->end; l++) {
+        b.layer = &m->h.layer[l];
         m->arch->attn_in(&b, &m->layer[l], FKV_WANT_Q | FKV_WANT_KV);
         fkv_kv_cache_append(&b.run, f->cache, l, b.k, b.v, d->pos);
-        ops->attend(&b.run, fkv_kv_cache_store(f->cache, l), m->h.n_head, attention_scale(&m->h), b.q, q_width(&m->h),
-                    1, NULL, b.att);
+        ops->attend(&b.run, fkv_kv_cache_store(f->cache, l), m->h.n_head, b.layer->scale, b.q, q_width(&m->h), 1, NULL,
+                    b.att);
         m->arch->attn_out_ffn(&b, &m->layer[l]);
     }
     if (is_last(f)) head(&b.run, f, at->x);

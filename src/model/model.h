@@ -6,25 +6,17 @@
 #define FKV_MODEL_MODEL_H
 
 #include "backend/backend.h"
-#include "base/warnings.h"
-#include "gguf/gguf.h"
-
-struct fkv_hparams {
-    int n_layer, n_head, n_kv_head, d_head, d_model, d_ff, n_vocab, n_ctx_train;
-    int n_rot;                   /* channels of a head that rotate */
-    bool rope_pairs;             /* which channels pair up: see struct fkv_rope */
-    float rope_base, rope_scale; /* angle = position / rope_scale * rope_base^(-2i / n_rot) */
-    float norm_eps;
-};
+#include "model/hparams.h"
 
 struct fkv_layer {
     const float *attn_norm, *ffn_norm;        /* [d_model] */
     struct fkv_weight attn_q, attn_k, attn_v; /* [n_head d_head][d_model], [n_kv_head d_head][d_model] twice */
-    const float *q_bias, *k_bias, *v_bias;    /* or NULL */
+    const float *q_bias, *k_bias, *v_bias;    /* or NULL, as all biases */
     const float *q_norm, *k_norm;             /* [d_head], or NULL */
     struct fkv_weight attn_output;            /* [d_model][n_head d_head] */
     struct fkv_weight ffn_gate, ffn_up;       /* [d_ff][d_model] */
     struct fkv_weight ffn_down;               /* [d_model][d_ff] */
+    const float *attn_output_bias, *ffn_gate_bias, *ffn_up_bias, *ffn_down_bias;
 };
 
 struct fkv_model {
@@ -32,10 +24,13 @@ struct fkv_model {
     const struct fkv_arch *arch;
     struct fkv_weight token_embd, output; /* [n_vocab][d_model]; output is token_embd where the file has none */
     const float *output_norm;             /* [d_model] */
+    const float *output_bias;             /* [n_vocab], or NULL */
     const float *rope_freqs;              /* [n_rot / 2] divisors of the frequencies (Llama 3.1 and later), or NULL */
     struct fkv_layer *layer;              /* [n_layer] */
     float *vectors;                       /* norms and biases as floats: the model owns them */
 };
+
+/* ---- tables of weights ----------------------------------------------------------------------- */
 
 /* What a weight's dimension is. */
 enum fkv_dim {
@@ -46,24 +41,51 @@ enum fkv_dim {
     FKV_DIM_HEAD,
     FKV_DIM_FF,
     FKV_DIM_VOCAB,
-    FKV_DIM_ROT_HALF
+    FKV_DIM_ROT_HALF,
+    FKV_DIM_EXPERTS,
+    FKV_DIM_FF_EXPERT
 };
+
+/* Where a weight is used. */
+enum fkv_where {
+    FKV_AT_LAYER, /* one in every layer, of tensors "blk.<layer>.<name>" */
+    FKV_AT_INPUT, /* before the first layer */
+    FKV_AT_HEAD,  /* after the last */
+    FKV_AT_HOST   /* on the host, which makes the rotary tables */
+};
+
+enum { FKV_FUSED_PARTS = 3 };
+
+/* A tensor whose rows are those of several weights, one after the other. It serves where the file has none of
+   theirs. */
+struct fkv_fused {
+    const char *name;
+    const char *part[FKV_FUSED_PARTS]; /* their own names, in the order of their rows; one may be `name` */
+    enum fkv_dim rows[FKV_FUSED_PARTS];
+};
+extern const struct fkv_fused fkv_fused_qkv, fkv_fused_qkv_bias, fkv_fused_gate_up;
 
 /* One weight of an architecture. */
 struct fkv_weight_name {
-    const char *name;        /* of the tensor; with %d, one per layer */
-    size_t offset;           /* in struct fkv_layer for those, in struct fkv_model for the others */
+    const char *name; /* of the tensor */
+    enum fkv_where where;
+    size_t offset;           /* in struct fkv_layer for those of a layer, in struct fkv_model for the others */
     enum fkv_dim rows, cols; /* rows ONE: a vector, held as const float *; else a struct fkv_weight */
+    enum fkv_dim matrices;   /* EXPERTS: so many matrices in one tensor */
     bool optional;
+    bool (*in_layer)(const struct fkv_hparams *h, int layer); /* does that layer have it? NULL: all have */
+    const struct fkv_fused *fused;                            /* or NULL */
+    int part;                                                 /* which of its parts this is */
 };
 
 /* One thread's view of a block of rows on its way through a layer. */
 struct fkv_block {
     struct fkv_run run;
     const struct fkv_hparams *h;
-    const struct fkv_rope *rope;
-    float *x;           /* [n][d_model] the residual stream */
-    const int32_t *pos; /* [n] */
+    const struct fkv_layer_hparams *layer; /* of the layer that runs */
+    const struct fkv_rope *rope;           /* its rotary table */
+    float *x;                              /* [n][d_model] the residual stream */
+    const int32_t *pos;                    /* [n] */
     int n;
     float *q, *k, *v; /* [n][n_head d_head], [n][n_kv_head d_head] twice */
     float *att, *ff;  /* [n][n_head d_head], [n][d_ff] */
@@ -74,7 +96,9 @@ enum { FKV_WANT_Q = 1, FKV_WANT_KV = 2 };
 struct fkv_arch {
     const char *name;                      /* general.architecture */
     const struct fkv_weight_name *weights; /* ends with a NULL name */
-    /* Adjusts what fkv_model_load() has read from the keys all architectures share, and refuses what it cannot run. */
+    bool rope_pairs;                       /* see struct fkv_rope */
+    /* Adjusts what fkv_hparams_read() has read from the keys all architectures share, and refuses what it cannot run.
+       NULL: nothing to do. */
     fkv_status (*hparams)(struct fkv_hparams *h, const struct fkv_gguf *g, struct fkv_error *e);
     /* The two halves of a layer. Attention, scoring, retention and the choice of the rows that go on stand between
        them, in the layer loop. In a region. attn_in: from x what is wanted of q and of k, v, rotated. attn_out_ffn:
@@ -83,9 +107,10 @@ struct fkv_arch {
     void (*attn_out_ffn)(struct fkv_block *b, const struct fkv_layer *w);
 };
 
-/* Finds the architecture, reads and checks hyper-parameters and every tensor's shape. Weights stay in the gguf, which
-   must outlive the model. What the file lacks and can be assumed becomes a warning. Messages:
-   "blk.3.attn_q.weight: expected [4096 x 4096], file has [4096 x 1024]". */
+/* Finds the architecture, reads and checks hyper-parameters and every tensor's shape. A tensor that nothing here uses
+   is an error, but for those that are known not to matter; what the file lacks and can be assumed becomes a warning.
+   Weights stay in the gguf, which must outlive the model. Messages: "blk.3.attn_q.weight: expected [4096 x 4096], file
+   has [4096 x 1024]". */
 fkv_status fkv_model_load(struct fkv_model **model, const struct fkv_gguf *g, struct fkv_warnings *warnings,
                           struct fkv_error *e);
 /* Brings the weights of the first n layers to where the back end computes: the embedding table with them and, if these
@@ -94,8 +119,10 @@ fkv_status fkv_model_place(struct fkv_model *model, struct fkv_backend *b, int n
 /* Bytes of the matrices that it would bring, there. */
 uint64_t fkv_model_place_bytes(const struct fkv_model *model, const struct fkv_backend *b, int n_layers);
 void fkv_model_free(struct fkv_model *model);
-/* Longest input row of any product of the model. */
-int fkv_model_max_cols(const struct fkv_hparams *h);
+
+/* Part of loading: fills in the weights that the table of model->arch names; h is read. seen[tensors of the file]: set
+   for those that serve. */
+fkv_status fkv_model_bind(struct fkv_model *model, const struct fkv_gguf *g, bool *seen, struct fkv_error *e);
 
 /* ---- steps that architectures share ---------------------------------------------------------- */
 
@@ -103,32 +130,51 @@ int fkv_model_max_cols(const struct fkv_hparams *h);
 void fkv_project_qkv(struct fkv_block *b, const struct fkv_layer *w, unsigned want);
 /* RMS norm of every head of q and k. */
 void fkv_norm_heads(struct fkv_block *b, const struct fkv_layer *w, unsigned want);
+/* By the layer's table, if it has one. */
 void fkv_rotate(struct fkv_block *b, unsigned want);
-/* x += att W_o; then x += (silu(x' W_gate) * x' W_up) W_down with x' = norm(x). */
+/* x += att W_o; then x += (silu(x' W_gate) * x' W_up) W_down with x' = norm(x); biases where the layer has them. */
 void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w);
 
-/* Rows of a weight table that all architectures here have. */
-#define FKV_LAYER_MATRIX(tensor, member, rows, cols)                                      \
-    {                                                                                     \
-        "blk.%d." tensor ".weight", offsetof(struct fkv_layer, member), rows, cols, false \
+/* Rows of a weight table. */
+#define FKV_LAYER_ROW(tensor, member, ...)                                        \
+    {                                                                             \
+        .name = tensor, .offset = offsetof(struct fkv_layer, member), __VA_ARGS__ \
     }
-#define FKV_LAYER_VECTOR(tensor, member, cols, optional)                                  \
-    {                                                                                     \
-        "blk.%d." tensor, offsetof(struct fkv_layer, member), FKV_DIM_ONE, cols, optional \
+#define FKV_MODEL_ROW(tensor, place, member, ...)                                                 \
+    {                                                                                             \
+        .name = tensor, .where = place, .offset = offsetof(struct fkv_model, member), __VA_ARGS__ \
     }
-#define FKV_DECODER_WEIGHTS                                                                                 \
-    {"token_embd.weight", offsetof(struct fkv_model, token_embd), FKV_DIM_VOCAB, FKV_DIM_MODEL, false},     \
-        {"output_norm.weight", offsetof(struct fkv_model, output_norm), FKV_DIM_ONE, FKV_DIM_MODEL, false}, \
-        {"output.weight", offsetof(struct fkv_model, output), FKV_DIM_VOCAB, FKV_DIM_MODEL, true},          \
-        {"rope_freqs.weight", offsetof(struct fkv_model, rope_freqs), FKV_DIM_ONE, FKV_DIM_ROT_HALF, true}, \
-        FKV_LAYER_VECTOR("attn_norm.weight", attn_norm, FKV_DIM_MODEL, false),                              \
-        FKV_LAYER_MATRIX("attn_q", attn_q, FKV_DIM_Q, FKV_DIM_MODEL),                                       \
-        FKV_LAYER_MATRIX("attn_k", attn_k, FKV_DIM_KV, FKV_DIM_MODEL),                                      \
-        FKV_LAYER_MATRIX("attn_v", attn_v, FKV_DIM_KV, FKV_DIM_MODEL),                                      \
-        FKV_LAYER_MATRIX("attn_output", attn_output, FKV_DIM_MODEL, FKV_DIM_Q),                             \
-        FKV_LAYER_VECTOR("ffn_norm.weight", ffn_norm, FKV_DIM_MODEL, false),                                \
-        FKV_LAYER_MATRIX("ffn_gate", ffn_gate, FKV_DIM_FF, FKV_DIM_MODEL),                                  \
-        FKV_LAYER_MATRIX("ffn_up", ffn_up, FKV_DIM_FF, FKV_DIM_MODEL),                                      \
-        FKV_LAYER_MATRIX("ffn_down", ffn_down, FKV_DIM_MODEL, FKV_DIM_FF)
+#define FKV_MATRIX(of_rows, of_cols) .rows = of_rows, .cols = of_cols
+#define FKV_VECTOR(of_cols) .rows = FKV_DIM_ONE, .cols = of_cols
+#define FKV_BIAS(of_cols) FKV_VECTOR(of_cols), .optional = true
+#define FKV_PART(tensor, index) .fused = &tensor, .part = index
+/* Those that all decoders here have. */
+#define FKV_DECODER_WEIGHTS FKV_DECODER_ENDS, FKV_DECODER_ATTENTION, FKV_DECODER_MLP
+#define FKV_DECODER_ENDS                                                                                    \
+    FKV_MODEL_ROW("token_embd.weight", FKV_AT_INPUT, token_embd, FKV_MATRIX(FKV_DIM_VOCAB, FKV_DIM_MODEL)), \
+        FKV_MODEL_ROW("output_norm.weight", FKV_AT_HEAD, output_norm, FKV_VECTOR(FKV_DIM_MODEL)),           \
+        FKV_MODEL_ROW("output.weight", FKV_AT_HEAD, output, FKV_MATRIX(FKV_DIM_VOCAB, FKV_DIM_MODEL),       \
+                      .optional = true),                                                                    \
+        FKV_MODEL_ROW("output.bias", FKV_AT_HEAD, output_bias, FKV_BIAS(FKV_DIM_VOCAB)),                    \
+        FKV_MODEL_ROW("rope_freqs.weight", FKV_AT_HOST, rope_freqs, FKV_VECTOR(FKV_DIM_ROT_HALF), .optional = true)
+#define FKV_DECODER_ATTENTION                                                                                      \
+    FKV_LAYER_ROW("attn_norm.weight", attn_norm, FKV_VECTOR(FKV_DIM_MODEL)),                                       \
+        FKV_LAYER_ROW("attn_q.weight", attn_q, FKV_MATRIX(FKV_DIM_Q, FKV_DIM_MODEL), FKV_PART(fkv_fused_qkv, 0)),  \
+        FKV_LAYER_ROW("attn_k.weight", attn_k, FKV_MATRIX(FKV_DIM_KV, FKV_DIM_MODEL), FKV_PART(fkv_fused_qkv, 1)), \
+        FKV_LAYER_ROW("attn_v.weight", attn_v, FKV_MATRIX(FKV_DIM_KV, FKV_DIM_MODEL), FKV_PART(fkv_fused_qkv, 2)), \
+        FKV_LAYER_ROW("attn_q.bias", q_bias, FKV_BIAS(FKV_DIM_Q), FKV_PART(fkv_fused_qkv_bias, 0)),                \
+        FKV_LAYER_ROW("attn_k.bias", k_bias, FKV_BIAS(FKV_DIM_KV), FKV_PART(fkv_fused_qkv_bias, 1)),               \
+        FKV_LAYER_ROW("attn_v.bias", v_bias, FKV_BIAS(FKV_DIM_KV), FKV_PART(fkv_fused_qkv_bias, 2)),               \
+        FKV_LAYER_ROW("attn_output.weight", attn_output, FKV_MATRIX(FKV_DIM_MODEL, FKV_DIM_Q)),                    \
+        FKV_LAYER_ROW("attn_output.bias", attn_output_bias, FKV_BIAS(FKV_DIM_MODEL))
+#define FKV_DECODER_MLP                                                                                                \
+    FKV_LAYER_ROW("ffn_norm.weight", ffn_norm, FKV_VECTOR(FKV_DIM_MODEL)),                                             \
+        FKV_LAYER_ROW("ffn_gate.weight", ffn_gate, FKV_MATRIX(FKV_DIM_FF, FKV_DIM_MODEL),                              \
+                      FKV_PART(fkv_fused_gate_up, 0)),                                                                 \
+        FKV_LAYER_ROW("ffn_up.weight", ffn_up, FKV_MATRIX(FKV_DIM_FF, FKV_DIM_MODEL), FKV_PART(fkv_fused_gate_up, 1)), \
+        FKV_LAYER_ROW("ffn_down.weight", ffn_down, FKV_MATRIX(FKV_DIM_MODEL, FKV_DIM_FF)),                             \
+        FKV_LAYER_ROW("ffn_gate.bias", ffn_gate_bias, FKV_BIAS(FKV_DIM_FF)),                                           \
+        FKV_LAYER_ROW("ffn_up.bias", ffn_up_bias, FKV_BIAS(FKV_DIM_FF)),                                               \
+        FKV_LAYER_ROW("ffn_down.bias", ffn_down_bias, FKV_BIAS(FKV_DIM_MODEL))
 
 #endif

@@ -9,8 +9,8 @@
 struct model {
     const struct fkv_gguf *g;
     char arch[16];
-    int n_layer, n_head, n_kv, d, d_model, d_ff;
-    double base, eps;
+    int n_layer, n_head, n_kv, d, d_model, n_rot;
+    double base, eps, scale;
 };
 
 struct state {
@@ -22,21 +22,31 @@ struct state {
 
 static double *doubles(size_t n) { return calloc(n, sizeof(double)); }
 
+/* The number, or the first of an array: 0 when there is none. */
 static int read_int(const struct model *m, const char *suffix)
 {
     char key[96];
     uint32_t x = 0;
+    uint64_t n = 0;
     snprintf(key, sizeof key, "%s.%s", m->arch, suffix);
+    if (fkv_gguf_array(m->g, key, FKV_GGUF_I32, &n, NULL) == FKV_OK && n > 0)
+        return (int)fkv_gguf_array_int(m->g, key, 0);
     if (fkv_gguf_u32(m->g, key, &x, NULL) != FKV_OK) abort();
     return (int)x;
+}
+
+static double read_float(const struct model *m, const char *suffix, float missing)
+{
+    char key[96];
+    snprintf(key, sizeof key, "%s.%s", m->arch, suffix);
+    if (fkv_gguf_f32(m->g, key, &missing, NULL) != FKV_OK) abort();
+    return (double)missing;
 }
 
 static struct model read_model(const struct fkv_gguf *g)
 {
     struct model m = {.g = g};
     struct fkv_str arch = {"", 0};
-    float base = 0, eps = 0;
-    char key[96];
     fkv_gguf_str(g, "general.architecture", &arch, NULL);
     snprintf(m.arch, sizeof m.arch, "%.*s", (int)arch.n, arch.data);
     m.n_layer = read_int(&m, "block_count");
@@ -44,13 +54,11 @@ static struct model read_model(const struct fkv_gguf *g)
     m.n_kv = read_int(&m, "attention.head_count_kv");
     m.d = read_int(&m, "attention.key_length");
     m.d_model = read_int(&m, "embedding_length");
-    m.d_ff = read_int(&m, "feed_forward_length");
-    snprintf(key, sizeof key, "%s.rope.freq_base", m.arch);
-    fkv_gguf_f32(g, key, &base, NULL);
-    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", m.arch);
-    fkv_gguf_f32(g, key, &eps, NULL);
-    m.base = (double)base;
-    m.eps = (double)eps;
+    m.n_rot = read_int(&m, "rope.dimension_count");
+    if (!m.n_rot) m.n_rot = m.d;
+    m.base = read_float(&m, "rope.freq_base", 10000);
+    m.scale = read_float(&m, "rope.scaling.factor", 1) * read_float(&m, "rope.scale_linear", 1);
+    m.eps = read_float(&m, "attention.layer_norm_rms_epsilon", 1e-5f);
     return m;
 }
 
@@ -101,14 +109,15 @@ static void norm(const struct model *m, int layer, const char *name, const doubl
 static void rotate(const struct model *m, double *x, int n, int heads, const int32_t *pos)
 {
     float *freqs = tensor(m, -1, "rope_freqs.weight");
-    const int half = m->d / 2, pairs = m->arch[0] == 'l';
+    const int half = m->n_rot / 2, pairs = m->arch[0] == 'l';
     for (int i = 0; i < n; i++)
         for (int h = 0; h < heads; h++)
             for (int j = 0; j < half; j++) {
                 double *head = x + (i * heads + h) * m->d, *a = head + (pairs ? 2 * j : j),
                        *b = head + (pairs ? 2 * j + 1 : j + half);
-                const double angle = pos[i] * pow(m->base, -2.0 * j / m->d) / (freqs ? (double)freqs[j] : 1), x0 = *a,
-                             x1 = *b;
+                const double angle = pos[i] / m->scale * pow(m->base, -2.0 * j / m->n_rot) /
+                                     (freqs ? (double)freqs[j] : 1),
+                             x0 = *a, x1 = *b;
                 *a = x0 * cos(angle) - x1 * sin(angle);
                 *b = x1 * cos(angle) + x0 * sin(angle);
             }
@@ -145,16 +154,18 @@ static void weigh(const struct model *m, const double *p, const double *v, int s
 /* x += attention output projected; then the MLP. */
 static void second_half(const struct model *m, int layer, double *x, int n, const double *att)
 {
-    const int q = m->n_head * m->d;
-    double *y = doubles((size_t)(n * m->d_model)), *gate = doubles((size_t)(n * m->d_ff)),
-           *up = doubles((size_t)(n * m->d_ff));
-    multiply(m, layer, "attn_output.weight", NULL, att, n, m->d_model, q, y);
+    char down[64];
+    snprintf(down, sizeof down, "blk.%d.ffn_down.weight", layer);
+    const int q = m->n_head * m->d, d_ff = (int)fkv_gguf_find_tensor(m->g, down)->dims[0];
+    double *y = doubles((size_t)(n * m->d_model)), *gate = doubles((size_t)(n * d_ff)),
+           *up = doubles((size_t)(n * d_ff));
+    multiply(m, layer, "attn_output.weight", "attn_output.bias", att, n, m->d_model, q, y);
     for (int i = 0; i < n * m->d_model; i++) x[i] += y[i];
     norm(m, layer, "ffn_norm.weight", x, n, m->d_model, y);
-    multiply(m, layer, "ffn_gate.weight", NULL, y, n, m->d_ff, m->d_model, gate);
-    multiply(m, layer, "ffn_up.weight", NULL, y, n, m->d_ff, m->d_model, up);
-    for (int i = 0; i < n * m->d_ff; i++) gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
-    multiply(m, layer, "ffn_down.weight", NULL, gate, n, m->d_model, m->d_ff, y);
+    multiply(m, layer, "ffn_gate.weight", "ffn_gate.bias", y, n, d_ff, m->d_model, gate);
+    multiply(m, layer, "ffn_up.weight", "ffn_up.bias", y, n, d_ff, m->d_model, up);
+    for (int i = 0; i < n * d_ff; i++) gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
+    multiply(m, layer, "ffn_down.weight", "ffn_down.bias", gate, n, m->d_model, d_ff, y);
     for (int i = 0; i < n * m->d_model; i++) x[i] += y[i];
     free(y), free(gate), free(up);
 }
@@ -343,8 +354,8 @@ struct plain_result *plain_forward(const struct fkv_gguf *g, const int32_t *ids,
         for (int l = 0; l < m->n_layer; l++) decode_layer(&s, l, x, n + i);
     }
     norm(m, -1, "output_norm.weight", last, 1, m->d_model, y);
-    multiply(m, -1, fkv_gguf_find_tensor(g, "output.weight") ? "output.weight" : "token_embd.weight", NULL, y, 1,
-             n_vocab, m->d_model, r->logits);
+    multiply(m, -1, fkv_gguf_find_tensor(g, "output.weight") ? "output.weight" : "token_embd.weight", "output.bias", y,
+             1, n_vocab, m->d_model, r->logits);
     free(x), free(y), free(pos), free(s.k), free(s.v), free(s.count);
     return r;
 }

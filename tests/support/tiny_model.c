@@ -44,12 +44,14 @@ struct maker {
     uint32_t state;
 };
 
-static void put_matrix(struct maker *m, const char *name, uint32_t type, int rows, int cols)
+/* rows of a matrix, malloc'ed. */
+static uint8_t *make_rows(struct maker *m, uint32_t type, int rows, int cols, size_t *bytes)
 {
     const struct fkv_quant_type *q = fkv_quant_find(type);
-    const size_t n = (size_t)rows * (size_t)cols, bytes = n / q->block_elements * q->block_bytes;
+    const size_t n = (size_t)rows * (size_t)cols;
     const float scale = 1.2f / sqrtf((float)cols);
-    uint8_t *data = malloc(bytes);
+    *bytes = n / q->block_elements * q->block_bytes;
+    uint8_t *data = malloc(*bytes);
     if (q->block_elements > 1) {
         random_blocks(&m->state, type, data, n / q->block_elements, q->block_bytes, scale);
     } else {
@@ -62,8 +64,33 @@ static void put_matrix(struct maker *m, const char *name, uint32_t type, int row
                 memcpy(data + 2 * i, &half, 2);
         }
     }
+    return data;
+}
+
+static void put_matrix(struct maker *m, const char *name, uint32_t type, int rows, int cols)
+{
+    size_t bytes;
+    uint8_t *data = make_rows(m, type, rows, cols, &bytes);
     gguf_put_tensor(m->w, name, type, 2, (const uint64_t[]){(uint64_t)cols, (uint64_t)rows}, data, bytes);
     free(data);
+}
+
+/* Matrices of n numbers of rows, one below the other, as they would be alone. */
+static void put_fused(struct maker *m, const char *name, uint32_t type, int n, const int *rows, int cols)
+{
+    uint8_t *all = NULL;
+    size_t all_bytes = 0, bytes;
+    int all_rows = 0;
+    for (int i = 0; i < n; i++) {
+        uint8_t *data = make_rows(m, type, rows[i], cols, &bytes);
+        all = realloc(all, all_bytes + bytes);
+        memcpy(all + all_bytes, data, bytes);
+        all_bytes += bytes;
+        all_rows += rows[i];
+        free(data);
+    }
+    gguf_put_tensor(m->w, name, type, 2, (const uint64_t[]){(uint64_t)cols, (uint64_t)all_rows}, all, all_bytes);
+    free(all);
 }
 
 /* A vector around `middle`. */
@@ -75,30 +102,57 @@ static void put_vector(struct maker *m, const char *name, int n, float middle, f
     free(x);
 }
 
-static void put_layer(struct maker *m, const struct tiny_model *t, int l)
+#define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
+
+static void put_qkv(struct maker *m, const struct tiny_model *t, int l)
 {
     const int q = t->n_head * t->d_head, kv = t->n_kv_head * t->d_head;
+    const bool biases = t->biases || strcmp(t->arch, "qwen2") == 0;
     char name[64];
-#define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
-    put_vector(m, NAME("attn_norm.weight"), t->d_model, 1, 0.1f);
+    if (t->fused) {
+        put_fused(m, NAME("attn_qkv.weight"), t->type, 3, (const int[]){q, kv, kv}, t->d_model);
+        if (biases) put_vector(m, NAME("attn_qkv.bias"), q + 2 * kv, 0, 0.5f);
+        return;
+    }
     put_matrix(m, NAME("attn_q.weight"), t->type, q, t->d_model);
     put_matrix(m, NAME("attn_k.weight"), t->type, kv, t->d_model);
     put_matrix(m, NAME("attn_v.weight"), t->type, kv, t->d_model);
-    if (strcmp(t->arch, "qwen2") == 0) {
-        put_vector(m, NAME("attn_q.bias"), q, 0, 0.5f);
-        put_vector(m, NAME("attn_k.bias"), kv, 0, 0.5f);
-        put_vector(m, NAME("attn_v.bias"), kv, 0, 0.5f);
+    if (!biases) return;
+    put_vector(m, NAME("attn_q.bias"), q, 0, 0.5f);
+    put_vector(m, NAME("attn_k.bias"), kv, 0, 0.5f);
+    put_vector(m, NAME("attn_v.bias"), kv, 0, 0.5f);
+}
+
+static void put_mlp(struct maker *m, const struct tiny_model *t, int l)
+{
+    const int d_ff = t->d_ff + l * t->d_ff_more;
+    char name[64];
+    put_vector(m, NAME("ffn_norm.weight"), t->d_model, 1, 0.1f);
+    if (t->fused) {
+        put_fused(m, NAME("ffn_up.weight"), t->type, 2, (const int[]){d_ff, d_ff}, t->d_model);
+    } else {
+        put_matrix(m, NAME("ffn_gate.weight"), t->type, d_ff, t->d_model);
+        put_matrix(m, NAME("ffn_up.weight"), t->type, d_ff, t->d_model);
     }
+    put_matrix(m, NAME("ffn_down.weight"), t->type, t->d_model, d_ff);
+    if (!t->biases) return;
+    put_vector(m, NAME("ffn_gate.bias"), d_ff, 0, 0.5f);
+    put_vector(m, NAME("ffn_up.bias"), d_ff, 0, 0.5f);
+    put_vector(m, NAME("ffn_down.bias"), t->d_model, 0, 0.2f);
+}
+
+static void put_layer(struct maker *m, const struct tiny_model *t, int l)
+{
+    char name[64];
+    put_vector(m, NAME("attn_norm.weight"), t->d_model, 1, 0.1f);
+    put_qkv(m, t, l);
     if (strcmp(t->arch, "qwen3") == 0) {
         put_vector(m, NAME("attn_q_norm.weight"), t->d_head, 1.5f, 0.3f);
         put_vector(m, NAME("attn_k_norm.weight"), t->d_head, 1.5f, 0.3f);
     }
-    put_matrix(m, NAME("attn_output.weight"), t->type, t->d_model, q);
-    put_vector(m, NAME("ffn_norm.weight"), t->d_model, 1, 0.1f);
-    put_matrix(m, NAME("ffn_gate.weight"), t->type, t->d_ff, t->d_model);
-    put_matrix(m, NAME("ffn_up.weight"), t->type, t->d_ff, t->d_model);
-    put_matrix(m, NAME("ffn_down.weight"), t->type, t->d_model, t->d_ff);
-#undef NAME
+    put_matrix(m, NAME("attn_output.weight"), t->type, t->d_model, t->n_head * t->d_head);
+    if (t->biases) put_vector(m, NAME("attn_output.bias"), t->d_model, 0, 0.2f);
+    put_mlp(m, t, l);
 }
 
 /* Byte tokens and letters: enough for any text. */
@@ -129,6 +183,17 @@ static void put_vocabulary(struct gguf_writer *w)
     gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", 0);
 }
 
+/* A number that every layer may have its own of. */
+static void put_per_layer(struct gguf_writer *w, const struct tiny_model *t, const char *key, int first, int more)
+{
+    int32_t values[64];
+    for (int l = 0; l < t->n_layer; l++) values[l] = first + l * more;
+    if (t->arrays || more)
+        gguf_put_array(w, key, FKV_GGUF_I32, values, (uint64_t)t->n_layer);
+    else
+        gguf_put_u32(w, key, (uint32_t)first);
+}
+
 static void put_hparams(struct gguf_writer *w, const struct tiny_model *t)
 {
     char key[64];
@@ -138,9 +203,10 @@ static void put_hparams(struct gguf_writer *w, const struct tiny_model *t)
     gguf_put_u32(w, KEY("block_count"), (uint32_t)t->n_layer);
     gguf_put_u32(w, KEY("context_length"), TINY_CONTEXT);
     gguf_put_u32(w, KEY("embedding_length"), (uint32_t)t->d_model);
-    gguf_put_u32(w, KEY("feed_forward_length"), (uint32_t)t->d_ff);
-    gguf_put_u32(w, KEY("attention.head_count"), (uint32_t)t->n_head);
-    gguf_put_u32(w, KEY("attention.head_count_kv"), (uint32_t)t->n_kv_head);
+    put_per_layer(w, t, KEY("feed_forward_length"), t->d_ff, t->d_ff_more);
+    put_per_layer(w, t, KEY("attention.head_count"), t->n_head, 0);
+    put_per_layer(w, t, KEY("attention.head_count_kv"), t->n_kv_head, 0);
+    if (t->n_rot) gguf_put_u32(w, KEY("rope.dimension_count"), (uint32_t)t->n_rot);
     gguf_put_u32(w, KEY("attention.key_length"), (uint32_t)t->d_head);
     gguf_put_u32(w, KEY("attention.value_length"), (uint32_t)t->d_head);
     gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
@@ -157,8 +223,10 @@ static struct gguf_writer *start(const struct tiny_model *t)
     put_matrix(&m, "token_embd.weight", t->type, TINY_VOCAB, t->d_model);
     put_vector(&m, "output_norm.weight", t->d_model, 1, 0.1f);
     if (t->own_output) put_matrix(&m, "output.weight", t->type, TINY_VOCAB, t->d_model);
+    if (t->biases) put_vector(&m, "output.bias", TINY_VOCAB, 0, 0.5f);
     if (t->rope_freqs) put_vector(&m, "rope_freqs.weight", t->d_head / 2, 4, 3);
     for (int l = 0; l < t->n_layer; l++) put_layer(&m, t, l);
+    gguf_writer_leave_out(m.w, NULL);
     if (t->also) t->also(m.w);
     return m.w;
 }

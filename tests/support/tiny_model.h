@@ -8,15 +8,19 @@
 struct tiny_model {
     const char *arch; /* "llama", "qwen2", "qwen3" */
     int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
-    uint32_t type;               /* of the matrices: F32, F16, BF16 or one of blocks */
-    bool rope_freqs, own_output; /* optional tensors */
+    uint32_t type;                       /* of the matrices: F32, F16, BF16 or one of blocks */
+    bool rope_freqs, own_output, biases; /* optional tensors; biases: of all matrices but the embedding table */
     uint32_t seed;
+    bool fused;                          /* the same weights with q, k, v in one tensor, and gate and up */
+    bool arrays;                         /* the same numbers, with an array where a layer may have its own */
+    int d_ff_more;                       /* every layer's d_ff is so much more than the one's before */
+    int n_rot;                           /* 0: d_head, and no key for it */
     const char *without;                 /* a key or tensor that is left out; NULL: none */
     void (*also)(struct gguf_writer *w); /* writes keys or tensors besides; NULL: none */
 };
-#define TINY_MODEL_INIT                                                         \
-    {                                                                           \
-        "llama", 4, 4, 2, 32, 64, 96, FKV_TYPE_F32, false, false, 1, NULL, NULL \
+#define TINY_MODEL_INIT                                                                                                \
+    {                                                                                                                  \
+        .arch = "llama", .n_layer = 4, .n_head = 4, .n_kv_head = 2, .d_head = 32, .d_model = 64, .d_ff = 96, .seed = 1 \
     }
 
 enum { TINY_VOCAB = 320, TINY_CONTEXT = 1024 };

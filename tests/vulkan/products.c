@@ -46,7 +46,7 @@ static struct weight make_weight(const struct fkv_quant_type *q, int rows, int c
     for (size_t i = 0; i < blocks; i++) random_block(q, w.bytes + i * q->block_bytes);
     for (int i = 0; i < N_SIDES; i++) {
         struct fkv_error e;
-        w.on[i] = (struct fkv_weight){w.bytes, stride, q->type, rows, cols};
+        w.on[i] = (struct fkv_weight){w.bytes, stride, q->type, rows, cols, 1};
         if (side(i)->ops->load_weight(side(i), &w.on[i], q->name, &e) != FKV_OK) fail_msg("%s", e.text);
     }
     return w;
@@ -58,13 +58,14 @@ struct product {
     struct fkv_input in;
     struct fkv_output out;
     const struct fkv_weight *up; /* or NULL: a product, not a gated one */
+    const float *up_bias;
 };
 
 static void run_product(struct fkv_run *r, void *arg)
 {
     const struct product *p = arg;
     if (p->up)
-        r->b->ops->gated(r, &p->in, p->out.w, p->up, p->out.y, p->out.ld);
+        r->b->ops->gated(r, &p->in, &(struct fkv_gate){p->out.w, p->up, p->out.bias, p->up_bias}, p->out.y, p->out.ld);
     else
         r->b->ops->product(r, &p->in, &p->out, 1);
 }
@@ -82,7 +83,8 @@ static void check_product(const struct fkv_quant_type *q, int n, int rows, int c
               *sb = side_floats(i, bias, (size_t)rows);
         struct product p = {{sx, ldx, n, plain ? NULL : sn, 1e-5f},
                             {&w.on[i], plain ? NULL : sb, sy, ldy, !plain, false},
-                            gated ? &up.on[i] : NULL};
+                            gated ? &up.on[i] : NULL,
+                            plain ? NULL : sn}; /* a gated one has no more rows than columns */
         on_side(i, run_product, &p);
         got[i] = malloc(ny * sizeof *got[i]);
         side_read(i, sy, ny, got[i]);

@@ -61,8 +61,7 @@ struct fkv_kv_store {
 /* The operations, by file. */
 void cpu_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x);
 void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out);
-void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate,
-               const struct fkv_weight *up, float *y, size_t ld);
+void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *gate, float *y, size_t ld);
 
 void cpu_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps);
 void cpu_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads,

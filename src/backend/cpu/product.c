@@ -242,11 +242,11 @@ void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv
     cpu_stage(r, FKV_STAGE_PRODUCT, t0);
 }
 
-void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *gate,
-               const struct fkv_weight *up, float *y, size_t ld)
+void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *g, float *y, size_t ld)
 {
     const double t0 = fkv_clock_s();
     const struct fkv_kernels *k = cpu_of(r)->k;
+    const struct fkv_weight *gate = g->gate, *up = g->up;
     struct cpu_scratch *s = cpu_scratch_of(r);
     const unsigned wanted = 1u << format_of(r, in, gate, false).input | 1u << format_of(r, in, up, false).input;
     const int rows_gate = piece_rows(r, in, gate), rows_up = piece_rows(r, in, up),
@@ -256,8 +256,11 @@ void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_w
         const int row = piece * rows, n = gate->rows - row < rows ? gate->rows - row : rows;
         multiply(r, in, &p, gate, false, row, n, s->tile[0], (size_t)rows);
         multiply(r, in, &p, up, false, row, n, s->tile[1], (size_t)rows);
-        for (int i = 0; i < in->n; i++)
+        for (int i = 0; i < in->n; i++) {
+            if (g->gate_bias) k->add(g->gate_bias + row, n, s->tile[0] + i * rows);
+            if (g->up_bias) k->add(g->up_bias + row, n, s->tile[1] + i * rows);
             k->swiglu(s->tile[0] + i * rows, s->tile[1] + i * rows, n, y + (size_t)i * ld + row);
+        }
     }
     fkv_team_barrier(r->b->team);
     cpu_stage(r, FKV_STAGE_PRODUCT, t0);

@@ -1,0 +1,259 @@
+/* Hyper-parameters from the metadata. */
+#include "model/hparams.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model.h"
+
+int fkv_model_max_cols(const struct fkv_hparams *h)
+{
+    const int most = h->q_width > h->d_ff ? h->q_width : h->d_ff;
+    return most > h->d_model ? most : h->d_model;
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+enum { KEY_BYTES = 96, ALL_LAYERS = -1, REQUIRED = -1 };
+
+struct reader {
+    const struct fkv_gguf *g;
+    const char *arch;
+    int n_block;
+    struct fkv_warnings *warnings;
+    struct fkv_error *e;
+};
+
+/* "<arch>.<suffix>" */
+static const char *full_key(const struct reader *r, const char *suffix, char key[KEY_BYTES])
+{
+    snprintf(key, KEY_BYTES, "%s.%s", r->arch, suffix);
+    return key;
+}
+
+static bool has(const struct reader *r, const char *suffix)
+{
+    char key[KEY_BYTES];
+    return fkv_gguf_has(r->g, full_key(r, suffix, key));
+}
+
+/* An integer within [least, most]; *value holds the default, or REQUIRED. layer: whose it is in an array, or
+   ALL_LAYERS, for a key that is one number. */
+static fkv_status read_int(const struct reader *r, const char *suffix, int layer, int least, int most, int *value)
+{
+    char key[KEY_BYTES];
+    full_key(r, suffix, key);
+    if (!fkv_gguf_has(r->g, key)) {
+        if (*value >= 0) return FKV_OK;
+        return fkv_fail(r->e, FKV_ERROR_FORMAT, "%s: expected a number, the file has no such key", key);
+    }
+    uint32_t u = 0;
+    const fkv_status status = layer == ALL_LAYERS
+                                  ? fkv_gguf_u32(r->g, key, &u, r->e)
+                                  : fkv_gguf_u32_of(r->g, key, (uint64_t)layer, (uint64_t)r->n_block, &u, r->e);
+    if (status != FKV_OK) return status;
+    if (u < (uint32_t)least || u > (uint32_t)most)
+        return fkv_fail(r->e, FKV_ERROR_FORMAT, "%s: expected %d to %d, found %u", key, least, most, u);
+    *value = (int)u;
+    return FKV_OK;
+}
+
+static fkv_status read_float(const struct reader *r, const char *suffix, bool or_zero, float *value)
+{
+    char key[KEY_BYTES];
+    const fkv_status status = fkv_gguf_f32(r->g, full_key(r, suffix, key), value, r->e);
+    if (status != FKV_OK) return status;
+    if (!((*value > 0 || (or_zero && *value == 0)) && *value < 1e30f))
+        return fkv_fail(r->e, FKV_ERROR_FORMAT, "%s: expected a positive number, found %g", key, (double)*value);
+    return FKV_OK;
+}
+
+/* ---- rotary embedding ------------------------------------------------------------------------ */
+
+int fkv_hparams_rope(struct fkv_hparams *h, const struct fkv_rope_params *rope)
+{
+    for (int i = 0; i < h->n_ropes; i++) {
+        const struct fkv_rope_params *o = &h->ropes[i];
+        if (o->d_head == rope->d_head && o->n_rot == rope->n_rot && o->pairs == rope->pairs &&
+            o->divided == rope->divided && o->base == rope->base && o->scale == rope->scale &&
+            o->magnitude == rope->magnitude)
+            return i;
+    }
+    h->ropes[h->n_ropes] = *rope;
+    return h->n_ropes++;
+}
+
+static bool is(struct fkv_str s, const char *text) { return s.n == strlen(text) && memcmp(s.data, text, s.n) == 0; }
+
+/* The scale by which positions are divided. A factor without a type is a linear one; its key was once scale_linear; 0
+   stands for none. yarn by a factor of at most 1 changes nothing. */
+static fkv_status read_rope_scale(const struct reader *r, float *scale)
+{
+    char key[KEY_BYTES];
+    struct fkv_str type = {"linear", 6};
+    float factor = 0;
+    const bool new_key = has(r, "rope.scaling.factor");
+    fkv_status status = read_float(r, new_key ? "rope.scaling.factor" : "rope.scale_linear", true, &factor);
+    if (status == FKV_OK) status = fkv_gguf_str(r->g, full_key(r, "rope.scaling.type", key), &type, r->e);
+    if (status != FKV_OK) return status;
+    *scale = 1;
+    if (is(type, "none") || (is(type, "yarn") && factor <= 1)) return FKV_OK;
+    if (!is(type, "linear"))
+        return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected none or linear, found \"%.*s\"", key,
+                        (int)(type.n < 32 ? type.n : 32), type.data);
+    if (factor > 0) *scale = factor;
+    return FKV_OK;
+}
+
+/* All but the widths, which are a layer's. */
+static fkv_status read_rope(const struct reader *r, struct fkv_rope_params *rope)
+{
+    *rope = (struct fkv_rope_params){.divided = fkv_gguf_find_tensor(r->g, "rope_freqs.weight") != NULL,
+                                     .base = 10000,
+                                     .magnitude = 1};
+    fkv_status status = read_float(r, "rope.freq_base", false, &rope->base);
+    if (status == FKV_OK) status = read_float(r, "rope.scaling.attn_factor", false, &rope->magnitude);
+    if (status == FKV_OK) status = read_rope_scale(r, &rope->scale);
+    return status;
+}
+
+/* ---- a layer --------------------------------------------------------------------------------- */
+
+static fkv_status check_layer(const struct reader *r, const struct fkv_layer_hparams *l, int d_value, int n_rot)
+{
+    if (l->n_head % l->n_kv_head)
+        return fkv_fail(r->e, FKV_ERROR_FORMAT,
+                        "%s.attention.head_count_kv: expected a divisor of the %d heads, found %d", r->arch, l->n_head,
+                        l->n_kv_head);
+    if (l->d_head < 2 || l->d_head % 2 || l->d_head > FKV_MAX_HEAD)
+        return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected an even head size of at most %d, found %d", r->arch,
+                        FKV_MAX_HEAD, l->d_head);
+    if (d_value != l->d_head)
+        return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.attention.value_length: expected the key length %d, found %d",
+                        r->arch, l->d_head, d_value);
+    if (n_rot % 2 || n_rot > l->d_head)
+        return fkv_fail(r->e, FKV_ERROR_FORMAT,
+                        "%s.rope.dimension_count: expected an even number of at most %d, found %d", r->arch, l->d_head,
+                        n_rot);
+    return FKV_OK;
+}
+
+static fkv_status read_layer(const struct reader *r, struct fkv_hparams *h, int layer, struct fkv_rope_params rope)
+{
+    struct fkv_layer_hparams *l = &h->layer[layer];
+    fkv_status status;
+    *l = (struct fkv_layer_hparams){.n_head = REQUIRED, .d_ff = REQUIRED, .kv_from = layer};
+    if ((status = read_int(r, "feed_forward_length", layer, 1, 1 << 19, &l->d_ff)) != FKV_OK) return status;
+    if ((status = read_int(r, "expert_feed_forward_length", layer, 0, 1 << 19, &l->d_ff_expert)) != FKV_OK)
+        return status;
+    if ((status = read_int(r, "attention.head_count", layer, 1, 1024, &l->n_head)) != FKV_OK) return status;
+    l->n_kv_head = l->n_head;
+    if ((status = read_int(r, "attention.head_count_kv", layer, 1, l->n_head, &l->n_kv_head)) != FKV_OK) return status;
+    l->d_head = h->d_model / l->n_head;
+    if ((status = read_int(r, "attention.key_length", layer, 2, 1 << 16, &l->d_head)) != FKV_OK) return status;
+    int d_value = l->d_head;
+    if ((status = read_int(r, "attention.value_length", layer, 2, 1 << 16, &d_value)) != FKV_OK) return status;
+    int n_rot = l->d_head;
+    if ((status = read_int(r, "rope.dimension_count", layer, 2, 1 << 16, &n_rot)) != FKV_OK) return status;
+    if ((status = check_layer(r, l, d_value, n_rot)) != FKV_OK) return status;
+    l->scale = 1.0f / sqrtf((float)l->d_head);
+    rope.d_head = l->d_head;
+    rope.n_rot = n_rot;
+    l->rope = fkv_hparams_rope(h, &rope);
+    return FKV_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static int larger(int a, int b) { return a > b ? a : b; }
+
+static void find_most(struct fkv_hparams *h)
+{
+    for (int i = 0; i < h->n_layer; i++) {
+        const struct fkv_layer_hparams *l = &h->layer[i];
+        h->n_head = larger(h->n_head, l->n_head);
+        h->n_kv_head = larger(h->n_kv_head, l->n_kv_head);
+        h->d_head = larger(h->d_head, l->d_head);
+        h->d_ff = larger(h->d_ff, l->d_ff);
+        h->q_width = larger(h->q_width, l->n_head * l->d_head);
+        h->kv_width = larger(h->kv_width, l->n_kv_head * l->d_head);
+    }
+}
+
+/* What is described here and no layer walk does yet. */
+static fkv_status refuse_layers(const struct reader *r, const struct fkv_hparams *h)
+{
+    const struct fkv_layer_hparams *first = &h->layer[0];
+    for (int i = 0; i < h->n_layer; i++) {
+        const struct fkv_layer_hparams *l = &h->layer[i];
+        const char *what = l->n_head != first->n_head               ? "attention.head_count"
+                           : l->n_kv_head != first->n_kv_head       ? "attention.head_count_kv"
+                           : l->d_head != first->d_head             ? "attention.key_length"
+                           : l->rope != first->rope                 ? "rope"
+                           : l->kind != FKV_LAYER_FULL || l->window ? "attention.sliding_window"
+                           : l->kv_from != i                        ? "attention.shared_kv_layers"
+                                                                    : NULL;
+        if (what)
+            return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED,
+                            "%s.%s: expected all layers to be alike, found another value in layer %d", r->arch, what,
+                            i);
+    }
+    if (h->n_expert > 0)
+        return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.expert_count: expected 0 (no mixture of experts), found %d",
+                        r->arch, h->n_expert);
+    const int widths[] = {h->d_model, h->d_ff, h->q_width};
+    for (int i = 0; i < 3; i++)
+        if (widths[i] % 32)
+            return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected widths that divide by 32, found %d", r->arch,
+                            widths[i]);
+    return FKV_OK;
+}
+
+static fkv_status read_whole(const struct reader *r, struct fkv_hparams *h)
+{
+    fkv_status status;
+    int n_draft = 0;
+    if ((status = read_int(r, "block_count", ALL_LAYERS, 1, 1024, &h->n_block)) != FKV_OK) return status;
+    if ((status = read_int(r, "nextn_predict_layers", ALL_LAYERS, 0, h->n_block - 1, &n_draft)) != FKV_OK)
+        return status;
+    h->n_layer = h->n_block - n_draft;
+    if ((status = read_int(r, "context_length", ALL_LAYERS, 1, 1 << 24, &h->n_ctx_train)) != FKV_OK) return status;
+    if ((status = read_int(r, "embedding_length", ALL_LAYERS, 1, 1 << 17, &h->d_model)) != FKV_OK) return status;
+    if ((status = read_int(r, "expert_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert)) != FKV_OK) return status;
+    if ((status = read_int(r, "expert_used_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert_used)) != FKV_OK) return status;
+    char key[KEY_BYTES];
+    if (!has(r, "attention.layer_norm_rms_epsilon"))
+        fkv_warn(r->warnings, "%s: not in the file: %g is assumed",
+                 full_key(r, "attention.layer_norm_rms_epsilon", key), (double)h->norm_eps);
+    return read_float(r, "attention.layer_norm_rms_epsilon", true, &h->norm_eps);
+}
+
+fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, const struct fkv_gguf *g,
+                            struct fkv_warnings *warnings, struct fkv_error *e)
+{
+    struct reader r = {g, arch->name, 0, warnings, e};
+    struct fkv_rope_params rope;
+    *h = (struct fkv_hparams){.n_block = REQUIRED, .d_model = REQUIRED, .n_ctx_train = REQUIRED, .norm_eps = 1e-5f};
+    fkv_status status = read_whole(&r, h);
+    if (status == FKV_OK) status = read_rope(&r, &rope);
+    if (status != FKV_OK) return status;
+    r.n_block = h->n_block;
+    rope.pairs = arch->rope_pairs;
+    h->layer = calloc((size_t)h->n_layer, sizeof *h->layer);
+    h->ropes = calloc((size_t)h->n_layer, sizeof *h->ropes);
+    if (!h->layer || !h->ropes) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for %d layers", h->n_layer);
+    for (int i = 0; i < h->n_layer && status == FKV_OK; i++) status = read_layer(&r, h, i, rope);
+    if (status == FKV_OK && arch->hparams) status = arch->hparams(h, g, e);
+    if (status != FKV_OK) return status;
+    find_most(h);
+    return refuse_layers(&r, h);
+}
+
+void fkv_hparams_destroy(struct fkv_hparams *h)
+{
+    free(h->layer);
+    free(h->ropes);
+    *h = (struct fkv_hparams){0};
+}

@@ -1,0 +1,56 @@
+/* hparams.h: a model's shape, layer by layer, as the metadata of its file gives it. */
+#ifndef FKV_MODEL_HPARAMS_H
+#define FKV_MODEL_HPARAMS_H
+
+#include "base/warnings.h"
+#include "gguf/gguf.h"
+
+struct fkv_arch;
+
+/* A rotary table, one per distinct description: the i-th pair of channels of a row at `position` turns by
+   position / scale * base^(-2i / n_rot), divided by rope_freqs[i] where `divided`; cosine and sine times magnitude. */
+struct fkv_rope_params {
+    int d_head, n_rot;            /* channels of a head, and how many of them turn */
+    bool pairs;                   /* which channels pair up: see struct fkv_rope */
+    bool divided;                 /* by the tensor rope_freqs */
+    float base, scale, magnitude; /* 10000, 1, 1 as a rule */
+};
+
+enum fkv_layer_kind {
+    FKV_LAYER_FULL, /* attends to all positions before */
+    FKV_LAYER_LOCAL /* to a window of them */
+};
+
+struct fkv_layer_hparams {
+    enum fkv_layer_kind kind;
+    int n_head, n_kv_head, d_head;
+    int d_ff, d_ff_expert; /* of the dense MLP, of an expert's */
+    int window;            /* latest positions that a row sees, its own among them; 0: all */
+    int rope;              /* the rotary table, of struct fkv_hparams; -1: none */
+    int kv_from;           /* the layer whose K and V it attends to: itself as a rule */
+    float scale;           /* of the logits of attention: 1 / sqrt(d_head) as a rule */
+};
+
+struct fkv_hparams {
+    int n_layer, d_model, n_vocab, n_ctx_train;
+    int n_block;                 /* layers in the file: those from n_layer on only draft tokens, and are not used */
+    int n_expert, n_expert_used; /* 0: no layer is a mixture */
+    float norm_eps;
+    int n_head, n_kv_head, d_head, d_ff; /* the most of any layer, as are the next: what buffers are sized for */
+    int q_width, kv_width;               /* n_head d_head, n_kv_head d_head */
+    int n_ropes;
+    struct fkv_rope_params *ropes;   /* [n_ropes] */
+    struct fkv_layer_hparams *layer; /* [n_layer] */
+};
+
+/* Reads and checks all but n_vocab, which the embedding table has. Numbers that may differ from layer to layer may be
+   arrays in the file. What no layer walk can do yet is refused. After a failure too, fkv_hparams_destroy() frees. */
+fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, const struct fkv_gguf *g,
+                            struct fkv_warnings *warnings, struct fkv_error *e);
+void fkv_hparams_destroy(struct fkv_hparams *h);
+/* The index of a rotary table of this description, which is added if there is none. At most one per layer. */
+int fkv_hparams_rope(struct fkv_hparams *h, const struct fkv_rope_params *rope);
+/* Longest input row of any product of the model. */
+int fkv_model_max_cols(const struct fkv_hparams *h);
+
+#endif
