@@ -193,6 +193,8 @@ static void test_numbers(void **state)
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
+#define HIDDEN "\1" /* begins a piece that is not shown */
+
 /* Adds pieces (ending with NULL); *written has, after each, what was out, separated by "|". True when a stop string
    came. */
 static bool stream(const struct option_texts *stops, const char *const *pieces, char *written, char *text)
@@ -205,7 +207,8 @@ static bool stream(const struct option_texts *stops, const char *const *pieces, 
     *written = '\0';
     for (; *pieces && !stopped; pieces++) {
         size_t before = n;
-        stopped = answer_add(&a, *pieces, strlen(*pieces));
+        const bool hidden = **pieces == *HIDDEN;
+        stopped = answer_add(&a, *pieces + hidden, strlen(*pieces + hidden), !hidden);
         strncat(written, out + before, n - before);
         strcat(written, "|");
     }
@@ -267,6 +270,22 @@ static void test_stop_strings(void **state)
     expect_stream(&stops, PIECES("User:"), true, "|");
 }
 
+/* Special tokens are not shown, but stop the answer where a stop string names them. */
+static void test_special_stops(void **state)
+{
+    (void)state;
+    const struct option_texts stops = {2, {"<|tool|>", "b<|x|>\n"}};
+    expect_stream(&stops, PIECES("one", HIDDEN "<|tool|>", "two"), true, "one||");
+    expect_stream(&stops, PIECES("one", HIDDEN "<|fool|>", "two"), false, "one||two|");
+    expect_stream(&stops, PIECES("one<|to", "ol|>", "two"), true, "one||"); /* and where it is spelled out */
+    expect_stream(&stops, PIECES("ab", HIDDEN "<|x|>", "\nc"), true, "a|||");
+    expect_stream(&stops, PIECES("ab", HIDDEN "<|x|>", "c"), false, "a||bc|");
+    expect_stream(&stops, PIECES("ab", HIDDEN "<|x|>"), false, "a||b");
+    expect_stream(&stops, PIECES("\xc3", HIDDEN "<|y|>", "\xbc"), false, "||\xc3\xbc|");
+    const struct option_texts part = {2, {"tool", "|>a"}};
+    expect_stream(&part, PIECES(HIDDEN "<|tool|>", "a"), false, "|a|"); /* what is not shown is not cut */
+}
+
 /* ---- built-in chat templates ----------------------------------------------------------------- */
 
 /* What Jinja2 makes of them, with the settings of the transformers library. */
@@ -317,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_whole_sequences),
         cmocka_unit_test(test_stop_strings),
+        cmocka_unit_test(test_special_stops),
         cmocka_unit_test(test_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,7 +136,7 @@ static int turn(struct chat *c, char *said)
     int32_t *ids = NULL;
     int status = EXIT_FAILURE;
     if (add_message(c, "user", said) &&
-        prompt_render(c->g.engine, c->source, c->messages, c->n_messages, &text, &n_text) &&
+        prompt_render(c->g.settings, c->g.engine, c->source, c->messages, c->n_messages, &text, &n_text) &&
         tokenize_turn(c, text, n_text, &ids, &n))
         status = answer_turn(c, text, ids, n);
     if (c->n_messages == n_before + 1) drop_messages(c, n_before);

@@ -12,7 +12,7 @@ static int check(const struct settings *s)
     bool text = s->prompt || s->prompt_file;
     if (s->prompt_ids && text) return console_error("--prompt-ids: expected no -p and no -f beside it");
     if (!s->prompt_ids && !text) return console_error("a prompt is needed: -p TEXT, -f FILE or --prompt-ids FILE");
-    if ((s->raw || s->prompt_ids) && (s->system || s->system_file || s->chat_template))
+    if ((s->raw || s->prompt_ids) && (s->system || s->system_file || s->chat_template || s->template_variables))
         return console_error("%s: expected no system message and no chat template beside it",
                              s->raw ? "--raw" : "--prompt-ids");
     return EXIT_SUCCESS;

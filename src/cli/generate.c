@@ -152,7 +152,9 @@ static bool take_id(const struct generator *g, struct generated *out, int32_t id
         return true;
     }
     size_t n = fkv_token_bytes(g->engine, id, false, &bytes);
-    if (n && answer_add(&out->answer, bytes, n)) {
+    const bool shown = n > 0;
+    if (!shown) n = fkv_token_bytes(g->engine, id, true, &bytes); /* a special token, which may be a stop string */
+    if (n && answer_add(&out->answer, bytes, n, shown)) {
         out->stop = STOP_STRING;
         return true;
     }

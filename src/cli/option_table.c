@@ -54,6 +54,8 @@ const struct option cli_options[] = {
      "no chat template: the text is tokenised as it stands", PLAIN},
     {GENERATE, GROUP_PROMPT, "--chat-template", "NAME|FILE", NULL, OPTION_TEXT, AT(chat_template),
      "chatml, gemma, llama3, mistral, or a file with a Jinja template, in place of the model's own", PLAIN},
+    {GENERATE, GROUP_PROMPT, "--chat-template-kwargs", "JSON", NULL, OPTION_TEXT, AT(template_variables),
+     "an object of further variables for the template: {\"enable_thinking\": false}", PLAIN},
     {COMMAND_TOKENIZE, GROUP_PROMPT, "--no-bos", NULL, NULL, OPTION_FLAG, AT(no_bos),
      "do not add the begin and end tokens that the model asks for", PLAIN},
     {COMMAND_TOKENIZE, GROUP_PROMPT, "--no-parse-special", NULL, NULL, OPTION_FLAG, AT(no_parse_special),
@@ -62,7 +64,7 @@ const struct option cli_options[] = {
     {GENERATE, GROUP_ANSWER, "-n, --predict, --n-predict", "N", "-1", OPTION_INT, AT(n_predict),
      "most tokens of an answer; -1: until the context is full", FROM("a number of tokens", -1)},
     {GENERATE, GROUP_ANSWER, "-r, --reverse-prompt", "TEXT", NULL, OPTION_TEXTS, AT(stops),
-     "stop before this text; may be given several times", PLAIN},
+     "stop before this text or special token; may be given several times", PLAIN},
     {GENERATE, GROUP_ANSWER, "--ignore-eos", NULL, NULL, OPTION_FLAG, AT(ignore_eos), "go on after an end token",
      PLAIN},
 

@@ -80,11 +80,12 @@ bool prompt_template(const struct settings *s, const fkv_engine *engine, char **
     return console_read_file(s->chat_template, source, &n) && check_no_nul(s->chat_template, *source, n);
 }
 
-bool prompt_render(const fkv_engine *engine, const char *source, const struct fkv_message *messages, size_t n_messages,
-                   char **text, size_t *n)
+bool prompt_render(const struct settings *s, const fkv_engine *engine, const char *source,
+                   const struct fkv_message *messages, size_t n_messages, char **text, size_t *n)
 {
     char err[FKV_ERROR_BYTES];
-    if (fkv_chat_format(engine, source, messages, n_messages, true, text, n, err) == FKV_OK) return true;
+    if (fkv_chat_format(engine, source, messages, n_messages, true, s->template_variables, text, n, err) == FKV_OK)
+        return true;
     console_error("chat template: %s", err);
     return false;
 }
@@ -146,7 +147,7 @@ static bool ids_of_messages(const struct settings *s, const fkv_engine *engine, 
     size_t n = 0;
     bool ok = prompt_system(s, &system) && prompt_template(s, engine, &source);
     struct fkv_message messages[] = {{"system", system}, {"user", text}};
-    if (ok) ok = prompt_render(engine, source, messages + !system, system ? 2 : 1, &rendered, &n);
+    if (ok) ok = prompt_render(s, engine, source, messages + !system, system ? 2 : 1, &rendered, &n);
     if (ok) ok = prompt_tokenize(engine, rendered, n, FKV_TOKENIZE_PARSE_SPECIAL, ids, n_ids);
     fkv_free(rendered);
     free(source);

@@ -13,8 +13,8 @@ bool prompt_system(const struct settings *settings, char **text);
 /* The Jinja source that --chat-template names; *source is NULL when it is not given: then the model's own serves. */
 bool prompt_template(const struct settings *settings, const fkv_engine *engine, char **source);
 /* Messages as the model wants them, with the start of the answer. */
-bool prompt_render(const fkv_engine *engine, const char *source, const struct fkv_message *messages, size_t n_messages,
-                   char **text, size_t *n);
+bool prompt_render(const struct settings *s, const fkv_engine *engine, const char *source,
+                   const struct fkv_message *messages, size_t n_messages, char **text, size_t *n);
 bool prompt_tokenize(const fkv_engine *engine, const char *text, size_t n, unsigned flags, int32_t **ids,
                      size_t *n_ids);
 /* The prompt of `run`, by whichever of the options it is given. */

@@ -29,6 +29,7 @@ struct settings {
     int kv_pool;  /* 0 max, 1 avg; goes into `session` likewise */
     /* model and prompt */
     const char *model, *prompt, *prompt_file, *prompt_ids, *system, *system_file, *chat_template;
+    const char *template_variables; /* JSON */
     bool raw;
     /* answer */
     int n_predict; /* -1: until the context is full */

@@ -2,12 +2,10 @@
 #define _GNU_SOURCE
 #include "engine/engine.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "quant/quant.h"
-#include "template/chat_template.h"
 
 /* A copy of a string key, "" for a missing one. */
 static fkv_status copy_key(char **copy, const struct fkv_gguf *g, const char *key, struct fkv_error *e)
@@ -140,55 +138,6 @@ size_t fkv_token_bytes(const fkv_engine *e, int32_t id, bool special, const char
 }
 
 bool fkv_token_is_end(const fkv_engine *e, int32_t id) { return fkv_tokenizer_is_end(e->tokenizer, id); }
-
-const char *fkv_chat_template(const fkv_engine *e) { return *e->chat_template ? e->chat_template : NULL; }
-
-static bool add_token(json_t *context, const char *key, const fkv_engine *e, int32_t id)
-{
-    const char *bytes = "";
-    const size_t n = id >= 0 ? fkv_token_bytes(e, id, true, &bytes) : 0;
-    json_t *text = json_stringn(bytes, n);
-    return json_object_set_new(context, key, text ? text : json_string("")) == 0;
-}
-
-/* What a template sees; NULL when memory runs out or a text is not UTF-8. */
-static json_t *chat_context(const fkv_engine *e, const struct fkv_message *messages, size_t n,
-                            bool add_generation_prompt)
-{
-    json_t *context = json_object(), *list = json_array();
-    bool ok = context && list;
-    for (size_t i = 0; ok && i < n; i++) {
-        json_t *message = json_pack("{s:s, s:s}", "role", messages[i].role, "content", messages[i].content);
-        ok = message && json_array_append_new(list, message) == 0;
-    }
-    ok = ok && json_object_set(context, "messages", list) == 0;
-    ok = ok && json_object_set_new(context, "add_generation_prompt", json_boolean(add_generation_prompt)) == 0;
-    ok = ok && add_token(context, "bos_token", e, fkv_tokenizer_bos(e->tokenizer)) &&
-         add_token(context, "eos_token", e, fkv_tokenizer_eos(e->tokenizer));
-    json_decref(list);
-    if (ok) return context;
-    json_decref(context);
-    return NULL;
-}
-
-fkv_status fkv_chat_format(const fkv_engine *e, const char *chat_template, const struct fkv_message *messages,
-                           size_t n_messages, bool add_generation_prompt, char **text, size_t *n_bytes, char *err)
-{
-    struct fkv_error error = {""};
-    const char *source = chat_template ? chat_template : fkv_chat_template(e);
-    json_t *context = chat_context(e, messages, n_messages, add_generation_prompt);
-    fkv_status status;
-    if (!source)
-        status = fkv_fail(&error, FKV_ERROR_UNSUPPORTED,
-                          "the model has no chat template: pass one, or use the text as it stands");
-    else if (!context)
-        status = fkv_fail(&error, FKV_ERROR_FORMAT, "a chat message is not valid UTF-8");
-    else
-        status = fkv_chat_render(source, strlen(source), context, text, n_bytes, &error);
-    json_decref(context);
-    if (status != FKV_OK && err) memcpy(err, error.text, sizeof error.text);
-    return status;
-}
 
 /* ---- devices --------------------------------------------------------------------------------- */
 

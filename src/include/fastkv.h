@@ -124,11 +124,13 @@ struct fkv_message {
     const char *role; /* "system", "user", "assistant", "tool" */
     const char *content;
 };
-/* Renders messages by the model's own chat template, or by `chat_template` (Jinja source) when that is not NULL.
+/* Renders messages by the model's own chat template, or by `chat_template` (Jinja source) when that is not NULL. A
+   template that only takes content as a list of typed parts ({"type": "text", ...}) gets it so. variables: a JSON
+   object of further variables for the template, such as {"enable_thinking": false}, or NULL.
    *text: malloc'ed, NUL-terminated, freed with fkv_free(); tokenise it with FKV_TOKENIZE_PARSE_SPECIAL. */
 FKV_API fkv_status fkv_chat_format(const fkv_engine *engine, const char *chat_template,
                                    const struct fkv_message *messages, size_t n_messages, bool add_generation_prompt,
-                                   char **text, size_t *n_bytes, char *err);
+                                   const char *variables, char **text, size_t *n_bytes, char *err);
 /* The model's own template, or NULL. */
 FKV_API const char *fkv_chat_template(const fkv_engine *engine);
 
