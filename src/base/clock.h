@@ -3,5 +3,7 @@
 
 /* Seconds since some fixed moment; never goes back. */
 double fkv_clock_s(void);
+/* Seconds for which the calling thread has run on a core. */
+double fkv_clock_thread_s(void);
 
 #endif

@@ -1,12 +1,44 @@
 #define _GNU_SOURCE
-#include "base/team_internal.h"
+#include "base/team.h"
 
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPINS_BEFORE_YIELD = 4000 };
+#include "base/clock.h"
+#include "base/crew.h"
+#include "base/bell.h"
+
+enum { THREADS_MAX = 1024, STACK_BYTES = 2 << 20 };
+
+/* Waits at barriers are a few microseconds where every thread has its core; where not, what is waited away is lost.
+   SmolLM2 135M on 2 cores, 2 threads, tokens/s awake for 0, 20, 100, 500, 3000 us: with one other busy process 49, 43,
+   25, 11, 4; without 87, 101, 101 (bench/results/busy.md). */
+static const double AWAKE_S = 20e-6;
+
+struct fkv_worker {
+    struct fkv_bell start;        /* regions it takes part in */
+    alignas(64) atomic_int taken; /* items of its share: others take them too */
+    struct fkv_team *team;
+    pthread_t id;
+    int thread;
+};
+
+struct fkv_team {
+    int n_threads, n_active; /* all; those of the region that runs now */
+    double awake_s;          /* how long a thread waits without sleeping */
+    pthread_mutex_t lock;    /* callers take turns */
+    fkv_team_fn fn;          /* the region's; NULL: the workers end */
+    void *arg;
+    struct fkv_crew crew;
+    atomic_llong away_ns;   /* of the region's threads so far */
+    struct fkv_bell passed; /* barriers */
+    alignas(64) atomic_int arrived;
+    struct fkv_worker worker[]; /* [n_threads]; the first is the caller of fkv_team_run() */
+};
 
 /* One of the hardware threads of a core stands for the core: the first in its list of siblings. */
 static bool is_first_sibling(int cpu)
@@ -31,18 +63,61 @@ int fkv_physical_cores(void)
     return cores > 0 ? cores : 1;
 }
 
+/* ---- threads ------------------------------------------------------------------------------------ */
+
+/* What a thread does in a region. Away: the time in which it did not run though it wanted to. */
+static void take_part(struct fkv_team *t, int thread)
+{
+    const double wall = fkv_clock_s(), own = fkv_clock_thread_s();
+    t->fn(t->arg, thread);
+    const double away = fkv_clock_s() - wall - (fkv_clock_thread_s() - own);
+    atomic_fetch_add_explicit(&t->away_ns, (long long)(away * 1e9), memory_order_relaxed);
+    fkv_team_barrier(t);
+}
+
+static void *work(void *arg)
+{
+    struct fkv_worker *w = arg;
+    for (unsigned regions = 0;; regions++) {
+        fkv_bell_wait(&w->start, regions, w->team->awake_s);
+        if (!w->team->fn) return NULL;
+        take_part(w->team, w->thread);
+    }
+}
+
+/* As many as the system lets this process have. Signals are for the threads of the program. */
+static void start_workers(struct fkv_team *t, int n_threads)
+{
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    for (t->n_threads = 1; t->n_threads < n_threads; t->n_threads++) {
+        struct fkv_worker *w = &t->worker[t->n_threads];
+        w->team = t;
+        w->thread = t->n_threads;
+        if (pthread_create(&w->id, &attributes, work, w) != 0) break;
+    }
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 fkv_status fkv_team_create(struct fkv_team **team, int n_threads, struct fkv_error *e)
 {
-    if (n_threads == 0) n_threads = fkv_physical_cores();
-    if (n_threads < 1 || n_threads > 1024)
-        return fkv_fail(e, FKV_ERROR_ARGUMENT, "threads: expected 1 to 1024, found %d", n_threads);
-    if (n_threads > fkv_team_limit()) n_threads = fkv_team_limit();
-    const size_t bytes = sizeof **team + (size_t)n_threads * sizeof(struct fkv_team_counter);
+    const int cores = fkv_physical_cores();
+    if (n_threads == 0) n_threads = cores < THREADS_MAX ? cores : THREADS_MAX;
+    if (n_threads < 1 || n_threads > THREADS_MAX)
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "threads: expected 1 to %d, found %d", THREADS_MAX, n_threads);
+    const size_t bytes = sizeof **team + (size_t)n_threads * sizeof(struct fkv_worker);
     struct fkv_team *t = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
     if (!t) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a team of %d threads", n_threads);
     memset(t, 0, bytes);
-    t->n_threads = n_threads;
+    t->awake_s = n_threads <= cores ? AWAKE_S : 0;
     pthread_mutex_init(&t->lock, NULL);
+    start_workers(t, n_threads);
+    fkv_crew_init(&t->crew, t->n_threads);
     *team = t;
     return FKV_OK;
 }
@@ -50,6 +125,11 @@ fkv_status fkv_team_create(struct fkv_team **team, int n_threads, struct fkv_err
 void fkv_team_destroy(struct fkv_team *team)
 {
     if (!team) return;
+    team->fn = NULL;
+    for (int i = 1; i < team->n_threads; i++) {
+        fkv_bell_ring(&team->worker[i].start);
+        pthread_join(team->worker[i].id, NULL);
+    }
     pthread_mutex_destroy(&team->lock);
     free(team);
 }
@@ -59,35 +139,32 @@ int fkv_team_size(const struct fkv_team *team) { return team->n_threads; }
 void fkv_team_run(struct fkv_team *team, fkv_team_fn fn, void *arg)
 {
     pthread_mutex_lock(&team->lock);
-    fkv_team_start(team, fn, arg);
+    const double begin = fkv_clock_s();
+    team->fn = fn;
+    team->arg = arg;
+    team->n_active = team->crew.now;
+    atomic_store_explicit(&team->away_ns, 0, memory_order_relaxed);
+    for (int i = 1; i < team->n_active; i++) fkv_bell_ring(&team->worker[i].start);
+    take_part(team, 0);
+    const double end = fkv_clock_s(), away = 1e-9 * (double)atomic_load_explicit(&team->away_ns, memory_order_relaxed);
+    fkv_crew_note(&team->crew, (const void *)(uintptr_t)fn, end - begin, away, end);
     pthread_mutex_unlock(&team->lock);
 }
 
-/* Waits awake at first: what separates two barriers is short. Then lets others run, who may hold the thread that is
-   awaited. */
-static void wait_for_generation(struct fkv_team *team, unsigned old)
-{
-    for (int spin = 0; atomic_load_explicit(&team->generation, memory_order_acquire) == old; spin++) {
-        if (spin < SPINS_BEFORE_YIELD) {
-#if defined(__x86_64__)
-            __builtin_ia32_pause();
-#endif
-        } else {
-            sched_yield();
-        }
-    }
-}
+/* ---- inside a region ------------------------------------------------------------------------- */
 
 void fkv_team_barrier(struct fkv_team *team)
 {
-    const unsigned old = atomic_load_explicit(&team->generation, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 < team->n_active) {
-        wait_for_generation(team, old);
+    const unsigned old = fkv_bell_number(&team->passed);
+    const int all = team->n_active; /* read before this thread counts as arrived: the next region may have fewer */
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 < all) {
+        const double slept = fkv_bell_wait(&team->passed, old, team->awake_s);
+        if (slept > 0) atomic_fetch_sub_explicit(&team->away_ns, (long long)(slept * 1e9), memory_order_relaxed);
         return;
     }
     atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-    for (int i = 0; i < team->n_active; i++) atomic_store_explicit(&team->counter[i].taken, 0, memory_order_relaxed);
-    atomic_store_explicit(&team->generation, old + 1, memory_order_release);
+    for (int i = 0; i < all; i++) atomic_store_explicit(&team->worker[i].taken, 0, memory_order_relaxed);
+    fkv_bell_ring(&team->passed);
 }
 
 int fkv_team_take(struct fkv_team *team, int thread, int n)
@@ -96,8 +173,8 @@ int fkv_team_take(struct fkv_team *team, int thread, int n)
         const int owner = (thread + i) % team->n_active;
         int begin, end;
         fkv_team_share(team, owner, n, 1, &begin, &end);
-        if (atomic_load_explicit(&team->counter[owner].taken, memory_order_relaxed) >= end - begin) continue;
-        const int item = begin + atomic_fetch_add_explicit(&team->counter[owner].taken, 1, memory_order_relaxed);
+        if (atomic_load_explicit(&team->worker[owner].taken, memory_order_relaxed) >= end - begin) continue;
+        const int item = begin + atomic_fetch_add_explicit(&team->worker[owner].taken, 1, memory_order_relaxed);
         if (item < end) return item;
     }
     return -1;

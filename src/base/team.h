@@ -1,8 +1,8 @@
-/* team.h: the one team of threads. team_openmp.c is the only file that names OpenMP; team_single.c stands in without
-   it.
+/* team.h: the one team of threads: its own, so that no setting of another library's (OMP_..., GOMP_...) reaches them.
 
    A region runs one function on every thread at once; inside, threads share work by shares and by taking items, and
-   meet at barriers. The barrier and the counters are C11 atomics, so ThreadSanitizer follows them. */
+   meet at barriers. Who waits is awake for a moment and then sleeps (bell.h). The barrier and the counters are C11
+   atomics, so ThreadSanitizer follows them. */
 #ifndef FKV_BASE_TEAM_H
 #define FKV_BASE_TEAM_H
 
@@ -12,7 +12,7 @@ struct fkv_team;
 
 typedef void (*fkv_team_fn)(void *arg, int thread);
 
-/* n_threads 0: one per physical core this process may run on. */
+/* n_threads 0: fkv_physical_cores(). Where the system gives no more threads, the team is smaller than asked for. */
 fkv_status fkv_team_create(struct fkv_team **team, int n_threads, struct fkv_error *e);
 void fkv_team_destroy(struct fkv_team *team);
 int fkv_team_size(const struct fkv_team *team);

@@ -1,9 +1,9 @@
 #include "backend/cpu/blas.h"
 
-void fkv_blas_init(void) {}
+const char fkv_blas_file[] = "", fkv_blas_name[] = "", fkv_blas_threads_name[] = "";
 
-bool fkv_blas_product(int m, int n, int k, const float *x, size_t ldx, const float *w, float *y, size_t ldy)
+bool fkv_blas_call(void *product, int m, int n, int k, const float *x, size_t ldx, const float *w, float *y, size_t ldy)
 {
-    (void)m, (void)n, (void)k, (void)x, (void)ldx, (void)w, (void)y, (void)ldy;
+    (void)product, (void)m, (void)n, (void)k, (void)x, (void)ldx, (void)w, (void)y, (void)ldy;
     return false;
 }

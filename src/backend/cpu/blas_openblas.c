@@ -1,12 +1,15 @@
+#include <cblas.h>
+#include <string.h>
+
 #include "backend/cpu/blas.h"
 
-#include <cblas.h>
+const char fkv_blas_file[] = "libopenblas.so.0", fkv_blas_name[] = "cblas_sgemm",
+           fkv_blas_threads_name[] = "openblas_set_num_threads"; /* what the flavour without OpenMP goes by */
 
-/* The OpenMP flavour stays on one thread inside a parallel region by itself; the pthread flavour has to be told. */
-void fkv_blas_init(void) { openblas_set_num_threads(1); }
-
-bool fkv_blas_product(int m, int n, int k, const float *x, size_t ldx, const float *w, float *y, size_t ldy)
+bool fkv_blas_call(void *product, int m, int n, int k, const float *x, size_t ldx, const float *w, float *y, size_t ldy)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1.0f, x, (int)ldx, w, k, 0.0f, y, (int)ldy);
+    __typeof__(&cblas_sgemm) sgemm;
+    memcpy(&sgemm, &product, sizeof sgemm);
+    sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1.0f, x, (int)ldx, w, k, 0.0f, y, (int)ldy);
     return true;
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/cpu/blas.h"
 #include "base/memory.h"
 
 void cpu_stage(struct fkv_run *r, enum fkv_stage stage, double t0)
@@ -120,6 +119,7 @@ static void cpu_destroy(struct fkv_backend *base)
     fkv_unreserve(b->packed, b->packed_bytes);
     fkv_unreserve(b->part, b->part_bytes);
     fkv_team_destroy(base->team);
+    fkv_blas_close(&b->blas);
     free(b);
 }
 
@@ -160,9 +160,11 @@ static void cpu_discard(struct fkv_backend *b, float *x, size_t n)
 }
 
 /* Weights are multiplied where the file is mapped. */
-static fkv_status cpu_load_weight(struct fkv_backend *b, struct fkv_weight *w, const char *name, struct fkv_error *e)
+static fkv_status cpu_load_weight(struct fkv_backend *base, struct fkv_weight *w, const char *name, struct fkv_error *e)
 {
-    (void)b, (void)w, (void)name, (void)e;
+    struct cpu_backend *b = (struct cpu_backend *)base;
+    (void)name, (void)e;
+    if (!b->blas.library && cpu_wants_blas(b, w->type)) fkv_blas_open(&b->blas);
     return FKV_OK;
 }
 
@@ -275,7 +277,6 @@ fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, c
         cpu_destroy(&b->base);
         return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the scratch of %d threads", threads);
     }
-    fkv_blas_init();
     *backend = &b->base;
     return FKV_OK;
 }

@@ -3,6 +3,7 @@
 #define FKV_BACKEND_CPU_CPU_BACKEND_H
 
 #include "backend/backend.h"
+#include "backend/cpu/blas.h"
 #include "base/clock.h"
 
 enum {
@@ -37,6 +38,7 @@ struct cpu_backend {
     int window;
     size_t part_bytes;
     struct cpu_scratch *scratch; /* [n_threads] */
+    struct fkv_blas blas;        /* open once a weight wants it */
 };
 
 static inline struct cpu_backend *cpu_of(struct fkv_run *r) { return (struct cpu_backend *)r->b; }
@@ -62,6 +64,8 @@ struct fkv_kv_store {
 void cpu_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x);
 void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out);
 void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *gate, float *y, size_t ld);
+/* Are many rows multiplied as floats with weights of this type, and not on the check path? */
+bool cpu_wants_blas(const struct cpu_backend *b, uint32_t type);
 
 void cpu_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps);
 void cpu_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads,

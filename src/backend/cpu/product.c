@@ -7,7 +7,6 @@
    not rounded to 8 bits. */
 #include <string.h>
 
-#include "backend/cpu/blas.h"
 #include "backend/cpu/cpu_backend.h"
 #include "quant/quant.h"
 
@@ -41,6 +40,11 @@ static struct format format_of_type(const struct cpu_backend *b, uint32_t type)
         default: break;
         }
     return (struct format){PREPARED_FLOATS, k->panel_f32, k->matvec_f32, false};
+}
+
+bool cpu_wants_blas(const struct cpu_backend *b, uint32_t type)
+{
+    return !b->base.exact && format_of_type(b, type).input == PREPARED_FLOATS;
 }
 
 static struct format format_of(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w, bool precise)
@@ -156,7 +160,8 @@ static void float_rows(struct fkv_run *r, const struct input *in, const struct f
     const struct cpu_backend *b = cpu_of(r);
     struct cpu_scratch *s = cpu_scratch_of(r);
     const float *floats = weight_floats(s, w, row, n), *x = in->form[PREPARED_FLOATS];
-    if (!b->base.exact && in->n >= BLAS_LEAST_ROWS && fkv_blas_product(in->n, n, in->k, x, in->ldf, floats, y, ld))
+    if (!b->base.exact && in->n >= BLAS_LEAST_ROWS &&
+        fkv_blas_product(&b->blas, in->n, n, in->k, x, in->ldf, floats, y, ld))
         return;
     for (int i = 0; i < n; i += FKV_PANEL_ROWS) {
         const int here = n - i < FKV_PANEL_ROWS ? n - i : FKV_PANEL_ROWS;

@@ -1,0 +1,60 @@
+#include "base/crew.h"
+
+#include <math.h>
+
+/* A window is several time slices of the scheduler long. Trials are rare enough that those which fail cost little:
+   a window in 4 s at the end. */
+static const double window_s = 20e-3, first_wait_s = 0.25, longest_wait_s = 4;
+/* Threads kept from their core, as a mean over the window, from which on fewer are tried. */
+static const double least_away = 0.25;
+
+void fkv_crew_init(struct fkv_crew *c, int n_threads)
+{
+    *c = (struct fkv_crew){.all = n_threads, .now = n_threads, .wait_s = first_wait_s};
+}
+
+static void begin_window(struct fkv_crew *c, const void *task)
+{
+    c->task = task;
+    c->wall_s = c->away_s = 0;
+    c->regions = 0;
+}
+
+static void end_trial(struct fkv_crew *c, bool keep, double clock_s)
+{
+    if (!keep) c->now = c->before;
+    c->wait_s = keep ? first_wait_s : fmin(2 * c->wait_s, longest_wait_s);
+    c->again_s = clock_s + c->wait_s;
+    c->before = 0;
+}
+
+/* Fewer threads, by as many as were kept from their core; or all again. */
+static void begin_trial(struct fkv_crew *c, double region_s, double away)
+{
+    const bool fewer = away >= least_away && c->now > 1 && (c->now == c->all || !c->fewer);
+    const int less = c->now - (int)fmax(1, rint(away)), wanted = fewer ? (less > 1 ? less : 1) : c->all;
+    c->fewer = fewer;
+    if (wanted == c->now) return;
+    c->before = c->now;
+    c->before_s = region_s;
+    c->now = wanted;
+}
+
+void fkv_crew_note(struct fkv_crew *c, const void *task, double wall_s, double away_s, double clock_s)
+{
+    if (c->all == 1) return;
+    if (task != c->task) {
+        if (c->before) end_trial(c, false, clock_s); /* times of different tasks do not compare */
+        begin_window(c, task);
+    }
+    c->wall_s += wall_s;
+    c->away_s += away_s;
+    c->regions++;
+    if (c->wall_s < window_s) return;
+    const double region_s = c->wall_s / c->regions;
+    if (c->before)
+        end_trial(c, region_s < c->before_s, clock_s);
+    else if (clock_s >= c->again_s)
+        begin_trial(c, region_s, c->away_s / c->wall_s);
+    begin_window(c, task);
+}
