@@ -30,18 +30,26 @@ enum jkind {
     J_STRING, /* n bytes of UTF-8, not terminated */
     J_LIST,
     J_TUPLE,
-    J_VIEW,     /* range(), d.keys(), d.items(): has a length, no index */
+    J_VIEW,     /* d.keys(), d.values(), d.items(), by their tag: has a length, no index */
+    J_RANGE,    /* n whole numbers */
     J_ITERATOR, /* what map, select, reverse ... give: neither length nor index, always true */
     J_DICT,     /* n pairs in the order they were written */
     J_NAMESPACE,
     J_LOOP,
     J_MACRO,
     J_METHOD, /* a built-in function, bound to a value or not */
+    J_CYCLER, /* cycler(), joiner() */
 };
+
+/* Kinds of J_VIEW. */
+enum { J_KEYS, J_VALUES, J_ITEMS };
+/* A tuple that groupby makes: x.grouper and x.list are its items. */
+enum { J_GROUP = 1 };
 
 typedef struct jvalue {
     enum jkind kind;
-    size_t n; /* bytes of a string, items of a list, pairs of a dict */
+    unsigned tag; /* of a view: J_KEYS ...; of a tuple: J_GROUP when it has names */
+    size_t n;     /* bytes of a string, items of a list, pairs of a dict */
     union {
         int64_t integer;
         double number;
@@ -49,8 +57,10 @@ typedef struct jvalue {
         const struct jvalue *items;
         const struct jpair *pairs;
         struct jscope *scope;
-        const struct jloop *loop;
+        struct jloop *loop;
         const struct jmacro *macro;
+        const struct jrange *range;
+        struct jcycler *cycler;
         const struct jmethod *method;
     };
 } jvalue;
@@ -68,8 +78,21 @@ typedef struct jscope {
 
 typedef struct jloop {
     const jvalue *items;
-    size_t n, index;
+    size_t n, index, depth; /* depth: how often it has called itself */
+    const struct jnode *node;
+    jscope *outer;  /* around the loop */
+    jvalue changed; /* what loop.changed() was given last, a tuple */
 } jloop;
+
+typedef struct jrange {
+    int64_t start, stop, step;
+} jrange;
+
+typedef struct jcycler {
+    const jvalue *items; /* of a joiner: its separator */
+    size_t n, at;
+    bool joiner;
+} jcycler;
 
 typedef struct jmacro {
     const struct jnode *node;
@@ -161,9 +184,10 @@ bool fkv_jinja_equal(jinja *j, jvalue a, jvalue b);
 int fkv_jinja_compare(jinja *j, jvalue a, jvalue b);
 bool fkv_jinja_contains(jinja *j, jvalue container, jvalue item);
 size_t fkv_jinja_length(jinja *j, jvalue v);
+jvalue fkv_jinja_range_item(const jrange *range, size_t i);
 /* The items a for loop visits: a string's characters, a dict's keys. Fails on what cannot be iterated. */
 jvalue fkv_jinja_iterate(jinja *j, jvalue v, enum jkind as);
-bool fkv_jinja_is_sequence(jvalue v); /* list, tuple, view or iterator */
+bool fkv_jinja_is_sequence(jvalue v); /* list, tuple, view or iterator: what has items */
 static inline bool fkv_jinja_is_integer(jvalue v) { return v.kind == J_INT || v.kind == J_BOOL; }
 static inline bool fkv_jinja_is_number(jvalue v) { return fkv_jinja_is_integer(v) || v.kind == J_FLOAT; }
 static inline double fkv_jinja_number(jvalue v) { return v.kind == J_FLOAT ? v.number : (double)v.integer; }

@@ -1,11 +1,11 @@
-/* Built-ins: binding of arguments, global functions and tests. */
+/* Built-ins: binding of arguments, methods of loops and cyclers, global functions. */
 #define _GNU_SOURCE
 #include <string.h>
 #include <time.h>
 
 #include "template/jinja_run.h"
 
-static const jbuiltin *find(const jbuiltin *table, jvalue name)
+const jbuiltin *fkv_jinja_find_builtin(const jbuiltin *table, jvalue name)
 {
     if (name.kind != J_STRING) return NULL;
     for (; table->name; table++)
@@ -43,15 +43,16 @@ jvalue fkv_jinja_call_builtin(jinja *j, const char *what, const jbuiltin *builti
     return builtin->run(j, &c);
 }
 
-static const jbuiltin *find_filter(jvalue name)
+const jbuiltin *fkv_jinja_find_filter(jvalue name)
 {
-    const jbuiltin *filter = find(fkv_jinja_filters, name);
-    return filter ? filter : find(fkv_jinja_sequence_filters, name);
+    const jbuiltin *filter = fkv_jinja_find_builtin(fkv_jinja_filters, name);
+    if (!filter) filter = fkv_jinja_find_builtin(fkv_jinja_sequence_filters, name);
+    return filter ? filter : fkv_jinja_find_builtin(fkv_jinja_layout_filters, name);
 }
 
 jvalue fkv_jinja_filter(jinja *j, jvalue name, jvalue self, const jargs *args)
 {
-    const jbuiltin *filter = find_filter(name);
+    const jbuiltin *filter = fkv_jinja_find_filter(name);
     if (!filter) fkv_jinja_lacks(j, "filter '%.*s' is not supported", J_SHOWN(fkv_jinja_str(j, name)));
     return fkv_jinja_call_builtin(j, "filter", filter, self, args);
 }
@@ -69,16 +70,60 @@ static jvalue loop_cycle(jinja *j, const jcall *c)
     return c->args->values[c->self.loop->index % c->args->n];
 }
 
-static const jbuiltin loop_methods[] = {{"cycle", "*", loop_cycle}, {0}};
+/* Whether the arguments are other than in the last call. */
+static jvalue loop_changed(jinja *j, const jcall *c)
+{
+    const jvalue now = fkv_jinja_sequence(J_TUPLE, c->args->values, c->args->n);
+    jvalue *last = &c->self.loop->changed;
+    const bool changed = last->kind == J_ABSENT || !fkv_jinja_equal(j, *last, now);
+    if (changed) *last = now;
+    return fkv_jinja_bool(changed);
+}
+
+static const jbuiltin loop_methods[] = {{"cycle", "*", loop_cycle}, {"changed", "*", loop_changed}, {0}};
+
+jvalue fkv_jinja_next(jcycler *cycler)
+{
+    if (cycler->joiner) return cycler->at++ ? cycler->items[0] : fkv_jinja_string("", 0);
+    const jvalue value = cycler->items[cycler->at];
+    cycler->at = (cycler->at + 1) % cycler->n;
+    return value;
+}
+
+static jvalue cycler_next(jinja *j, const jcall *c)
+{
+    (void)j;
+    return fkv_jinja_next(c->self.cycler);
+}
+
+static jvalue cycler_reset(jinja *j, const jcall *c)
+{
+    (void)j;
+    c->self.cycler->at = 0;
+    return fkv_jinja_none();
+}
+
+static const jbuiltin cycler_methods[] = {{"next", "", cycler_next}, {"reset", "", cycler_reset}, {0}};
+
+static const jbuiltin *methods_of(jvalue self)
+{
+    switch (self.kind) {
+    case J_STRING: return fkv_jinja_string_methods;
+    case J_LIST: return fkv_jinja_list_methods;
+    case J_TUPLE: return fkv_jinja_tuple_methods;
+    case J_RANGE: return fkv_jinja_range_methods;
+    case J_DICT: return fkv_jinja_dict_methods;
+    case J_LOOP: return loop_methods;
+    case J_CYCLER: return self.cycler->joiner ? NULL : cycler_methods;
+    default: return NULL;
+    }
+}
 
 bool fkv_jinja_method(jinja *j, jvalue self, jvalue name, jvalue *found)
 {
-    const jbuiltin *table = self.kind == J_STRING                         ? fkv_jinja_string_methods
-                            : self.kind == J_LIST || self.kind == J_TUPLE ? fkv_jinja_list_methods
-                            : self.kind == J_DICT                         ? fkv_jinja_dict_methods
-                            : self.kind == J_LOOP                         ? loop_methods
-                                                                          : NULL;
-    const jbuiltin *method = table ? find(table, name) : NULL;
+    const jbuiltin *table = methods_of(self);
+    const jbuiltin *method = table ? fkv_jinja_find_builtin(table, name) : NULL;
+    if (!method && self.kind == J_STRING) method = fkv_jinja_find_builtin(fkv_jinja_layout_methods, name);
     if (method) *found = bound(j, method, self);
     return method != NULL;
 }
@@ -130,20 +175,43 @@ static jvalue make_dict(jinja *j, const jcall *c)
     return (jvalue){.kind = J_DICT, .n = members.n, .pairs = members.vars};
 }
 
+jvalue fkv_jinja_range(jinja *j, int64_t start, int64_t stop, int64_t step)
+{
+    int64_t distance;
+    if (__builtin_sub_overflow(stop, start, &distance) || step == INT64_MIN)
+        fkv_jinja_bad(j, "range: more than %d numbers", J_MAX_RANGE);
+    const int64_t n = (step > 0) == (distance > 0) ? distance / step + (distance % step != 0) : 0;
+    if (n > J_MAX_RANGE) fkv_jinja_bad(j, "range: more than %d numbers", J_MAX_RANGE);
+    jrange *range = fkv_jinja_alloc(j, 1, sizeof *range);
+    *range = (jrange){start, stop, step};
+    return (jvalue){.kind = J_RANGE, .n = (size_t)n, .range = range};
+}
+
 static jvalue make_range(jinja *j, const jcall *c)
 {
     bool has_start = c->a[1].kind != J_ABSENT;
     int64_t start = has_start ? fkv_jinja_integer_argument(j, c->a[0], 0) : 0;
-    int64_t end = fkv_jinja_integer_argument(j, c->a[has_start], 0), step = fkv_jinja_integer_argument(j, c->a[2], 1),
-            distance;
+    int64_t stop = fkv_jinja_integer_argument(j, c->a[has_start], 0);
+    int64_t step = fkv_jinja_integer_argument(j, c->a[2], 1);
     if (step == 0) fkv_jinja_bad(j, "range: the step is 0");
-    if (__builtin_sub_overflow(end, start, &distance) || step == INT64_MIN)
-        fkv_jinja_bad(j, "range: more than %d numbers", J_MAX_RANGE);
-    int64_t n = (step > 0) == (distance > 0) ? distance / step + (distance % step != 0) : 0;
-    if (n > J_MAX_RANGE) fkv_jinja_bad(j, "range: more than %d numbers", J_MAX_RANGE);
-    jvalue *items = fkv_jinja_alloc(j, (size_t)n, sizeof *items);
-    for (int64_t i = 0; i < n; i++) items[i] = fkv_jinja_int(start + i * step);
-    return fkv_jinja_sequence(J_VIEW, items, (size_t)n);
+    return fkv_jinja_range(j, start, stop, step);
+}
+
+static jvalue make_cycler(jinja *j, const jcall *c)
+{
+    if (!c->args->n || c->args->n_named) fkv_jinja_bad(j, "cycler: expected values");
+    jcycler *cycler = fkv_jinja_alloc(j, 1, sizeof *cycler);
+    *cycler = (jcycler){.items = c->args->values, .n = c->args->n};
+    return (jvalue){.kind = J_CYCLER, .cycler = cycler};
+}
+
+static jvalue make_joiner(jinja *j, const jcall *c)
+{
+    jcycler *joiner = fkv_jinja_alloc(j, 1, sizeof *joiner);
+    jvalue *separator = fkv_jinja_alloc(j, 1, sizeof *separator);
+    *separator = c->a[0].kind == J_ABSENT ? fkv_jinja_string(", ", 2) : c->a[0];
+    *joiner = (jcycler){.items = separator, .n = 1, .joiner = true};
+    return (jvalue){.kind = J_CYCLER, .cycler = joiner};
 }
 
 static jvalue raise_exception(jinja *j, const jcall *c)
@@ -171,190 +239,12 @@ static jvalue strftime_now(jinja *j, const jcall *c)
 bool fkv_jinja_function(jinja *j, jvalue name, jvalue *found)
 {
     static const jbuiltin functions[] = {
-        {"namespace", "*", make_namespace},         {"dict", "*", make_dict},
-        {"range", "start ?stop ?step", make_range}, {"raise_exception", "message", raise_exception},
-        {"strftime_now", "format", strftime_now},   {0},
+        {"namespace", "*", make_namespace},       {"dict", "*", make_dict},
+        {"range", "#1 ?#2 ?#3", make_range},      {"raise_exception", "message", raise_exception},
+        {"strftime_now", "format", strftime_now}, {"cycler", "*", make_cycler},
+        {"joiner", "?sep", make_joiner},          {0},
     };
-    const jbuiltin *function = find(functions, name);
+    const jbuiltin *function = fkv_jinja_find_builtin(functions, name);
     if (function) *found = bound(j, function, fkv_jinja_none());
     return function != NULL;
-}
-
-/* Tests: what stands behind `is`. */
-
-static jvalue is_defined(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind != J_UNDEFINED);
-}
-static jvalue is_undefined(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_UNDEFINED);
-}
-static jvalue is_none(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_NONE);
-}
-static jvalue is_boolean(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_BOOL);
-}
-static jvalue is_true(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_BOOL && c->self.integer);
-}
-static jvalue is_false(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_BOOL && !c->self.integer);
-}
-static jvalue is_integer(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_INT);
-}
-static jvalue is_float(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_FLOAT);
-}
-static jvalue is_number(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(fkv_jinja_is_number(c->self));
-}
-static jvalue is_string(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_STRING);
-}
-static jvalue is_mapping(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_DICT);
-}
-static jvalue is_escaped(jinja *j, const jcall *c)
-{
-    (void)j;
-    (void)c;
-    return fkv_jinja_bool(false);
-}
-
-/* Jinja's undefined counts, though calling it fails. */
-static jvalue is_callable(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(c->self.kind == J_METHOD || c->self.kind == J_MACRO || c->self.kind == J_UNDEFINED);
-}
-
-static jvalue is_iterable(jinja *j, const jcall *c)
-{
-    (void)j;
-    enum jkind kind = c->self.kind;
-    return fkv_jinja_bool(fkv_jinja_is_sequence(c->self) || kind == J_STRING || kind == J_DICT || kind == J_UNDEFINED ||
-                          kind == J_LOOP);
-}
-
-static jvalue is_sequence(jinja *j, const jcall *c)
-{
-    (void)j;
-    enum jkind kind = c->self.kind;
-    return fkv_jinja_bool(kind == J_LIST || kind == J_TUPLE || kind == J_STRING || kind == J_DICT ||
-                          kind == J_UNDEFINED);
-}
-
-static jvalue is_equal(jinja *j, const jcall *c) { return fkv_jinja_bool(fkv_jinja_equal(j, c->self, c->a[0])); }
-static jvalue is_unequal(jinja *j, const jcall *c) { return fkv_jinja_bool(!fkv_jinja_equal(j, c->self, c->a[0])); }
-static jvalue is_less(jinja *j, const jcall *c) { return fkv_jinja_bool(fkv_jinja_compare(j, c->self, c->a[0]) < 0); }
-static jvalue is_more(jinja *j, const jcall *c) { return fkv_jinja_bool(fkv_jinja_compare(j, c->self, c->a[0]) > 0); }
-static jvalue is_at_most(jinja *j, const jcall *c)
-{
-    return fkv_jinja_bool(fkv_jinja_compare(j, c->self, c->a[0]) <= 0);
-}
-static jvalue is_at_least(jinja *j, const jcall *c)
-{
-    return fkv_jinja_bool(fkv_jinja_compare(j, c->self, c->a[0]) >= 0);
-}
-static jvalue is_in(jinja *j, const jcall *c) { return fkv_jinja_bool(fkv_jinja_contains(j, c->a[0], c->self)); }
-
-/* The same object; for numbers and texts, which have no identity here, the same kind and value. */
-static jvalue is_same(jinja *j, const jcall *c)
-{
-    return fkv_jinja_bool(c->self.kind == c->a[0].kind && fkv_jinja_equal(j, c->self, c->a[0]));
-}
-
-static jvalue remainder_is(jinja *j, const jcall *c, jvalue divisor, int64_t rest)
-{
-    return fkv_jinja_bool(fkv_jinja_equal(j, fkv_jinja_binary(j, '%', c->self, divisor), fkv_jinja_int(rest)));
-}
-
-static jvalue is_odd(jinja *j, const jcall *c) { return remainder_is(j, c, fkv_jinja_int(2), 1); }
-static jvalue is_even(jinja *j, const jcall *c) { return remainder_is(j, c, fkv_jinja_int(2), 0); }
-static jvalue is_divisible(jinja *j, const jcall *c) { return remainder_is(j, c, c->a[0], 0); }
-
-static jvalue is_cased(jinja *j, const jcall *c, enum jcase to)
-{
-    jvalue s = fkv_jinja_str(j, c->self);
-    bool has_case = !fkv_jinja_equal(j, fkv_jinja_recase(j, s, J_LOWER), fkv_jinja_recase(j, s, J_UPPER));
-    return fkv_jinja_bool(has_case && fkv_jinja_equal(j, s, fkv_jinja_recase(j, s, to)));
-}
-
-static jvalue is_lower(jinja *j, const jcall *c) { return is_cased(j, c, J_LOWER); }
-static jvalue is_upper(jinja *j, const jcall *c) { return is_cased(j, c, J_UPPER); }
-static jvalue is_filter(jinja *j, const jcall *c)
-{
-    (void)j;
-    return fkv_jinja_bool(find_filter(c->self) != NULL);
-}
-
-bool fkv_jinja_test(jinja *j, jvalue name, jvalue self, const jargs *args)
-{
-    static const jbuiltin tests[] = {
-        {"defined", "", is_defined},
-        {"undefined", "", is_undefined},
-        {"none", "", is_none},
-        {"boolean", "", is_boolean},
-        {"true", "", is_true},
-        {"false", "", is_false},
-        {"integer", "", is_integer},
-        {"float", "", is_float},
-        {"number", "", is_number},
-        {"string", "", is_string},
-        {"mapping", "", is_mapping},
-        {"iterable", "", is_iterable},
-        {"sequence", "", is_sequence},
-        {"callable", "", is_callable},
-        {"escaped", "", is_escaped},
-        {"lower", "", is_lower},
-        {"upper", "", is_upper},
-        {"filter", "", is_filter},
-        {"odd", "", is_odd},
-        {"even", "", is_even},
-        {"divisibleby", "num", is_divisible},
-        {"in", "seq", is_in},
-        {"sameas", "other", is_same},
-        {"equalto", "other", is_equal},
-        {"eq", "other", is_equal},
-        {"==", "other", is_equal},
-        {"ne", "other", is_unequal},
-        {"!=", "other", is_unequal},
-        {"lt", "other", is_less},
-        {"<", "other", is_less},
-        {"lessthan", "other", is_less},
-        {"gt", "other", is_more},
-        {">", "other", is_more},
-        {"greaterthan", "other", is_more},
-        {"le", "other", is_at_most},
-        {"<=", "other", is_at_most},
-        {"ge", "other", is_at_least},
-        {">=", "other", is_at_least},
-        {0},
-    };
-    const jbuiltin *test = find(tests, name);
-    if (!test) fkv_jinja_lacks(j, "test '%.*s' is not supported", J_SHOWN(fkv_jinja_str(j, name)));
-    return fkv_jinja_true(fkv_jinja_call_builtin(j, "test", test, self, args));
 }

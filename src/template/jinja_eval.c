@@ -74,33 +74,47 @@ static jvalue eval_item(jinja *j, const jnode *node)
     return fkv_jinja_slice(j, object, from, to, step);
 }
 
-static jargs eval_arguments(jinja *j, const jnode *list)
+static void add_named(jinja *j, jscope *named, jvalue name, jvalue value)
 {
-    size_t n = count(list);
-    jvalue *values = fkv_jinja_alloc(j, n, sizeof *values);
-    jpair *named = fkv_jinja_alloc(j, n, sizeof *named);
-    jargs args = {.values = values, .named = named};
-    for (; list; list = list->next) {
-        if (list->kind != N_KEYWORD) {
-            values[args.n++] = fkv_jinja_eval(j, list);
-        } else {
-            if (fkv_jinja_find(j, named, args.n_named, list->value))
-                fkv_jinja_bad(j, "the argument '%.*s' is given twice", J_SHOWN(list->value));
-            named[args.n_named++] = (jpair){list->value, fkv_jinja_eval(j, list->a)};
-        }
-    }
-    return args;
+    if (name.kind != J_STRING) fkv_jinja_bad(j, "the name of an argument is %s", fkv_jinja_type_name(name));
+    if (fkv_jinja_find(j, named->vars, named->n, name))
+        fkv_jinja_bad(j, "the argument '%.*s' is given twice", J_SHOWN(name));
+    fkv_jinja_assign(j, named, name, value);
 }
 
-static jvalue eval_call(jinja *j, const jnode *node)
+/* more: a further named argument, or NULL. */
+static jargs eval_arguments(jinja *j, const jnode *list, const jpair *more)
+{
+    jitems values = {0};
+    jscope named = {0};
+    for (; list; list = list->next) {
+        if (list->kind == N_KEYWORD) {
+            add_named(j, &named, list->value, fkv_jinja_eval(j, list->a));
+        } else if (list->kind != N_UNPACK) {
+            fkv_jinja_push(j, &values, fkv_jinja_eval(j, list));
+        } else if (list->op == '*') {
+            const jvalue items = fkv_jinja_iterate(j, fkv_jinja_eval(j, list->a), J_LIST);
+            for (size_t i = 0; i < items.n; i++) fkv_jinja_push(j, &values, items.items[i]);
+        } else {
+            const jvalue dict = fkv_jinja_eval(j, list->a);
+            if (dict.kind != J_DICT) fkv_jinja_bad(j, "'**' needs a dict, not %s", fkv_jinja_type_name(dict));
+            for (size_t i = 0; i < dict.n; i++) add_named(j, &named, dict.pairs[i].key, dict.pairs[i].value);
+        }
+    }
+    if (more) add_named(j, &named, more->key, more->value);
+    return (jargs){.values = values.items, .n = values.n, .named = named.vars, .n_named = named.n};
+}
+
+jvalue fkv_jinja_call(jinja *j, const jnode *node, const jpair *more)
 {
     jvalue callee = fkv_jinja_eval(j, node->a);
-    jargs args = eval_arguments(j, node->list);
+    jargs args = eval_arguments(j, node->list, more);
     j->line = node->line;
     if (callee.kind == J_MACRO) return fkv_jinja_call_macro(j, callee.macro, &args);
     if (callee.kind == J_METHOD)
         return fkv_jinja_call_builtin(j, "function", callee.method->builtin, callee.method->self, &args);
-    if (callee.kind == J_LOOP) fkv_jinja_lacks(j, "recursive loops are not supported");
+    if (callee.kind == J_LOOP) return fkv_jinja_call_loop(j, callee.loop, &args);
+    if (callee.kind == J_CYCLER && callee.cycler->joiner) return fkv_jinja_next(callee.cycler);
     if (callee.kind == J_UNDEFINED)
         fkv_jinja_lacks(j, "%s '%.*s' is not supported", node->a->kind == N_ATTRIBUTE ? "method" : "function",
                         J_SHOWN(callee));
@@ -110,7 +124,7 @@ static jvalue eval_call(jinja *j, const jnode *node)
 static jvalue eval_filter(jinja *j, const jnode *node)
 {
     jvalue self = fkv_jinja_eval(j, node->a);
-    jargs args = eval_arguments(j, node->list);
+    jargs args = eval_arguments(j, node->list, NULL);
     j->line = node->line;
     return fkv_jinja_filter(j, node->value, self, &args);
 }
@@ -118,7 +132,7 @@ static jvalue eval_filter(jinja *j, const jnode *node)
 static jvalue eval_test(jinja *j, const jnode *node)
 {
     jvalue self = fkv_jinja_eval(j, node->a);
-    jargs args = eval_arguments(j, node->list);
+    jargs args = eval_arguments(j, node->list, NULL);
     j->line = node->line;
     return fkv_jinja_bool(fkv_jinja_test(j, node->value, self, &args));
 }
@@ -168,7 +182,7 @@ static jvalue eval_node(jinja *j, const jnode *node)
     case N_CHOICE: return eval_choice(j, node);
     case N_ATTRIBUTE: return fkv_jinja_attribute(j, fkv_jinja_eval(j, node->a), node->value);
     case N_ITEM: return eval_item(j, node);
-    case N_CALL: return eval_call(j, node);
+    case N_CALL: return fkv_jinja_call(j, node, NULL);
     case N_FILTER: return eval_filter(j, node);
     case N_TEST: return eval_test(j, node);
     default: return fkv_jinja_capture(j, node->body); /* N_CAPTURE */

@@ -209,6 +209,93 @@ static jvalue f_unique(jinja *j, const jcall *c)
     return fkv_jinja_sequence(J_ITERATOR, chosen.items, chosen.n);
 }
 
+/* n items a line, the last one filled up with fill when that is given. */
+static jvalue f_batch(jinja *j, const jcall *c)
+{
+    const jvalue items = fkv_jinja_iterate(j, c->self, J_LIST);
+    const int64_t size = fkv_jinja_integer_argument(j, c->a[0], 0);
+    jitems lines = {0};
+    if (size < 1) fkv_jinja_lacks(j, "batch: a size below 1 is not supported");
+    for (size_t i = 0; i < items.n; i += (size_t)size) {
+        const size_t n = items.n - i < (size_t)size ? items.n - i : (size_t)size;
+        jitems line = {0};
+        for (size_t k = 0; k < n; k++) fkv_jinja_push(j, &line, items.items[i + k]);
+        const bool filled = c->a[1].kind != J_ABSENT && c->a[1].kind != J_NONE;
+        while (filled && line.n < (size_t)size) {
+            fkv_jinja_work(j, 1);
+            fkv_jinja_push(j, &line, c->a[1]);
+        }
+        fkv_jinja_push(j, &lines, fkv_jinja_sequence(J_LIST, line.items, line.n));
+    }
+    return fkv_jinja_sequence(J_ITERATOR, lines.items, lines.n);
+}
+
+/* n columns of nearly equal length. */
+static jvalue f_slice(jinja *j, const jcall *c)
+{
+    const jvalue items = fkv_jinja_iterate(j, c->self, J_LIST);
+    const int64_t n = fkv_jinja_integer_argument(j, c->a[0], 0);
+    if (n < 1) fkv_jinja_bad(j, "slice: expected a number of slices, at least 1");
+    const size_t length = items.n / (size_t)n, longer = items.n % (size_t)n;
+    jitems columns = {0};
+    for (size_t i = 0, at = 0; i < (size_t)n; i++) {
+        const size_t size = length + (i < longer);
+        jitems column = {0};
+        fkv_jinja_work(j, 1);
+        for (size_t k = 0; k < size; k++) fkv_jinja_push(j, &column, items.items[at + k]);
+        if (c->a[1].kind != J_ABSENT && c->a[1].kind != J_NONE && i >= longer) fkv_jinja_push(j, &column, c->a[1]);
+        fkv_jinja_push(j, &columns, fkv_jinja_sequence(J_LIST, column.items, column.n));
+        at += size;
+    }
+    return fkv_jinja_sequence(J_ITERATOR, columns.items, columns.n);
+}
+
+/* What stands under the path in each item, or `otherwise`. */
+static jvalue group_key(jinja *j, jvalue item, jvalue path, jvalue otherwise)
+{
+    const jvalue key = follow(j, item, path);
+    return key.kind == J_UNDEFINED && otherwise.kind != J_ABSENT && otherwise.kind != J_NONE ? otherwise : key;
+}
+
+/* Pairs of a key and the list of the items that have it, in the order of the keys. */
+static jvalue f_groupby(jinja *j, const jcall *c)
+{
+    const jvalue items = fkv_jinja_iterate(j, c->self, J_LIST);
+    const bool cased = fkv_jinja_true(c->a[2]);
+    jpair *pairs = fkv_jinja_alloc(j, items.n, sizeof *pairs);
+    for (size_t i = 0; i < items.n; i++)
+        pairs[i] = (jpair){without_case(j, group_key(j, items.items[i], c->a[0], c->a[1]), cased), items.items[i]};
+    const jvalue in_order = sorted(j, pairs, items.n, false);
+    jitems groups = {0};
+    for (size_t i = 0; i < in_order.n;) {
+        const jvalue first = group_key(j, in_order.items[i], c->a[0], c->a[1]), key = without_case(j, first, cased);
+        jitems group = {0};
+        for (; i < in_order.n; i++) {
+            const jvalue other = without_case(j, group_key(j, in_order.items[i], c->a[0], c->a[1]), cased);
+            if (!fkv_jinja_equal(j, key, other)) break;
+            fkv_jinja_push(j, &group, in_order.items[i]);
+        }
+        jvalue *pair = fkv_jinja_alloc(j, 2, sizeof *pair);
+        pair[0] = first;
+        pair[1] = fkv_jinja_sequence(J_LIST, group.items, group.n);
+        fkv_jinja_push(j, &groups, fkv_jinja_sequence(J_TUPLE, pair, 2));
+        groups.items[groups.n - 1].tag = J_GROUP;
+    }
+    return fkv_jinja_sequence(J_LIST, groups.items, groups.n);
+}
+
+/* An attribute, never a member of a dict. */
+static jvalue f_attr(jinja *j, const jcall *c)
+{
+    const jvalue name = fkv_jinja_str(j, c->a[0]);
+    if (c->self.kind == J_UNDEFINED) fkv_jinja_fail_undefined(j, c->self);
+    if (c->self.kind == J_DICT) {
+        jvalue method;
+        return fkv_jinja_method(j, c->self, name, &method) ? method : fkv_jinja_undefined(name);
+    }
+    return fkv_jinja_attribute(j, c->self, name);
+}
+
 static jvalue extreme(jinja *j, const jcall *c, int sign)
 {
     jvalue items = fkv_jinja_iterate(j, c->self, J_LIST), best = undefined("the extreme of nothing"), best_key = best;
@@ -233,9 +320,12 @@ static jvalue f_sum(jinja *j, const jcall *c)
 }
 
 const jbuiltin fkv_jinja_sequence_filters[] = {
+    {"attr", "name", f_attr},
+    {"batch", "linecount ?fill_with", f_batch},
     {"count", "", f_length},
     {"dictsort", "?case_sensitive ?by ?reverse", f_dictsort},
     {"first", "", f_first},
+    {"groupby", "attribute ?default ?case_sensitive", f_groupby},
     {"items", "", f_items},
     {"join", "?d ?attribute", f_join},
     {"last", "", f_last},
@@ -249,6 +339,7 @@ const jbuiltin fkv_jinja_sequence_filters[] = {
     {"reverse", "", f_reverse},
     {"select", "*", f_select},
     {"selectattr", "*", f_selectattr},
+    {"slice", "slices ?fill_with", f_slice},
     {"sort", "?reverse ?case_sensitive ?attribute", f_sort},
     {"sum", "?attribute ?start", f_sum},
     {"unique", "?case_sensitive ?attribute", f_unique},

@@ -17,6 +17,12 @@ static jvalue s_lstrip(jinja *j, const jcall *c) { return strip(j, c, true, fals
 static jvalue s_rstrip(jinja *j, const jcall *c) { return strip(j, c, false, true); }
 static jvalue s_upper(jinja *j, const jcall *c) { return fkv_jinja_recase(j, c->self, J_UPPER); }
 static jvalue s_lower(jinja *j, const jcall *c) { return fkv_jinja_recase(j, c->self, J_LOWER); }
+/* Beside lower(), only the common sharp s becomes another text. */
+static jvalue s_casefold(jinja *j, const jcall *c)
+{
+    const jvalue sharp = fkv_jinja_string("\xc3\x9f", 2), ss = fkv_jinja_string("ss", 2);
+    return fkv_jinja_replace(j, fkv_jinja_recase(j, c->self, J_LOWER), sharp, ss, -1);
+}
 static jvalue s_title(jinja *j, const jcall *c) { return fkv_jinja_recase(j, c->self, J_TITLE_METHOD); }
 static jvalue s_capitalize(jinja *j, const jcall *c) { return fkv_jinja_recase(j, c->self, J_CAPITALIZED); }
 
@@ -61,13 +67,27 @@ static jvalue s_split(jinja *j, const jcall *c)
     return list_of(&parts);
 }
 
+/* The same from the end. */
+static jvalue rsplit_words(jinja *j, jvalue s, int64_t at_most)
+{
+    const jvalue words = split_words(j, s, -1);
+    const size_t n_first = words.n > (size_t)at_most ? words.n - (size_t)at_most : 0;
+    jvalue *parts = fkv_jinja_alloc(j, words.n - n_first + 1, sizeof *parts);
+    size_t n = 0;
+    if (n_first) { /* what is left keeps its own white space, but for that at its end */
+        const jvalue last = words.items[n_first - 1];
+        parts[n++] = part(s, 0, (size_t)(last.text + last.n - s.text));
+    }
+    for (size_t i = n_first; i < words.n; i++) parts[n++] = words.items[i];
+    return fkv_jinja_sequence(J_LIST, parts, n);
+}
+
 static jvalue s_rsplit(jinja *j, const jcall *c)
 {
     jvalue s = c->self;
     int64_t at_most = fkv_jinja_integer_argument(j, c->a[1], -1);
     if (at_most < 0) return s_split(j, c);
-    if (c->a[0].kind == J_ABSENT || c->a[0].kind == J_NONE)
-        fkv_jinja_lacks(j, "rsplit at white space with a limit is not supported");
+    if (c->a[0].kind == J_ABSENT || c->a[0].kind == J_NONE) return rsplit_words(j, s, at_most);
     jvalue by = separator(j, c);
     jitems parts = {0};
     for (int64_t hit; at_most-- > 0 && (hit = fkv_jinja_search_last(j, s, by)) != J_NOT_FOUND; s.n = (size_t)hit)
@@ -91,12 +111,23 @@ static bool starts_or_ends(jvalue s, jvalue with, bool end)
     return with.n <= s.n && !memcmp(s.text + (end ? s.n - with.n : 0), with.text, with.n);
 }
 
+/* self[start:end], the second and third argument; *from: the bytes before it. */
+static jvalue window(jinja *j, const jcall *c, size_t *from)
+{
+    *from = 0;
+    if (c->a[1].kind == J_ABSENT && c->a[2].kind == J_ABSENT) return c->self;
+    const jvalue s = fkv_jinja_slice(j, c->self, c->a[1], c->a[2], (jvalue){0});
+    *from = (size_t)(s.text - c->self.text);
+    return s;
+}
+
 /* The argument may be a tuple of alternatives. */
 static jvalue affix(jinja *j, const jcall *c, bool end)
 {
     jvalue one = c->a[0], any = one.kind == J_TUPLE ? one : fkv_jinja_sequence(J_TUPLE, &one, 1);
+    const jvalue s = window(j, c, &(size_t){0});
     for (size_t i = 0; i < any.n; i++)
-        if (starts_or_ends(c->self, fkv_jinja_string_argument(j, any.items[i]), end)) return fkv_jinja_bool(true);
+        if (starts_or_ends(s, fkv_jinja_string_argument(j, any.items[i]), end)) return fkv_jinja_bool(true);
     return fkv_jinja_bool(false);
 }
 
@@ -121,38 +152,39 @@ static jvalue s_replace(jinja *j, const jcall *c)
     return fkv_jinja_replace(j, c->self, old, new, fkv_jinja_integer_argument(j, c->a[2], -1));
 }
 
-/* A place as Python counts it: in characters. */
-static jvalue place(jinja *j, jvalue s, int64_t at)
+/* Where the argument stands, as Python counts it: in characters. -1: nowhere. */
+static jvalue find_place(jinja *j, const jcall *c, bool last)
 {
-    fkv_jinja_work_text(j, s.n);
-    return fkv_jinja_int(at == J_NOT_FOUND ? -1 : (int64_t)fkv_jinja_n_characters(s.text, (size_t)at));
+    size_t from;
+    const jvalue what = fkv_jinja_string_argument(j, c->a[0]), s = window(j, c, &from);
+    const int64_t at = last ? fkv_jinja_search_last(j, s, what) : fkv_jinja_search(s, 0, what);
+    fkv_jinja_work_text(j, c->self.n);
+    if (at == J_NOT_FOUND) return fkv_jinja_int(-1);
+    return fkv_jinja_int((int64_t)fkv_jinja_n_characters(c->self.text, from + (size_t)at));
 }
 
-static jvalue s_find(jinja *j, const jcall *c)
-{
-    return place(j, c->self, fkv_jinja_search(c->self, 0, fkv_jinja_string_argument(j, c->a[0])));
-}
+static jvalue s_find(jinja *j, const jcall *c) { return find_place(j, c, false); }
+static jvalue s_rfind(jinja *j, const jcall *c) { return find_place(j, c, true); }
 
-static jvalue s_rfind(jinja *j, const jcall *c)
+static jvalue must_find(jinja *j, const jcall *c, bool last)
 {
-    return place(j, c->self, fkv_jinja_search_last(j, c->self, fkv_jinja_string_argument(j, c->a[0])));
-}
-
-static jvalue s_index(jinja *j, const jcall *c)
-{
-    jvalue found = s_find(j, c);
+    jvalue found = find_place(j, c, last);
     if (found.integer < 0) fkv_jinja_bad(j, "index: the text is not there");
     return found;
 }
 
+static jvalue s_index(jinja *j, const jcall *c) { return must_find(j, c, false); }
+static jvalue s_rindex(jinja *j, const jcall *c) { return must_find(j, c, true); }
+
 static jvalue s_count(jinja *j, const jcall *c)
 {
-    jvalue what = fkv_jinja_string_argument(j, c->a[0]);
-    fkv_jinja_work_text(j, c->self.n);
-    if (what.n == 0) return fkv_jinja_int((int64_t)fkv_jinja_length(j, c->self) + 1);
-    int64_t n = 0;
     size_t from = 0;
-    for (int64_t hit; (hit = fkv_jinja_search(c->self, from, what)) != J_NOT_FOUND; n++) from = (size_t)hit + what.n;
+    jvalue what = fkv_jinja_string_argument(j, c->a[0]), s = window(j, c, &from);
+    fkv_jinja_work_text(j, s.n);
+    if (what.n == 0) return fkv_jinja_int((int64_t)fkv_jinja_length(j, s) + 1);
+    int64_t n = 0;
+    from = 0;
+    for (int64_t hit; (hit = fkv_jinja_search(s, from, what)) != J_NOT_FOUND; n++) from = (size_t)hit + what.n;
     return fkv_jinja_int(n);
 }
 
@@ -190,6 +222,12 @@ static jvalue all_are(jinja *j, jvalue s, bool (*is)(int32_t))
 static jvalue s_isalpha(jinja *j, const jcall *c) { return all_are(j, c->self, is_alpha); }
 static jvalue s_isdigit(jinja *j, const jcall *c) { return all_are(j, c->self, is_digit); }
 static jvalue s_isalnum(jinja *j, const jcall *c) { return all_are(j, c->self, is_alnum); }
+static bool is_numeric(int32_t c)
+{
+    const utf8proc_category_t kind = utf8proc_category(c);
+    return kind >= UTF8PROC_CATEGORY_ND && kind <= UTF8PROC_CATEGORY_NO;
+}
+static jvalue s_isnumeric(jinja *j, const jcall *c) { return all_are(j, c->self, is_numeric); }
 static jvalue s_isspace(jinja *j, const jcall *c) { return all_are(j, c->self, fkv_jinja_is_space); }
 
 static jvalue is_cased(jinja *j, const jcall *c, const char *test)
@@ -207,22 +245,26 @@ const jbuiltin fkv_jinja_string_methods[] = {
     {"split", "?sep ?maxsplit", s_split},
     {"rsplit", "?sep ?maxsplit", s_rsplit},
     {"splitlines", "?keepends", s_splitlines},
-    {"startswith", "prefix", s_startswith},
-    {"endswith", "suffix", s_endswith},
+    {"startswith", "prefix ?start ?end", s_startswith},
+    {"endswith", "suffix ?start ?end", s_endswith},
     {"removeprefix", "prefix", s_removeprefix},
     {"removesuffix", "suffix", s_removesuffix},
     {"replace", "old new ?count", s_replace},
     {"upper", "", s_upper},
     {"lower", "", s_lower},
+    {"casefold", "", s_casefold},
     {"title", "", s_title},
     {"capitalize", "", s_capitalize},
-    {"find", "sub", s_find},
-    {"rfind", "sub", s_rfind},
-    {"index", "sub", s_index},
-    {"count", "sub", s_count},
+    {"find", "sub ?start ?end", s_find},
+    {"rfind", "sub ?start ?end", s_rfind},
+    {"index", "sub ?start ?end", s_index},
+    {"rindex", "sub ?start ?end", s_rindex},
+    {"count", "sub ?start ?end", s_count},
     {"join", "iterable", s_join},
     {"isalpha", "", s_isalpha},
     {"isdigit", "", s_isdigit},
+    {"isdecimal", "", s_isdigit},
+    {"isnumeric", "", s_isnumeric},
     {"isalnum", "", s_isalnum},
     {"isspace", "", s_isspace},
     {"islower", "", s_islower},
@@ -232,19 +274,38 @@ const jbuiltin fkv_jinja_string_methods[] = {
 
 static jvalue l_count(jinja *j, const jcall *c)
 {
+    const jvalue items = fkv_jinja_iterate(j, c->self, J_LIST);
     int64_t n = 0;
-    for (size_t i = 0; i < c->self.n; i++) n += fkv_jinja_equal(j, c->self.items[i], c->a[0]);
+    for (size_t i = 0; i < items.n; i++) n += fkv_jinja_equal(j, items.items[i], c->a[0]);
     return fkv_jinja_int(n);
 }
 
+/* Within self[start:end], as an index of self. */
 static jvalue l_index(jinja *j, const jcall *c)
 {
-    for (size_t i = 0; i < c->self.n; i++)
-        if (fkv_jinja_equal(j, c->self.items[i], c->a[0])) return fkv_jinja_int((int64_t)i);
+    const jvalue items = fkv_jinja_iterate(j, c->self, J_LIST);
+    const int64_t n = (int64_t)items.n;
+    int64_t from = fkv_jinja_integer_argument(j, c->a[1], 0), to = fkv_jinja_integer_argument(j, c->a[2], n);
+    if (from < 0) from = from + n < 0 ? 0 : from + n;
+    if (to < 0) to += n;
+    for (int64_t i = from; i < to && i < n; i++)
+        if (fkv_jinja_equal(j, items.items[i], c->a[0])) return fkv_jinja_int(i);
     fkv_jinja_bad(j, "index: the value is not in the list");
 }
 
-const jbuiltin fkv_jinja_list_methods[] = {{"count", "value", l_count}, {"index", "value", l_index}, {0}};
+/* A copy is the same: values do not change. */
+static jvalue same(jinja *j, const jcall *c)
+{
+    (void)j;
+    return c->self;
+}
+
+const jbuiltin fkv_jinja_list_methods[] = {{"copy", "", same},
+                                           {"count", "value", l_count},
+                                           {"index", "value ?start ?stop", l_index},
+                                           {0}};
+const jbuiltin fkv_jinja_tuple_methods[] = {{"count", "value", l_count}, {"index", "value ?start ?stop", l_index}, {0}};
+const jbuiltin fkv_jinja_range_methods[] = {{"count", "value", l_count}, {"index", "value", l_index}, {0}};
 
 jvalue fkv_jinja_pairs_of(jinja *j, jvalue dict, enum jkind as)
 {
@@ -258,14 +319,20 @@ jvalue fkv_jinja_pairs_of(jinja *j, jvalue dict, enum jkind as)
     return fkv_jinja_sequence(as, pairs, dict.n);
 }
 
-static jvalue d_items(jinja *j, const jcall *c) { return fkv_jinja_pairs_of(j, c->self, J_VIEW); }
+static jvalue view(jvalue items, unsigned tag)
+{
+    items.tag = tag;
+    return items;
+}
+
+static jvalue d_items(jinja *j, const jcall *c) { return view(fkv_jinja_pairs_of(j, c->self, J_VIEW), J_ITEMS); }
 static jvalue d_keys(jinja *j, const jcall *c) { return fkv_jinja_iterate(j, c->self, J_VIEW); }
 
 static jvalue d_values(jinja *j, const jcall *c)
 {
     jvalue *values = fkv_jinja_alloc(j, c->self.n, sizeof *values);
     for (size_t i = 0; i < c->self.n; i++) values[i] = c->self.pairs[i].value;
-    return fkv_jinja_sequence(J_VIEW, values, c->self.n);
+    return view(fkv_jinja_sequence(J_VIEW, values, c->self.n), J_VALUES);
 }
 
 static jvalue d_get(jinja *j, const jcall *c)
@@ -275,5 +342,6 @@ static jvalue d_get(jinja *j, const jcall *c)
 }
 
 const jbuiltin fkv_jinja_dict_methods[] = {
-    {"get", "key ?default", d_get}, {"items", "", d_items}, {"keys", "", d_keys}, {"values", "", d_values}, {0},
+    {"copy", "", same},   {"get", "key ?default", d_get}, {"items", "", d_items},
+    {"keys", "", d_keys}, {"values", "", d_values},       {0},
 };

@@ -111,6 +111,7 @@ static jvalue repeat(jinja *j, jvalue v, int64_t times)
 jvalue fkv_jinja_binary(jinja *j, int op, jvalue a, jvalue b)
 {
     if (op == '~') return join(j, a, b);
+    if (op == '%' && a.kind == J_STRING) return fkv_jinja_percent(j, a, b);
     if (a.kind == J_UNDEFINED || b.kind == J_UNDEFINED) fkv_jinja_fail_undefined(j, a.kind == J_UNDEFINED ? a : b);
     if (fkv_jinja_is_number(a) && fkv_jinja_is_number(b)) {
         if ((op == '/' || op == OP_FLOOR || op == '%') && fkv_jinja_number(b) == 0)
@@ -124,7 +125,6 @@ jvalue fkv_jinja_binary(jinja *j, int op, jvalue a, jvalue b)
     if (op == '+' && a.kind == b.kind && (a.kind == J_LIST || a.kind == J_TUPLE)) return concatenate(j, a, b);
     if (op == '*' && repeatable(a) && fkv_jinja_is_integer(b)) return repeat(j, a, b.integer);
     if (op == '*' && repeatable(b) && fkv_jinja_is_integer(a)) return repeat(j, b, a.integer);
-    if (op == '%' && a.kind == J_STRING) fkv_jinja_lacks(j, "formatting a string with %% is not supported");
     char name[] = {(char)op, (char)(op >> 8), 0};
     fkv_jinja_bad(j, "'%s' is not defined between %s and %s", name, fkv_jinja_type_name(a), fkv_jinja_type_name(b));
 }
@@ -142,13 +142,10 @@ static jvalue loop_attribute(jinja *j, jvalue self, jvalue name)
     const struct {
         const char *name;
         size_t value;
-    } counts[] = {{"index", loop->index + 1},
-                  {"index0", loop->index},
-                  {"length", loop->n},
-                  {"revindex", loop->n - loop->index},
-                  {"depth", 1},
-                  {"revindex0", loop->n - loop->index - 1},
-                  {"depth0", 0}};
+    } counts[] = {{"index", loop->index + 1}, {"index0", loop->index},
+                  {"length", loop->n},        {"revindex", loop->n - loop->index},
+                  {"depth", loop->depth + 1}, {"revindex0", loop->n - loop->index - 1},
+                  {"depth0", loop->depth}};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         if (fkv_jinja_is(name, counts[i].name)) return fkv_jinja_int((int64_t)counts[i].value);
     bool first = loop->index == 0, last = loop->index + 1 >= loop->n;
@@ -160,17 +157,37 @@ static jvalue loop_attribute(jinja *j, jvalue self, jvalue name)
     fkv_jinja_lacks(j, "loop.%.*s is not supported", J_SHOWN(name));
 }
 
+static jvalue macro_attribute(jinja *j, const jnode *macro, jvalue name)
+{
+    const bool is_caller = macro->kind == N_CALL_BLOCK;
+    if (fkv_jinja_is(name, "name")) return is_caller ? fkv_jinja_none() : macro->value;
+    if (fkv_jinja_is(name, "catch_kwargs")) return fkv_jinja_bool(macro->op & J_USES_KWARGS);
+    if (fkv_jinja_is(name, "catch_varargs")) return fkv_jinja_bool(macro->op & J_USES_VARARGS);
+    if (fkv_jinja_is(name, "caller")) return fkv_jinja_bool(macro->op & J_USES_CALLER);
+    if (!fkv_jinja_is(name, "arguments")) return (jvalue){0};
+    jitems names = {0};
+    for (const jnode *p = macro->list; p; p = p->next) fkv_jinja_push(j, &names, p->value);
+    return fkv_jinja_sequence(J_TUPLE, names.items, names.n);
+}
+
 /* What `.name` finds before the members of a dict are looked at; J_ABSENT: nothing. */
 static jvalue own_attribute(jinja *j, jvalue object, jvalue name)
 {
     jvalue method;
     if (object.kind == J_UNDEFINED) fkv_jinja_fail_undefined(j, object);
     if (object.kind == J_LOOP) return loop_attribute(j, object, name);
-    if (object.kind == J_MACRO) fkv_jinja_lacks(j, "attributes of macros are not supported");
+    if (object.kind == J_MACRO) return macro_attribute(j, object.macro->node, name);
+    if (object.kind == J_RANGE && fkv_jinja_is(name, "start")) return fkv_jinja_int(object.range->start);
+    if (object.kind == J_RANGE && fkv_jinja_is(name, "stop")) return fkv_jinja_int(object.range->stop);
+    if (object.kind == J_RANGE && fkv_jinja_is(name, "step")) return fkv_jinja_int(object.range->step);
+    if (object.kind == J_CYCLER && !object.cycler->joiner && fkv_jinja_is(name, "current"))
+        return object.cycler->items[object.cycler->at];
     if (object.kind == J_NAMESPACE) {
         const jvalue *member = fkv_jinja_find(j, object.scope->vars, object.scope->n, name);
         return member ? *member : (jvalue){0};
     }
+    if (object.kind == J_TUPLE && object.tag == J_GROUP && fkv_jinja_is(name, "grouper")) return object.items[0];
+    if (object.kind == J_TUPLE && object.tag == J_GROUP && fkv_jinja_is(name, "list")) return object.items[1];
     return fkv_jinja_method(j, object, name, &method) ? method : (jvalue){0};
 }
 
@@ -179,6 +196,7 @@ static jvalue element(jinja *j, jvalue object, int64_t index)
     size_t n = fkv_jinja_length(j, object);
     if (index < 0) index += (int64_t)n;
     if (index < 0 || index >= (int64_t)n) return (jvalue){0};
+    if (object.kind == J_RANGE) return fkv_jinja_range_item(object.range, (size_t)index);
     if (object.kind != J_STRING) return object.items[index];
     size_t from = fkv_jinja_offset(object.text, object.n, (size_t)index);
     size_t size = fkv_jinja_offset(object.text + from, object.n - from, 1);
@@ -192,7 +210,7 @@ static jvalue own_item(jinja *j, jvalue object, jvalue key)
         const jvalue *found = fkv_jinja_find(j, object.pairs, object.n, key);
         return found ? *found : (jvalue){0};
     }
-    bool indexed = object.kind == J_STRING || object.kind == J_LIST || object.kind == J_TUPLE;
+    bool indexed = object.kind == J_STRING || object.kind == J_LIST || object.kind == J_TUPLE || object.kind == J_RANGE;
     return indexed && fkv_jinja_is_integer(key) ? element(j, object, key.integer) : (jvalue){0};
 }
 
@@ -227,16 +245,28 @@ static jvalue join_items(jinja *j, const jvalue *items, size_t n)
     return fkv_jinja_taken(&text);
 }
 
+static jvalue range_slice(jinja *j, const jrange *r, int64_t first, int64_t end, int64_t by)
+{
+    int64_t start, stop, step;
+    if (__builtin_mul_overflow(r->step, by, &step) || __builtin_mul_overflow(r->step, first, &start) ||
+        __builtin_mul_overflow(r->step, end, &stop) || __builtin_add_overflow(r->start, start, &start) ||
+        __builtin_add_overflow(r->start, stop, &stop))
+        overflow(j);
+    return fkv_jinja_range(j, start, stop, step);
+}
+
 jvalue fkv_jinja_slice(jinja *j, jvalue object, jvalue from, jvalue to, jvalue step)
 {
     if (object.kind == J_UNDEFINED) fkv_jinja_fail_undefined(j, object);
-    if (!repeatable(object)) fkv_jinja_bad(j, "%s has no slices", fkv_jinja_type_name(object));
+    if (!repeatable(object) && object.kind != J_RANGE)
+        fkv_jinja_bad(j, "%s has no slices", fkv_jinja_type_name(object));
     int64_t n = (int64_t)fkv_jinja_length(j, object);
     int64_t by = slice_bound(j, step, 0, -INT64_MAX, INT64_MAX, 1);
     if (by == 0) fkv_jinja_bad(j, "the step of a slice is 0");
     int64_t low = by < 0 ? -1 : 0, high = by < 0 ? n - 1 : n;
     int64_t first = slice_bound(j, from, n, low, high, by < 0 ? high : low),
             end = slice_bound(j, to, n, low, high, by < 0 ? low : high);
+    if (object.kind == J_RANGE) return range_slice(j, object.range, first, end, by);
     if (by == 1 && object.kind == J_STRING) {
         size_t start = fkv_jinja_offset(object.text, object.n, (size_t)first);
         size_t characters = end > first ? (size_t)(end - first) : 0;

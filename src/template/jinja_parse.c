@@ -173,7 +173,7 @@ static jnode *parse_for(jparser *p)
     if (!fkv_jinja_take_name(p, "in")) fkv_jinja_unexpected(p, "'in'");
     node->b = fkv_jinja_parse_tuple(p, J_NO_CHOICE);
     if (fkv_jinja_take_name(p, "if")) node->c = fkv_jinja_parse_expression(p);
-    if (fkv_jinja_at_name(p, "recursive")) fkv_jinja_lacks(p->j, "recursive loops are not supported");
+    node->op = fkv_jinja_take_name(p, "recursive");
     p->loops++;
     node->body = parse_body(p, ends);
     p->loops--;
@@ -209,22 +209,75 @@ static jnode *parse_filter_tag(jparser *p)
     return node;
 }
 
-static jnode *parse_macro(jparser *p)
+/* (a, b=1): the parameters of a macro. */
+static void parse_parameters(jparser *p, jnode *node)
 {
-    jnode *node = fkv_jinja_new_node(p, N_MACRO), **last = &node->list;
-    fkv_jinja_advance(p);
-    node->value = fkv_jinja_expect_name(p);
+    jnode **last = &node->list;
+    bool optional = false;
     fkv_jinja_expect_op(p, '(');
     while (!fkv_jinja_at_op(p, ')')) {
         if (node->list) fkv_jinja_expect_op(p, ',');
         jnode *parameter = fkv_jinja_new_node(p, N_PARAMETER);
         parameter->value = fkv_jinja_expect_name(p);
         if (fkv_jinja_take_op(p, '=')) parameter->a = fkv_jinja_parse_expression(p);
+        if (optional && !parameter->a) fkv_jinja_bad(p->j, "a parameter without a default follows one with a default");
+        if (!parameter->a && fkv_jinja_is(parameter->value, "caller"))
+            fkv_jinja_bad(p->j, "the parameter 'caller' needs a default");
+        optional = parameter->a;
         *last = parameter;
         last = &parameter->next;
     }
     fkv_jinja_advance(p);
-    node->body = parse_separate_body(p, "endmacro");
+}
+
+static void parse_macro_body(jparser *p, jnode *node, const char *end)
+{
+    const unsigned outside = p->uses;
+    p->uses = 0;
+    node->body = parse_separate_body(p, end);
+    node->op = (int)p->uses;
+    p->uses |= outside;
+}
+
+static jnode *parse_macro(jparser *p)
+{
+    jnode *node = fkv_jinja_new_node(p, N_MACRO);
+    fkv_jinja_advance(p);
+    node->value = fkv_jinja_expect_name(p);
+    parse_parameters(p, node);
+    parse_macro_body(p, node, "endmacro");
+    return node;
+}
+
+/* {% call(a, b) m(...) %}: m is called with a macro `caller`, made of these parameters and the body. */
+static jnode *parse_call_block(jparser *p)
+{
+    jnode *node = fkv_jinja_new_node(p, N_CALL_BLOCK);
+    fkv_jinja_advance(p);
+    if (fkv_jinja_at_op(p, '(')) parse_parameters(p, node);
+    node->a = fkv_jinja_parse_expression(p);
+    if (node->a->kind != N_CALL) fkv_jinja_bad(p->j, "expected a call");
+    node->value = fkv_jinja_string("caller", 6);
+    parse_macro_body(p, node, "endcall");
+    return node;
+}
+
+/* Without a template that extends this one, a block stands where it is. */
+static jnode *parse_block(jparser *p)
+{
+    jnode *node = fkv_jinja_new_node(p, N_BLOCK);
+    fkv_jinja_advance(p);
+    const jvalue name = fkv_jinja_expect_name(p);
+    if (fkv_jinja_at_name(p, "scoped") || fkv_jinja_at_name(p, "required"))
+        fkv_jinja_lacks(p->j, "a block that is %.*s is not supported", J_SHOWN(p->now.value));
+    const char *const ends[] = {"endblock", NULL};
+    const int loops = p->loops;
+    p->loops = 0;
+    node->body = parse_body(p, ends);
+    p->loops = loops;
+    fkv_jinja_advance(p);
+    if (p->now.kind == T_NAME && p->now.value.n == name.n && !memcmp(p->now.value.text, name.text, name.n))
+        fkv_jinja_advance(p);
     return node;
 }
 
@@ -271,6 +324,8 @@ static jnode *parse_tag(jparser *p)
                 {"for", parse_for},
                 {"set", parse_set},
                 {"macro", parse_macro},
+                {"call", parse_call_block},
+                {"block", parse_block},
                 {"with", parse_with},
                 {"break", parse_jump},
                 {"continue", parse_jump},

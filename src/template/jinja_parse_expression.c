@@ -179,6 +179,10 @@ static jnode *parse_name(jparser *p, bool members)
         if (fkv_jinja_at_name(p, i ? "none" : "None")) return parse_literal(p, fkv_jinja_none());
     }
     jnode *node = fkv_jinja_new_node(p, N_NAME);
+    p->uses |= fkv_jinja_at_name(p, "caller")    ? J_USES_CALLER
+               : fkv_jinja_at_name(p, "varargs") ? J_USES_VARARGS
+               : fkv_jinja_at_name(p, "kwargs")  ? J_USES_KWARGS
+                                                 : 0;
     node->value = fkv_jinja_expect_name(p);
     if (!members || !fkv_jinja_at_op(p, '.')) return node;
     jnode *member = fkv_jinja_new_node(p, N_ATTRIBUTE);
@@ -224,22 +228,30 @@ static jnode *parse_primary(jparser *p, bool members)
 static jnode *parse_arguments(jparser *p)
 {
     jnode *list = NULL, **last = &list;
-    bool named = false;
+    bool named = false, star = false, stars = false;
     fkv_jinja_expect_op(p, '(');
     while (!fkv_jinja_take_op(p, ')')) {
         if (list) {
             fkv_jinja_expect_op(p, ',');
             if (fkv_jinja_take_op(p, ')')) break;
         }
-        if (fkv_jinja_at_op(p, '*') || fkv_jinja_at_op(p, OP_POWER))
-            fkv_jinja_lacks(p->j, "unpacking arguments with '*' is not supported");
+        if (fkv_jinja_at_op(p, '*') || fkv_jinja_at_op(p, OP_POWER)) {
+            jnode *unpack = append(&last, fkv_jinja_new_node(p, N_UNPACK));
+            unpack->op = p->now.op;
+            if (stars || (star && unpack->op == '*')) fkv_jinja_unexpected(p, "an argument");
+            *(unpack->op == '*' ? &star : &stars) = true;
+            fkv_jinja_advance(p);
+            unpack->a = fkv_jinja_parse_expression(p);
+            continue;
+        }
+        if (stars) fkv_jinja_bad(p->j, "an argument follows one with '**'");
         if (p->now.kind == T_NAME && p->then.kind == T_OPERATOR && p->then.op == '=') {
             jnode *keyword = append(&last, fkv_jinja_new_node(p, N_KEYWORD));
             keyword->value = fkv_jinja_expect_name(p);
             fkv_jinja_advance(p);
             keyword->a = fkv_jinja_parse_expression(p);
             named = true;
-        } else if (named) {
+        } else if (named || star) {
             fkv_jinja_bad(p->j, "an argument without a name follows one with a name");
         } else {
             append(&last, fkv_jinja_parse_expression(p));

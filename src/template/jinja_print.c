@@ -108,6 +108,28 @@ static void put_pairs(jinja *j, jbuffer *b, const jpair *pairs, size_t n)
     put_text(j, b, "}");
 }
 
+static void put_range(jinja *j, jbuffer *b, const jrange *r)
+{
+    put_text(j, b, "range(");
+    put_int(j, b, r->start);
+    put_text(j, b, ", ");
+    put_int(j, b, r->stop);
+    if (r->step != 1) {
+        put_text(j, b, ", ");
+        put_int(j, b, r->step);
+    }
+    put_text(j, b, ")");
+}
+
+static void put_view(jinja *j, jbuffer *b, jvalue v)
+{
+    static const char *const names[] =
+        {[J_KEYS] = "dict_keys(", [J_VALUES] = "dict_values(", [J_ITEMS] = "dict_items("};
+    put_text(j, b, names[v.tag]);
+    put_items(j, b, fkv_jinja_sequence(J_LIST, v.items, v.n));
+    put_text(j, b, ")");
+}
+
 void fkv_jinja_put_repr(jinja *j, jbuffer *b, jvalue v)
 {
     fkv_jinja_work(j, 1);
@@ -122,6 +144,8 @@ void fkv_jinja_put_repr(jinja *j, jbuffer *b, jvalue v)
     case J_LIST:
     case J_TUPLE: put_items(j, b, v); break;
     case J_DICT: put_pairs(j, b, v.pairs, v.n); break;
+    case J_RANGE: put_range(j, b, v.range); break;
+    case J_VIEW: put_view(j, b, v); break;
     case J_NAMESPACE:
         put_text(j, b, "<Namespace ");
         put_pairs(j, b, v.scope->vars, v.scope->n);

@@ -54,13 +54,13 @@ static jvalue choose(jinja *j, const jnode *node, jvalue items)
 }
 
 /* Each round has variables of its own, so what a body sets is gone in the next. */
-static enum flow run_for(jinja *j, const jnode *node)
+static enum flow run_loop(jinja *j, const jnode *node, jvalue sequence, size_t depth)
 {
-    jvalue items = fkv_jinja_iterate(j, fkv_jinja_eval(j, node->b), J_LIST);
+    jvalue items = fkv_jinja_iterate(j, sequence, J_LIST);
     if (node->c) items = choose(j, node, items);
     jscope *outer = j->scope;
     jloop *loop = fkv_jinja_alloc(j, 1, sizeof *loop);
-    *loop = (jloop){.items = items.items, .n = items.n};
+    *loop = (jloop){.items = items.items, .n = items.n, .depth = depth, .node = node, .outer = outer};
     enum flow flow = ON;
     bool completed = false; /* some round came to its end; if none did, Jinja runs the else, even after a break */
     for (; loop->index < loop->n && flow != BREAK; loop->index++) {
@@ -77,11 +77,28 @@ static enum flow run_for(jinja *j, const jnode *node)
     return flow;
 }
 
-static void run_macro(jinja *j, const jnode *node)
+static jvalue macro_of(jinja *j, const jnode *node)
 {
     jmacro *macro = fkv_jinja_alloc(j, 1, sizeof *macro);
     *macro = (jmacro){.node = node, .scope = j->scope};
-    fkv_jinja_assign(j, j->scope, node->value, (jvalue){.kind = J_MACRO, .macro = macro});
+    return (jvalue){.kind = J_MACRO, .macro = macro};
+}
+
+static void run_call_block(jinja *j, const jnode *node)
+{
+    const jpair caller = {node->value, macro_of(j, node)};
+    fkv_jinja_put_str(j, j->out, fkv_jinja_call(j, node->a, &caller));
+}
+
+/* Sees what is set outside of all else. */
+static enum flow run_block(jinja *j, const jnode *node)
+{
+    jscope *outer = j->scope, *top = outer;
+    while (top->parent && top->parent->parent) top = top->parent;
+    j->scope = new_scope(j, top);
+    enum flow flow = run(j, node->body);
+    j->scope = outer;
+    return flow;
 }
 
 static enum flow run_scope(jinja *j, const jnode *node)
@@ -105,9 +122,11 @@ static enum flow run_one(jinja *j, const jnode *node)
     case N_TEXT: fkv_jinja_put_string(j, j->out, node->value); return ON;
     case N_PRINT: fkv_jinja_put_str(j, j->out, fkv_jinja_eval(j, node->a)); return ON;
     case N_IF: return run_if(j, node);
-    case N_FOR: return run_for(j, node);
+    case N_FOR: return run_loop(j, node, fkv_jinja_eval(j, node->b), 0);
     case N_SET: assign(j, node->a, fkv_jinja_eval(j, node->b)); return ON;
-    case N_MACRO: run_macro(j, node); return ON;
+    case N_MACRO: fkv_jinja_assign(j, j->scope, node->value, macro_of(j, node)); return ON;
+    case N_CALL_BLOCK: run_call_block(j, node); return ON;
+    case N_BLOCK: return run_block(j, node);
     case N_SCOPE: return run_scope(j, node);
     case N_BREAK: return BREAK;
     default: return CONTINUE;
@@ -152,6 +171,56 @@ static const jvalue *named_argument(jinja *j, const jargs *args, jvalue name)
     return fkv_jinja_find(j, args->named, args->n_named, name);
 }
 
+jvalue fkv_jinja_call_loop(jinja *j, const jloop *loop, const jargs *args)
+{
+    if (!loop->node->op) fkv_jinja_bad(j, "only a recursive loop can be called");
+    if (args->n != 1 || args->n_named) fkv_jinja_bad(j, "loop() takes what to loop over, and nothing else");
+    jbuffer text = {0}, *out = j->out;
+    jscope *scope = j->scope;
+    j->out = &text;
+    j->scope = loop->outer;
+    fkv_jinja_enter(j);
+    run_loop(j, loop->node, args->values[0], loop->depth + 1);
+    fkv_jinja_leave(j);
+    j->out = out;
+    j->scope = scope;
+    return fkv_jinja_taken(&text);
+}
+
+/* What a macro may be given besides its parameters, when its body uses it: caller, varargs, kwargs. Returns how many of
+   the named arguments that were. */
+static size_t assign_extras(jinja *j, jscope *scope, const jnode *node, const jargs *args, size_t n_parameters)
+{
+    size_t n_used = 0;
+    if (node->op & J_USES_VARARGS) {
+        const size_t n = args->n > n_parameters ? args->n - n_parameters : 0;
+        const jvalue rest = fkv_jinja_sequence(J_TUPLE, n ? args->values + n_parameters : NULL, n);
+        fkv_jinja_assign(j, scope, fkv_jinja_string("varargs", 7), rest);
+    }
+    const jvalue caller = fkv_jinja_string("caller", 6);
+    const jvalue *given = fkv_jinja_find(j, args->named, args->n_named, caller);
+    const bool own = fkv_jinja_find(j, scope->vars, scope->n, caller); /* a parameter of that name */
+    if ((node->op & J_USES_CALLER) && !own) {
+        fkv_jinja_assign(j, scope, caller, given ? *given : fkv_jinja_undefined(caller));
+        n_used += given != NULL;
+    }
+    if (node->op & J_USES_KWARGS) {
+        jscope rest = {0};
+        for (size_t i = 0; i < args->n_named; i++) {
+            const bool is_caller = (node->op & J_USES_CALLER) && fkv_jinja_is(args->named[i].key, "caller");
+            bool known = is_caller;
+            for (const jnode *p = node->list; p && !known; p = p->next)
+                known = fkv_jinja_equal(j, p->value, args->named[i].key);
+            if (known) continue;
+            fkv_jinja_assign(j, &rest, args->named[i].key, args->named[i].value);
+            n_used++;
+        }
+        fkv_jinja_assign(j, scope, fkv_jinja_string("kwargs", 6),
+                         (jvalue){.kind = J_DICT, .n = rest.n, .pairs = rest.vars});
+    }
+    return n_used;
+}
+
 jvalue fkv_jinja_call_macro(jinja *j, const jmacro *macro, const jargs *args)
 {
     const jnode *node = macro->node;
@@ -172,7 +241,8 @@ jvalue fkv_jinja_call_macro(jinja *j, const jmacro *macro, const jargs *args)
         }
         fkv_jinja_assign(j, scope, p->value, value);
     }
-    if (args->n > i || n_used < args->n_named)
+    n_used += assign_extras(j, scope, node, args, i);
+    if ((args->n > i && !(node->op & J_USES_VARARGS)) || n_used < args->n_named)
         fkv_jinja_bad(j, "macro '%.*s' is called with arguments that it does not have", J_SHOWN(node->value));
     return capture_in(j, node->body, scope);
 }

@@ -53,14 +53,16 @@ void fkv_jinja_next_token(jlexer *l, jtoken *token);
 /* A statement uses `body`, `other` and `list` for lists of nodes joined by `next`. */
 enum jnode_kind {
     /* statements */
-    N_TEXT,   /* value */
-    N_PRINT,  /* a */
-    N_IF,     /* list: N_CLAUSE, of which the first that holds is run */
-    N_CLAUSE, /* a: condition or NULL for else; body */
-    N_FOR,    /* a: target, b: sequence, c: condition or NULL, body, other: the else */
-    N_SET,    /* a: target, b: expression */
-    N_MACRO,  /* value: name, list: N_PARAMETER, body */
-    N_SCOPE,  /* list: N_SET, evaluated outside and assigned inside; body */
+    N_TEXT,       /* value */
+    N_PRINT,      /* a */
+    N_IF,         /* list: N_CLAUSE, of which the first that holds is run */
+    N_CLAUSE,     /* a: condition or NULL for else; body */
+    N_FOR,        /* a: target, b: sequence, c: condition or NULL, body, other: the else, op: 1 when recursive */
+    N_SET,        /* a: target, b: expression */
+    N_MACRO,      /* value: name, list: N_PARAMETER, body, op: enum juses of the body */
+    N_SCOPE,      /* list: N_SET, evaluated outside and assigned inside; body */
+    N_BLOCK,      /* body, run outside of what surrounds it */
+    N_CALL_BLOCK, /* a: N_CALL, which gets a macro `caller` with list and body as in N_MACRO */
     N_BREAK,
     N_CONTINUE,
     /* expressions */
@@ -86,7 +88,11 @@ enum jnode_kind {
     N_CAPTURE,   /* the text that body prints */
     N_PARAMETER, /* of a macro: value: name, a: default or NULL */
     N_KEYWORD,   /* of a call: value: name, a */
+    N_UNPACK,    /* of a call: *a; op: OP_POWER for **a */
 };
+
+/* The names that a macro's body uses, and so may be given: bits. */
+enum juses { J_USES_CALLER = 1, J_USES_VARARGS = 2, J_USES_KWARGS = 4 };
 
 typedef struct jnode {
     enum jnode_kind kind;
@@ -102,6 +108,7 @@ typedef struct jparser {
     jlexer lexer;
     jtoken now, then; /* the token at hand and the one after it */
     int loops;        /* around this place, within the same macro or captured block */
+    unsigned uses;    /* enum juses of the macro at hand */
 } jparser;
 
 /* The whole template as a list of statements. */

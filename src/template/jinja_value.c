@@ -6,22 +6,11 @@
 const char *fkv_jinja_type_name(jvalue v)
 {
     static const char *const names[] = {
-        [J_ABSENT] = "nothing",
-        [J_UNDEFINED] = "undefined",
-        [J_NONE] = "None",
-        [J_BOOL] = "bool",
-        [J_INT] = "int",
-        [J_FLOAT] = "float",
-        [J_STRING] = "str",
-        [J_LIST] = "list",
-        [J_TUPLE] = "tuple",
-        [J_VIEW] = "view",
-        [J_ITERATOR] = "iterator",
-        [J_DICT] = "dict",
-        [J_NAMESPACE] = "namespace",
-        [J_LOOP] = "loop",
-        [J_MACRO] = "macro",
-        [J_METHOD] = "function",
+        [J_ABSENT] = "nothing",  [J_UNDEFINED] = "undefined", [J_NONE] = "None",   [J_BOOL] = "bool",
+        [J_INT] = "int",         [J_FLOAT] = "float",         [J_STRING] = "str",  [J_LIST] = "list",
+        [J_TUPLE] = "tuple",     [J_VIEW] = "view",           [J_RANGE] = "range", [J_ITERATOR] = "iterator",
+        [J_DICT] = "dict",       [J_NAMESPACE] = "namespace", [J_LOOP] = "loop",   [J_MACRO] = "macro",
+        [J_METHOD] = "function", [J_CYCLER] = "cycler",
     };
     return names[v.kind];
 }
@@ -44,6 +33,7 @@ bool fkv_jinja_true(jvalue v)
     case J_LIST:
     case J_TUPLE:
     case J_VIEW:
+    case J_RANGE:
     case J_DICT: return v.n > 0;
     default: return true;
     }
@@ -72,6 +62,13 @@ static bool equal_items(jinja *j, jvalue a, jvalue b)
     return equal;
 }
 
+/* As sequences of numbers. */
+static bool equal_ranges(jvalue a, jvalue b)
+{
+    if (a.n != b.n || a.n == 0) return a.n == b.n;
+    return a.range->start == b.range->start && (a.n == 1 || a.range->step == b.range->step);
+}
+
 bool fkv_jinja_equal(jinja *j, jvalue a, jvalue b)
 {
     fkv_jinja_work(j, 1);
@@ -88,6 +85,7 @@ bool fkv_jinja_equal(jinja *j, jvalue a, jvalue b)
     case J_TUPLE:
     case J_VIEW: equal = equal_items(j, a, b); break;
     case J_DICT: equal = equal_dicts(j, a, b); break;
+    case J_RANGE: equal = equal_ranges(a, b); break;
     case J_UNDEFINED:
     case J_NONE: equal = true; break;
     default: equal = a.items == b.items; /* the same object */
@@ -137,6 +135,7 @@ bool fkv_jinja_contains(jinja *j, jvalue container, jvalue item)
         return fkv_jinja_find(j, container.pairs, container.n, item) != NULL;
     }
     if (container.kind == J_UNDEFINED) return false;
+    if (container.kind == J_RANGE) container = fkv_jinja_iterate(j, container, J_LIST);
     if (!fkv_jinja_is_sequence(container))
         fkv_jinja_bad(j, "'in' needs a container, not %s", fkv_jinja_type_name(container));
     for (size_t i = 0; i < container.n; i++)
@@ -151,6 +150,7 @@ size_t fkv_jinja_length(jinja *j, jvalue v)
     case J_LIST:
     case J_TUPLE:
     case J_VIEW:
+    case J_RANGE:
     case J_DICT: return v.n;
     case J_LOOP: return v.loop->n;
     case J_UNDEFINED: return 0;
@@ -158,17 +158,26 @@ size_t fkv_jinja_length(jinja *j, jvalue v)
     }
 }
 
+jvalue fkv_jinja_range_item(const jrange *range, size_t i)
+{
+    return fkv_jinja_int(range->start + (int64_t)i * range->step);
+}
+
 jvalue fkv_jinja_iterate(jinja *j, jvalue v, enum jkind as)
 {
     if (fkv_jinja_is_sequence(v)) return fkv_jinja_sequence(as, v.items, v.n);
     if (v.kind == J_UNDEFINED) return fkv_jinja_sequence(as, NULL, 0);
-    if (v.kind != J_STRING && v.kind != J_DICT) fkv_jinja_bad(j, "%s cannot be iterated", fkv_jinja_type_name(v));
+    if (v.kind != J_STRING && v.kind != J_DICT && v.kind != J_RANGE)
+        fkv_jinja_bad(j, "%s cannot be iterated", fkv_jinja_type_name(v));
     size_t n = fkv_jinja_length(j, v);
     jvalue *items = fkv_jinja_alloc(j, n, sizeof *items);
     fkv_jinja_work(j, n);
     for (size_t i = 0, at = 0, end; i < n; i++, at = end) {
         if (v.kind == J_DICT) {
             items[i] = v.pairs[i].key;
+            end = 0;
+        } else if (v.kind == J_RANGE) {
+            items[i] = fkv_jinja_range_item(v.range, i);
             end = 0;
         } else { /* a byte that starts no character stays with the one before it */
             end = at + 1 + fkv_jinja_offset(v.text + at + 1, v.n - at - 1, 0);

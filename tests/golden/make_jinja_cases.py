@@ -605,6 +605,278 @@ loop is defined
 a.real is defined and no
 'x\
 y'
+'<|{}|>'.format('im_start')
+'{0} {1} {0}'.format('a', 'b')
+'{x}-{y}'.format(x=1, y='z')
+'{:>5}|{:<5}|{:^5}|'.format('a', 'b', 'c')
+'{:*>5}|{:05d}|{:+d}|{: d}'.format('a', 42, 7, 7)
+'{:x} {:X} {:o} {:b} {:#x} {:#b}'.format(255, 255, 8, 5, 255, 5)
+'{:.2f} {:e} {:g} {:.3}'.format(3.14159, 12345.678, 0.0001, 2.71828)
+'{:,} {:_} {:,.2f}'.format(1234567, 1234567, 1234567.891)
+'{:%}'.format(0.25)
+'{:.1%}'.format(0.256)
+'{!r} {!s}'.format('a', 'b')
+'{{}} {}'.format(1)
+'{0[x]} {0[y][z]}'.format(d)
+'{0[0]}'.format(l)
+'{:{w}}|'.format('a', w=6)
+'{:>{}}|'.format('a', 6)
+'{}'.format(n)
+'{}'.format(1.0)
+'{:d}'.format(true)
+'{}'.format(true)
+'{:5}|'.format(true)
+'{:5}|'.format(1.5)
+'{:<5}|'.format(1.5)
+'{:.3}|'.format('abcdef')
+'{:10.3}|'.format('abcdef')
+'{:c}'.format(65)
+'{:08.3f}'.format(-3.14159)
+'{:=+8}'.format(5)
+'{:s}'.format('x')
+'{:n}'.format(5)
+'{:.0f} {:.0f}'.format(2.5, 3.5)
+'{:g} {:g} {:g}'.format(1e10, 1e-10, 100000.0)
+'{:.3} {:.3} {:.3} {:.1}'.format(1234.5, 3.0, 123.0, 5.0)
+'{:E} {:G}'.format(1e-5, 1e-5)
+'{} {}'.format(*[1, 2])
+'{a}'.format(**{'a': 1})
+'{:05}'.format('a')
+'{:05}'.format(-3)
+'%s' % 'a'
+'%s %s' % ('a', 1)
+'%d items' % 3
+'%05d|%-5d|%+d|% d' % (1, 2, 3, 4)
+'%.2f %e %g %5.1f|' % (3.14159, 3.14159, 3.14159, 2.25)
+'%x %X %o %#x' % (255, 255, 8, 255)
+'%r %s' % ('a', none)
+'%(a)s %(b)05d' % {'a': 'x', 'b': 7}
+'%%'  % ()
+'100%% %s' % 1
+'%c%c' % ('a', 98)
+'%5s|%-5s|%.2s|' % ('ab', 'cd', 'efgh')
+'%s' % [1, 2]
+'a' % []
+'%s' % (n,)
+'%*d' % (5, 3)
+'%-*d|' % (5, 3)
+'%.*f' % (2, 3.14159)
+'%i %u' % (3, 4)
+'%d' % 3.99
+'%d' % true
+'%05s' % 'a'
+'%s' % undefined_name
+'%.3d' % 7
+'%+.2f' % -1.5
+'%s, %s' | format('a', 'b')
+'%(x)s' | format(x=5)
+'%d' | format(3)
+'a,b,c'.partition(',')
+'a,b,c'.rpartition(',')
+'abc'.partition(',')
+'abc'.rpartition(',')
+'42'.zfill(5)
+'-42'.zfill(5)
+'+4'.zfill(1)
+'é'.zfill(3)
+'ab'.center(6) ~ '|'
+'ab'.center(7, '*')
+'abc'.center(6, '*')
+'a'.center(4,'-')
+'ab'.ljust(5) ~ '|'
+'ab'.rjust(5, '.')
+'aBc'.swapcase()
+'Straße'.casefold()
+'a\tb'.expandtabs()
+'a\tb'.expandtabs(4)
+'Hello World'.istitle()
+'abc'.isascii()
+'é'.isascii()
+'12'.isdecimal()
+'½'.isnumeric()
+'abcabc'.rindex('b')
+'abcabc'.find('b', 2)
+'abcabc'.find('b', 2, 4)
+'abcabc'.rfind('b', 0, 3)
+'abcabc'.count('b', 2)
+'abcabc'.startswith('c', 2)
+'abcabc'.endswith('b', 0, 2)
+'abc'.index('c', 1)
+' a b  c '.rsplit(none, 1)
+' a b  c '.rsplit(none, 2)
+'a b'.rsplit(maxsplit=0)
+l.copy()
+d.copy()
+l.index(3, 1)
+l.index(3, -4, 5)
+range(10)[3]
+range(10)[-1]
+range(10)[2:5]
+range(10)[::2]
+range(10)[::-1]
+range(10)[2:5] | list
+range(3)
+range(1, 10, 3)
+range(0)
+range(3) == range(0, 3, 1)
+range(3)[9] is defined
+range(5).start
+range(5).stop
+range(5).step
+range(5).index(2)
+range(5).count(2)
+3 in range(5)
+range(3) is sequence
+range(3) is iterable
+range(5) | first
+range(5) | last
+range(5) | sum
+range(5) | reverse | list
+range(5) | max
+d.keys()
+d.values()
+d.y.items()
+l | batch(2) | list
+l | batch(2, 'x') | list
+l | batch(10) | list
+l | slice(2) | list
+l | slice(3) | list
+l | slice(3, 'x') | list
+l | slice(7) | list
+p | groupby('age')
+p | groupby('age') | map(attribute='grouper') | list
+(p | groupby('age'))[0].list | length
+(p | groupby('age'))[0][0]
+w | groupby(0) | list | length
+['b', 'A', 'a'] | map('string') | list | groupby('0')
+[{'n': 'b'}, {'n': 'A'}, {'n': 'a'}] | groupby('n')
+[{'n': 'b'}, {'n': 'A'}, {'n': 'a'}] | groupby('n', case_sensitive=true)
+d | attr('items') is callable
+d | attr('x') is defined
+s | attr('upper') is callable
+'a' | center(5) ~ '|'
+'ab' | center
+1234 | filesizeformat
+1 | filesizeformat
+0 | filesizeformat
+1000000 | filesizeformat
+1048576 | filesizeformat(true)
+123456789012 | filesizeformat
+'hello big world' | truncate(9)
+'hello big world' | truncate(9, true)
+'hello big world' | truncate(9, true, '!', 0)
+'hello big world' | truncate(12, false, '...', 0)
+'hello' | truncate(5)
+'hello world' | truncate(11)
+s | wordcount
+'a-b c_d 12' | wordcount
+'a b/c?d=e&f' | urlencode
+{'a b': 1, 'c': 'd&e'} | urlencode
+'é ü' | urlencode
+[('a', 1), ('b', 'c/d')] | urlencode
+cycler('a', 'b').next()
+cycler('a', 'b').current
+'trim' is test
+'defined' is test
+'odd' is test
+html | safe
+html is escaped
+(html | safe) ~ '<'
+(html | safe).upper()
+('<b>' | safe) * 2
+[('<a>' | safe), '<b>'] | join
+('<a>' | safe) | string | upper
+('<a>' | safe) | trim
+('<a>' | safe) == '<a>'
+('<a>' | safe) | tojson
+('<a>' | safe) | length
+('<a>' | safe) | replace('a', '<')
+5.0 // 2
+7 // -2.0
+[3, 1] | sort | first
+'abc' | list | join('-')
+1 < 2 and 2 < 3
+'a' ~ 1 ~ none ~ true
+1 if false
+dict(a=1).a
+dict(**{'a': 1})
+namespace(**{'a': 1}).a
+'%s' % dict(a=1)
+(1, 2)[0]
+[1, 2][1:]
+'abc'[::-1]
+'abc'[-2:]
+{'a': 1}.get('b') is none
+{'a': 1}.items() | list
+{1: 'a'}[1]
+{'a': 1} == {'a': 1.0}
+[] == ()
+none is none
+true is true
+'1' ~ 1 == '11'
+[1, [2, 3]] | tojson
+joiner('|')()
+lipsum is callable
+'a' in ['a'] and 'b' not in ['a']
+(1, 2) + (3,)
+[1, 2] * 2
+'é' | urlencode
+-7 // 2 * 2 + -7 % 2
+2 ** 3 ** 2
+1.0 * 3
+10 / 5
+7 % 2.5
+1e3 | int
+'3.7' | float | round | int
+2.5 | round(0, 'ceil')
+2.567 | round(1, 'floor')
+[1.5, 2.5] | map('round') | list
+[1, 2, 3] | select('divisibleby', 2) | list
+s | list | length
+s | first
+u | reverse
+[{'a': {'b': 2}}] | map(attribute='a.b') | list
+[{'a': 1}, {}] | map(attribute='a', default=0) | sum
+[1, none, 2] | reject('none') | list
+['a', ''] | select | list
+{'b': 1, 'a': 2} | dictsort | map('first') | list
+{'b': 1, 'a': 2} | items | list
+[[1, 2], [3]] | sum(start=[])
+'a\nb' | indent(2, true)
+'a\n\nb' | indent(2, blank=true)
+'abc' is string and 1 is number
+loop is undefined
+varargs is defined
+1_000 + 1
+0.1 + 0.2
+1e16
+1e-7
+123456789.123
+'\u00e9' == 'é'
+"it's" ~ 'a"b'
+"it's" | tojson
+['it\'s', "a\"b"]
+'a' < 'b' < 'c'
+not true or true
+not (true or true)
+l[1:][0]
+l[-1:][0]
+l | max - l | min
+'hello world'.title() | replace('W', 'w')
+'a.b.c'.split('.')[1:] | join('.')
+'x=1;y=2'.split(';') | map('replace', '=', ':') | join(',')
+'abc'.isalpha() and '123'.isdigit()
+'A'.lower() in 'abc'
+' x '.strip() ~ '|' ~ ' x '.lstrip() ~ '|' ~ ' x '.rstrip()
+'abcabc'.replace('b', '', 1)
+'a'.join(['1', '2'])
+''.join(m | map(attribute='role'))
+'%s=%s' % ('a', 1) ~ '!'
+'a' 'b' 'c'
+'{}-{}'.format('a', 1).upper()
+'abc'.format()
+'{0.x}'.format(d)
+range(3).foo
 '''.strip('\n')
 
 # Each must be refused by Jinja2.
@@ -631,6 +903,57 @@ REFUSED = [
     "{{ 'a' - 'b' }}", "{{ 'a' * 'b' }}", "{{ 'a' * 1.5 }}", "{{ none + 1 }}", "{{ [] + 'a' }}", "{{ not }}", "{{ a and }}", "{{ a if }}", "{{ a else b }}",
     "{{ f(a=1, 2) }}", "{{ a is defined is defined }}", "{{ m | map(attribute='role', x=1) | list }}", "{{ (l | map('string')) | length }}",
     "{{ l | map('string') | last }}", "{{ n[1:] }}", "{{ d[:1] }}", "{{ l in d }}", "{{ m | unique | list }}",
+    "{{ p | groupby('on', default='none') | list | length }}",
+    "{{ [1, 2, 3] is contains(2) }}",
+    "{{ x.y is defined if x is defined else 'no' }}",
+    "{{ '{'.format() }}",
+    "{{ '}'.format() }}",
+    "{{ '{}'.format() }}",
+    "{{ '{x}'.format() }}",
+    "{{ '{:q}'.format(1) }}",
+    "{{ '{:d}'.format(1.5) }}",
+    "{{ '{:d}'.format('a') }}",
+    "{{ '{:.2d}'.format(1) }}",
+    "{{ '{:5}'.format(none) }}",
+    "{{ '%d' % 'a' }}",
+    "{{ '%s %s' % 'a' }}",
+    "{{ '%s' % ('a', 'b') }}",
+    "{{ '%q' % 1 }}",
+    "{{ '%' % 1 }}",
+    "{{ '%(a)s' % 1 }}",
+    "{{ '%(a)s' % {} }}",
+    "{{ '%x' % 1.5 }}",
+    "{{ 'a'.partition('') }}",
+    "{{ 'a'.zfill('b') }}",
+    "{{ 'a'.center(5, 'xy') }}",
+    "{{ range(3)[1:2:0] }}",
+    "{{ l | slice(0) | list }}",
+    "{{ 'abc' | truncate(2) }}",
+    "{{ cycler() }}",
+    "{{ joiner(1, 2) }}",
+    "{{ l.append(1) }}",
+    "{{ d.pop('x') }}",
+    "{{ 'abc'.nomethod() }}",
+    "{% call m() %}x{% endcall %}",
+    "{% macro m() %}no caller{% endmacro %}{% call m() %}x{% endcall %}",
+    "{% macro m(a, b) %}{{ a }}{{ b }}{% endmacro %}{{ m(*[1, 2, 3]) }}",
+    "{% macro m(a=1, b) %}{% endmacro %}",
+    "{% macro m() %}{{ caller() }}{% endmacro %}{% call m() | upper %}abc{% endcall %}",
+    "{% call 5 %}abc{% endcall %}",
+    "{% for x in l %}{{ loop([1]) }}{% endfor %}",
+    "{% do l %}",
+    "{% include 'x' %}",
+    "{% import 'x' as y %}",
+    "{% extends 'x' %}",
+    "{% set a, *b = [1, 2] %}",
+    "{% macro f(caller) %}{{ caller }}{% endmacro %}{{ f(1) }}",
+    "{{ f(*5) }}",
+    "{{ dict(**5) }}",
+    "{{ dict(a=1, **{'a': 2}) }}",
+    "{{ range(**{'start': 1}) }}",
+    "{{ range(*[1], *[2]) }}",
+    "{{ dict(**{}, a=1) }}",
+    "{{ range(*[1], 2) }}",
 ]
 
 # Structures. Rendered in CONTEXT.
@@ -686,6 +1009,60 @@ STATEMENTS = [
     "{% for x in m[::-1] %}{% set index = (m | length - 1) - loop.index0 %}{{ index }}{{ m[index].role }}{% endfor %}", "{% for i in range(m | length) %}{{ m[i].role[0] }}{% endfor %}",
     "{{ loop }}|", "{% for x in l %}{% endfor %}{{ x }}|{{ loop }}", "{% set x = 3 %}{% for x in l %}{% endfor %}{{ x }}", "{% for x in l %}{{ x }}{% set x = 'c' %}{{ x }}{% endfor %}",
     "{% if undefined_name %}a{% elif not undefined_name %}b{% endif %}", "{% set d2 = dict(d, k=1) %}{{ d2.k }}{{ d.k is defined }}", "{% set x = {'a': 1} %}{% for k, v in x.items() %}{{ k }}{{ v }}{% endfor %}",
+    "{% macro m() %}[{{ caller() }}]{% endmacro %}{% call m() %}x{{ a }}{% endcall %}",
+    "{% macro m(x) %}[{{ caller(x) }}{{ caller(x + 1) }}]{% endmacro %}{% call(y) m(3) %}<{{ y }}>{% endcall %}",
+    "{% macro m(x) %}[{{ caller(1, b=2) }}]{% endmacro %}{% call(y, b=5) m(3) %}<{{ y }}{{ b }}>{% endcall %}",
+    "{% macro m() %}{{ caller is defined }}{% endmacro %}{{ m() }}",
+    "{% macro m() %}{{ varargs }}{% endmacro %}{{ m(1, 2) }}{{ m() }}",
+    "{% macro m(a) %}{{ a }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1, 2, x=3) }}{{ m() }}",
+    "{% macro m(a) %}{{ kwargs.x }}{% endmacro %}{{ m(a=1, x=3) }}",
+    "{% macro m(a, b) %}{{ a }}{{ b }}{% endmacro %}{{ m(*[1, 2]) }}{{ m(1, *[2]) }}{{ m(**{'a': 5, 'b': 6}) }}{{ m(1, **{'b': 6}) }}{{ m(*[1], b=3) }}",
+    "{% macro m(a) %}{% endmacro %}{{ m.name }}{{ m.arguments }}{{ m.catch_kwargs }}{{ m.catch_varargs }}{{ m.caller }}",
+    "{% macro m(a, b=1) %}{{ varargs }}{{ caller() }}{% endmacro %}{{ m.name }}{{ m.arguments }}{{ m.catch_kwargs }}{{ m.catch_varargs }}{{ m.caller }}",
+    "{% macro outer() %}{% macro inner() %}{{ caller() }}{% endmacro %}{% call inner() %}in{% endcall %}{% endmacro %}{{ outer() }}",
+    "{% macro m() %}{{ caller() }}{% endmacro %}{% for i in l %}{% call m() %}{{ i }}{% endcall %}{% endfor %}",
+    "{% macro m() %}{{ caller() }}{% endmacro %}{% call m() %}{% set z = 1 %}{{ z }}{% endcall %}{{ z is defined }}",
+    "{% macro m() %}{{ caller() | upper }}{% endmacro %}{% call m() %}abc{% endcall %}",
+    "{% macro wrap(tag) %}<{{ tag }}{% for k, v in kwargs.items() %} {{ k }}=\"{{ v }}\"{% endfor %}>{{ caller() }}</{{ tag }}>{% endmacro %}{% call wrap('b', id='x') %}y{% endcall %}",
+    "{% for x in [1, [2, [3]]] recursive %}{% if x is iterable %}({{ loop(x) }}){% else %}{{ x }}@{{ loop.depth }}{{ loop.depth0 }}{% endif %} {% endfor %}",
+    "{% for x in [{'v': 1, 'c': [{'v': 2, 'c': []}, {'v': 3}]}] recursive %}{{ x.v }}{% if x.c %}[{{ loop(x.c) }}]{% endif %}{% if not loop.last %},{% endif %}{% endfor %}",
+    "{% for x in [1, 1, 2, 2, 1] %}{{ loop.changed(x) }} {% endfor %}",
+    "{% for x in [1, 1, 2] %}{% if loop.changed(x, 'a') %}{{ x }}{% endif %}{% endfor %}",
+    "{% set c = cycler('a', 'b', 'c') %}{{ c.next() }}{{ c.current }}{{ c.next() }}{{ c.next() }}{{ c.next() }}{% set _ = c.reset() %}{{ c.next() }}",
+    "{% set j = joiner() %}{% for x in l %}{{ j() }}{{ x }}{% endfor %}",
+    "{% set j = joiner(' | ') %}{{ j() }}a{{ j() }}b",
+    "{% set c = cycler('odd', 'even') %}{% for x in l %}{{ c.next() }},{% endfor %}",
+    "{% block x %}in {{ a }}{% endblock %} after",
+    "{% set q = 1 %}{% block x %}{{ q }}{% set q = 2 %}{{ q }}{% endblock x %}{{ q }}",
+    "{% for i in l %}{% block y %}{{ i is defined }}{% endblock %}{% endfor %}",
+    "{% for line in l | batch(2) %}{{ line | join(',') }};{% endfor %}",
+    "{% for g in p | groupby('age') %}{{ g.grouper }}:{{ g.list | map(attribute='name') | join(',') }};{% endfor %}",
+    "{% for age, people in p | groupby('age') %}{{ age }}:{{ people | length }};{% endfor %}",
+    "{% for i in range(10)[2:8:2] %}{{ i }}{% endfor %}",
+    "{% set r = range(5) %}{{ r[1] }}{{ r[-1] }}{{ r | length }}",
+    "{% for i in range(3) %}{{ loop.cycle('x', 'y') }}{% endfor %}",
+    "{% macro m(x) %}{{ x }}{% endmacro %}{{ ['a', 'b'] | map('upper') | join }}{{ m('z') | upper }}",
+    "{% set ns = namespace(a=1) %}{% set ns.b = ns.a + 1 %}{{ ns.b }}",
+    "{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}{{ a }}",
+    "{% set x %}<b>{% endset %}{{ x | e }}{{ x }}",
+    "{% filter upper | replace('A', '-') %}banana{% endfilter %}",
+    "{% if a is defined and a is not none and a %}y{% endif %}",
+    "{% for k, v in d | dictsort %}{{ k }}{{ v }}{% endfor %}",
+    "{% for x in l if x is odd %}{{ loop.index }}{{ x }}{% else %}z{% endfor %}",
+    "{% for x in l %}{% for y in l %}{{ loop.index }}{% break %}{% endfor %}{% endfor %}",
+    "{%- for x in l -%} {{- x -}} {%- endfor -%}",
+    "{% for m in m %}{{ '%-10s|' % m.role }}{% endfor %}",
+    "{{ \"%s: %s\" % (m[0].role, m[0].content | trim) }}",
+    "{{ '{role}: {content}'.format(**m[1]) }}",
+    "{% macro f() %}{% if caller %}{{ caller() }}{% else %}none{% endif %}{% endmacro %}{{ f() }}{% call f() %}c{% endcall %}",
+    "{% macro f(x, caller=none) %}{{ x }}{{ caller() if caller }}{% endmacro %}{{ f(1) }}{% call f(2) %}!{% endcall %}",
+    "{% set f = joiner %}{{ f('x')() }}",
+    "{{ range(*[1, 5]) | list }}",
+    "{{ dict(*[{'a': 1}], b=2) }}",
+    "{{ 'x'.join(*[['a', 'b']]) }}",
+    "{{ l | join(*[',']) }}",
+    "{{ 6 is divisibleby(*[3]) }}",
+    "{{ 'a-b'.split(*['-'], **{'maxsplit': 1}) }}",
 ]
 
 SIGNS = ['', '-', '+']
