@@ -5,39 +5,70 @@
    2. int16 additions may wrap round, only a block's sum has to fit. A half lane sums 16 products of a block of 32, 8 of
       one of 16, and for (weight - zero point) 16 x 16 x 127 and 8 x 32 x 127 fit (and so do 16 x 15 x 127 of 4 bits
       without zero point).
-   So the sum starts at -zero point times the sum of x, which lies ready in the packed X, and is widened once per block.
+   So the sum starts at -zero point times the sum of x, which lies ready in the packed X; a minimum is an offset.
+   vpmaddwd, which adds the two half lanes, multiplies them by the part's scale on the way: 15 bits of it in units of the
+   row's largest of the chunk (factors()); 32767 x 2 x 32512 fits in 31 bits. What that rounds off is 1/200 of what
+   rounding X does. So a part costs, beside its products, vpmaddwd, a conversion and an FMA by the scale of X.
    8-bit weights take int16 panels and vpmaddwd: half the rate, and 16-bit X for nothing.
 
    Register plan: tile of 2 x 8 weight rows x 4 rows of X: 8 sums, 2 W, 1 X, products. The float sums stay in L1. */
 #include "simd/avx2/activations.h"
 #include "simd/avx2/panel.inc"
+#include "simd/avx2/rounding.h"
 
 /* ---- unpacking ------------------------------------------------------------------------------- */
+
+/* scale = unit x factor, |factor| < 2^15, and the offsets in that unit. What is not a number becomes the unit. */
+INLINE void factors(struct panel_scratch *s, int n_halves, int n_parts, int n_offsets)
+{
+    const __m256i low = _mm256_set1_epi32(0xffff);
+    for (int half = 0; half < n_halves; half++)
+        for (int r = 0; r < HALF; r += 8) {
+            __m256i top = _mm256_castps_si256(_mm256_set1_ps(0x1p-100f));
+            for (int part = 0; part < n_parts; part++)
+                top = _mm256_max_epi32(top, magnitude_bits(_mm256_load_ps(s->scale[half][part] + r)));
+            const __m256 largest = _mm256_castsi256_ps(top), to = _mm256_div_ps(_mm256_set1_ps(32767), largest);
+            _mm256_store_ps(s->unit[half] + r, _mm256_mul_ps(largest, _mm256_set1_ps(1.0f / 32767)));
+            for (int part = 0; part < n_parts; part++) {
+                const __m256i f = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(s->scale[half][part] + r), to));
+                _mm256_store_si256((__m256i *)s->factor[half][part][r],
+                                   _mm256_or_si256(_mm256_and_si256(f, low), _mm256_slli_epi32(f, 16)));
+            }
+            for (int b = 0; b < n_offsets; b++)
+                _mm256_store_ps(s->offset[half][b] + r, _mm256_mul_ps(_mm256_load_ps(s->offset[half][b] + r), to));
+        }
+}
 
 static void unpack_q4_0(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)
 {
     unpack_32(p, block0, n_blocks, s, sizeof(struct fkv_block_q4_0), values_q4_0, false);
+    factors(s, padded_rows(p) / HALF, n_blocks, 0);
 }
 static void unpack_q4_1(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)
 {
     unpack_32(p, block0, n_blocks, s, sizeof(struct fkv_block_q4_1), values_q4_1, true);
+    factors(s, padded_rows(p) / HALF, n_blocks, n_blocks);
 }
 static void unpack_q5_0(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)
 {
     unpack_32(p, block0, n_blocks, s, sizeof(struct fkv_block_q5_0), values_q5_0, false);
+    factors(s, padded_rows(p) / HALF, n_blocks, 0);
 }
 
 static void unpack_q4_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)
 {
     unpack_k(p, block0, n_blocks, s, sizeof(struct fkv_block_q4_k), values_q4_k, 0);
+    factors(s, padded_rows(p) / HALF, n_blocks, n_blocks);
 }
 static void unpack_q5_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)
 {
     unpack_k(p, block0, n_blocks, s, sizeof(struct fkv_block_q5_k), values_q5_k, 16);
+    factors(s, padded_rows(p) / HALF, n_blocks, n_blocks);
 }
 static void unpack_q6_k(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)
 {
     unpack_6(p, block0, n_blocks, s, values_q6_k);
+    factors(s, padded_rows(p) / HALF, 2 * n_blocks, 0);
 }
 
 /* To int16: a block takes 16 steps of 2 k. */
@@ -67,17 +98,39 @@ INLINE void add_scaled(float *sum, __m256i dot, __m256 scale)
     _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, _mm256_load_ps(sum)));
 }
 
-/* The dots of n_steps x 4 k under one scale. start: [4] pairs of int16 to begin at times 2^double_start, NULL for
-   zero. */
-INLINE void add_dots(int n_steps, const uint8_t *w, const int8_t *x, const int16_t *start, int double_start,
-                     const float *scale, const float *x_scale, float *sums)
+/* The compiler must not keep the float sums of the next part in registers it does not have: it would spill them and
+   store them twice. */
+INLINE void stay_in_memory(void) { __asm__ volatile("" ::: "memory"); }
+
+/* sums += scale of X x dot x factor, and with an offset what it is times the sum of x. */
+INLINE void add_part(__m256i a[X_ROWS][2], const int16_t (*factor)[2], const float *offset, const float *x_scale,
+                     const float *x_sum, float *sums)
 {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i a[X_ROWS][2];
+    stay_in_memory();
 #pragma GCC unroll 4
     for (int c = 0; c < X_ROWS; c++) {
-        int32_t pair = 0;
-        if (start) memcpy(&pair, start + 2 * c, 4);
+        const __m256 by = _mm256_broadcast_ss(x_scale + c);
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; h++) {
+            const __m256i dot = _mm256_madd_epi16(a[c][h], _mm256_load_si256((const __m256i *)factor[8 * h]));
+            float *at = sums + c * HALF + 8 * h;
+            __m256 sum = _mm256_load_ps(at);
+            if (offset) sum = _mm256_fmadd_ps(_mm256_load_ps(offset + 8 * h), _mm256_broadcast_ss(x_sum + c), sum);
+            sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), by, sum);
+            _mm256_store_ps(at, sum);
+        }
+    }
+}
+
+/* The dots of n_steps x 4 k under one scale. start: [4] pairs of int16 to begin at times 2^double_start, NULL for
+   zero. */
+INLINE void dots(int n_steps, const uint8_t *w, const int8_t *x, const int16_t *start, int double_start,
+                 __m256i a[X_ROWS][2])
+{
+#pragma GCC unroll 4
+    for (int c = 0; c < X_ROWS && start; c++) {
+        int32_t pair;
+        memcpy(&pair, start + 2 * c, 4);
         a[c][0] = a[c][1] = _mm256_slli_epi16(_mm256_set1_epi32(pair), double_start);
     }
 #pragma GCC unroll 8
@@ -87,68 +140,57 @@ INLINE void add_dots(int n_steps, const uint8_t *w, const int8_t *x, const int16
 #pragma GCC unroll 4
         for (int c = 0; c < X_ROWS; c++) {
             int32_t four;
-            memcpy(&four, x + step * 16 + c * 4, 4);
-            const __m256i xv = _mm256_set1_epi32(four);
-            a[c][0] = _mm256_add_epi16(a[c][0], _mm256_maddubs_epi16(w0, xv));
-            a[c][1] = _mm256_add_epi16(a[c][1], _mm256_maddubs_epi16(w1, xv));
+            memcpy(&four, x + step * 4 * X_ROWS + c * 4, 4);
+            const __m256i xv = _mm256_set1_epi32(four), p0 = _mm256_maddubs_epi16(w0, xv),
+                          p1 = _mm256_maddubs_epi16(w1, xv);
+            a[c][0] = step == 0 && !start ? p0 : _mm256_add_epi16(a[c][0], p0);
+            a[c][1] = step == 0 && !start ? p1 : _mm256_add_epi16(a[c][1], p1);
         }
     }
-    const __m256 s0 = _mm256_load_ps(scale), s1 = _mm256_load_ps(scale + 8);
-#pragma GCC unroll 4
-    for (int c = 0; c < X_ROWS; c++) {
-        const __m256 xs = _mm256_set1_ps(x_scale[c]);
-        add_scaled(sums + c * HALF, _mm256_madd_epi16(a[c][0], ones), _mm256_mul_ps(s0, xs));
-        add_scaled(sums + c * HALF + 8, _mm256_madd_epi16(a[c][1], ones), _mm256_mul_ps(s1, xs));
-    }
 }
 
-INLINE void add_offsets(const float *offset, const float *x_sum, float *sums)
+/* zero: the zero point, 0, 8 or 16; 32: that of Q6_K, which has a scale per 16 values. */
+INLINE void tile(int zero, bool has_offset, const struct panel_scratch *s, int half, const struct x_block8 *x,
+                 int n_blocks, float *sums)
 {
-    const __m256 o0 = _mm256_load_ps(offset), o1 = _mm256_load_ps(offset + 8);
-#pragma GCC unroll 4
-    for (int c = 0; c < X_ROWS; c++) {
-        const __m256 xs = _mm256_set1_ps(x_sum[c]);
-        _mm256_store_ps(sums + c * HALF, _mm256_fmadd_ps(o0, xs, _mm256_load_ps(sums + c * HALF)));
-        _mm256_store_ps(sums + c * HALF + 8, _mm256_fmadd_ps(o1, xs, _mm256_load_ps(sums + c * HALF + 8)));
-    }
-}
-
-/* zero: the zero point, 0, 8 or 16. */
-INLINE void tile_32(int zero, bool has_offset, const struct panel_scratch *s, int half, const struct x_block8 *x,
-                    int n_blocks, float *sums)
-{
-    for (int b = 0; b < n_blocks; b++) {
-        add_dots(8, s->w[half][8 * b][0], x[b].q[0][0], zero ? x[b].start[0] : NULL, zero == 16, s->scale[half][b],
-                 x[b].scale, sums);
-        if (has_offset) add_offsets(s->offset[half][b], x[b].scaled_sum, sums);
-    }
+    _Alignas(32) float chunk[X_ROWS * HALF] = {0}; /* in units of the rows */
+    const int parts = zero == 32 ? 2 : 1, steps = 8 / parts;
+    for (int b = 0; b < n_blocks; b++, x++)
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; part++) {
+            __m256i a[X_ROWS][2];
+            dots(steps, s->w[half][8 * b + steps * part][0], x->q[steps * part][0],
+                 zero == 32 ? x->start_16[part][0]
+                 : zero     ? x->start[0]
+                            : NULL,
+                 zero == 16, a);
+            add_part(a, s->factor[half][parts * b + part], has_offset ? s->offset[half][b] : NULL, x->scale,
+                     x->scaled_sum, chunk);
+        }
+    for (int i = 0; i < X_ROWS * HALF; i += 8)
+        _mm256_store_ps(sums + i, _mm256_fmadd_ps(_mm256_load_ps(chunk + i), _mm256_load_ps(s->unit[half] + i % HALF),
+                                                  _mm256_load_ps(sums + i)));
 }
 
 static void tile_zero_8(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums)
 {
-    tile_32(8, false, s, half, x, n_blocks, sums);
-}
-static void tile_zero_16(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums)
-{
-    tile_32(16, false, s, half, x, n_blocks, sums);
+    tile(8, false, s, half, x, n_blocks, sums);
 }
 static void tile_offset(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums)
 {
-    tile_32(0, true, s, half, x, n_blocks, sums);
+    tile(0, true, s, half, x, n_blocks, sums);
+}
+static void tile_zero_16(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums)
+{
+    tile(16, false, s, half, x, n_blocks, sums);
 }
 static void tile_zero_16_offset(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums)
 {
-    tile_32(16, true, s, half, x, n_blocks, sums);
+    tile(16, true, s, half, x, n_blocks, sums);
 }
-
-/* A scale per 16 values, zero point 32. */
-static void tile_q6_k(const struct panel_scratch *s, int half, const void *x_blocks, int n_blocks, float *sums)
+static void tile_q6_k(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums)
 {
-    const struct x_block8 *x = x_blocks;
-    for (int b = 0; b < n_blocks; b++)
-        for (int h = 0; h < 2; h++)
-            add_dots(4, s->w[half][8 * b + 4 * h][0], x[b].q[4 * h][0], x[b].start_16[h][0], 0,
-                     s->scale[half][2 * b + h], x[b].scale, sums);
+    tile(32, false, s, half, x, n_blocks, sums);
 }
 
 static void tile_int16(const struct panel_scratch *s, int half, const void *x_blocks, int n_blocks, float *sums)
@@ -172,6 +214,7 @@ static void tile_int16(const struct panel_scratch *s, int half, const void *x_bl
                 a[c][1] = _mm256_add_epi32(a[c][1], _mm256_madd_epi16(w1, xv));
             }
         }
+        stay_in_memory();
         const __m256 s0 = _mm256_load_ps(s->scale[half][b]), s1 = _mm256_load_ps(s->scale[half][b] + 8);
 #pragma GCC unroll 4
         for (int c = 0; c < X_ROWS; c++) {
