@@ -113,6 +113,46 @@ static void test_numbers_per_layer(void **state)
     expect_refused(&m, FKV_ERROR_FORMAT, "key llama.attention.head_count_kv: expected 4 numbers, found 2");
 }
 
+/* ---- widths and heads ------------------------------------------------------------------------ */
+
+static void test_widths(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {FKV_TYPE_F32, FKV_TYPE_F16, FKV_TYPE_BF16};
+    for (int i = 0; i < 2 * N_TINY_ARCHS; i++) {
+        struct tiny_model m = TINY_MODEL_INIT;
+        m.arch = tiny_archs[i / 2];
+        m.type = types[i % 3];
+        m.biases = i % 2;
+        m.d_model = i < 3 ? 36 : 75;
+        m.n_head = i < 3 ? 3 : 6;
+        m.n_kv_head = 3;
+        m.d_head = 10;
+        m.d_ff = i < 3 ? 44 : 91;
+        check_model(&m, true, 1e-5);
+        check_model(&m, false, 0.03); /* bf16 attention: see test_head_sizes() */
+    }
+    struct tiny_model m = TINY_MODEL_INIT;
+    m.type = FKV_TYPE_Q8_0;
+    m.d_ff = 44;
+    check_model(&m, true, 1e-5);
+    check_model(&m, false, 0.12); /* 8-bit activations: see test_types() */
+}
+
+static void test_head_counts(void **state)
+{
+    (void)state;
+    static const int counts[][2] = {{1, 1}, {3, 1}, {5, 5}, {7, 1}, {12, 4}, {71, 1}};
+    for (int i = 0; i < 6; i++) {
+        struct tiny_model m = TINY_MODEL_INIT;
+        m.n_head = counts[i][0];
+        m.n_kv_head = counts[i][1];
+        m.d_head = 8;
+        check_model(&m, true, 1e-5);
+        check_model(&m, false, 0.03);
+    }
+}
+
 /* ---- rotary keys ----------------------------------------------------------------------------- */
 
 static void add_factor(struct gguf_writer *w) { gguf_put_f32(w, "llama.rope.scaling.factor", 4); }
@@ -123,6 +163,16 @@ static void add_no_scaling(struct gguf_writer *w)
     gguf_put_f32(w, "llama.rope.scaling.factor", 4);
 }
 static void add_factor_0(struct gguf_writer *w) { gguf_put_f32(w, "llama.rope.scaling.factor", 0); }
+static void add_yarn_1(struct gguf_writer *w)
+{
+    gguf_put_str(w, "llama.rope.scaling.type", "yarn");
+    gguf_put_f32(w, "llama.rope.scaling.factor", 1);
+}
+static void add_yarn_half(struct gguf_writer *w)
+{
+    gguf_put_str(w, "llama.rope.scaling.type", "yarn");
+    gguf_put_f32(w, "llama.rope.scaling.factor", 0.5f);
+}
 static void add_yarn(struct gguf_writer *w)
 {
     gguf_put_str(w, "llama.rope.scaling.type", "yarn");
@@ -147,7 +197,11 @@ static void test_rotary_keys(void **state)
     expect_same(&m, &plain_one, true);
     m.also = add_factor_0;
     expect_same(&m, &plain_one, true);
+    m.also = add_yarn_1;
+    expect_same(&m, &plain_one, true);
     m.also = add_yarn;
+    expect_refused(&m, FKV_ERROR_UNSUPPORTED, "llama.rope.scaling.type: expected none or linear, found \"yarn\"");
+    m.also = add_yarn_half;
     expect_refused(&m, FKV_ERROR_UNSUPPORTED, "llama.rope.scaling.type: expected none or linear, found \"yarn\"");
 }
 
@@ -261,6 +315,8 @@ int main(void)
         cmocka_unit_test(test_biases),
         cmocka_unit_test(test_fused_tensors_are_the_separate_ones),
         cmocka_unit_test(test_numbers_per_layer),
+        cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_head_counts),
         cmocka_unit_test(test_rotary_keys),
         cmocka_unit_test(test_every_tensor_is_used),
         cmocka_unit_test(test_a_table_with_experts),

@@ -129,6 +129,11 @@ static fkv_status loaded(struct vk_backend *b, struct fkv_error *e)
 fkv_status vk_load_weight(struct fkv_backend *base, struct fkv_weight *w, const char *name, struct fkv_error *e)
 {
     struct vk_backend *b = (struct vk_backend *)base;
+    if (w->cols % 32 || w->n > 1)
+        return fkv_fail(
+            e, FKV_ERROR_UNSUPPORTED,
+            "%s: expected one matrix with rows that divide by 32 for a Vulkan device, found %d of %d values", name,
+            w->n, w->cols);
     const struct vk_weight *d = create(b, w);
     if (!d) return no_memory(b, name, e);
     for (int i = 0; i < d->n_parts; i++) {

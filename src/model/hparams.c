@@ -88,7 +88,7 @@ int fkv_hparams_rope(struct fkv_hparams *h, const struct fkv_rope_params *rope)
 static bool is(struct fkv_str s, const char *text) { return s.n == strlen(text) && memcmp(s.data, text, s.n) == 0; }
 
 /* The scale by which positions are divided. A factor without a type is a linear one; its key was once scale_linear; 0
-   stands for none. yarn by a factor of at most 1 changes nothing. */
+   stands for none. yarn by 1 changes nothing. */
 static fkv_status read_rope_scale(const struct reader *r, float *scale)
 {
     char key[KEY_BYTES];
@@ -99,7 +99,7 @@ static fkv_status read_rope_scale(const struct reader *r, float *scale)
     if (status == FKV_OK) status = fkv_gguf_str(r->g, full_key(r, "rope.scaling.type", key), &type, r->e);
     if (status != FKV_OK) return status;
     *scale = 1;
-    if (is(type, "none") || (is(type, "yarn") && factor <= 1)) return FKV_OK;
+    if (is(type, "none") || (is(type, "yarn") && (factor == 0 || factor == 1))) return FKV_OK;
     if (!is(type, "linear"))
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected none or linear, found \"%.*s\"", key,
                         (int)(type.n < 32 ? type.n : 32), type.data);
@@ -203,11 +203,6 @@ static fkv_status refuse_layers(const struct reader *r, const struct fkv_hparams
     if (h->n_expert > 0)
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.expert_count: expected 0 (no mixture of experts), found %d",
                         r->arch, h->n_expert);
-    const int widths[] = {h->d_model, h->d_ff, h->q_width};
-    for (int i = 0; i < 3; i++)
-        if (widths[i] % 32)
-            return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected widths that divide by 32, found %d", r->arch,
-                            widths[i]);
     return FKV_OK;
 }
 

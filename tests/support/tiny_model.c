@@ -67,9 +67,11 @@ static uint8_t *make_rows(struct maker *m, uint32_t type, int rows, int cols, si
     return data;
 }
 
+/* Of type F32 where blocks do not fit. */
 static void put_matrix(struct maker *m, const char *name, uint32_t type, int rows, int cols)
 {
     size_t bytes;
+    if ((uint32_t)cols % fkv_quant_find(type)->block_elements) type = FKV_TYPE_F32;
     uint8_t *data = make_rows(m, type, rows, cols, &bytes);
     gguf_put_tensor(m->w, name, type, 2, (const uint64_t[]){(uint64_t)cols, (uint64_t)rows}, data, bytes);
     free(data);

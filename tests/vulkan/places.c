@@ -261,6 +261,28 @@ static void test_device_that_lacks_something(void **state)
 
 /* Lost at the first submission, while weights are brought or tried: an error, or the CPU if nobody asked for the
    device. */
+/* Widths that the shaders do not take: the device refuses the model, auto takes the CPU. */
+static void test_odd_widths(void **state)
+{
+    (void)state;
+    struct tiny_model m = model;
+    char path[64], err[FKV_ERROR_BYTES] = "";
+    fkv_engine *e = NULL;
+    struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    m.d_ff = 44;
+    tiny_model_write(&m, path);
+    p.device = "vulkan";
+    assert_int_equal(fkv_engine_open(&e, path, &p, err), FKV_ERROR_UNSUPPORTED);
+    assert_string_equal(err,
+                        "blk.0.ffn_down.weight: expected one matrix with rows that divide by 32 for a Vulkan device, "
+                        "found 1 of 44 values");
+    p.device = "auto";
+    assert_int_equal(fkv_engine_open(&e, path, &p, err), FKV_OK);
+    assert_string_equal(fkv_engine_info(e)->device, "cpu");
+    fkv_engine_close(e);
+    unlink(path);
+}
+
 static void test_device_lost_at_once(void **state)
 {
     (void)state;
@@ -324,10 +346,15 @@ int main(void)
     }
     tiny_model_prompt(5, ids, N + N_DECODED);
     const struct CMUnitTest tests[] = {
-        TEST(test_some_layers_on_the_cpu),      TEST(test_cache_types),
-        TEST(test_layers_that_make_no_sense),   TEST(test_little_memory),
-        TEST(test_memory_that_runs_out),        TEST(test_auto),
-        TEST(test_device_that_lacks_something), TEST(test_device_lost_at_once),
+        TEST(test_some_layers_on_the_cpu),
+        TEST(test_cache_types),
+        TEST(test_layers_that_make_no_sense),
+        TEST(test_little_memory),
+        TEST(test_memory_that_runs_out),
+        TEST(test_auto),
+        TEST(test_odd_widths),
+        TEST(test_device_that_lacks_something),
+        TEST(test_device_lost_at_once),
         TEST(test_device_lost_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

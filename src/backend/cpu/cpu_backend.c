@@ -164,7 +164,7 @@ static fkv_status cpu_load_weight(struct fkv_backend *base, struct fkv_weight *w
 {
     struct cpu_backend *b = (struct cpu_backend *)base;
     (void)name, (void)e;
-    if (!b->blas.library && cpu_wants_blas(b, w->type)) fkv_blas_open(&b->blas);
+    if (!b->blas.library && cpu_wants_blas(b, w)) fkv_blas_open(&b->blas);
     return FKV_OK;
 }
 

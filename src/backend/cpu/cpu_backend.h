@@ -64,8 +64,8 @@ struct fkv_kv_store {
 void cpu_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x);
 void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out);
 void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *gate, float *y, size_t ld);
-/* Are many rows multiplied as floats with weights of this type, and not on the check path? */
-bool cpu_wants_blas(const struct cpu_backend *b, uint32_t type);
+/* Are many rows multiplied as floats with this weight, and not on the check path? */
+bool cpu_wants_blas(const struct cpu_backend *b, const struct fkv_weight *w);
 
 void cpu_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps);
 void cpu_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads,

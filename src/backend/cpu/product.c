@@ -24,10 +24,14 @@ struct format {
 
 static bool as_vector(struct fkv_run *r, const struct fkv_input *in) { return in->n == 1 && !r->b->exact; }
 
-static struct format format_of_type(const struct cpu_backend *b, uint32_t type)
+/* The kernels want rows that divide by 32. Others, which only unquantised types have, are multiplied as floats with
+   zeros behind them. */
+static int padded(int k) { return (k + 31) & ~31; }
+
+static struct format format_of_weight(const struct cpu_backend *b, const struct fkv_weight *w)
 {
     const struct fkv_kernels *k = b->k;
-    if (!b->base.exact) switch (type) {
+    if (!b->base.exact && padded(w->cols) == w->cols) switch (w->type) {
         case FKV_TYPE_Q8_0: return (struct format){PREPARED_X8, k->panel_q8_0, k->matvec_q8_0, false};
         case FKV_TYPE_Q4_0: return (struct format){PREPARED_X8, k->panel_q4_0, k->matvec_q4_0, false};
         case FKV_TYPE_Q4_1: return (struct format){PREPARED_X8, k->panel_q4_1, k->matvec_q4_1, false};
@@ -42,15 +46,15 @@ static struct format format_of_type(const struct cpu_backend *b, uint32_t type)
     return (struct format){PREPARED_FLOATS, k->panel_f32, k->matvec_f32, false};
 }
 
-bool cpu_wants_blas(const struct cpu_backend *b, uint32_t type)
+bool cpu_wants_blas(const struct cpu_backend *b, const struct fkv_weight *w)
 {
-    return !b->base.exact && format_of_type(b, type).input == PREPARED_FLOATS;
+    return !b->base.exact && format_of_weight(b, w).input == PREPARED_FLOATS;
 }
 
 static struct format format_of(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w, bool precise)
 {
     const struct cpu_backend *b = cpu_of(r);
-    const struct format f = format_of_type(b, w->type);
+    const struct format f = format_of_weight(b, w);
     if (f.input != PREPARED_X8 || b->k->x8_is_bf16 || as_vector(r, in) || !(precise || b->base.precise)) return f;
     return (struct format){PREPARED_X16, b->k->panel_bf16, NULL, true};
 }
@@ -58,28 +62,39 @@ static struct format format_of(struct fkv_run *r, const struct fkv_input *in, co
 /* ---- the input ------------------------------------------------------------------------------- */
 
 /* Where each form of the input lies in the packed buffer; floats are the input itself when there is nothing to
-   normalise. */
+   normalise or to pad. */
 struct input {
     const void *form[N_PREPARED];
     size_t ldf;
-    int n, k;
+    int n, k; /* k: of the floats, padded */
 };
+
+static bool is_copied(const struct fkv_input *in, int k) { return in->norm || padded(k) != k; }
+
+/* y[padded(k)]: a row of the input, normalised or not, and zeros. */
+static void copy_row(const struct fkv_kernels *kernels, const struct fkv_input *in, int row, int k, float *y)
+{
+    const float *x = in->x + (size_t)row * in->ld;
+    if (in->norm)
+        kernels->rms_norm(x, in->norm, k, in->eps, y);
+    else
+        memcpy(y, x, (size_t)k * sizeof *y);
+    for (int i = k; i < padded(k); i++) y[i] = 0;
+}
 
 /* Prepares the forms that `wanted` (1 << form) names. Ends with a barrier. */
 static struct input prepare_rows(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
 {
     struct cpu_backend *b = cpu_of(r);
     char *at = b->packed;
-    struct input p = {{in->x, NULL, NULL}, in->ld, in->n, k};
+    struct input p = {{in->x, NULL, NULL}, in->ld, in->n, padded(k)};
     int lo, hi;
     fkv_team_share(b->base.team, r->thread, in->n, FKV_PACK_ROWS, &lo, &hi);
-    if (in->norm) {
-        float *y = (float *)at;
-        for (int i = lo; i < hi; i++)
-            b->k->rms_norm(in->x + (size_t)i * in->ld, in->norm, k, in->eps, y + (size_t)i * (size_t)k);
-        p.form[PREPARED_FLOATS] = y;
-        p.ldf = (size_t)k;
-        at += ((size_t)in->n * (size_t)k * sizeof *y + 63) & ~(size_t)63;
+    if (is_copied(in, k)) {
+        p.form[PREPARED_FLOATS] = at;
+        p.ldf = (size_t)p.k;
+        for (int i = lo; i < hi; i++) copy_row(b->k, in, i, k, (float *)at + (size_t)i * p.ldf);
+        at += (size_t)in->n * p.ldf * sizeof(float);
     }
     if (wanted & 1u << PREPARED_X8) {
         if (lo < hi) b->k->x8_pack(p.form[PREPARED_FLOATS], p.ldf, in->n, k, lo, hi, at);
@@ -100,9 +115,9 @@ static struct input prepare_vector(struct fkv_run *r, const struct fkv_input *in
 {
     struct cpu_backend *b = cpu_of(r);
     struct cpu_scratch *s = cpu_scratch_of(r);
-    struct input p = {{in->x, s->vector, in->x}, in->ld, 1, k};
-    if (in->norm) {
-        b->k->rms_norm(in->x, in->norm, k, in->eps, s->rows);
+    struct input p = {{in->x, s->vector, in->x}, in->ld, 1, padded(k)};
+    if (is_copied(in, k)) {
+        copy_row(b->k, in, 0, k, s->rows);
         p.form[PREPARED_FLOATS] = p.form[PREPARED_X16] = s->rows;
     }
     if (wanted & 1u << PREPARED_X8) b->k->v8_pack(p.form[PREPARED_FLOATS], k, s->vector);
@@ -120,7 +135,7 @@ static struct input prepare(struct fkv_run *r, const struct fkv_input *in, int k
 static int piece_rows(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
 {
     if (as_vector(r, in)) return VECTOR_ROWS;
-    const struct format f = format_of_type(cpu_of(r), w->type);
+    const struct format f = format_of_weight(cpu_of(r), w);
     if (f.input == PREPARED_FLOATS) return CPU_FLOAT_ROWS;
     if (format_of(r, in, w, true).as_bf16) return FKV_PANEL_ROWS;
     const int share = w->rows / (PIECES * fkv_team_size(r->b->team)) / FKV_PANEL_ROWS * FKV_PANEL_ROWS,
@@ -133,14 +148,18 @@ static const uint8_t *weight_row(const struct fkv_weight *w, int row)
     return (const uint8_t *)w->data + (size_t)row * w->stride;
 }
 
-/* Weight rows [row, row + n) as floats: the stored ones, or dequantised into scratch. */
+/* Weight rows [row, row + n) as floats, padded: the stored ones, or dequantised into scratch. */
 static const float *weight_floats(struct cpu_scratch *s, const struct fkv_weight *w, int row, int n)
 {
-    if (w->type == FKV_TYPE_F32 && w->stride == (size_t)w->cols * sizeof(float))
+    const size_t ld = (size_t)padded(w->cols), cols = (size_t)w->cols;
+    if (w->type == FKV_TYPE_F32 && w->stride == ld * sizeof(float))
         return (const float *)(const void *)weight_row(w, row);
     const struct fkv_quant_type *q = fkv_quant_find(w->type);
-    for (int i = 0; i < n; i++)
-        q->dequantize(weight_row(w, row + i), s->floats + (size_t)i * (size_t)w->cols, (size_t)w->cols);
+    for (int i = 0; i < n; i++) {
+        float *to = s->floats + (size_t)i * ld;
+        q->dequantize(weight_row(w, row + i), to, cols);
+        for (size_t c = cols; c < ld; c++) to[c] = 0;
+    }
     return s->floats;
 }
 
@@ -178,7 +197,7 @@ static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct
     struct cpu_scratch *s = cpu_scratch_of(r);
     if (as_vector(r, in)) {
         if (f.input == PREPARED_FLOATS)
-            f.matvec(weight_floats(s, w, row, n), (size_t)w->cols * sizeof(float), n, w->cols, p->form[f.input], y);
+            f.matvec(weight_floats(s, w, row, n), (size_t)p->k * sizeof(float), n, p->k, p->form[f.input], y);
         else
             f.matvec(weight_row(w, row), w->stride, n, w->cols, p->form[f.input], y);
     } else if (f.input == PREPARED_FLOATS) {
