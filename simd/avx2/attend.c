@@ -28,20 +28,45 @@ static int min_int(int a, int b) { return a < b ? a : b; }
 /* Widening costs a store and a load per vector, which only further groups of rows pay back. */
 static bool widens(const struct fkv_attend *a, int type) { return type == FKV_ELEM_Q8_0 || a->n_rows > ROWS; }
 
+/* Few rows wait for memory: while strips of one cache are multiplied, what comes later is fetched, of V the same tile,
+   of K the next block. Else memory would rest meanwhile. */
+struct later {
+    const char *tiles; /* NULL: none */
+    size_t bytes;
+};
+
+static struct later later_tiles(const struct fkv_attend *a, const void *tiles, int type, int entry, int n)
+{
+    if (a->n_rows > 2 * ROWS || entry >= a->last) return (struct later){NULL, 0};
+    const size_t bytes = fkv_tile_bytes(type, a->d), left = (size_t)((a->last - entry + FKV_TILE - 1) / FKV_TILE);
+    return (struct later){(const char *)tiles + (size_t)(entry / FKV_TILE) * bytes,
+                          bytes * ((size_t)n < left ? (size_t)n : left)};
+}
+
+/* Strip i of `n` brings its share. */
+static void fetch(struct strip *s, struct later l, int i, int n)
+{
+    if (!l.tiles) return;
+    s->fetched = l.tiles + l.bytes / (size_t)n * (size_t)i;
+    s->fetched_bytes = l.bytes / (size_t)n / (size_t)(s->pairs * s->runs);
+}
+
 static void block_logits(const struct fkv_attend *a, int start, struct fkv_span tiles, struct attend_scratch *s)
 {
     const size_t tile_bytes = fkv_tile_bytes(a->k_type, a->d);
     const bool widen = widens(a, a->k_type);
     for (int t = tiles.from; t < tiles.to; t++) {
         const char *tile = (const char *)a->k + (size_t)(start / FKV_TILE + t) * tile_bytes;
+        const struct later later = later_tiles(a, a->v, a->v_type, start + t * FKV_TILE, 1);
         if (widen) widen_k(a->k_type, tile, a->d, s->k_strips[0][0], FKV_MAX_HEAD / 2);
         for (int row = 0; row < a->n_rows; row += ROWS) {
             const int n = min_int(ROWS, a->n_rows - row);
             const struct fkv_span seen = s->groups[row / ROWS];
             if (t < seen.from || t >= seen.to) continue;
             for (int i = 0; i < 4; i++) {
-                const struct strip k = widen ? widened_strip(s->k_strips[0][0], FKV_MAX_HEAD / 2, i, a->d / 2)
-                                             : stored_strip(a->k_type, tile, i, a->d / 2, 0, 1);
+                struct strip k = widen ? widened_strip(s->k_strips[0][0], FKV_MAX_HEAD / 2, i, a->d / 2)
+                                       : stored_strip(a->k_type, tile, i, a->d / 2, 0, 1);
+                fetch(&k, later, i, 4);
                 const struct strip_product p = {s->q[row], FKV_MAX_HEAD, NULL, &s->p[row][FKV_TILE * t + 8 * i], BLOCK};
                 multiply_strip(n, widen ? FKV_ELEM_F32 : a->k_type, &p, &k);
             }
@@ -99,15 +124,17 @@ static void block_values(const struct fkv_attend *a, int start, struct fkv_span 
     const char *first = (const char *)a->v + (size_t)(start / FKV_TILE) * tile_bytes;
     for (int t = tiles.from; widen && t < tiles.to; t++)
         widen_v(a->v_type, first + (size_t)t * tile_bytes, a->d, c, s->v_strips[0][FKV_TILE / 2 * t], BLOCK / 2);
+    const struct later later = later_tiles(a, a->k, a->k_type, start + BLOCK, BLOCK_TILES);
     for (int row = 0; row < a->n_rows; row += ROWS) {
         const int n = min_int(ROWS, a->n_rows - row);
         const struct fkv_span seen = s->groups[row / ROWS];
         const int n_tiles = seen.to - seen.from, e = seen.from * FKV_TILE;
         const char *stored = first + (size_t)seen.from * tile_bytes;
         for (int i = 0; n_tiles > 0 && i < 4; i++) {
-            const struct strip v = widen ? widened_strip(s->v_strips[0][e / 2], BLOCK / 2, i, n_tiles * FKV_TILE / 2)
-                                         : stored_strip(a->v_type, v_channels(a->v_type, stored, c), i, FKV_TILE / 2,
-                                                        tile_bytes, n_tiles);
+            struct strip v = widen ? widened_strip(s->v_strips[0][e / 2], BLOCK / 2, i, n_tiles * FKV_TILE / 2)
+                                   : stored_strip(a->v_type, v_channels(a->v_type, stored, c), i, FKV_TILE / 2,
+                                                  tile_bytes, n_tiles);
+            fetch(&v, later, c / 8 + i, fkv_padded_head(a->d) / 8);
             const struct strip_product p = {&s->p[row][e], BLOCK, s->rescale + row, &s->out[row][c + 8 * i],
                                             FKV_MAX_HEAD};
             multiply_strip(n, widen ? FKV_ELEM_F32 : a->v_type, &p, &v);

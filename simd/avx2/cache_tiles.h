@@ -99,6 +99,8 @@ struct strip {
     const char *at;
     size_t pair_bytes, run_bytes; /* from pair to pair, from run to run */
     int pairs, runs;
+    const char *fetched; /* what to bring into cache meanwhile, so many bytes a pair; NULL: nothing */
+    size_t fetched_bytes;
 };
 
 /* y[r][8] = x[r] times the strip, summed over the pairs, neighbours added at the end; with rescale, added to y[r]
@@ -111,10 +113,11 @@ struct strip_product {
     size_t ldy;
 };
 
-INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(const void *),
+INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(const void *), const bool fetches,
                               const struct strip_product *p, const struct strip *s)
 {
     const float *x = p->x;
+    const char *fetched = s->fetched;
     const size_t ldx = p->ldx;
     __m256 a[ROWS][2];
 #pragma GCC unroll 6
@@ -123,6 +126,10 @@ INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(co
         const char *at = s->at + (size_t)run * s->run_bytes;
         for (int pair = 0; pair < s->pairs; pair++, x += 2, at += s->pair_bytes) {
             const __m256 s0 = load(at), s1 = load(at + 8 * value_bytes);
+            if (fetches) {
+                _mm_prefetch(fetched, _MM_HINT_T0);
+                fetched += s->fetched_bytes;
+            }
 #pragma GCC unroll 6
             for (int r = 0; r < rows; r++) {
                 const __m256 xv = broadcast_pair(x + (size_t)r * ldx);
@@ -140,42 +147,52 @@ INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(co
     }
 }
 
-INLINE void multiply_strip_of(int rows, int value_bytes, __m256 (*load)(const void *), const struct strip_product *p,
-                              const struct strip *s)
+INLINE void multiply_strip_of(int rows, int value_bytes, __m256 (*load)(const void *), const bool fetches,
+                              const struct strip_product *p, const struct strip *s)
 {
     switch (rows) {
-    case 6: multiply_strip_by(6, value_bytes, load, p, s); break;
-    case 5: multiply_strip_by(5, value_bytes, load, p, s); break;
-    case 4: multiply_strip_by(4, value_bytes, load, p, s); break;
-    case 3: multiply_strip_by(3, value_bytes, load, p, s); break;
-    case 2: multiply_strip_by(2, value_bytes, load, p, s); break;
-    default: multiply_strip_by(1, value_bytes, load, p, s);
+    case 6: multiply_strip_by(6, value_bytes, load, fetches, p, s); break;
+    case 5: multiply_strip_by(5, value_bytes, load, fetches, p, s); break;
+    case 4: multiply_strip_by(4, value_bytes, load, fetches, p, s); break;
+    case 3: multiply_strip_by(3, value_bytes, load, fetches, p, s); break;
+    case 2: multiply_strip_by(2, value_bytes, load, fetches, p, s); break;
+    default: multiply_strip_by(1, value_bytes, load, fetches, p, s);
     }
+}
+
+INLINE void multiply_strip_as(int rows, int type, const bool fetches, const struct strip_product *p,
+                              const struct strip *s)
+{
+    if (type == FKV_ELEM_F16)
+        multiply_strip_of(rows, 2, load_8_f16, fetches, p, s);
+    else if (type == FKV_ELEM_BF16)
+        multiply_strip_of(rows, 2, load_8_bf16, fetches, p, s);
+    else
+        multiply_strip_of(rows, 4, load_8_f32, fetches, p, s);
 }
 
 /* rows is 1 .. ROWS; the results are the same for any number of rows and, from equal values, for any type (not
    q8_0). */
 static inline void multiply_strip(int rows, int type, const struct strip_product *p, const struct strip *s)
 {
-    if (type == FKV_ELEM_F16)
-        multiply_strip_of(rows, 2, load_8_f16, p, s);
-    else if (type == FKV_ELEM_BF16)
-        multiply_strip_of(rows, 2, load_8_bf16, p, s);
+    if (s->fetched)
+        multiply_strip_as(rows, type, true, p, s);
     else
-        multiply_strip_of(rows, 4, load_8_f32, p, s);
+        multiply_strip_as(rows, type, false, p, s);
 }
 
 /* Strip i of widened pairs. */
 INLINE struct strip widened_strip(const float *strips, size_t strip_pairs, int i, int pairs)
 {
-    return (struct strip){(const char *)(strips + (size_t)i * strip_pairs * STRIP), STRIP * sizeof(float), 0, pairs, 1};
+    return (struct strip){
+        (const char *)(strips + (size_t)i * strip_pairs * STRIP), STRIP * sizeof(float), 0, pairs, 1, NULL, 0};
 }
 
 /* Strip i of pairs as the cache has them (not q8_0): runs of `pairs` starting at `at`. */
 INLINE struct strip stored_strip(int type, const char *at, int i, int pairs, size_t run_bytes, int runs)
 {
     const size_t value_bytes = type == FKV_ELEM_F32 ? 4 : 2;
-    return (struct strip){at + (size_t)i * STRIP * value_bytes, 64 * value_bytes, run_bytes, pairs, runs};
+    return (struct strip){at + (size_t)i * STRIP * value_bytes, 64 * value_bytes, run_bytes, pairs, runs, NULL, 0};
 }
 
 #endif
