@@ -151,12 +151,18 @@ static fkv_status read_vector(const struct fkv_gguf_tensor *t, int first, int n,
     return FKV_OK;
 }
 
+/* The tensor that serves a weight, if the file has one. */
+static struct source source_of(const struct fkv_model *m, const struct fkv_gguf *g, struct instance i)
+{
+    struct source s;
+    return find_fused(m, g, i, &s) ? s : own_source(m, g, i);
+}
+
 /* Binds one weight to its place. *vectors: where the next vector's floats go. */
 static fkv_status bind(struct fkv_model *m, const struct fkv_gguf *g, struct instance i, bool *seen, float **vectors,
                        struct fkv_error *e)
 {
-    struct source s;
-    if (!find_fused(m, g, i, &s)) s = own_source(m, g, i);
+    const struct source s = source_of(m, g, i);
     const struct fkv_gguf_tensor *t = tensor_of(g, &s);
     const int rows = dim(&m->h, i.layer, i.w->rows), cols = dim(&m->h, i.layer, i.w->cols),
               n = dim(&m->h, i.layer, i.w->matrices);
@@ -178,19 +184,21 @@ static fkv_status bind(struct fkv_model *m, const struct fkv_gguf *g, struct ins
     return status;
 }
 
-/* Floats of all vectors that the file may have. */
-static size_t vector_floats(const struct fkv_model *m)
+/* Floats of the vectors that the file has. */
+static size_t vector_floats(const struct fkv_model *m, const struct fkv_gguf *g)
 {
     size_t n = 0;
-    for (struct instance i = {NULL, 0}; next(m, &i);)
-        if (is_vector(i)) n += (size_t)dim(&m->h, i.layer, i.w->cols);
+    for (struct instance i = {NULL, 0}; next(m, &i);) {
+        const struct source s = source_of(m, g, i);
+        if (is_vector(i) && tensor_of(g, &s)) n += (size_t)dim(&m->h, i.layer, i.w->cols);
+    }
     return n;
 }
 
 fkv_status fkv_model_bind(struct fkv_model *m, const struct fkv_gguf *g, bool *seen, struct fkv_error *e)
 {
     fkv_status status = FKV_OK;
-    m->vectors = calloc(vector_floats(m) + 1, sizeof *m->vectors);
+    m->vectors = calloc(vector_floats(m, g) + 1, sizeof *m->vectors);
     if (!m->vectors) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the norms of %d layers", m->h.n_layer);
     float *vectors = m->vectors;
     for (struct instance i = {NULL, 0}; status == FKV_OK && next(m, &i);) status = bind(m, g, i, seen, &vectors, e);
