@@ -12,6 +12,8 @@
 #include "simd/kernels.def"
 #undef KERNEL
 
+enum { AVX2_PANEL_ROWS = 128 }; /* panel_rows of the level and of AVX-VNNI */
+
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE float horizontal_sum(__m256 v)

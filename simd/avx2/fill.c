@@ -42,6 +42,7 @@ void fkv_fill_avx2(struct fkv_kernels *k)
     USE(swiglu);
     USE(add);
 #undef USE
+    k->panel_rows = AVX2_PANEL_ROWS;
     k->kv_elem = FKV_ELEM_F16;
     k->batch_invariant = true;
 }

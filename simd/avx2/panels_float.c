@@ -80,8 +80,9 @@ static void store_rows(const struct fkv_panel *p, const struct panel_scratch *s)
     }
 }
 
-static void run_panel(const struct fkv_panel *p, size_t ldx, size_t value_bytes,
-                      void (*unpack_chunk)(const struct fkv_panel *, int, int, struct panel_scratch *))
+typedef void unpack_fn(const struct fkv_panel *p, int k0, int n_k, struct panel_scratch *s);
+
+static void run_rows(const struct fkv_panel *p, size_t ldx, size_t value_bytes, unpack_fn *unpack_chunk)
 {
     struct panel_scratch *s = p->scratch;
     const int groups = (p->m + ROWS - 1) / ROWS, halves = p->n > HALF ? 2 : 1;
@@ -103,6 +104,19 @@ static void run_panel(const struct fkv_panel *p, size_t ldx, size_t value_bytes,
         }
     }
     store_rows(p, s);
+}
+
+/* 32 weight rows after the other. */
+static void run_panel(const struct fkv_panel *p, size_t ldx, size_t value_bytes, unpack_fn *unpack_chunk)
+{
+    for (int first = 0; first < p->n; first += FKV_PANEL_ROWS) {
+        struct fkv_panel part = *p;
+        part.w = (const char *)p->w + (size_t)first * p->w_stride;
+        part.y += first;
+        part.n = p->n - first < FKV_PANEL_ROWS ? p->n - first : FKV_PANEL_ROWS;
+        if (first + 2 * FKV_PANEL_ROWS <= p->n) part.prefetch = (const char *)part.w + FKV_PANEL_ROWS * p->w_stride;
+        run_rows(&part, ldx, value_bytes, unpack_chunk);
+    }
 }
 
 void fkv_panel_f16_avx2(const struct fkv_panel *p) { run_panel(p, x16_stride(p->k), 2, unpack_f16); }

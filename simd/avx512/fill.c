@@ -13,6 +13,8 @@ void fkv_fill_avx512(struct fkv_kernels *k)
     k->matvec_f16 = fkv_matvec_f16_avx512;
     k->matvec_bf16 = fkv_matvec_bf16_avx512;
 
+    k->panel_rows = FKV_PANEL_ROWS;
+
     k->attend = fkv_attend_avx512;
     k->kv_pack = fkv_kv_pack_avx512;
 
