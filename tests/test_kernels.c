@@ -74,7 +74,7 @@ static int find_tables(const struct fkv_kernels *tables[MOST_TABLES], struct fkv
             twins[i].isa = t->name;
             tables[n++] = &twins[i];
         } else
-            printf("%s: this machine does not have what it needs\n", t->name);
+            printf("%s: this machine lacks what it needs, or has the level itself\n", t->name);
     }
     return n;
 }

@@ -13,6 +13,7 @@
 #define FKV_AVX512VNNI_VNNI_H
 
 #include "simd/avx512/panel.h"
+#include "simd/avx512vnni/dpbusd.h"
 
 enum { X8_GROUP = 6, X8_CHUNK = 512 };
 
@@ -49,13 +50,6 @@ struct panel8 {
 
 void fkv_x8_tile_avx512vnni(const struct panel_tile *t);
 void fkv_x8_tile_constant_avx512vnni(const struct panel_tile *t);
-
-/* gcc 12 may copy the accumulators of the intrinsic and spill them; a read-write asm operand it leaves alone. */
-INLINE __m512i dpbusd(__m512i acc, __m512i u, __m512i s)
-{
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
-    return acc;
-}
 
 /* One vector as matvec reads it, padded to a multiple of 256, all zero past k. Kernels load weights whole and want the
    values in the matching order; blocks are of 32:

@@ -18,5 +18,9 @@ extern const int fkv_n_twins;
 
 void fkv_fill_avxvnni_evex(struct fkv_kernels *k);
 void fkv_fill_amx_model(struct fkv_kernels *k);
+void fkv_fill_avx512_simde(struct fkv_kernels *k);
+void fkv_fill_avx512vnni_simde(struct fkv_kernels *k);
+void fkv_fill_avx512bf16_simde(struct fkv_kernels *k);
+void fkv_fill_amx_simde(struct fkv_kernels *k);
 
 #endif
