@@ -18,6 +18,7 @@ enum { ARGS_MAX = 32, OUTPUT_MAX = 1 << 20 };
 
 static char *program, *folder; /* folder: for files of this test */
 static char *model;            /* NULL: not there */
+static char *small_model;      /* answers "hello world" to everything */
 
 struct result {
     int status; /* 128 + signal when one ended it */
@@ -386,13 +387,13 @@ static void test_sampling(void **state)
 static void test_ends(void **state)
 {
     (void)state;
-    NEED_MODEL;
-    struct result r = RUN("run", "-m", model, "-p", "What is the capital of France?", "--temp", "0");
+    NEED_MODEL; /* nothing rounded: the same answer on every level */
+    struct result r = RUN("run", "-m", model, "-p", "What is the capital of France?", "--temp", "0", "--exact");
     expect_success(r);
     expect_text(r.out, "Paris");
     expect_text(r.err, "ended by end token");
-    struct result stopped = RUN("run", "-m", model, "-p", "What is the capital of France?", "--temp", "0", "-r",
-                                "Paris");
+    struct result stopped = RUN("run", "-m", model, "-p", "What is the capital of France?", "--temp", "0", "--exact",
+                                "-r", "Paris");
     expect_success(stopped);
     expect_text(stopped.err, "ended by stop string");
     assert_memory_equal(stopped.out, r.out, strlen(stopped.out) - 1);
@@ -428,7 +429,7 @@ static void test_run_failures(void **state)
     expect_failure(RUN("run", "-m", model, "-p", "x", "-sys", "a", "-sysf", "b"),
                    "-sys and -sysf: expected one of them, found both");
     char *nul = write_file("nul", "a\0b", 3), message[600];
-    snprintf(message, sizeof message, "the prompt: byte 1 is NUL, which a chat message or template cannot hold");
+    snprintf(message, sizeof message, "%s: byte 1 is NUL, which a chat message or template cannot hold", nul);
     expect_failure(RUN("run", "-m", model, "-f", nul), message);
     char *ids = write_file("bad.json", "[1, 2, 49152]", 13);
     snprintf(message, sizeof message, "%s: item 2: expected a token id from 0 to 49151, found 49152", ids);
@@ -443,8 +444,6 @@ static void test_run_failures(void **state)
     release(r);
     expect_failure(RUN("run", "-m", model, "-p", "x", "--device", "gpu"),
                    "device gpu: expected cpu, vulkan[:N] or auto");
-    expect_failure(RUN("run", "-m", model, "-p", "x", "-ngl", "3"),
-                   "layers on the GPU: 3 wanted, but the device is the CPU: choose vulkan or auto");
     setenv("FASTKV_ISA", "mmx", 1);
     r = RUN("run", "-m", model, "-p", "x");
     unsetenv("FASTKV_ISA");
@@ -477,6 +476,91 @@ static void test_chat(void **state)
     r = run("a question that is too long for so small a context\n", "chat", "-m", model, "-c", "8", NULL);
     assert_int_equal(r.status, 1);
     expect_text(r.err, " tokens, the context is 8\n");
+    release(r);
+}
+
+/* What a document or an option says is never a command; what is typed can be, line by line, and // begins a message. */
+static void test_chat_messages(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *input, *document;
+        int turns;
+    } cases[] = {
+        {"", "/* a program */\nint x;\n", 1}, {"", "/exit", 1},         {"hello\r\n\r\n/exit\r\nhello\r\n", NULL, 1},
+        {"//hello\n\n\nhello\n", NULL, 2},    {"//\n/exit\n", NULL, 1}, {"hello\\\r\nworld\r\n", NULL, 1},
+        {"hello", "one\r\n\r\ntwo\r\n", 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct result r = {0};
+        if (cases[i].document) {
+            char *file = write_file("text", cases[i].document, strlen(cases[i].document));
+            r = run(cases[i].input, "chat", "-m", small_model, "--temp", "0", "-f", file, NULL);
+        } else
+            r = run(cases[i].input, "chat", "-m", small_model, "--temp", "0", NULL);
+        expect_success(r);
+        int turns = 0;
+        for (const char *s = r.out; (s = strstr(s, "hello world\n")); s++) turns++;
+        if (turns != cases[i].turns) fail_msg("case %zu: %d turns: %s", i, turns, r.err);
+        assert_null(strstr(r.err, "unknown command"));
+        release(r);
+    }
+    char *nul = write_file("nul", "hello\0world", 11);
+    struct result r = RUN("chat", "-m", small_model, "-f", nul);
+    assert_int_equal(r.status, 1);
+    expect_text(r.err, "/nul: byte 5 is NUL");
+    release(r);
+}
+
+/* Encoding errors name the file and the byte, in run and in chat, in a document, a system message and a template. */
+static void test_encodings(void **state)
+{
+    (void)state;
+    char *bad = write_file("latin1", "caf\xe9 au lait", 12), message[700];
+    snprintf(message, sizeof message, "%s: byte 3 (0xE9) is not UTF-8: iconv -f ENCODING -t UTF-8 converts a text",
+             bad);
+    expect_failure(RUN("run", "-m", small_model, "-f", bad, "-p", "hello"), message);
+    expect_failure(RUN("run", "-m", small_model, "-sysf", bad, "-p", "hello"), message);
+    expect_failure(RUN("run", "-m", small_model, "-p", "hello", "--chat-template", bad), message);
+    expect_failure(RUN("chat", "-m", small_model, "-f", bad), message);
+    expect_failure(RUN("run", "-m", small_model, "-p", "a\xff"),
+                   "-p: byte 1 (0xFF) is not UTF-8: iconv -f ENCODING -t UTF-8 converts a text");
+    struct result r = RUN("run", "-m", small_model, "--raw", "-f", bad, "-n", "1"); /* any bytes are tokens */
+    expect_success(r);
+    release(r);
+}
+
+/* What is no error elsewhere is none here, but a line says what it means. */
+static void test_habits(void **state)
+{
+    (void)state;
+    struct result r = RUN("run", "-m", small_model, "-p", "hello", "--temp", "0", "-ngl", "99");
+    expect_success(r);
+    assert_string_equal(r.out, "hello world\n");
+    expect_text(r.err, "warning -ngl 99: ignored, all layers are on the CPU");
+    release(r);
+    r = RUN("run", "-m", small_model, "-p", "hello", "--temp", "0", "-c", "100000");
+    expect_success(r);
+    expect_text(r.err, "warning -c 100000: the model was trained for ");
+    release(r);
+    r = run("a document\n", "run", "-m", small_model, "-p", "hello", "--temp", "0", NULL);
+    expect_success(r);
+    expect_text(r.err, "warning standard input is not read; with -f - it is the document");
+    release(r);
+    r = run("a document\n", "run", "-m", small_model, "-f", "-", "-p", "hello", "--temp", "0", NULL);
+    expect_success(r);
+    assert_null(strstr(r.err, "standard input"));
+    release(r);
+    char *ids = write_file("ids.json", "[17]", 4);
+    r = RUN("run", "-m", small_model, "--prompt-ids", ids, "--temp", "0", "-n", "2");
+    expect_success(r);
+    expect_text(r.err, "prompt  1 token in ");
+    assert_null(strstr(r.err, "prompt  1 token in 0.00 s, 0.0 tokens/s"));
+    expect_text(r.err, "answer  2 tokens, ");
+    release(r);
+    r = RUN("run", "-m", small_model, "-p", "hello", "--top-p", "0", "--temp", "-1", "--no-memory-check");
+    expect_success(r);
+    assert_string_equal(r.out, "hello world\n");
     release(r);
 }
 
@@ -573,8 +657,8 @@ static void find_model(void)
 
 static void remove_folder(void)
 {
-    static const char *const files[] = {"text.gguf",  "text", "long", "trace.json", "ids.json",
-                                        "again.json", "many", "nul",  "bad.json",   "interrupted.json"};
+    static const char *const files[] = {"text.gguf", "text", "long",     "trace.json",       "ids.json", "again.json",
+                                        "many",      "nul",  "bad.json", "interrupted.json", "latin1"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(path_of(files[i]));
     rmdir(folder);
 }
@@ -590,12 +674,14 @@ int main(void)
         cmocka_unit_test(test_run_and_trace), cmocka_unit_test(test_sampling),
         cmocka_unit_test(test_ends),          cmocka_unit_test(test_run_failures),
         cmocka_unit_test(test_chat),          cmocka_unit_test(test_bench),
-        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_interrupt),     cmocka_unit_test(test_chat_messages),
+        cmocka_unit_test(test_encodings),     cmocka_unit_test(test_habits),
     };
     program = getenv("FKV_PROGRAM");
+    small_model = getenv("FKV_SMALL_MODEL");
     folder = mkdtemp(made);
-    if (!program || !folder) {
-        fprintf(stderr, "FKV_PROGRAM must name the program\n");
+    if (!program || !small_model || !folder) {
+        fprintf(stderr, "FKV_PROGRAM and FKV_SMALL_MODEL must name the program and a model\n");
         return EXIT_FAILURE;
     }
     unsetenv("FASTKV_ISA");

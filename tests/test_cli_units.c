@@ -13,6 +13,7 @@
 #include "cli/console.h"
 #include "cli/options.h"
 #include "cli/prompt.h"
+#include "cli/utf8.h"
 #include "template/chat_template.h"
 
 enum { ARGS_MAX = 32 };
@@ -47,6 +48,29 @@ static void expect_error(unsigned command, const char *line, const char *message
     char err[FKV_ERROR_BYTES] = "";
     assert_false(parse(&s, command, line, err));
     assert_string_equal(err, message);
+}
+
+static void test_utf8(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t n, bad;
+    } cases[] = {
+        {"", 0, 0},
+        {"abc", 3, 3},
+        {"caf\xc3\xa9", 5, 5},
+        {"caf\xe9", 4, 3},
+        {"a\xc3", 2, 1},
+        {"\xed\xa0\x80", 3, 0},
+        {"\xf0\x9f\x98\x80!", 5, 5},
+        {"ab\xff\xfe", 4, 2},
+        {"\xc0\x80", 2, 0},
+        {"\xe2\x82z", 3, 0},
+        {"\x80", 1, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(utf8_find_bad(cases[i].text, cases[i].n), cases[i].bad);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -109,19 +133,95 @@ static void test_spellings(void **state)
     assert_true(parsed(COMMAND_RUN, "--help").help); /* no model needed for that */
 }
 
+/* What these mean elsewhere: beyond the end of a range is the end. */
+static void test_ends_of_ranges(void **state)
+{
+    (void)state;
+    assert_true(parsed(COMMAND_RUN, "-m x --temp -1").sampler.temperature == 0);
+    struct settings s = parsed(COMMAND_RUN, "-m x --top-p 0");
+    assert_true(s.sampler.top_k == 1 && s.sampler.top_p == 1); /* only the likeliest is left */
+    s = parsed(COMMAND_RUN, "-m x --top-p 1.5 --top-k -1 --min-p -1 -n -2 -s -5 -t -1");
+    assert_true(s.sampler.top_p == 1 && s.sampler.top_k == 0 && s.sampler.min_p == 0);
+    assert_true(s.n_predict < 0 && s.seed < 0 && s.engine.n_threads == 0);
+    s = parsed(COMMAND_RUN, "-m x --min-p 2");
+    assert_true(s.sampler.top_k == 1 && s.sampler.min_p == 0);
+    assert_int_equal(parsed(COMMAND_RUN, "-m x --repeat-last-n -1").sampler.repeat_last_n, -1);
+}
+
+static void test_escapes(void **state)
+{
+    static const char *const cases[][2] = {
+        {"a\\nb\\tc\\rd", "a\nb\tc\rd"},
+        {"\\\"\\'\\\\", "\"'\\"},
+        {"\\x41\\x7A\\xC3\\xa9", "Az\xc3\xa9"},
+        {"\\d \\x4 \\xg1 \\", "\\d \\x4 \\xg1 \\"},
+        {"\\x00", "\\x00"},
+        {"\\\\n", "\\n"},
+        {"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s", cases[i][0]);
+        unescape(text);
+        assert_string_equal(text, cases[i][1]);
+    }
+    struct settings s = parsed(COMMAND_RUN, "-m x -p a\\nb -r \\n -sys \\t -f a\\nb");
+    assert_string_equal(s.prompt, "a\nb");
+    assert_string_equal(s.stops.items[0], "\n");
+    assert_string_equal(s.system, "\t");
+    assert_string_equal(s.prompt_file, "a\\nb"); /* a name */
+    assert_string_equal(parsed(COMMAND_RUN, "-m x -p a\\nb --no-escape").prompt, "a\\nb");
+    assert_string_equal(parsed(COMMAND_TOKENIZE, "-m x -p a\\nb -e").prompt, "a\nb");
+}
+
+/* Options of llama.cpp are answered by name; none of them is one of ours. */
+static void test_other_options(void **state)
+{
+    char err[FKV_ERROR_BYTES];
+    struct settings s;
+    (void)state;
+    expect_error(COMMAND_RUN, "-tb 4",
+                 "-tb is an option of llama.cpp, not of this program: -t is for prompt and answer");
+    expect_error(
+        COMMAND_CHAT, "-mli",
+        "-mli is an option of llama.cpp, not of this program: in fastkv chat, a line that ends with \\ goes on "
+        "in the next");
+    expect_error(COMMAND_RUN, "--dry-multiplier 1",
+                 "--dry-multiplier is an option of llama.cpp, not of this program: sampling is by --temp, --top-k, "
+                 "--top-p, --min-p and --repeat-penalty");
+    expect_error(COMMAND_BENCH, "--temp 1", "--temp is an option of run, not of bench");
+    for (const struct other_option *o = cli_other_options; o->names; o++) {
+        assert_true(*o->instead);
+        for (const char *name = o->names; *name; name += strspn(name, ", ")) {
+            char one[64], line[80];
+            const size_t n = strcspn(name, ",");
+            assert_in_range(n, 2, sizeof one - 1);
+            snprintf(one, sizeof one, "%.*s", (int)n, name);
+            if (one[n - 1] == '*') one[n - 1] = 'x';
+            for (const struct option *ours = cli_options; ours->names; ours++)
+                if (option_has_name(ours, one, n)) fail_msg("%s is an option of ours", one);
+            snprintf(line, sizeof line, "%s 1", one);
+            assert_false(parse(&s, COMMAND_RUN, line, err));
+            if (!strstr(err, "is an option of llama.cpp")) fail_msg("%s: %s", one, err);
+            name += n;
+        }
+    }
+}
+
 static void test_errors(void **state)
 {
     (void)state;
     expect_error(COMMAND_RUN, "--tsp-rate 1.5", "--tsp-rate: expected a share in (0, 1], found 1.5");
     expect_error(COMMAND_RUN, "--tsp-rate=0", "--tsp-rate: expected a share in (0, 1], found 0");
     expect_error(COMMAND_RUN, "--kv-retain nan", "--kv-retain: expected a share in (0, 1], found nan");
-    expect_error(COMMAND_RUN, "--min-p -0.1", "--min-p: expected a share in [0, 1], found -0.1");
+    expect_error(COMMAND_RUN, "--min-p x", "--min-p: expected a share, found x");
     expect_error(COMMAND_RUN, "--repeat-penalty 0", "--repeat-penalty: expected a factor, more than 0, found 0");
-    expect_error(COMMAND_RUN, "-n 12x", "-n: expected a number of tokens, at least -1, found 12x");
-    expect_error(COMMAND_RUN, "-n 2147483648", "-n: expected a number of tokens, at least -1, found 2147483648");
-    expect_error(COMMAND_RUN, "-n", "-n: expected a number of tokens, at least -1, found nothing");
+    expect_error(COMMAND_RUN, "-n 12x", "-n: expected a number of tokens, found 12x");
+    expect_error(COMMAND_RUN, "-n 2147483648", "-n: expected a number of tokens, found 2147483648");
+    expect_error(COMMAND_RUN, "-n", "-n: expected a number of tokens, found nothing");
     expect_error(COMMAND_RUN, "-n= 5", "unknown option -n=; did you mean -n?");
-    expect_error(COMMAND_RUN, "-t 1025", "-t: expected a number of threads from 0 to 1024, found 1025");
+    expect_error(COMMAND_RUN, "-t 1025", "-t: expected a number of threads from -1 to 1024, found 1025");
     expect_error(COMMAND_RUN, "-ctv q4", "-ctv: expected one of auto, f32, f16, bf16, q8_0, found q4");
     expect_error(COMMAND_RUN, "--kv-pool=", "--kv-pool: expected one of max, avg, found nothing");
     expect_error(COMMAND_RUN, "--raw=yes", "--raw: expected no value, found yes");
@@ -331,6 +431,10 @@ int main(void)
         cmocka_unit_test(test_defaults_are_the_librarys),
         cmocka_unit_test(test_spellings),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_ends_of_ranges),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_other_options),
+        cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_nearest_word),
         cmocka_unit_test(test_numbers),

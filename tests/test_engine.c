@@ -185,10 +185,33 @@ static void test_context_is_refused_with_the_counts(void **state)
     assert_int_equal(fkv_session_append(s, 5), FKV_ERROR_CONTEXT);
     assert_int_equal(fkv_session_n_seen(s), 50);
     fkv_session_close(s);
-    p.n_ctx = TINY_CONTEXT + 1;
+    p.n_ctx = FKV_CONTEXT_MAX + 1;
     char err[FKV_ERROR_BYTES];
     assert_int_equal(fkv_session_open(&s, e, &p, err), FKV_ERROR_CONTEXT);
-    assert_non_null(strstr(err, "1024"));
+    assert_non_null(strstr(err, "expected 1 to 16777216, found 16777217"));
+    fkv_engine_close(e);
+}
+
+/* Positions run on beyond what the model was trained for: one decoded there gets what a prefill of it gets. */
+static void test_beyond_the_trained_context(void **state)
+{
+    enum { LONG = TINY_CONTEXT + 40 };
+    int32_t many[LONG];
+    (void)state;
+    fkv_engine *e = engine_of(0, false, FKV_TYPE_F32);
+    struct fkv_session_params p = policy_params("full");
+    p.n_ctx = LONG;
+    tiny_model_prompt(9, many, LONG);
+    fkv_session *whole = tiny_session(e, &p), *step = tiny_session(e, &p);
+    sync_or_fail(whole, many, LONG);
+    sync_or_fail(step, many, LONG - 1);
+    assert_int_equal(fkv_session_append(step, many[LONG - 1]), FKV_OK);
+    for (int i = 0; i < TINY_VOCAB; i++) {
+        const double difference = (double)fkv_session_logits(whole)[i] - (double)fkv_session_logits(step)[i];
+        assert_true(difference < 0.1 && difference > -0.1);
+    }
+    fkv_session_close(whole);
+    fkv_session_close(step);
     fkv_engine_close(e);
 }
 
@@ -311,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_threads_do_not_change_results),
         cmocka_unit_test(test_concurrent_sessions),
         cmocka_unit_test(test_context_is_refused_with_the_counts),
+        cmocka_unit_test(test_beyond_the_trained_context),
         cmocka_unit_test(test_ids_outside_the_vocabulary),
         cmocka_unit_test(test_cancelling_keeps_what_was_there),
         cmocka_unit_test(test_nothing_is_allocated_between_two_tokens),

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/crew.h"
+#include "base/limits.h"
 #include "base/team.h"
 
 enum { THREADS = 4, ITEMS = 100, STAGES = 50 };
@@ -98,7 +99,7 @@ static void test_sizes(void **state)
     struct fkv_error e;
     (void)state;
     assert_int_equal(fkv_team_create(&team, 0, NULL), FKV_OK);
-    assert_int_equal(fkv_team_size(team), fkv_physical_cores());
+    assert_int_equal(fkv_team_size(team), fkv_usable_cores());
     fkv_team_destroy(team);
     assert_int_equal(fkv_team_create(&team, -1, &e), FKV_ERROR_ARGUMENT);
     assert_string_equal(e.text, "threads: expected 1 to 1024, found -1");

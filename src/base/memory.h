@@ -1,4 +1,4 @@
-/* memory.h: large memory straight from the system, and what the machine has. */
+/* memory.h: large memory straight from the system. */
 #ifndef FKV_BASE_MEMORY_H
 #define FKV_BASE_MEMORY_H
 
@@ -14,8 +14,5 @@ void fkv_unreserve(void *memory, size_t bytes);
 void fkv_prefer_huge_pages(void *memory, size_t bytes);
 /* Gives the whole pages within [begin, end) of a reservation back: they read as zero again. */
 void fkv_release_pages(void *begin, void *end);
-
-/* Memory that can be had without swapping, the limits of the control group respected; 0 when unknown. */
-uint64_t fkv_memory_available(void);
 
 #endif

@@ -2,15 +2,14 @@
 #include "base/team.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bell.h"
 #include "base/clock.h"
 #include "base/crew.h"
-#include "base/bell.h"
+#include "base/limits.h"
 
 enum { THREADS_MAX = 1024, STACK_BYTES = 2 << 20 };
 
@@ -39,29 +38,6 @@ struct fkv_team {
     alignas(64) atomic_int arrived;
     struct fkv_worker worker[]; /* [n_threads]; the first is the caller of fkv_team_run() */
 };
-
-/* One of the hardware threads of a core stands for the core: the first in its list of siblings. */
-static bool is_first_sibling(int cpu)
-{
-    char path[96];
-    int first = cpu;
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
-    FILE *f = fopen(path, "re");
-    if (!f) return true;
-    if (fscanf(f, "%d", &first) != 1) first = cpu;
-    fclose(f);
-    return first == cpu;
-}
-
-int fkv_physical_cores(void)
-{
-    cpu_set_t set;
-    int cores = 0;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &set) && is_first_sibling(cpu)) cores++;
-    return cores > 0 ? cores : 1;
-}
 
 /* ---- threads ------------------------------------------------------------------------------------ */
 
@@ -106,7 +82,7 @@ static void start_workers(struct fkv_team *t, int n_threads)
 
 fkv_status fkv_team_create(struct fkv_team **team, int n_threads, struct fkv_error *e)
 {
-    const int cores = fkv_physical_cores();
+    const int cores = fkv_usable_cores();
     if (n_threads == 0) n_threads = cores < THREADS_MAX ? cores : THREADS_MAX;
     if (n_threads < 1 || n_threads > THREADS_MAX)
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "threads: expected 1 to %d, found %d", THREADS_MAX, n_threads);

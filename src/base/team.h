@@ -12,7 +12,7 @@ struct fkv_team;
 
 typedef void (*fkv_team_fn)(void *arg, int thread);
 
-/* n_threads 0: fkv_physical_cores(). Where the system gives no more threads, the team is smaller than asked for. */
+/* n_threads 0: fkv_usable_cores(). Where the system gives no more threads, the team is smaller than asked for. */
 fkv_status fkv_team_create(struct fkv_team **team, int n_threads, struct fkv_error *e);
 void fkv_team_destroy(struct fkv_team *team);
 int fkv_team_size(const struct fkv_team *team);
@@ -31,8 +31,5 @@ int fkv_team_take(struct fkv_team *team, int thread, int n);
 /* The static share [*begin, *end) of a thread of n things in multiples of unit. No barrier is needed between loops over
    equal shares. */
 void fkv_team_share(const struct fkv_team *team, int thread, int n, int unit, int *begin, int *end);
-
-/* Physical cores this process may run on, at least 1. */
-int fkv_physical_cores(void);
 
 #endif

@@ -2,27 +2,7 @@
 #include <string.h>
 
 #include "cli/answer.h"
-
-/* ---- UTF-8 (Unicode 15, table 3-7) ----------------------------------------------------------- */
-
-/* Length of the sequence that a byte starts; 0 when it starts none. */
-static int sequence_length(unsigned char first)
-{
-    if (first < 0x80) return 1;
-    if (first < 0xc2 || first > 0xf4) return 0;
-    return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-}
-
-/* May `next` be byte i >= 1 of the sequence that `first` starts? */
-static bool continues(unsigned char first, int i, unsigned char next)
-{
-    unsigned char low = 0x80, high = 0xbf;
-    if (i == 1 && first == 0xe0) low = 0xa0;
-    if (i == 1 && first == 0xed) high = 0x9f; /* no surrogates */
-    if (i == 1 && first == 0xf0) low = 0x90;
-    if (i == 1 && first == 0xf4) high = 0x8f; /* nothing above U+10FFFF */
-    return next >= low && next <= high;
-}
+#include "cli/utf8.h"
 
 /* ---- the text -------------------------------------------------------------------------------- */
 
@@ -61,9 +41,9 @@ static void see_replacement(struct answer *a)
 
 static void see_byte(struct answer *a, unsigned char byte)
 {
-    if (a->n_pending && !continues(a->pending[0], a->n_pending, byte)) see_replacement(a);
+    if (a->n_pending && !utf8_continues(a->pending[0], a->n_pending, byte)) see_replacement(a);
     a->pending[a->n_pending++] = byte;
-    int length = sequence_length(a->pending[0]);
+    int length = utf8_length(a->pending[0]);
     if (!length)
         see_replacement(a);
     else if (a->n_pending == length) {

@@ -67,10 +67,11 @@ static int measure(struct bench *b, const char *policy, int length, struct measu
     fkv_session_get_stats(g->session, &prompt);
     status = decode(g, b->settings->n_predict);
     fkv_session_get_stats(g->session, &end);
-    double decode_tps = tokens_per_s(end.decode_tokens, end.decode_s);
+    const struct work asked = prompt_work(&(struct fkv_session_stats){0}, &prompt), said = answer_work(&prompt, &end);
+    const double decode_tps = tokens_per_s(said.tokens, said.seconds);
     *m = (struct measure){
         .ttft_s = ttft_s,
-        .prefill_tps = tokens_per_s(prompt.prefill_tokens, prompt.prefill_s),
+        .prefill_tps = tokens_per_s(asked.tokens, asked.seconds),
         .decode_tps = decode_tps,
         .kv = (double)prompt.kv_bytes,
         .kv_full = (double)prompt.kv_full_bytes,
@@ -143,7 +144,7 @@ static int check(const struct bench *b, int *longest)
     for (int p = 0; p < s->policies.n; p++) {
         params.kv.policy = s->policies.items[p];
         int status = generator_plan(&b->g, &params, (size_t)*longest, s->n_predict, &need);
-        if (status == EXIT_SUCCESS) status = generator_check_memory(&need.plan);
+        if (status == EXIT_SUCCESS) status = generator_check_memory(&b->g, &need.plan);
         if (status != EXIT_SUCCESS) return status;
     }
     return EXIT_SUCCESS;

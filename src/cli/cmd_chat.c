@@ -107,19 +107,20 @@ static void report_sync(const struct chat *c)
 static int answer_turn(struct chat *c, const char *text, const int32_t *ids, size_t n)
 {
     struct generated out = {.answer = {.out = stdout, .stops = &c->g.settings->stops}};
-    struct fkv_session_stats before;
+    struct fkv_session_stats before, prompt;
     fkv_session_get_stats(c->g.session, &before);
     struct memory_need need;
     int status = generator_plan(&c->g, &c->g.settings->session, n, c->g.settings->n_predict, &need);
-    if (status == EXIT_SUCCESS) status = generator_check_memory(&need.plan);
+    if (status == EXIT_SUCCESS) status = generator_check_memory(&c->g, &need.plan);
     if (status == EXIT_SUCCESS) status = generator_prefill(&c->g, ids, n);
     if (status != EXIT_SUCCESS) return status;
     report_sync(c);
+    fkv_session_get_stats(c->g.session, &prompt);
     status = generator_answer(&c->g, &out);
     puts("");
     fflush(stdout);
     if (status != EXIT_FAILURE) {
-        report_turn(stderr, &c->g, &before);
+        report_turn(stderr, &c->g, &before, &prompt);
         remember(c, text, ids, n, &out);
         if (!add_message(c, "assistant", strdup(out.answer.n ? out.answer.text : ""))) status = EXIT_FAILURE;
     }
@@ -147,8 +148,9 @@ static int turn(struct chat *c, char *said)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* One message: a line, and further ones after a trailing backslash. NULL at the end of the input or after Ctrl-C. */
-static char *read_message(const struct chat *c)
+/* One message of *n bytes: a line, and further ones after a trailing backslash; lines may end with CR LF. NULL at the
+   end of the input or after Ctrl-C. */
+static char *read_message(const struct chat *c, size_t *n_bytes)
 {
     char *message = NULL, *line = NULL;
     size_t n = 0, capacity = 0;
@@ -157,6 +159,7 @@ static char *read_message(const struct chat *c)
         ssize_t length = getline(&line, &capacity, stdin);
         if (length < 0) break;
         if (length && line[length - 1] == '\n') length--;
+        if (length && line[length - 1] == '\r') length--;
         more = length && line[length - 1] == '\\';
         char *longer = realloc(message, n + (size_t)length + 1);
         if (!longer) break;
@@ -167,21 +170,27 @@ static char *read_message(const struct chat *c)
         message[n] = '\0';
     }
     free(line);
+    *n_bytes = n;
     return message;
 }
 
-static const char chat_help[] =
-    "/exit  end the conversation\n/clear start a new one\n/help  show this\n"
-    "A line that ends with \\ goes on in the next. Ctrl-C stops an answer; at the prompt it ends all.\n";
+static const char chat_help[] = "/exit  end the conversation\n/clear start a new one\n/help  show this\n"
+                                "A line that ends with \\ goes on in the next; one that begins with // is a message "
+                                "that begins with /. Ctrl-C stops an answer; at the prompt it ends all.\n";
 
 enum { TURN_ENDS = -1 };
 
-/* Exit status of a turn, or TURN_ENDS. */
-static int take_message(struct chat *c, char *message)
+/* A message that was typed, n bytes: maybe a command. Exit status of a turn, or TURN_ENDS. */
+static int take_message(struct chat *c, char *message, size_t n)
 {
-    bool command = *message == '/', empty = !*message;
+    bool slash = *message == '/', command = slash && message[1] != '/';
     int status = EXIT_SUCCESS;
-    if (!command && !empty) return turn(c, message);
+    if (!prompt_check("standard input", message, n)) {
+        free(message);
+        return EXIT_FAILURE;
+    }
+    if (slash && !command) memmove(message, message + 1, n);
+    if (!command && *message) return turn(c, message);
     if (!strcmp(message, "/exit"))
         status = TURN_ENDS;
     else if (!strcmp(message, "/clear")) {
@@ -200,15 +209,16 @@ static int converse(struct chat *c, char *first)
 {
     for (int status;;) {
         interrupt_watch(c->g.session);
-        char *message = first ? first : read_message(c);
-        first = NULL;
+        size_t n = 0;
+        char *message = first ? NULL : read_message(c, &n);
         if (interrupted()) {
             free(message);
             fputc('\n', stderr);
             return EXIT_INTERRUPTED;
         }
-        if (!message) return EXIT_SUCCESS;
-        status = take_message(c, message);
+        if (!first && !message) return EXIT_SUCCESS;
+        status = first ? turn(c, first) : take_message(c, message, n); /* a document is no command */
+        first = NULL;
         if (status == TURN_ENDS) return EXIT_SUCCESS;
         if (status != EXIT_SUCCESS && !c->terminal) return status; /* a script must not go on without an answer */
         clearerr(stdin);
@@ -222,7 +232,7 @@ static int open_chat(struct chat *c, struct settings *settings, char **first)
     struct memory_need need;
     int status = generator_open(&c->g, settings);
     if (status != EXIT_SUCCESS) return status;
-    if (!prompt_text(settings, first, &n) || !prompt_template(settings, c->g.engine, &c->source) ||
+    if (!prompt_text(settings, true, first, &n) || !prompt_template(settings, c->g.engine, &c->source) ||
         !prompt_system(settings, &system))
         return EXIT_FAILURE;
     if (system && !add_message(c, "system", system)) return EXIT_FAILURE;

@@ -2,8 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/memory.h"
-#include "base/team.h"
+#include "base/limits.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 
@@ -50,11 +49,13 @@ int cmd_devices(struct settings *settings)
 {
     struct fkv_isa_level levels[LEVELS_MAX];
     int n = fkv_isa_list(levels, LEVELS_MAX);
-    uint64_t memory = fkv_memory_available();
+    struct fkv_memory_left left;
     if (settings->self_test) return self_test(settings->engine.device);
     puts("back end  state");
-    printf("cpu       %d physical cores, %s of memory available\n", fkv_physical_cores(),
-           memory ? SIZE(memory) : "an unknown amount");
+    const int cores = fkv_usable_cores();
+    fkv_memory_left("", &left);
+    printf("cpu       %d physical core%s for this process, %s of memory available%s%s\n", cores, cores == 1 ? "" : "s",
+           left.bytes ? SIZE(left.bytes) : "an unknown amount", *left.limit ? ": " : "", left.limit);
     print_vulkan();
     puts("\nISA level       state");
     for (int i = 0; i < n && i < LEVELS_MAX; i++)

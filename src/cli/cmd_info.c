@@ -1,51 +1,79 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/report.h"
-#include "gguf/gguf.h"
-#include "quant/quant.h"
 
-static void print_text(const char *label, const struct fkv_gguf *gguf, const char *key)
+static void print_text(const char *label, const fkv_engine *engine, const char *key)
 {
-    struct fkv_str s = {"-", 1};
-    fkv_gguf_str(gguf, key, &s, NULL);
-    printf("%-16s", label);
-    for (size_t i = 0; i < s.n; i++) putchar((unsigned char)s.data[i] < ' ' ? ' ' : s.data[i]);
-    putchar('\n');
+    char text[256] = "-";
+    if (!fkv_metadata_text(engine, key, text, sizeof text)) strcpy(text, "-");
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ') *c = ' ';
+    printf("%-16s%s\n", label, text);
 }
 
-/* "Q4_K 168, F32 141": how many tensors each type has. */
-static void print_types(const struct fkv_gguf *gguf)
+struct tensor_types {
+    int n;
+    struct {
+        const char *name;
+        size_t tensors;
+    } type[64];
+};
+
+static int by_name(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+/* "F32 141, Q4_K 168": how many tensors each type has. */
+static void print_types(const fkv_engine *engine)
 {
-    const struct fkv_quant_type *type;
-    char name[16];
-    int printed = 0;
-    printf("%-16s", "tensor types");
-    for (int row = 0; (type = fkv_quant_row(row)); row++) {
-        size_t n = 0;
-        for (size_t i = 0; i < fkv_gguf_n_tensors(gguf); i++) n += fkv_gguf_tensor(gguf, i)->type == type->type;
-        if (n) printf("%s%s %zu", printed++ ? ", " : "", fkv_quant_name(type->type, name), n);
+    struct tensor_types types = {0};
+    struct fkv_tensor_info tensor;
+    for (size_t i = 0; fkv_tensor_list(engine, i, &tensor); i++) {
+        int at = 0;
+        while (at < types.n && strcmp(types.type[at].name, tensor.type)) at++;
+        if (at == sizeof types.type / sizeof *types.type) continue; /* more types than there are */
+        if (at == types.n) types.type[types.n++].name = tensor.type;
+        types.type[at].tensors++;
     }
+    qsort(types.type, (size_t)types.n, sizeof *types.type, by_name);
+    printf("%-16s", "tensor types");
+    for (int i = 0; i < types.n; i++) printf("%s%s %zu", i ? ", " : "", types.type[i].name, types.type[i].tensors);
     putchar('\n');
 }
 
-static void print_file(const struct fkv_gguf *gguf, const struct fkv_model_info *info)
+static size_t count_tensors(const fkv_engine *engine)
 {
-    print_text("name", gguf, "general.name");
-    print_text("architecture", gguf, "general.architecture");
+    struct fkv_tensor_info tensor;
+    size_t n = 0;
+    while (fkv_tensor_list(engine, n, &tensor)) n++;
+    return n;
+}
+
+static bool has_key(const fkv_engine *engine, const char *key)
+{
+    struct fkv_metadata m;
+    for (size_t i = 0; fkv_metadata_list(engine, i, &m); i++)
+        if (m.key_bytes == strlen(key) && !memcmp(m.key, key, m.key_bytes)) return true;
+    return false;
+}
+
+static void print_file(const fkv_engine *engine, const struct fkv_model_info *info)
+{
+    print_text("name", engine, "general.name");
+    print_text("architecture", engine, "general.architecture");
     printf("%-16s%s, %s parameters, %zu tensors\n", "size", SIZE(info->weight_bytes), COUNT(info->n_params),
-           fkv_gguf_n_tensors(gguf));
-    print_types(gguf);
+           count_tensors(engine));
+    print_types(engine);
     if (info->n_layer)
         printf("%-16s%d, width %s, feed-forward %s\n%-16s%d heads of %d, %d KV heads\n", "layers", info->n_layer,
                COUNT(info->d_model), COUNT(info->d_ff), "attention", info->n_head, info->d_head, info->n_kv_head);
     if (info->n_ctx_train) printf("%-16s%s tokens\n", "context", COUNT(info->n_ctx_train));
     printf("%-16s%s ids\n", "vocabulary", COUNT(info->n_vocab));
-    print_text("tokenizer", gguf, "tokenizer.ggml.model");
-    print_text("pre-tokenizer", gguf, "tokenizer.ggml.pre");
-    printf("%-16s%s\n", "chat template", fkv_gguf_has(gguf, "tokenizer.chat_template") ? "yes" : "no");
+    print_text("tokenizer", engine, "tokenizer.ggml.model");
+    print_text("pre-tokenizer", engine, "tokenizer.ggml.pre");
+    printf("%-16s%s\n", "chat template", has_key(engine, "tokenizer.chat_template") ? "yes" : "no");
 }
 
 static int print_memory(const struct generator *g)
@@ -61,8 +89,7 @@ static int print_memory(const struct generator *g)
            SIZE(p->kv_full));
     printf("%-16s%12s  (one layer's full K and V while the prompt is computed)\n", "prefill", SIZE(p->kv_prefill));
     printf("%-16s%12s\n", "scratch", SIZE(p->scratch));
-    printf("%-16s%12s  (%s available)\n", "in all", SIZE(memory_need_bytes(p)),
-           p->available ? SIZE(p->available) : "an unknown amount");
+    printf("%-16s%12s  (%s)\n", "in all", SIZE(memory_need_bytes(p)), report_available((char[320]){""}, p));
     return EXIT_SUCCESS;
 }
 
@@ -82,25 +109,18 @@ static int open_model(struct generator *g, struct settings *s, char *why_not)
 int cmd_info(struct settings *settings)
 {
     char why_not[FKV_ERROR_BYTES];
-    struct fkv_error e = {""};
-    struct fkv_gguf *gguf = NULL;
     struct generator g = {.settings = settings};
     int status = open_model(&g, settings, why_not);
     if (status != EXIT_SUCCESS) return status;
     report_warnings(stderr, g.engine);
     const struct fkv_model_info *info = fkv_engine_info(g.engine);
     g.n_ctx = settings->session.n_ctx ? settings->session.n_ctx : info->n_ctx_train;
-    if (fkv_gguf_open(&gguf, settings->model, &e) != FKV_OK)
-        status = console_error("%s", e.text);
-    else {
-        print_file(gguf, info);
-        if (*why_not)
-            printf("%-16sno: %s\n", "can run", why_not);
-        else
-            printf("%-16syes: %s, %s, %d threads\n", "can run", info->device, info->isa, info->n_threads);
-        if (!*why_not) status = print_memory(&g);
-        fkv_gguf_close(gguf);
-    }
+    print_file(g.engine, info);
+    if (*why_not)
+        printf("%-16sno: %s\n", "can run", why_not);
+    else
+        printf("%-16syes: %s, %s, %d threads\n", "can run", info->device, info->isa, info->n_threads);
+    if (!*why_not) status = print_memory(&g);
     generator_close(&g);
     return status;
 }

@@ -48,7 +48,7 @@ static int run(struct generator *g, FILE *trace)
     if (status == EXIT_SUCCESS) report_model(stderr, fkv_engine_info(g->engine));
     if (status == EXIT_SUCCESS) status = generator_plan(g, &s->session, n, s->n_predict, &need);
     if (status == EXIT_SUCCESS) report_need(stderr, &need, s->session.kv.policy);
-    if (status == EXIT_SUCCESS) status = generator_check_memory(&need.plan);
+    if (status == EXIT_SUCCESS) status = generator_check_memory(g, &need.plan);
     if (status == EXIT_SUCCESS) status = generator_start(g, &s->session);
     if (status == EXIT_SUCCESS) status = generator_prefill(g, ids, n);
     if (status == EXIT_SUCCESS) {

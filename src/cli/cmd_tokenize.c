@@ -15,7 +15,7 @@ static bool read_text(struct settings *s, char **text, size_t *n)
         return false;
     }
     if (s->from_stdin) s->prompt_file = "-";
-    return prompt_text(s, text, n);
+    return prompt_text(s, false, text, n);
 }
 
 static void print_ids(const int32_t *ids, size_t n)

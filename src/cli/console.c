@@ -7,18 +7,31 @@
 
 #include "cli/console.h"
 
-int console_error(const char *format, ...)
+static void print_line(const char *before, const char *format, va_list args)
 {
     char text[1024];
-    va_list args;
-    va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     for (char *s = text; *s; s++)
         if ((unsigned char)*s < ' ') *s = ' '; /* names in files and paths may hold anything */
     fflush(stdout);
-    fprintf(stderr, "fastkv: error: %s\n", text);
+    fprintf(stderr, "%s%s\n", before, text);
+}
+
+int console_error(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line("fastkv: error: ", format, args);
+    va_end(args);
     return EXIT_FAILURE;
+}
+
+void console_warning(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line("warning ", format, args);
+    va_end(args);
 }
 
 const char *console_count(char text[32], uint64_t n)

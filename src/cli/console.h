@@ -11,6 +11,9 @@ enum { EXIT_INTERRUPTED = 130 };
 /* Prints "fastkv: error: ..." as one line and returns EXIT_FAILURE. */
 int console_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Prints "warning ..." as one line. */
+void console_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Texts for printf, alive until the end of the block that uses them: 41,210 and 1.2 GiB. */
 #define COUNT(n) console_count((char[32]){""}, n)
 #define SIZE(bytes) console_size((char[32]){""}, bytes)

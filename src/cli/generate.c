@@ -7,7 +7,10 @@
 #include "cli/interrupt.h"
 #include "cli/report.h"
 
-enum { ORDINARY_ANSWER = 1024 }; /* tokens planned for when no number is given */
+enum {
+    ORDINARY_ANSWER = 1024, /* tokens planned for when no number is given */
+    REPEAT_MAX = 1 << 20,   /* tokens that the repeat penalty may look back on */
+};
 
 int generator_open(struct generator *g, const struct settings *settings)
 {
@@ -17,11 +20,18 @@ int generator_open(struct generator *g, const struct settings *settings)
     progress_open(&g->progress, !settings->no_progress);
     struct fkv_engine_params engine = settings->engine;
     engine.session = &settings->session;
+    if (!strcmp(engine.device, "cpu") && strcmp(engine.gpu_layers, "auto") && strcmp(engine.gpu_layers, "0")) {
+        console_warning("-ngl %.40s: ignored, all layers are on the CPU; --device vulkan or auto uses a GPU",
+                        engine.gpu_layers);
+        engine.gpu_layers = "auto";
+    }
     if (fkv_engine_open(&g->engine, settings->model, &engine, err) != FKV_OK) return console_error("%s", err);
     g->load_s = fkv_clock_s() - start;
     report_warnings(stderr, g->engine);
     int trained = fkv_engine_info(g->engine)->n_ctx_train;
     g->n_ctx = settings->session.n_ctx ? settings->session.n_ctx : trained;
+    if (g->n_ctx > trained)
+        console_warning("-c %d: the model was trained for %d tokens; beyond them answers get worse", g->n_ctx, trained);
     return EXIT_SUCCESS;
 }
 
@@ -61,13 +71,14 @@ uint64_t memory_need_bytes(const struct fkv_memory_plan *plan)
     return plan->weights + plan->kv + plan->kv_prefill + plan->scratch;
 }
 
-int generator_check_memory(const struct fkv_memory_plan *plan)
+int generator_check_memory(const struct generator *g, const struct fkv_memory_plan *plan)
 {
     uint64_t need = memory_need_bytes(plan);
-    if (!plan->available || need <= plan->available) return EXIT_SUCCESS;
-    return console_error("not enough memory: %s needed (weights %s, KV cache %s, prefill %s, scratch %s), %s available",
+    if (g->settings->no_memory_check || !plan->available || need <= plan->available) return EXIT_SUCCESS;
+    return console_error("not enough memory: %s needed (weights %s, KV cache %s, prefill %s, scratch %s), %s; "
+                         "--no-memory-check tries all the same",
                          SIZE(need), SIZE(plan->weights), SIZE(plan->kv), SIZE(plan->kv_prefill), SIZE(plan->scratch),
-                         SIZE(plan->available));
+                         report_available((char[320]){""}, plan));
 }
 
 int generator_start(struct generator *g, const struct fkv_session_params *params)
@@ -78,6 +89,7 @@ int generator_start(struct generator *g, const struct fkv_session_params *params
     stop_session(g);
     session.progress = progress_step;
     session.progress_user = &g->progress;
+    if (sampler.repeat_last_n < 0) sampler.repeat_last_n = g->n_ctx < REPEAT_MAX ? g->n_ctx : REPEAT_MAX;
     if (g->settings->seed >= 0) sampler.seed = (uint64_t)g->settings->seed;
     if (fkv_sampler_open(&g->sampler, &sampler, fkv_engine_info(g->engine)->n_vocab, err) != FKV_OK)
         return console_error("%s", err);
@@ -121,6 +133,7 @@ void generator_kept(const struct generator *g, struct kept *kept)
                           .n_min = UINT64_MAX,
                           .bytes = stats.kv_bytes,
                           .full_bytes = stats.kv_full_bytes,
+                          .stats = stats,
                           .tsp_layer = -1};
     for (int layer = 0; layer < info->n_layer; layer++) {
         for (int head = 0; head < info->n_kv_head; head++) {

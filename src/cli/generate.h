@@ -31,8 +31,8 @@ int generator_plan(const struct generator *g, const struct fkv_session_params *p
                    struct memory_need *need);
 /* Bytes in all. */
 uint64_t memory_need_bytes(const struct fkv_memory_plan *plan);
-/* Fails with the figures when the machine lacks them. */
-int generator_check_memory(const struct fkv_memory_plan *plan);
+/* Fails with the figures when the machine lacks them, unless --no-memory-check is given. */
+int generator_check_memory(const struct generator *g, const struct fkv_memory_plan *plan);
 /* Opens the session and the sampler; Ctrl-C stops it from now on. Closes those of before. */
 int generator_start(struct generator *g, const struct fkv_session_params *params);
 /* Makes the session hold exactly these ids, under the progress bar. */
@@ -45,7 +45,8 @@ int generator_append(struct generator *g, int32_t id);
 struct kept {
     uint64_t n_prompt, n_min, n_max; /* entries per head, over all layers and heads */
     uint64_t bytes, full_bytes;
-    int tsp_layer; /* -1: all rows went through all layers */
+    struct fkv_session_stats stats; /* so far */
+    int tsp_layer;                  /* -1: all rows went through all layers */
     uint64_t n_propagated;
 };
 void generator_kept(const struct generator *g, struct kept *kept);

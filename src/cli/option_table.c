@@ -8,6 +8,7 @@
 #define FROM(what, low) what, low, INFINITY, false
 #define ABOVE(what, low) what, low, INFINITY, true
 #define RANGE(what, low, high) what, low, high, false
+#define ANY(what) what, -INFINITY, INFINITY, false
 #define SHARE "a share", 0, 1, true
 #define WORDS(words) words, 0, 0, false
 #define PLAIN NULL, 0, 0, false
@@ -26,9 +27,13 @@ const struct option cli_options[] = {
     {MODEL, GROUP_MODEL, "-m, --model", "FILE", NULL, OPTION_TEXT, AT(model),
      "the GGUF file; of a split model, its first part", PLAIN},
     {PLAN, GROUP_MODEL, "-t, --threads", "N", "0", OPTION_INT, AT(engine.n_threads),
-     "threads; 0: one per physical core", RANGE("a number of threads", 0, 1024)},
+     "threads; 0: one per physical core that the process may use", RANGE("a number of threads", -1, 1024)},
     {PLAN, GROUP_MODEL, "-c, --ctx-size", "N", "0", OPTION_INT, AT(session.n_ctx),
-     "most tokens in the context, prompt and answer; 0: what the model was trained for", FROM("a number of tokens", 0)},
+     "most tokens in the context, prompt and answer; 0: what the model was trained for. More is possible: answers get "
+     "worse",
+     RANGE("a number of tokens", 0, FKV_CONTEXT_MAX)},
+    {SESSION, GROUP_MODEL, "--no-memory-check", NULL, NULL, OPTION_FLAG, AT(no_memory_check),
+     "start even when the plan needs more memory than there is", PLAIN},
     {PLAN | COMMAND_DEVICES, GROUP_MODEL, "--device", "NAME", "cpu", OPTION_TEXT, AT(engine.device),
      "cpu, vulkan[:N] or auto: a GPU if its products are the faster", PLAIN},
     {PLAN, GROUP_MODEL, "-ngl, --gpu-layers", "N|auto|all", "auto", OPTION_TEXT, AT(engine.gpu_layers),
@@ -40,6 +45,10 @@ const struct option cli_options[] = {
 
     {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "-p, --prompt", "TEXT", NULL, OPTION_TEXT, AT(prompt),
      "the text, or the question about the document given by -f", PLAIN},
+    {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "-e, --escape", NULL, NULL, OPTION_FLAG, AT(escape),
+     "read \\n, \\t, \\r, \\\", \\', \\\\ and \\x41 in -p, -sys and -r as in C: the default", PLAIN},
+    {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "--no-escape", NULL, NULL, OPTION_FLAG, AT(no_escape),
+     "take them as they stand", PLAIN},
     {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "-f, --file", "FILE", NULL, OPTION_TEXT, AT(prompt_file),
      "a file with the document, which comes before the text of -p; - is standard input", PLAIN},
     {COMMAND_TOKENIZE, GROUP_PROMPT, "--stdin", NULL, NULL, OPTION_FLAG, AT(from_stdin),
@@ -62,7 +71,7 @@ const struct option cli_options[] = {
      "read special tokens in the text (<|im_end|>) as plain text", PLAIN},
 
     {GENERATE, GROUP_ANSWER, "-n, --predict, --n-predict", "N", "-1", OPTION_INT, AT(n_predict),
-     "most tokens of an answer; -1: until the context is full", FROM("a number of tokens", -1)},
+     "most tokens of an answer; -1 or less: until the context is full", ANY("a number of tokens")},
     {GENERATE, GROUP_ANSWER, "-r, --reverse-prompt", "TEXT", NULL, OPTION_TEXTS, AT(stops),
      "stop before this text or special token; may be given several times", PLAIN},
     {GENERATE, GROUP_ANSWER, "--ignore-eos", NULL, NULL, OPTION_FLAG, AT(ignore_eos), "go on after an end token",
@@ -101,19 +110,19 @@ const struct option cli_options[] = {
      "type of cached values, likewise", WORDS(kv_types)},
 
     {GENERATE, GROUP_SAMPLING, "--temp", "T", "0.8", OPTION_FLOAT, AT(sampler.temperature),
-     "temperature; 0: always the likeliest token", FROM("a temperature", 0)},
+     "temperature; 0 or less: always the likeliest token", ANY("a temperature")},
     {GENERATE, GROUP_SAMPLING, "--top-k", "N", "40", OPTION_INT, AT(sampler.top_k),
-     "choose among the N likeliest tokens; 0: all", FROM("a number of tokens", 0)},
+     "choose among the N likeliest tokens; 0 or less: all", ANY("a number of tokens")},
     {GENERATE, GROUP_SAMPLING, "--top-p", "P", "0.95", OPTION_FLOAT, AT(sampler.top_p),
-     "choose among the likeliest that together reach this share; 1: all", SHARE},
+     "choose among the likeliest that together reach this share; 1: all, 0: the likeliest", ANY("a share")},
     {GENERATE, GROUP_SAMPLING, "--min-p", "P", "0.05", OPTION_FLOAT, AT(sampler.min_p),
-     "drop tokens less likely than this share of the likeliest; 0: none", RANGE("a share", 0, 1)},
+     "drop tokens less likely than this share of the likeliest; 0: none", ANY("a share")},
     {GENERATE, GROUP_SAMPLING, "--repeat-penalty", "X", "1", OPTION_FLOAT, AT(sampler.repeat_penalty),
      "make tokens seen lately less likely; 1: off", ABOVE("a factor", 0)},
     {GENERATE, GROUP_SAMPLING, "--repeat-last-n", "N", "64", OPTION_INT, AT(sampler.repeat_last_n),
-     "tokens that the penalty looks back on", RANGE("a number of tokens", 0, 1 << 20)},
+     "tokens that the penalty looks back on; -1: all", RANGE("a number of tokens", -1, 1 << 20)},
     {GENERATE, GROUP_SAMPLING, "-s, --seed", "N", "-1", OPTION_INT64, AT(seed),
-     "same seed, same text; -1: a random one, which is printed", FROM("a whole number", -1)},
+     "same seed, same text; -1 or less: a random one, which is printed", ANY("a whole number")},
 
     {COMMAND_BENCH, GROUP_BENCH, "--lengths", "N,N,...", "512,2048,8192", OPTION_INTS, AT(lengths),
      "prompt lengths in tokens", FROM("numbers of tokens", 1)},

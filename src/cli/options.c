@@ -20,11 +20,13 @@ static bool fail(char *err, const char *format, ...)
 
 /* ---- what an option takes -------------------------------------------------------------------- */
 
-bool option_has_name(const struct option *option, const char *name, size_t n)
+/* Is `name` (n bytes) one of "-a, --bc, --d*"? */
+static bool names_have(const char *names, const char *name, size_t n)
 {
-    for (const char *s = option->names; *s;) {
+    for (const char *s = names; *s;) {
         size_t length = strcspn(s, ",");
-        if (length == n && !memcmp(s, name, n)) return true;
+        const bool family = s[length - 1] == '*';
+        if ((family ? length - 1 <= n : length == n) && !memcmp(s, name, family ? length - 1 : n)) return true;
         s += length;
         s += strspn(s, ", ");
     }
@@ -34,7 +36,9 @@ bool option_has_name(const struct option *option, const char *name, size_t n)
 static void expects_number(const struct option *o, char *text, size_t size)
 {
     bool real = o->kind == OPTION_FLOAT || o->kind == OPTION_DOUBLE;
-    if (isinf(o->high))
+    if (isinf(o->low))
+        snprintf(text, size, "%s", o->what);
+    else if (isinf(o->high))
         snprintf(text, size, "%s, %s %g", o->what, o->above_low ? "more than" : "at least", o->low);
     else if (real)
         snprintf(text, size, "%s in %c%g, %g]", o->what, o->above_low ? '(' : '[', o->low, o->high);
@@ -72,6 +76,11 @@ const char *option_expects(const struct option *o, char *text, size_t size)
     default: expects_number(o, text, size);
     }
     return text;
+}
+
+bool option_has_name(const struct option *option, const char *name, size_t n)
+{
+    return names_have(option->names, name, n);
 }
 
 /* ---- from text to value ---------------------------------------------------------------------- */
@@ -248,6 +257,9 @@ static bool fail_unknown(const struct command *command, const char *name, char *
     for (const struct command *c = cli_commands; other && c->name; c++)
         if (other->commands & c->bit)
             return fail(err, "%s is an option of %s, not of %s", name, c->name, command->name);
+    for (const struct other_option *o = cli_other_options; o->names; o++)
+        if (names_have(o->names, name, strlen(name)))
+            return fail(err, "%.60s is an option of llama.cpp, not of this program: %s", name, o->instead);
     for (const struct option *o = cli_options; o->names; o++) {
         for (const char *s = o->names; o->commands & command->bit && *s && n < NAMES; n++) {
             size_t length = strcspn(s, ",");
@@ -291,6 +303,51 @@ static void set_defaults(struct settings *settings, unsigned command)
         if (o->commands & command && o->initial) store(settings, o, o->initial);
 }
 
+/* Sampling options mean at and beyond the ends of their ranges what they mean elsewhere. */
+static void settle_sampling(struct settings *s)
+{
+    struct fkv_sampler_params *p = &s->sampler;
+    if (p->top_k < 0) p->top_k = 0;
+    if (p->top_p <= 0 || p->min_p > 1) p->top_k = 1; /* the likeliest always stays */
+    if (p->top_p <= 0 || p->top_p > 1) p->top_p = 1;
+    if (p->min_p < 0 || p->min_p > 1) p->min_p = 0;
+    p->temperature = fmaxf(p->temperature, 0);
+}
+
+static int hex_digit(char c)
+{
+    const char *digits = "0123456789abcdef", *at = c ? strchr(digits, c | 0x20) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+void unescape(char *text)
+{
+    static const char names[] = "ntr\"'\\", meanings[] = "\n\t\r\"'\\";
+    char *out = text;
+    for (const char *s = text; *s; s++) {
+        const char *name = *s == '\\' && s[1] ? strchr(names, s[1]) : NULL;
+        const int high = *s == '\\' && s[1] == 'x' ? hex_digit(s[2]) : -1, low = high >= 0 ? hex_digit(s[3]) : -1;
+        if (name) {
+            *out++ = meanings[name - names];
+            s++;
+        } else if (low >= 0 && high + low > 0) { /* NUL would end the text */
+            *out++ = (char)(high << 4 | low);
+            s += 3;
+        } else {
+            *out++ = *s;
+        }
+    }
+    *out = '\0';
+}
+
+/* Texts lie in argv, which is the program's own. */
+static void unescape_all(struct settings *s)
+{
+    if (s->prompt) unescape((char *)(uintptr_t)s->prompt);
+    if (s->system) unescape((char *)(uintptr_t)s->system);
+    for (int i = 0; i < s->stops.n; i++) unescape((char *)(uintptr_t)s->stops.items[i]);
+}
+
 bool options_parse(struct settings *settings, const struct command *command, int argc, char **argv, char *err)
 {
     char **end = argv + argc;
@@ -300,6 +357,9 @@ bool options_parse(struct settings *settings, const struct command *command, int
         if (!parse_option(settings, command, &argv, err)) return false;
     }
     settings->session.kv.pool_avg = settings->kv_pool == 1;
+    if (settings->engine.n_threads < 0) settings->engine.n_threads = 0;
+    settle_sampling(settings);
+    if (!settings->no_escape) unescape_all(settings);
     if (!settings->help && !settings->model && find(command->bit, "-m", 2))
         return fail(err, "-m: expected FILE, the model, found nothing");
     return true;

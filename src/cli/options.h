@@ -67,6 +67,14 @@ struct option {
 /* Ends with a row without names. */
 extern const struct option cli_options[];
 
+/* An option of another program, and what serves here. */
+struct other_option {
+    const char *names; /* "-b, --batch-size, --dry-*" */
+    const char *instead;
+};
+/* Ends with a row without names. */
+extern const struct other_option cli_other_options[];
+
 /* Sets the defaults of this command and then what argv says, argv[0] being its first option. On failure `err`
    (FKV_ERROR_BYTES) has the message and the settings are half set. */
 bool options_parse(struct settings *settings, const struct command *command, int argc, char **argv, char *err);
@@ -74,6 +82,8 @@ bool options_parse(struct settings *settings, const struct command *command, int
 bool option_has_name(const struct option *option, const char *name, size_t n);
 /* "a share in (0, 1]", "one of md, csv, json": what the option takes. */
 const char *option_expects(const struct option *option, char *text, size_t size);
+/* Replaces \n, \t, \r, \", \', \\ and \x41 by what they mean in C; others stay. */
+void unescape(char *text);
 /* The word of `words` (ends with NULL) nearest to `word` by typing errors, or NULL when none is near. */
 const char *nearest_word(const char *word, const char *const *words);
 

@@ -1,11 +1,14 @@
 #define _GNU_SOURCE
 #include <jansson.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/console.h"
 #include "cli/prompt.h"
+#include "cli/utf8.h"
 
 static char *copy(const char *text)
 {
@@ -14,7 +17,32 @@ static char *copy(const char *text)
     return copied;
 }
 
-bool prompt_text(const struct settings *s, char **text, size_t *n)
+bool prompt_check(const char *what, const char *text, size_t n)
+{
+    const char *nul = memchr(text, '\0', n);
+    const size_t bad = utf8_find_bad(text, n);
+    if (nul && (size_t)(nul - text) < bad)
+        console_error("%.300s: byte %s is NUL, which a chat message or template cannot hold", what,
+                      COUNT((uint64_t)(nul - text)));
+    else if (bad < n)
+        console_error("%.300s: byte %s (0x%02X) is not UTF-8: iconv -f ENCODING -t UTF-8 converts a text", what,
+                      COUNT((uint64_t)bad), (unsigned char)text[bad]);
+    return !nul && bad == n;
+}
+
+/* Is there something to read that nobody asked for? Reading it unasked could take what is meant for another. */
+static void warn_of_input(const struct settings *s)
+{
+    struct stat st;
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    if (s->prompt_file || fstat(STDIN_FILENO, &st)) return;
+    const bool document = S_ISREG(st.st_mode)
+                              ? st.st_size > lseek(STDIN_FILENO, 0, SEEK_CUR)
+                              : S_ISFIFO(st.st_mode) && poll(&input, 1, 0) == 1 && input.revents & POLLIN;
+    if (document) console_warning("standard input is not read; with -f - it is the document");
+}
+
+bool prompt_text(const struct settings *s, bool message, char **text, size_t *n)
 {
     const char *question = s->prompt ? s->prompt : "", *gap = s->prompt_file && s->prompt ? "\n\n" : "";
     char *document = NULL;
@@ -23,6 +51,11 @@ bool prompt_text(const struct settings *s, char **text, size_t *n)
     *n = 0;
     if (!s->prompt && !s->prompt_file) return true;
     if (s->prompt_file && !console_read_file(s->prompt_file, &document, &n_document)) return false;
+    if (message && ((document && !prompt_check(s->prompt_file, document, n_document)) ||
+                    !prompt_check("-p", question, n_question))) {
+        free(document);
+        return false;
+    }
     char *joined = malloc(n_document + n_gap + n_question + 1);
     if (!joined) {
         free(document);
@@ -38,16 +71,6 @@ bool prompt_text(const struct settings *s, char **text, size_t *n)
     return true;
 }
 
-/* Messages and templates are C strings. */
-static bool check_no_nul(const char *what, const char *text, size_t n)
-{
-    const char *nul = memchr(text, '\0', n);
-    if (nul)
-        console_error("%.300s: byte %s is NUL, which a chat message or template cannot hold", what,
-                      COUNT((uint64_t)(nul - text)));
-    return !nul;
-}
-
 bool prompt_system(const struct settings *s, char **text)
 {
     size_t n;
@@ -56,9 +79,9 @@ bool prompt_system(const struct settings *s, char **text)
         console_error("-sys and -sysf: expected one of them, found both");
         return false;
     }
-    if (s->system) return (*text = copy(s->system));
+    if (s->system) return prompt_check("-sys", s->system, strlen(s->system)) && (*text = copy(s->system));
     if (!s->system_file) return true;
-    return console_read_file(s->system_file, text, &n) && check_no_nul(s->system_file, *text, n);
+    return console_read_file(s->system_file, text, &n) && prompt_check(s->system_file, *text, n);
 }
 
 bool prompt_template(const struct settings *s, const fkv_engine *engine, char **source)
@@ -77,7 +100,7 @@ bool prompt_template(const struct settings *s, const fkv_engine *engine, char **
                       s->chat_template);
         return false;
     }
-    return console_read_file(s->chat_template, source, &n) && check_no_nul(s->chat_template, *source, n);
+    return console_read_file(s->chat_template, source, &n) && prompt_check(s->chat_template, *source, n);
 }
 
 bool prompt_render(const struct settings *s, const fkv_engine *engine, const char *source,
@@ -162,11 +185,12 @@ bool prompt_ids(const struct settings *s, const fkv_engine *engine, int32_t **id
     bool ok;
     *ids = NULL;
     if (s->prompt_ids) return ids_of_file(s->prompt_ids, engine, ids, n_ids);
-    if (!prompt_text(s, &text, &n)) return false;
+    warn_of_input(s);
+    if (!prompt_text(s, !s->raw, &text, &n)) return false;
     if (s->raw)
         ok = prompt_tokenize(engine, text, n, FKV_TOKENIZE_ADD_SPECIAL | FKV_TOKENIZE_PARSE_SPECIAL, ids, n_ids);
     else
-        ok = check_no_nul("the prompt", text, n) && ids_of_messages(s, engine, text, ids, n_ids);
+        ok = ids_of_messages(s, engine, text, ids, n_ids);
     free(text);
     return ok;
 }

@@ -6,8 +6,11 @@
 
 /* All print why not and return false. Results are malloc'ed (ids: freed with fkv_free). */
 
-/* The document of -f, an empty line, the text of -p; *text is NULL when neither is given. */
-bool prompt_text(const struct settings *settings, char **text, size_t *n);
+/* Is this a text that a chat message or a template can hold: UTF-8 without NUL? `what`: the file, or what else it is. */
+bool prompt_check(const char *what, const char *text, size_t n);
+/* The document of -f, an empty line, the text of -p; *text is NULL when neither is given. message: each is checked as
+   above. */
+bool prompt_text(const struct settings *settings, bool message, char **text, size_t *n);
 /* The system message of -sys or -sysf; *text is NULL when neither is given. */
 bool prompt_system(const struct settings *settings, char **text);
 /* The Jinja source that --chat-template names; *source is NULL when it is not given: then the model's own serves. */

@@ -4,6 +4,25 @@
 
 double tokens_per_s(uint64_t tokens, double seconds) { return seconds > 0 ? (double)tokens / seconds : 0; }
 
+struct work prompt_work(const struct fkv_session_stats *before, const struct fkv_session_stats *after)
+{
+    const struct work decoded = answer_work(before, after);
+    return (struct work){after->prefill_tokens - before->prefill_tokens + decoded.tokens,
+                         after->prefill_s - before->prefill_s + decoded.seconds};
+}
+
+struct work answer_work(const struct fkv_session_stats *before, const struct fkv_session_stats *after)
+{
+    return (struct work){after->decode_tokens - before->decode_tokens, after->decode_s - before->decode_s};
+}
+
+static const char *tokens(char text[48], uint64_t n)
+{
+    snprintf(text, 48, "%s token%s", COUNT(n), n == 1 ? "" : "s");
+    return text;
+}
+#define TOKENS(n) tokens((char[48]){""}, n)
+
 void report_model(FILE *out, const struct fkv_model_info *info)
 {
     fprintf(out, "model   %s (%s, %s, %s parameters, %s); %s, %s, %d thread%s\n",
@@ -22,14 +41,21 @@ void report_warnings(FILE *out, const fkv_engine *engine)
     for (size_t i = 0; (text = fkv_engine_warning(engine, i)); i++) fprintf(out, "warning %s\n", text);
 }
 
+const char *report_available(char text[320], const struct fkv_memory_plan *p)
+{
+    snprintf(text, 320, "%s available%s%s", p->available ? SIZE(p->available) : "an unknown amount",
+             *p->limit ? ": " : "", p->limit);
+    return text;
+}
+
 void report_need(FILE *out, const struct memory_need *need, const char *policy)
 {
     const struct fkv_memory_plan *p = &need->plan;
     fprintf(out,
             "plan    %s prompt + %s answer tokens: weights %s, KV %s (%s; full attention %s), prefill %s, scratch %s; "
-            "%s available\n",
+            "%s\n",
             COUNT(need->n_prompt), COUNT(need->n_answer), SIZE(p->weights), SIZE(p->kv), policy, SIZE(p->kv_full),
-            SIZE(p->kv_prefill), SIZE(p->scratch), p->available ? SIZE(p->available) : "an unknown amount");
+            SIZE(p->kv_prefill), SIZE(p->scratch), report_available((char[320]){""}, p));
 }
 
 static void report_kept(FILE *out, const struct kept *kept, const char *policy, uint64_t peak_bytes)
@@ -54,23 +80,26 @@ void report_run(FILE *out, const struct generator *g, const struct kept *kept, c
     };
     struct fkv_session_stats stats;
     fkv_session_get_stats(g->session, &stats);
-    fprintf(out, "prompt  %s tokens in %.2f s, %.1f tokens/s\n", COUNT(stats.prefill_tokens), stats.prefill_s,
-            tokens_per_s(stats.prefill_tokens, stats.prefill_s));
-    fprintf(out, "answer  %s tokens, %.1f tokens/s; ended by %s\n", COUNT(generated->n),
-            tokens_per_s(stats.decode_tokens, stats.decode_s), ends[generated->stop]);
+    const struct work prompt = prompt_work(&(struct fkv_session_stats){0}, &kept->stats),
+                      answer = answer_work(&kept->stats, &stats);
+    fprintf(out, "prompt  %s in %.2f s, %.1f tokens/s\n", TOKENS(prompt.tokens), prompt.seconds,
+            tokens_per_s(prompt.tokens, prompt.seconds));
+    fprintf(out, "answer  %s, %.1f tokens/s; ended by %s\n", TOKENS(generated->n),
+            tokens_per_s(answer.tokens, answer.seconds), ends[generated->stop]);
     report_kept(out, kept, g->settings->session.kv.policy, stats.kv_peak_bytes);
     fprintf(out, "memory  %s at most; loaded in %.2f s", SIZE(machine_peak_rss()), g->load_s);
     if (g->settings->sampler.temperature > 0) fprintf(out, "; seed %lld", (long long)g->settings->seed);
     fputc('\n', out);
 }
 
-void report_turn(FILE *out, const struct generator *g, const struct fkv_session_stats *before)
+void report_turn(FILE *out, const struct generator *g, const struct fkv_session_stats *before,
+                 const struct fkv_session_stats *prompt)
 {
     struct fkv_session_stats now;
     fkv_session_get_stats(g->session, &now);
-    uint64_t prompt = now.prefill_tokens - before->prefill_tokens, answer = now.decode_tokens - before->decode_tokens;
-    fprintf(out, "[prompt %s tokens, %.1f/s; answer %s tokens, %.1f/s; context %s of %s; KV %s of %s]\n", COUNT(prompt),
-            tokens_per_s(prompt, now.prefill_s - before->prefill_s), COUNT(answer),
-            tokens_per_s(answer, now.decode_s - before->decode_s), COUNT(fkv_session_n_seen(g->session)),
-            COUNT((uint64_t)g->n_ctx), SIZE(now.kv_bytes), SIZE(now.kv_full_bytes));
+    const struct work asked = prompt_work(before, prompt), said = answer_work(prompt, &now);
+    fprintf(out, "[prompt %s, %.1f/s; answer %s, %.1f/s; context %s of %s; KV %s of %s]\n", TOKENS(asked.tokens),
+            tokens_per_s(asked.tokens, asked.seconds), TOKENS(said.tokens), tokens_per_s(said.tokens, said.seconds),
+            COUNT(fkv_session_n_seen(g->session)), COUNT((uint64_t)g->n_ctx), SIZE(now.kv_bytes),
+            SIZE(now.kv_full_bytes));
 }

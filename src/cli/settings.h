@@ -30,11 +30,11 @@ struct settings {
     /* model and prompt */
     const char *model, *prompt, *prompt_file, *prompt_ids, *system, *system_file, *chat_template;
     const char *template_variables; /* JSON */
-    bool raw;
+    bool raw, escape, no_escape;
     /* answer */
     int n_predict; /* -1: until the context is full */
     struct option_texts stops;
-    bool ignore_eos, no_progress;
+    bool ignore_eos, no_progress, no_memory_check;
     const char *trace;
     /* tokenize */
     bool ids_only, no_bos, no_parse_special, from_stdin;

@@ -154,14 +154,16 @@ void trace_answer(FILE *f, const struct generator *g, const struct kept *kept, c
     struct fkv_session_stats stats;
     if (!f) return;
     fkv_session_get_stats(g->session, &stats);
+    const struct work prompt = prompt_work(&(struct fkv_session_stats){0}, &kept->stats),
+                      answer = answer_work(&kept->stats, &stats);
     member(f, "generated_ids", id_list(generated->ids, generated->n));
     member(f, "stop", json_string(stop_name(generated->stop)));
     member(f, "ms",
-           json_pack("{s:f, s:f, s:f}", "load", 1e3 * g->load_s, "prefill", 1e3 * stats.prefill_s, "decode",
-                     1e3 * stats.decode_s));
+           json_pack("{s:f, s:f, s:f}", "load", 1e3 * g->load_s, "prefill", 1e3 * prompt.seconds, "decode",
+                     1e3 * answer.seconds));
     member(f, "tokens_per_s",
-           json_pack("{s:f, s:f}", "prefill", tokens_per_s(stats.prefill_tokens, stats.prefill_s), "decode",
-                     tokens_per_s(stats.decode_tokens, stats.decode_s)));
+           json_pack("{s:f, s:f}", "prefill", tokens_per_s(prompt.tokens, prompt.seconds), "decode",
+                     tokens_per_s(answer.tokens, answer.seconds)));
     fputs("\"bytes\": ", f);
     value(f, json_pack("{s:I, s:I, s:I, s:I}", "weights", (json_int_t)fkv_engine_info(g->engine)->weight_bytes,
                        "kv_after_prefill", (json_int_t)kept->bytes, "kv_full", (json_int_t)kept->full_bytes, "peak_rss",

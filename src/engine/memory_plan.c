@@ -1,7 +1,7 @@
 /* What a session will need, worked out from shapes alone. */
 #include <string.h>
 
-#include "base/memory.h"
+#include "base/limits.h"
 #include "engine/engine.h"
 
 static int elem_of(enum fkv_kv_type type, const struct fkv_backend *b)
@@ -35,9 +35,8 @@ fkv_status fkv_session_shape(struct fkv_session_shape *s, const fkv_engine *e, c
     const struct fkv_hparams *h = &e->model->h;
     s->params = *params;
     if (s->params.n_ctx == 0) s->params.n_ctx = h->n_ctx_train;
-    if (s->params.n_ctx < 1 || s->params.n_ctx > h->n_ctx_train)
-        return fkv_fail(error, FKV_ERROR_CONTEXT,
-                        "context size: expected 1 to the %d the model was trained for, found %d", h->n_ctx_train,
+    if (s->params.n_ctx < 1 || s->params.n_ctx > FKV_CONTEXT_MAX)
+        return fkv_fail(error, FKV_ERROR_CONTEXT, "context size: expected 1 to %d, found %d", FKV_CONTEXT_MAX,
                         s->params.n_ctx);
     s->k_type = elem_of(params->k_type, e->place[0].b);
     s->v_type = elem_of(params->v_type, e->place[0].b);
@@ -128,6 +127,9 @@ fkv_status fkv_plan_memory(const fkv_engine *e, const struct fkv_session_params 
                                   plan->kv /
                                       (fkv_tile_bytes(s.k_type, h->d_head) + fkv_tile_bytes(s.v_type, h->d_head)) *
                                       FKV_TILE);
-    plan->available = fkv_memory_available();
+    struct fkv_memory_left left;
+    fkv_memory_left("", &left);
+    plan->available = left.bytes;
+    memcpy(plan->limit, left.limit, sizeof plan->limit);
     return FKV_OK;
 }

@@ -38,7 +38,7 @@ extern "C" {
 #define FKV_API
 #endif
 
-enum { FKV_ERROR_BYTES = 512 };
+enum { FKV_ERROR_BYTES = 512, FKV_CONTEXT_MAX = 1 << 24 };
 
 typedef enum fkv_status {
     FKV_OK = 0,
@@ -64,7 +64,7 @@ typedef struct fkv_engine fkv_engine;
 
 struct fkv_engine_params {
     size_t size;            /* sizeof this structure */
-    int n_threads;          /* 0: one per physical core */
+    int n_threads;          /* 0: one per physical core that the process may use; CPU quotas count */
     bool exact;             /* the fp32 check path: activations and K and V are never rounded; slow */
     bool precise;           /* prompts' products in bf16 where they would be in int8; about half as fast */
     bool vocab_only;        /* load the tokenizer and the metadata, not the weights */
@@ -102,6 +102,33 @@ FKV_API const struct fkv_model_info *fkv_engine_info(const fkv_engine *engine);
 /* The i-th of the things a user should know of this file, though it runs: one line each. NULL past the last. Valid as
    long as the engine. */
 FKV_API const char *fkv_engine_warning(const fkv_engine *engine, size_t i);
+
+/* ---- what the file holds --------------------------------------------------------------------- */
+
+/* Of an engine opened in any way, vocab_only too. Texts are valid as long as the engine. */
+
+struct fkv_tensor_info {
+    const char *name, *type; /* "blk.0.attn_q.weight", "Q4_K" */
+    int n_dims;              /* 1 .. 4 */
+    uint64_t dims[4];        /* fastest first: dims[0] is the row length; 1 past n_dims */
+    uint64_t bytes;          /* as stored */
+};
+/* The i-th tensor of the file (of a split model, of all parts); false past the last. */
+FKV_API bool fkv_tensor_list(const fkv_engine *engine, size_t i, struct fkv_tensor_info *tensor);
+
+struct fkv_metadata {
+    const char *key; /* [key_bytes], any bytes, no NUL after them */
+    size_t key_bytes;
+    const char *type; /* of the value, or of an array's elements: "u8" to "i64", "f32", "f64", "bool", "string" */
+    bool is_array;
+    uint64_t count; /* elements; 1 for a single value */
+};
+/* The i-th key of the file; false past the last. */
+FKV_API bool fkv_metadata_list(const fkv_engine *engine, size_t i, struct fkv_metadata *metadata);
+/* Writes a single value as text, cut to fit and NUL-terminated (size 0: nothing is written): a string's bytes, whole
+   numbers from 0 to 2^32 - 1, floats with 9 digits, true or false. Returns the bytes of the whole text; 0 when there is
+   no such key, or its value is an array or another number. */
+FKV_API size_t fkv_metadata_text(const fkv_engine *engine, const char *key, char *text, size_t size);
 
 /* ---- text and tokens ------------------------------------------------------------------------- */
 
@@ -172,7 +199,8 @@ typedef bool (*fkv_progress)(void *user, uint64_t done, uint64_t all);
 
 struct fkv_session_params {
     size_t size;
-    int n_ctx; /* most tokens the session can see, prompt and answer; 0: what the model was trained for */
+    int n_ctx; /* most tokens the session can see, prompt and answer, FKV_CONTEXT_MAX at most; 0: what the model was trained
+                   for. Beyond that positions run on as they are: answers get worse, how soon depends on the model */
     enum fkv_kv_type k_type, v_type;
     struct fkv_kv_params kv;
     fkv_progress progress; /* NULL: none */
@@ -190,7 +218,8 @@ struct fkv_memory_plan {
     uint64_t kv_full;    /* the same with full attention */
     uint64_t kv_prefill; /* one layer's full K and V while it is prefilled */
     uint64_t scratch;    /* activations, residual stream, tables */
-    uint64_t available;  /* memory the machine has free now; 0: unknown */
+    uint64_t available;  /* memory that can be had now; 0: unknown. Page cache counts as free */
+    char limit[256];     /* the file of the control group's limit that is met first; "": the machine's memory is */
 };
 FKV_API fkv_status fkv_plan_memory(const fkv_engine *engine, const struct fkv_session_params *params, int n_prompt,
                                    int n_predict, struct fkv_memory_plan *plan, char *err);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/memory.h"
 
 void cpu_stage(struct fkv_run *r, enum fkv_stage stage, double t0)
@@ -190,7 +191,9 @@ static uint64_t cpu_scratch_bytes(const struct fkv_backend *b, int n_entries, in
 static uint64_t cpu_bytes_left(struct fkv_backend *b)
 {
     (void)b;
-    return fkv_memory_available();
+    struct fkv_memory_left left;
+    fkv_memory_left("", &left);
+    return left.bytes;
 }
 
 static fkv_status cpu_wait(struct fkv_backend *b)
