@@ -63,6 +63,37 @@ static const struct {
     {"llama-bpe", "a| | b|\t|\tc| \n\n| | d|\r\n"},
     {"llama-bpe", "don|'T| '|ll|'RE|x"},
     {"llama-bpe", "tail|  "},
+    /* by PyPI's tokenizers 0.23.3 (check_tokenizers.py) */
+    {"tekken", "HTTPServer| i|Phone| don|'t| DON|'T| x|1|2|3|4| ...\n/|x|\n\n| | y"},
+    {"tekken", "\303\211cole| \344\270\226A\314\201b| \343\201\202|AB"},
+    {"tekken", "a|/b|//\n| c\314\201| |1|2|3|4|5| | |6|\t|7"},
+    {"tekken", "\343\203\242|\343\202\233|1|2|3|4|5|\343\202\242| !|foo|.bar\303\251| \001|x|\001\002|y"},
+    {"tekken", "$|1|,|2|3|4|.|5|<=|x| | '| tail|  "},
+    {"gpt-4o", "HTTPServer| i|Phone| don't| DON'T| x|123|4| ...\n/|x|\n\n| | y"},
+    {"gpt-4o", "\303\211cole| \344\270\226A\314\201b| \343\201\202|AB"},
+    {"gpt-4o", "a|/b|//\n| c\314\201| |123|45| | |6|\t|7"},
+    {"gpt-4o", "\343\203\242|\343\202\233|123|45|\343\202\242| !|foo|.bar\303\251| \001|x|\001\002|y"},
+    {"gpt-4o", "$|1|,|234|.|5|<=|x| | '| tail|  "},
+    {"qwen35", "HTTPServer| iPhone| don|'t| DON|'T| x|1|2|3|4| ...\n|/x|\n\n| | y"},
+    {"qwen35", "\303\211cole| \344\270\226A\314\201b| \343\201\202AB"},
+    {"qwen35", "a|/b|//\n| c\314\201| |1|2|3|4|5| | |6|\t|7"},
+    {"qwen35", "\343\203\242|\343\202\233|1|2|3|4|5|\343\202\242| !|foo|.bar\303\251| \001|x|\001\002|y"},
+    {"qwen35", "$|1|,|2|3|4|.|5|<=|x| | '| tail|  "},
+    {"minicpm5", "HTTPServer| iPhone| don|'t| DON|'T| x|123|4| ...\n|/x|\n\n| | y"},
+    {"minicpm5", "\303\211cole| \344\270\226A|\314\201b| \343\201\202AB"},
+    {"minicpm5", "a|/b|//\n| c|\314\201| |123|45|  |6|\t|7"},
+    {"minicpm5", "\343\203\242|\343\202\233|123|45|\343\202\242| !|foo|.bar\303\251| \001|x|\001\002|y"},
+    {"minicpm5", "$|1|,|234|.|5|<=|x| | '| tail|  "},
+    {"deepseek-v3", "HTTPServer| iPhone| don|'t| DON|'T| x|123|4| ...\n|/x|\n\n| | y"},
+    {"deepseek-v3", "\303\211cole| |\344\270\226|A\314\201b| |\343\201\202|AB"},
+    {"deepseek-v3", "a|/b|//\n| c\314\201| |123|45|  |6|\t|7"},
+    {"deepseek-v3", "\343\203\242|\343\202\233|123|45|\343\202\242| !|foo|.bar|\303\251| |\001x|\001|\002y"},
+    {"deepseek-v3", "$|1|,|234|.|5|<=|x| | '| tail|  "},
+    {"default", "HTTPServer| iPhone| don|'|t| DON|'|T| x|123|4| |...|\n|/|x|\n\n | y"},
+    {"default", "\303\211cole| \344\270\226A|\314\201|b| \343\201\202AB"},
+    {"default", "a|/|b|//|\n| c|\314\201| |123|45| | |6|\t|7"},
+    {"default", "\343\203\242|\343\202\233|123|45|\343\202\242| |!|foo|.|bar\303\251| \001|x|\001\002|y"},
+    {"default", "$|1|,|234|.|5|<=|x|  |'| tail|  "},
 };
 
 static void test_splits(void **state)
@@ -578,7 +609,7 @@ static void test_bpe_against_reference(void **state)
 
 static void no_model(struct tiny_vocab *v) { v->model = NULL; }
 static void bert(struct tiny_vocab *v) { v->model = "bert"; }
-static void unknown_pre(struct tiny_vocab *v) { v->pre = "tekken"; }
+static void unknown_pre(struct tiny_vocab *v) { v->pre = "poro-chat"; }
 static void no_tokens(struct tiny_vocab *v) { v->n_tokens = 0; }
 static void few_types(struct tiny_vocab *v) { v->n_types--; }
 static void type_seven(struct tiny_vocab *v) { v->type[5] = 7; }
@@ -625,7 +656,7 @@ static const struct lie {
     {false, no_model, FKV_ERROR_FORMAT, "tokenizer.ggml.model: missing"},
     {false, bert, FKV_ERROR_UNSUPPORTED, "tokenizer.ggml.model: \"bert\" is not supported (supported: gpt2, llama)"},
     {false, unknown_pre, FKV_ERROR_UNSUPPORTED,
-     "tokenizer.ggml.pre: \"tekken\" is not supported (supported: default, gpt-2, "},
+     "tokenizer.ggml.pre: \"poro-chat\" is not supported (supported: default, gpt-2, "},
     {false, no_tokens, FKV_ERROR_FORMAT, "tokenizer.ggml.tokens: missing or empty"},
     {false, few_types, FKV_ERROR_FORMAT, "tokenizer.ggml.token_type: expected "},
     {false, no_merges, FKV_ERROR_FORMAT, "tokenizer.ggml.merges: missing"},

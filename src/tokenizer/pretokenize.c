@@ -4,6 +4,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "tokenizer/split_rules.h"
 #include "tokenizer/utf8.h"
 
 enum kind { LETTER, NUMBER, SPACE, OTHER, END };
@@ -58,8 +59,7 @@ static size_t end_of(const char *text, size_t n, size_t i, enum kind kind)
     return run(text, n, i, kind, SIZE_MAX, &last);
 }
 
-/* 's|'t|'re|'ve|'m|'ll|'d at the start of the text: its length, or 0. */
-static size_t contraction(const char *text, size_t n, bool any_case)
+size_t fkv_contraction(const char *text, size_t n, bool any_case)
 {
     if (n < 2 || text[0] != '\'') return 0;
     if (any_case && n > 2 && memcmp(text + 1, "\xc5\xbf", 2) == 0) return 3; /* U+017F, a lower case of S */
@@ -83,7 +83,7 @@ static size_t spaces(const char *text, size_t n, bool cut)
 static size_t split_gpt2_like(const char *text, size_t n, bool lone_digits)
 {
     size_t len;
-    const size_t short_form = contraction(text, n, false);
+    const size_t short_form = fkv_contraction(text, n, false);
     if (short_form) return short_form;
     const size_t start = text[0] == ' ';
     const enum kind kind = peek(text, n, start, &len);
@@ -102,7 +102,7 @@ static bool is_newline(char c) { return c == '\n' || c == '\r'; }
 static size_t split_llama3_like(const char *text, size_t n, size_t max_digits)
 {
     size_t len, last;
-    const size_t short_form = contraction(text, n, true);
+    const size_t short_form = fkv_contraction(text, n, true);
     if (short_form) return short_form;
     const enum kind kind = peek(text, n, 0, &len);
     if (kind == LETTER) return end_of(text, n, len, LETTER);
@@ -123,10 +123,10 @@ static size_t split_llama3_like(const char *text, size_t n, size_t max_digits)
 static size_t split_qwen2(const char *text, size_t n) { return split_llama3_like(text, n, 1); }
 static size_t split_llama3(const char *text, size_t n) { return split_llama3_like(text, n, 3); }
 
-/* Names that share a rule exactly. A name that is missing here, such as deepseek-llm or tekken, has a rule of its
+/* Names that share a rule exactly. A name that is missing here, such as deepseek-llm, has a rule of its
    own. */
 static const struct fkv_pretokenizer pretokenizers[] = {
-    {"default", split_gpt2, 0},
+    {"default", fkv_split_default, 0},
     {"gpt-2", split_gpt2, 0},
     {"phi-2", split_gpt2, 0},
     {"mpt", split_gpt2, 0},
@@ -154,6 +154,15 @@ static const struct fkv_pretokenizer pretokenizers[] = {
     {"lfm2", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
     {"dbrx", split_llama3, 0},
     {"smaug-bpe", split_llama3, 0},
+    {"glm4", split_llama3, 0},
+    {"chatglm-bpe", split_llama3, 0},
+    {"tekken", fkv_split_tekken, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
+    {"gpt-4o", fkv_split_gpt4o, 0},
+    {"llama4", fkv_split_gpt4o, 0},
+    {"qwen35", fkv_split_qwen35, FKV_PRE_NFC},
+    {"minicpm5", fkv_split_minicpm5, FKV_PRE_WHOLE_WORDS},
+    {"deepseek-v3", fkv_split_deepseek3, 0},
+    {"hunyuan-dense", fkv_split_deepseek3, 0},
 };
 enum { n_pretokenizers = sizeof pretokenizers / sizeof *pretokenizers };
 

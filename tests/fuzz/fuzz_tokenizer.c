@@ -8,11 +8,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-enum { SPM, N_VOCABS = 5 };
+enum { SPM, N_VOCABS = 11 };
 
 static struct fkv_tokenizer *load(int which)
 {
-    static const char *const rules[N_VOCABS] = {NULL, "gpt-2", "smollm", "qwen2", "llama-bpe"};
+    static const char *const rules[N_VOCABS] = {NULL,     "gpt-2",  "smollm",   "qwen2",       "llama-bpe", "tekken",
+                                                "gpt-4o", "qwen35", "minicpm5", "deepseek-v3", "default"};
     const struct tiny_vocab v = which == SPM ? tiny_spm() : tiny_bpe(rules[which]);
     size_t bytes;
     uint8_t *file = tiny_file(&v, &bytes);
