@@ -6,8 +6,8 @@
       one of 16, and for (weight - zero point) 16 x 16 x 127 and 8 x 32 x 127 fit (and so do 16 x 15 x 127 of 4 bits
       without zero point).
    So the sum starts at -zero point times the sum of x, which lies ready in the packed X; a minimum is an offset.
-   vpmaddwd, which adds the two half lanes, multiplies them by the part's scale on the way: 15 bits of it in units of the
-   row's largest of the chunk (factors()); 32767 x 2 x 32512 fits in 31 bits. What that rounds off is 1/200 of what
+   vpmaddwd, which adds the two half lanes, multiplies them by the part's scale on the way: 15 bits of it in units of
+   the row's largest of the chunk (factors()); 32767 x 2 x 32512 fits in 31 bits. What that rounds off is 1/200 of what
    rounding X does. So a part costs, beside its products, vpmaddwd, a conversion and an FMA by the scale of X.
    8-bit weights take int16 panels and vpmaddwd: half the rate, and 16-bit X for nothing.
 
