@@ -47,3 +47,4 @@ say "FastKV (20 % of the prompt goes past the middle layer, every layer keeps 10
 ask --kv-policy fastkv --kv-floor 0
 say "the same with full attention"
 ask --kv-policy full
+say "the program: $PWD/$BUILD/src/cli/fastkv run -m $MODEL -p \"...\"; 'sudo meson install -C $BUILD' installs it as fastkv"

@@ -60,6 +60,10 @@ say "ThreadSanitizer, 2 threads"
 build tsan -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized
 run tsan --suite threads
 
+say "fuzzing, 30 seconds a target"
+rm -rf build-fuzz
+scripts/fuzz.sh 30
+
 say "valgrind: no leak in a short run"
 MODEL=$(python3 scripts/get_model.py smollm2-135m)
 case $(uname -m) in aarch64) VALGRIND_ISA=neon ;; *) VALGRIND_ISA=avx2 ;; esac # valgrind knows no more
