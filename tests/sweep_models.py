@@ -331,7 +331,8 @@ def peer_drops_biases(f, s):
 
 def kind_of(reason):
     """A reason without names and numbers, to count by."""
-    return re.sub(r"'[^']*'|\"[^\"]*\"|blk\.\d+\.\S+|-?\d+(\.\d+)?", '..', reason)[:110]
+    reason = re.sub(r"'[^']*'|\"[^\"]*\"|blk\.\d+\.\S+:?", '..', reason)
+    return re.sub(r'[\s,]*\.\.[\s,.]*', ' .. ', re.sub('|'.join(ARCHS) + r'|-?\d+(\.\d+)?|\b[ui]\d+', '..', reason)).strip()[:110]
 
 
 def check(number, args, peer, folder, refused, compared, largest):
