@@ -45,10 +45,12 @@ enum jkind {
 enum { J_KEYS, J_VALUES, J_ITEMS };
 /* A tuple that groupby makes: x.grouper and x.list are its items. */
 enum { J_GROUP = 1 };
+/* A string that is marked as escaped: text that is added to it is escaped first. */
+enum { J_MARKUP = 1 };
 
 typedef struct jvalue {
     enum jkind kind;
-    unsigned tag; /* of a view: J_KEYS ...; of a tuple: J_GROUP when it has names */
+    unsigned tag; /* of a view: J_KEYS ...; of a tuple: J_GROUP or 0; of a string: J_MARKUP or 0 */
     size_t n;     /* bytes of a string, items of a list, pairs of a dict */
     union {
         int64_t integer;
@@ -170,6 +172,13 @@ static inline jvalue fkv_jinja_sequence(enum jkind kind, const jvalue *items, si
     return (jvalue){.kind = kind, .n = n, .items = items};
 }
 
+static inline jvalue fkv_jinja_tagged(jvalue v, unsigned tag)
+{
+    v.tag = tag;
+    return v;
+}
+static inline bool fkv_jinja_is_markup(jvalue v) { return v.kind == J_STRING && v.tag == J_MARKUP; }
+
 /* Whether a string value is this text. */
 static inline bool fkv_jinja_is(jvalue s, const char *text)
 {
@@ -203,6 +212,7 @@ void fkv_jinja_assign(jinja *j, jscope *scope, jvalue name, jvalue value);
 void fkv_jinja_put_str(jinja *j, jbuffer *b, jvalue v);  /* as str() */
 void fkv_jinja_put_repr(jinja *j, jbuffer *b, jvalue v); /* as repr() */
 jvalue fkv_jinja_str(jinja *j, jvalue v);
+jvalue fkv_jinja_escape(jinja *j, jvalue s); /* a string for HTML, marked as escaped; one that is marked stays */
 struct jjson {
     jvalue indent; /* a string, or J_ABSENT for one line */
     jvalue item_separator, key_separator;

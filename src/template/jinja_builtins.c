@@ -36,11 +36,23 @@ static void bind(jinja *j, const char *what, const jbuiltin *builtin, jcall *c)
         fkv_jinja_lacks(j, "these arguments of %s '%s' are not supported", what, builtin->name);
 }
 
+/* What a method of a marked text gives is marked too. */
+static jvalue marked(jinja *j, jvalue v)
+{
+    if (v.kind == J_STRING) return fkv_jinja_tagged(v, J_MARKUP);
+    if (v.kind != J_LIST && v.kind != J_TUPLE) return v;
+    jvalue *items = fkv_jinja_alloc(j, v.n, sizeof *items);
+    for (size_t i = 0; i < v.n; i++)
+        items[i] = v.items[i].kind == J_STRING ? fkv_jinja_tagged(v.items[i], J_MARKUP) : v.items[i];
+    return fkv_jinja_sequence(v.kind, items, v.n);
+}
+
 jvalue fkv_jinja_call_builtin(jinja *j, const char *what, const jbuiltin *builtin, jvalue self, const jargs *args)
 {
     jcall c = {.self = self, .args = args};
     if (*builtin->parameters != '*') bind(j, what, builtin, &c);
-    return builtin->run(j, &c);
+    const jvalue result = builtin->run(j, &c);
+    return fkv_jinja_is_markup(self) && strcmp(what, "function") == 0 ? marked(j, result) : result;
 }
 
 const jbuiltin *fkv_jinja_find_filter(jvalue name)

@@ -1,4 +1,5 @@
 /* Filters of text, of numbers, and of any value. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,20 +11,24 @@
 
 static jvalue f_trim(jinja *j, const jcall *c)
 {
-    return fkv_jinja_strip(j, fkv_jinja_str(j, c->self), c->a[0], true, true);
+    const jvalue s = fkv_jinja_str(j, c->self);
+    return fkv_jinja_tagged(fkv_jinja_strip(j, s, c->a[0], true, true), s.tag);
 }
-static jvalue f_upper(jinja *j, const jcall *c) { return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_UPPER); }
-static jvalue f_lower(jinja *j, const jcall *c) { return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_LOWER); }
+/* A marked text stays marked. */
+static jvalue recase(jinja *j, const jcall *c, enum jcase to)
+{
+    const jvalue s = fkv_jinja_str(j, c->self);
+    return fkv_jinja_tagged(fkv_jinja_recase(j, s, to), s.tag);
+}
+static jvalue f_upper(jinja *j, const jcall *c) { return recase(j, c, J_UPPER); }
+static jvalue f_lower(jinja *j, const jcall *c) { return recase(j, c, J_LOWER); }
 static jvalue f_title(jinja *j, const jcall *c)
 {
     return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_TITLE_FILTER);
 }
-static jvalue f_capitalize(jinja *j, const jcall *c)
-{
-    return fkv_jinja_recase(j, fkv_jinja_str(j, c->self), J_CAPITALIZED);
-}
+static jvalue f_capitalize(jinja *j, const jcall *c) { return recase(j, c, J_CAPITALIZED); }
 static jvalue f_string(jinja *j, const jcall *c) { return fkv_jinja_str(j, c->self); }
-static jvalue f_safe(jinja *j, const jcall *c) { return fkv_jinja_str(j, c->self); }
+static jvalue f_safe(jinja *j, const jcall *c) { return fkv_jinja_tagged(fkv_jinja_str(j, c->self), J_MARKUP); }
 
 static jvalue f_replace(jinja *j, const jcall *c)
 {
@@ -32,19 +37,10 @@ static jvalue f_replace(jinja *j, const jcall *c)
     return fkv_jinja_replace(j, fkv_jinja_str(j, c->self), old, new, at_most);
 }
 
-static jvalue f_escape(jinja *j, const jcall *c)
+static jvalue f_escape(jinja *j, const jcall *c) { return fkv_jinja_escape(j, fkv_jinja_str(j, c->self)); }
+static jvalue f_forceescape(jinja *j, const jcall *c)
 {
-    static const char special[] = "&<>'\"", *const entities[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
-    jvalue s = fkv_jinja_str(j, c->self);
-    jbuffer text = {0};
-    for (size_t i = 0; i < s.n; i++) {
-        const char *known = s.text[i] ? strchr(special, s.text[i]) : NULL;
-        if (known)
-            fkv_jinja_put(j, &text, entities[known - special], strlen(entities[known - special]));
-        else
-            fkv_jinja_put(j, &text, s.text + i, 1);
-    }
-    return fkv_jinja_taken(&text);
+    return fkv_jinja_escape(j, fkv_jinja_tagged(fkv_jinja_str(j, c->self), 0));
 }
 
 static jvalue spaces(jinja *j, jvalue width, int64_t otherwise)
@@ -116,9 +112,36 @@ static jvalue f_float(jinja *j, const jcall *c)
     return c->a[0].kind == J_ABSENT ? fkv_jinja_float(0) : c->a[0];
 }
 
+/* A whole number in another base, with its prefix or without; false: it is none. */
+static bool parse_in_base(jinja *j, jvalue s, int64_t base, int64_t *value)
+{
+    char digits[80], *end;
+    const size_t sign = s.n && (s.text[0] == '-' || s.text[0] == '+');
+    const char kind = s.n > sign + 1 && s.text[sign] == '0' ? (char)(s.text[sign + 1] | 32) : 0;
+    const int64_t own = kind == 'x' ? 16 : kind == 'o' ? 8 : kind == 'b' ? 2 : 10;
+    const size_t skip = own != 10 && own == base ? 2 : 0;
+    if (s.n <= sign + skip || s.n >= sizeof digits) return false;
+    memcpy(digits, s.text, sign);
+    memcpy(digits + sign, s.text + sign + skip, s.n - sign - skip);
+    digits[s.n - skip] = 0;
+    if (strspn(digits + sign, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != s.n - sign - skip)
+        return false;
+    errno = 0;
+    *value = strtoll(digits, &end, (int)base);
+    if (errno == ERANGE) fkv_jinja_lacks(j, "integers above 64 bits are not supported");
+    return *end == 0;
+}
+
 static jvalue f_int(jinja *j, const jcall *c)
 {
     if (fkv_jinja_is_integer(c->self)) return fkv_jinja_int(c->self.integer);
+    const int64_t base = fkv_jinja_integer_argument(j, c->a[1], 10);
+    if (base != 2 && base != 8 && base != 10 && base != 16)
+        fkv_jinja_lacks(j, "int: base %lld is not supported", (long long)base);
+    int64_t parsed;
+    if (base != 10 && c->self.kind == J_STRING &&
+        parse_in_base(j, fkv_jinja_strip(j, c->self, (jvalue){0}, true, true), base, &parsed))
+        return fkv_jinja_int(parsed);
     jvalue s = c->self.kind == J_STRING ? fkv_jinja_strip(j, c->self, (jvalue){0}, true, true) : (jvalue){0};
     bool negative = s.n && s.text[0] == '-';
     size_t at = negative || (s.n && s.text[0] == '+'), start = at;
@@ -181,8 +204,9 @@ const jbuiltin fkv_jinja_filters[] = {
     {"e", "", f_escape},
     {"escape", "", f_escape},
     {"float", "?default", f_float},
+    {"forceescape", "", f_forceescape},
     {"indent", "?width ?first ?blank", f_indent},
-    {"int", "?default", f_int},
+    {"int", "?default ?base", f_int},
     {"lower", "", f_lower},
     {"replace", "old new ?count", f_replace},
     {"round", "?precision ?method", f_round},

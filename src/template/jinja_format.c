@@ -63,6 +63,7 @@ static void put_formatted(jinja *j, jbuffer *b, jvalue v, jvalue text)
 struct formatting {
     const jargs *args;
     int64_t next; /* -1 once a field has a number */
+    bool escapes; /* what is put in */
 };
 
 static jvalue field_root(jinja *j, struct formatting *f, jvalue name)
@@ -127,7 +128,10 @@ static void put_field(jinja *j, jbuffer *b, struct formatting *f, jvalue field, 
     jbuffer spec = {0};
     if (fkv_spec_peek(field, at) == ':')
         put_fields(j, &spec, f, fkv_jinja_string(field.text + at + 1, field.n - at - 1), nesting + 1);
-    put_formatted(j, b, value, fkv_jinja_taken(&spec));
+    jbuffer text = {0};
+    put_formatted(j, &text, value, fkv_jinja_taken(&spec));
+    const jvalue put = fkv_jinja_tagged(fkv_jinja_taken(&text), fkv_jinja_is_markup(value) ? J_MARKUP : 0);
+    fkv_jinja_put_string(j, b, f->escapes ? fkv_jinja_escape(j, put) : put);
 }
 
 /* The end of the field that begins behind a brace: the place of its closing brace. */
@@ -167,7 +171,7 @@ static void put_fields(jinja *j, jbuffer *b, struct formatting *f, jvalue format
 jvalue fkv_jinja_format(jinja *j, jvalue format, const jargs *args)
 {
     jbuffer b = {0};
-    struct formatting f = {.args = args};
+    struct formatting f = {.args = args, .escapes = fkv_jinja_is_markup(format)};
     put_fields(j, &b, &f, format, 0);
     return fkv_jinja_taken(&b);
 }

@@ -187,7 +187,8 @@ static jvalue f_wordcount(jinja *j, const jcall *c)
 /* At most `length` characters, `end` included; by default whole words, and up to 5 characters more than allowed. */
 static jvalue f_truncate(jinja *j, const jcall *c)
 {
-    const jvalue s = fkv_jinja_str(j, c->self);
+    if (c->self.kind == J_UNDEFINED) return c->self;
+    const jvalue s = fkv_jinja_string_argument(j, c->self);
     const jvalue end = c->a[2].kind == J_ABSENT ? fkv_jinja_string("...", 3) : fkv_jinja_string_argument(j, c->a[2]);
     const int64_t length = fkv_jinja_integer_argument(j, c->a[0], 255);
     const int64_t leeway = c->a[3].kind == J_NONE ? 5 : fkv_jinja_integer_argument(j, c->a[3], 5);

@@ -149,6 +149,7 @@ static jvalue s_removesuffix(jinja *j, const jcall *c)
 static jvalue s_replace(jinja *j, const jcall *c)
 {
     jvalue old = fkv_jinja_string_argument(j, c->a[0]), new = fkv_jinja_string_argument(j, c->a[1]);
+    if (fkv_jinja_is_markup(c->self)) new = fkv_jinja_escape(j, new);
     return fkv_jinja_replace(j, c->self, old, new, fkv_jinja_integer_argument(j, c->a[2], -1));
 }
 
@@ -194,7 +195,8 @@ static jvalue s_join(jinja *j, const jcall *c)
     jbuffer text = {0};
     for (size_t i = 0; i < items.n; i++) {
         if (i) fkv_jinja_put_string(j, &text, c->self);
-        fkv_jinja_put_string(j, &text, fkv_jinja_string_argument(j, items.items[i]));
+        const jvalue item = fkv_jinja_string_argument(j, items.items[i]);
+        fkv_jinja_put_string(j, &text, fkv_jinja_is_markup(c->self) ? fkv_jinja_escape(j, item) : item);
     }
     return fkv_jinja_taken(&text);
 }

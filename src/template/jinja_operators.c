@@ -121,6 +121,8 @@ jvalue fkv_jinja_binary(jinja *j, int op, jvalue a, jvalue b)
             return int_arithmetic(j, op, a.integer, b.integer);
         return float_arithmetic(j, op, fkv_jinja_number(a), fkv_jinja_number(b));
     }
+    if (op == '+' && (fkv_jinja_is_markup(a) || fkv_jinja_is_markup(b)) && a.kind == b.kind)
+        return fkv_jinja_tagged(join(j, fkv_jinja_escape(j, a), fkv_jinja_escape(j, b)), J_MARKUP);
     if (op == '+' && a.kind == J_STRING && b.kind == J_STRING) return join(j, a, b);
     if (op == '+' && a.kind == b.kind && (a.kind == J_LIST || a.kind == J_TUPLE)) return concatenate(j, a, b);
     if (op == '*' && repeatable(a) && fkv_jinja_is_integer(b)) return repeat(j, a, b.integer);
@@ -200,7 +202,7 @@ static jvalue element(jinja *j, jvalue object, int64_t index)
     if (object.kind != J_STRING) return object.items[index];
     size_t from = fkv_jinja_offset(object.text, object.n, (size_t)index);
     size_t size = fkv_jinja_offset(object.text + from, object.n - from, 1);
-    return fkv_jinja_string(object.text + from, size);
+    return fkv_jinja_tagged(fkv_jinja_string(object.text + from, size), object.tag);
 }
 
 /* What `[key]` finds before attributes are looked at; J_ABSENT: nothing. */
@@ -255,7 +257,7 @@ static jvalue range_slice(jinja *j, const jrange *r, int64_t first, int64_t end,
     return fkv_jinja_range(j, start, stop, step);
 }
 
-jvalue fkv_jinja_slice(jinja *j, jvalue object, jvalue from, jvalue to, jvalue step)
+static jvalue slice(jinja *j, jvalue object, jvalue from, jvalue to, jvalue step)
 {
     if (object.kind == J_UNDEFINED) fkv_jinja_fail_undefined(j, object);
     if (!repeatable(object) && object.kind != J_RANGE)
@@ -284,4 +286,10 @@ jvalue fkv_jinja_slice(jinja *j, jvalue object, jvalue from, jvalue to, jvalue s
     }
     if (object.kind == J_STRING) return join_items(j, chosen.items, chosen.n);
     return fkv_jinja_sequence(object.kind, chosen.items, chosen.n);
+}
+
+jvalue fkv_jinja_slice(jinja *j, jvalue object, jvalue from, jvalue to, jvalue step)
+{
+    const jvalue part = slice(j, object, from, to, step);
+    return part.kind == J_STRING ? fkv_jinja_tagged(part, object.tag) : part;
 }

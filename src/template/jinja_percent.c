@@ -7,6 +7,7 @@
 /* What the values of a % come from. */
 struct operands {
     jvalue given;
+    bool escapes;        /* what is put in */
     const jvalue *items; /* of a tuple, or the one value */
     size_t n, used;
 };
@@ -105,12 +106,13 @@ static void put_conversion(jinja *j, jbuffer *b, struct operands *o, jvalue form
     if (v.kind == J_ABSENT) v = next_operand(j, o);
     if (s.precision > FKV_MOST_PRECISION && !strchr("sra", s.type))
         fkv_jinja_lacks(j, "%%: a precision above %d is not supported", FKV_MOST_PRECISION);
+    if (o->escapes && v.kind == J_STRING) v = fkv_jinja_escape(j, v);
     put_converted(j, b, &s, v);
 }
 
 jvalue fkv_jinja_percent(jinja *j, jvalue format, jvalue given)
 {
-    struct operands o = {.given = given, .items = &given, .n = 1};
+    struct operands o = {.given = given, .items = &given, .n = 1, .escapes = fkv_jinja_is_markup(format)};
     if (given.kind == J_TUPLE) o.items = given.items, o.n = given.n;
     jbuffer b = {0};
     for (size_t at = 0; at < format.n;) {
@@ -122,5 +124,5 @@ jvalue fkv_jinja_percent(jinja *j, jvalue format, jvalue given)
     }
     const bool may_be_left = given.kind == J_DICT || given.kind == J_LIST || given.kind == J_RANGE;
     if (o.used < o.n && !may_be_left) fkv_jinja_bad(j, "%%: the format wants fewer values");
-    return fkv_jinja_taken(&b);
+    return fkv_jinja_tagged(fkv_jinja_taken(&b), format.tag);
 }

@@ -140,7 +140,11 @@ void fkv_jinja_put_repr(jinja *j, jbuffer *b, jvalue v)
     case J_BOOL: put_text(j, b, v.integer ? "True" : "False"); break;
     case J_INT: put_int(j, b, v.integer); break;
     case J_FLOAT: put_float(j, b, v.number, "inf", "nan"); break;
-    case J_STRING: put_quoted(j, b, v); break;
+    case J_STRING:
+        put_text(j, b, fkv_jinja_is_markup(v) ? "Markup(" : "");
+        put_quoted(j, b, v);
+        put_text(j, b, fkv_jinja_is_markup(v) ? ")" : "");
+        break;
     case J_LIST:
     case J_TUPLE: put_items(j, b, v); break;
     case J_DICT: put_pairs(j, b, v.pairs, v.n); break;
@@ -170,6 +174,21 @@ jvalue fkv_jinja_str(jinja *j, jvalue v)
     jbuffer b = {0};
     fkv_jinja_put_str(j, &b, v);
     return fkv_jinja_taken(&b);
+}
+
+jvalue fkv_jinja_escape(jinja *j, jvalue s)
+{
+    static const char special[] = "&<>'\"", *const entities[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+    if (fkv_jinja_is_markup(s)) return s;
+    jbuffer text = {0};
+    for (size_t i = 0; i < s.n; i++) {
+        const char *known = s.text[i] ? strchr(special, s.text[i]) : NULL;
+        if (known)
+            put_text(j, &text, entities[known - special]);
+        else
+            fkv_jinja_put(j, &text, s.text + i, 1);
+    }
+    return fkv_jinja_tagged(fkv_jinja_taken(&text), J_MARKUP);
 }
 
 static void put_json_string(jinja *j, jbuffer *b, jvalue s, bool ascii)

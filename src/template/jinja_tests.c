@@ -61,8 +61,7 @@ static jvalue is_mapping(jinja *j, const jcall *c)
 static jvalue is_escaped(jinja *j, const jcall *c)
 {
     (void)j;
-    (void)c;
-    return fkv_jinja_bool(false);
+    return fkv_jinja_bool(fkv_jinja_is_markup(c->self));
 }
 
 /* Jinja's undefined counts, though calling it fails. */

@@ -877,6 +877,26 @@ l | max - l | min
 'abc'.format()
 '{0.x}'.format(d)
 range(3).foo
+html | forceescape
+'0x1f' | int(0, 16)
+'ff' | int(base=16)
+'101' | int(base=2)
+'0b11' | int(0, 2)
+'zz' | int(7, 16)
+'0o17' | int(base=8)
+'12' | int(base=8)
+html | safe is escaped
+html | e is escaped
+(html | safe) + '<'
+'<' + (html | safe)
+(html | e) + '<'
+('<b>%s</b>' | safe) % '<'
+('<b>{}</b>' | safe).format('<')
+('<a>' | safe).replace('a', '<')
+('<a>' | safe)[0] + '<'
+(', ' | safe).join(['<', '>'])
+[('<a>' | safe)]
+('<a>' | safe) | upper + '<'
 '''.strip('\n')
 
 # Each must be refused by Jinja2.
