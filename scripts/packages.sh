@@ -4,7 +4,7 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libutf
 MODEL_PACKAGES="python3 python3-pip ca-certificates"
 TEST_PACKAGES="libcmocka-dev mesa-vulkan-drivers vulkan-validationlayers spirv-tools clang clang-format-14 libsimde-dev libclang-rt-14-dev valgrind"
 FUZZ_PACKAGES="python3 clang libclang-rt-14-dev"
-ARM_PACKAGES="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross libjansson-dev:arm64 libutf8proc-dev:arm64 libcmocka-dev:arm64"
+ARM_PACKAGES="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross libjansson-dev:arm64 libutf8proc-dev:arm64 libcmocka-dev:arm64 libgomp1:arm64"
 
 say() { printf '\n== %s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

@@ -87,14 +87,19 @@ class Surroundings(unittest.TestCase):
         os.chmod(folder, 0o755)
         program, model = shutil.copy(PROGRAM, folder), shutil.copy(MODEL, folder)
 
-        def limit():
-            resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-            os.setgid(54321)
-            os.setuid(54321)
-        p = subprocess.run([program, 'run', '-m', model, '--raw', '-p', 'x', '--temp', '0', '-n', '3', '-t', '8'], capture_output=True, text=True,
-                           timeout=PATIENCE_S, preexec_fn=limit)
-        self.assertEqual(p.returncode, 0, p.stderr)
-        self.assertIn(' 1 thread\n', p.stderr)
+        def run_with(processes):
+            def limit():
+                resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+                os.setgid(54321)
+                os.setuid(54321)
+            p = subprocess.run([program, 'run', '-m', model, '--raw', '-p', 'x', '--temp', '0', '-n', '3', '-t', '8'], capture_output=True, text=True,
+                               timeout=PATIENCE_S, preexec_fn=limit)
+            self.assertEqual(p.returncode, 0, p.stderr)
+            return p.stderr
+        self.assertIn(' 1 thread\n', run_with(1))
+        for processes in range(2, 25):  # as many threads as there may be, and room for who tries how many those are
+            with self.subTest(processes=processes):
+                self.assertIn(f' {min(processes, 8)} threads\n', run_with(processes))
 
 
 if __name__ == '__main__':

@@ -2,7 +2,6 @@
 #include "base/team.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +9,9 @@
 #include "base/clock.h"
 #include "base/crew.h"
 #include "base/limits.h"
+#include "base/threads.h"
 
-enum { THREADS_MAX = 1024, STACK_BYTES = 2 << 20 };
+enum { THREADS_MAX = 1024 };
 
 /* Waits at barriers are a few microseconds where every thread has its core; where not, what is waited away is lost.
    SmolLM2 135M on 2 cores, 2 threads, tokens/s awake for 0, 20, 100, 500, 3000 us: with one other busy process 49, 43,
@@ -21,9 +21,6 @@ static const double AWAKE_S = 20e-6;
 struct fkv_worker {
     struct fkv_bell start;        /* regions it takes part in */
     alignas(64) atomic_int taken; /* items of its share: others take them too */
-    struct fkv_team *team;
-    pthread_t id;
-    int thread;
 };
 
 struct fkv_team {
@@ -32,6 +29,7 @@ struct fkv_team {
     pthread_mutex_t lock;    /* callers take turns */
     fkv_team_fn fn;          /* the region's; NULL: the workers end */
     void *arg;
+    struct fkv_threads *threads; /* the workers' */
     struct fkv_crew crew;
     atomic_llong away_ns;   /* of the region's threads so far */
     struct fkv_bell passed; /* barriers */
@@ -51,33 +49,14 @@ static void take_part(struct fkv_team *t, int thread)
     fkv_team_barrier(t);
 }
 
-static void *work(void *arg)
+static void work(void *arg, int thread)
 {
-    struct fkv_worker *w = arg;
+    struct fkv_team *t = arg;
     for (unsigned regions = 0;; regions++) {
-        fkv_bell_wait(&w->start, regions, w->team->awake_s);
-        if (!w->team->fn) return NULL;
-        take_part(w->team, w->thread);
+        fkv_bell_wait(&t->worker[thread].start, regions, t->awake_s);
+        if (!t->fn) return;
+        take_part(t, thread);
     }
-}
-
-/* As many as the system lets this process have. Signals are for the threads of the program. */
-static void start_workers(struct fkv_team *t, int n_threads)
-{
-    sigset_t all, before;
-    pthread_attr_t attributes;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    for (t->n_threads = 1; t->n_threads < n_threads; t->n_threads++) {
-        struct fkv_worker *w = &t->worker[t->n_threads];
-        w->team = t;
-        w->thread = t->n_threads;
-        if (pthread_create(&w->id, &attributes, work, w) != 0) break;
-    }
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 fkv_status fkv_team_create(struct fkv_team **team, int n_threads, struct fkv_error *e)
@@ -92,7 +71,7 @@ fkv_status fkv_team_create(struct fkv_team **team, int n_threads, struct fkv_err
     memset(t, 0, bytes);
     t->awake_s = n_threads <= cores ? AWAKE_S : 0;
     pthread_mutex_init(&t->lock, NULL);
-    start_workers(t, n_threads);
+    t->threads = fkv_threads_start(n_threads, work, t, &t->n_threads);
     fkv_crew_init(&t->crew, t->n_threads);
     *team = t;
     return FKV_OK;
@@ -102,10 +81,8 @@ void fkv_team_destroy(struct fkv_team *team)
 {
     if (!team) return;
     team->fn = NULL;
-    for (int i = 1; i < team->n_threads; i++) {
-        fkv_bell_ring(&team->worker[i].start);
-        pthread_join(team->worker[i].id, NULL);
-    }
+    for (int i = 1; i < team->n_threads; i++) fkv_bell_ring(&team->worker[i].start);
+    fkv_threads_end(team->threads);
     pthread_mutex_destroy(&team->lock);
     free(team);
 }

@@ -1,4 +1,4 @@
-/* team.h: the one team of threads: its own, so that no setting of another library's (OMP_..., GOMP_...) reaches them.
+/* team.h: the one team of threads. OpenMP makes them where it can (threads.h); how they wait and share is the team's.
 
    A region runs one function on every thread at once; inside, threads share work by shares and by taking items, and
    meet at barriers. Who waits is awake for a moment and then sleeps (bell.h). The barrier and the counters are C11
