@@ -3,6 +3,7 @@
 
 test_surroundings.py PROGRAM MODEL    MODEL: a small one whose answer is known, in F32, so that BLAS is asked for too"""
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -59,6 +60,16 @@ class Surroundings(unittest.TestCase):
                 with self.subTest(setting=f'{name}={value}'):
                     p = answer(**{name: value})
                     self.assertEqual((p.returncode, p.stdout), (0, plain.stdout), p.stderr)
+
+    def test_binding_leaves_all_cores(self):
+        def threads(**settings):
+            p = answer('-t', '0', **settings)
+            return re.findall(r' \d+ threads?\n', p.stderr)
+        plain = threads()
+        self.assertEqual(len(plain), 1)
+        for setting in ({'OMP_PROC_BIND': 'true'}, {'OMP_PLACES': 'cores'}, {'OMP_PROC_BIND': 'spread', 'OMP_STACKSIZE': '16M'}):
+            with self.subTest(setting=setting):
+                self.assertEqual(threads(**setting), plain)
 
     def test_little_address_space(self):
         plain, ran = answer(), 0

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/threads.h"
+
 enum { PATH_BYTES = 4096 };
 
 /* ---- small files of the kernel --------------------------------------------------------------- */
@@ -186,6 +188,7 @@ static int affine_cores(int n)
     int cores = 0;
     if (set && may_run && sched_getaffinity(0, CPU_ALLOC_SIZE(n), set) == 0) {
         for (int cpu = 0; cpu < n; cpu++) may_run[cpu] = CPU_ISSET_S(cpu, CPU_ALLOC_SIZE(n), set);
+        fkv_openmp_places(may_run, n);
         cores = fkv_count_cores("", may_run, n);
     }
     free(may_run);

@@ -34,6 +34,7 @@ bool fkv_thread_create(pthread_t *id, size_t stack_bytes, void *(*fn)(void *), v
 static void *run(void *arg)
 {
     const struct pthread *p = arg;
+    fkv_openmp_unbind();
     p->threads->fn(p->threads->arg, p->thread);
     return NULL;
 }

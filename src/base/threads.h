@@ -29,4 +29,10 @@ struct fkv_openmp;
 struct fkv_openmp *fkv_openmp_start(int n, fkv_thread_fn fn, void *arg, int *n_given);
 void fkv_openmp_end(struct fkv_openmp *openmp);
 
+/* OpenMP with places for its threads (OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY) binds the program's first thread to
+   one of them while it is loaded: sets may_run[cpu], of n, for the CPUs of all. */
+void fkv_openmp_places(bool *may_run, int n);
+/* Lets the calling thread, which has such a binding from its maker, run on all of them. */
+void fkv_openmp_unbind(void);
+
 #endif

@@ -2,6 +2,7 @@
    how OpenMP itself would let them wait (OMP_WAIT_POLICY, GOMP_SPINCOUNT) does not matter. */
 #define _GNU_SOURCE
 #include <omp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -147,4 +148,29 @@ void fkv_openmp_end(struct fkv_openmp *openmp)
     pthread_join(openmp->starter, NULL);
     for (int i = 1; i < openmp->n_given; i++) wait_until_gone(openmp->id[i]);
     free(openmp);
+}
+
+void fkv_openmp_places(bool *may_run, int n)
+{
+    for (int place = 0; place < omp_get_num_places(); place++) {
+        const int cpus = omp_get_place_num_procs(place);
+        int *cpu = calloc((size_t)cpus + 1, sizeof *cpu);
+        if (!cpu) return;
+        omp_get_place_proc_ids(place, cpu);
+        for (int i = 0; i < cpus; i++)
+            if (cpu[i] >= 0 && cpu[i] < n) may_run[cpu[i]] = true;
+        free(cpu);
+    }
+}
+
+void fkv_openmp_unbind(void)
+{
+    bool may_run[CPU_SETSIZE] = {false};
+    cpu_set_t set;
+    if (omp_get_num_places() == 0) return;
+    fkv_openmp_places(may_run, CPU_SETSIZE);
+    CPU_ZERO(&set);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (may_run[cpu]) CPU_SET(cpu, &set);
+    sched_setaffinity(0, sizeof set, &set);
 }
