@@ -98,11 +98,13 @@ class Surroundings(unittest.TestCase):
         os.chmod(folder, 0o755)
         program, model = shutil.copy(PROGRAM, folder), shutil.copy(MODEL, folder)
 
+        user = 20000 + os.getpid() % 40000  # nobody else's, another run of this test among them
+
         def run_with(processes):
             def limit():
                 resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
-                os.setgid(54321)
-                os.setuid(54321)
+                os.setgid(user)
+                os.setuid(user)
             p = subprocess.run([program, 'run', '-m', model, '--raw', '-p', 'x', '--temp', '0', '-n', '3', '-t', '8'], capture_output=True, text=True,
                                timeout=PATIENCE_S, preexec_fn=limit)
             self.assertEqual(p.returncode, 0, p.stderr)
