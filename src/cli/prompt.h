@@ -6,7 +6,7 @@
 
 /* All print why not and return false. Results are malloc'ed (ids: freed with fkv_free). */
 
-/* Is this a text that a chat message or a template can hold: UTF-8 without NUL? `what`: the file, or what else it is. */
+/* Is this a text that a chat message or a template can hold: UTF-8 without NUL? `what`: the file or the option. */
 bool prompt_check(const char *what, const char *text, size_t n);
 /* The document of -f, an empty line, the text of -p; *text is NULL when neither is given. message: each is checked as
    above. */

@@ -199,8 +199,8 @@ typedef bool (*fkv_progress)(void *user, uint64_t done, uint64_t all);
 
 struct fkv_session_params {
     size_t size;
-    int n_ctx; /* most tokens the session can see, prompt and answer, FKV_CONTEXT_MAX at most; 0: what the model was trained
-                   for. Beyond that positions run on as they are: answers get worse, how soon depends on the model */
+    int n_ctx; /* most tokens the session can see, prompt and answer, FKV_CONTEXT_MAX at most; 0: what the model was
+                  trained for. Beyond that positions run on as they are, and answers get worse, sooner or later */
     enum fkv_kv_type k_type, v_type;
     struct fkv_kv_params kv;
     fkv_progress progress; /* NULL: none */
