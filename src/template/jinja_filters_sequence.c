@@ -77,10 +77,11 @@ static jvalue f_map(jinja *j, const jcall *c)
     jvalue items = fkv_jinja_iterate(j, c->self, J_ITERATOR);
     jvalue attribute = named(c->args, "attribute"), otherwise = named(c->args, "default");
     jvalue *mapped = fkv_jinja_alloc(j, items.n, sizeof *mapped);
-    jargs rest = {.values = c->args->values + 1,
-                  .n = c->args->n - 1,
-                  .named = c->args->named,
-                  .n_named = c->args->n_named};
+    jargs rest = {.named = c->args->named, .n_named = c->args->n_named};
+    if (c->args->n > 1) {
+        rest.values = c->args->values + 1;
+        rest.n = c->args->n - 1;
+    }
     size_t n_known = (attribute.kind != J_ABSENT) + (otherwise.kind != J_ABSENT);
     if (!c->args->n && (attribute.kind == J_ABSENT || n_known < c->args->n_named))
         fkv_jinja_bad(j, "map: expected a filter, or attribute and default");
