@@ -23,8 +23,8 @@ enum {
     FKV_PANEL_SCRATCH = 640 << 10, /* bytes of scratch a panel call may use, 64-byte aligned */
     FKV_TILE = 32,                 /* entries of one cache tile */
     FKV_ATTEND_ROWS = 288,         /* most query rows of one attend call: see attend_rows */
-    FKV_ATTEND_SCRATCH = 3 << 19,  /* bytes of scratch an attend call may use, 64-byte aligned */
-    FKV_MAX_HEAD = 256,            /* largest head size d */
+    FKV_ATTEND_SCRATCH = 4 << 19,  /* bytes of scratch an attend call may use, 64-byte aligned */
+    FKV_MAX_HEAD = 512,            /* largest head size d */
     FKV_MAX_WINDOW = 64,           /* largest observation window */
 };
 

@@ -8,20 +8,25 @@
    A row's arithmetic does not depend on the rows beside it. What a row does not see has p = 0. */
 #include "simd/avx2/cache_tiles.h"
 #include "simd/seen.h"
+#include "simd/wide.h"
 
 enum { BLOCK = 256, BLOCK_TILES = BLOCK / FKV_TILE };
 
 struct attend_scratch {
-    float q[FKV_ATTEND_ROWS][FKV_MAX_HEAD]; /* times scale log2(e) */
-    float p[FKV_ATTEND_ROWS][BLOCK];        /* logits, then 2^(logit - max) */
+    float q[FKV_ATTEND_ROWS][FKV_PLACE]; /* times scale log2(e) */
+    float p[FKV_ATTEND_ROWS][BLOCK];     /* logits, then 2^(logit - max) */
     float lane_sum[FKV_ATTEND_ROWS][8];
     float rescale[FKV_ATTEND_ROWS]; /* of the block: 2^(old max - new max) */
     float k_strips[4][FKV_MAX_HEAD / 2][STRIP];
     float v_strips[4][BLOCK / 2][STRIP]; /* 32 channels */
-    float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
+    float out[FKV_ATTEND_ROWS][FKV_PLACE];
     struct fkv_span groups[FKV_ATTEND_ROWS / ROWS]; /* tiles of the block that each group of rows sees */
 };
 _Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
+
+/* What a row has of q or out: places[0], for heads of more than 256 channels two in a row. */
+static float *row_of(float places[][FKV_PLACE], int row, int d) { return places[row * fkv_places(d)]; }
+static size_t row_stride(int d) { return (size_t)fkv_places(d) * FKV_PLACE; }
 
 static int min_int(int a, int b) { return a < b ? a : b; }
 
@@ -67,7 +72,8 @@ static void block_logits(const struct fkv_attend *a, int start, struct fkv_span 
                 struct strip k = widen ? widened_strip(s->k_strips[0][0], FKV_MAX_HEAD / 2, i, a->d / 2)
                                        : stored_strip(a->k_type, tile, i, a->d / 2, 0, 1);
                 fetch(&k, later, i, 4);
-                const struct strip_product p = {s->q[row], FKV_MAX_HEAD, NULL, &s->p[row][FKV_TILE * t + 8 * i], BLOCK};
+                const struct strip_product p = {row_of(s->q, row, a->d), row_stride(a->d), NULL,
+                                                &s->p[row][FKV_TILE * t + 8 * i], BLOCK};
                 multiply_strip(n, widen ? FKV_ELEM_F32 : a->k_type, &p, &k);
             }
         }
@@ -135,8 +141,8 @@ static void block_values(const struct fkv_attend *a, int start, struct fkv_span 
                                    : stored_strip(a->v_type, v_channels(a->v_type, stored, c), i, FKV_TILE / 2,
                                                   tile_bytes, n_tiles);
             fetch(&v, later, c / 8 + i, fkv_padded_head(a->d) / 8);
-            const struct strip_product p = {&s->p[row][e], BLOCK, s->rescale + row, &s->out[row][c + 8 * i],
-                                            FKV_MAX_HEAD};
+            const struct strip_product p = {&s->p[row][e], BLOCK, s->rescale + row,
+                                            row_of(s->out, row, a->d) + c + 8 * i, row_stride(a->d)};
             multiply_strip(n, widen ? FKV_ELEM_F32 : a->v_type, &p, &v);
         }
     }
@@ -146,14 +152,15 @@ static void begin(const struct fkv_attend *a, struct attend_scratch *s)
 {
     const float scale = a->scale * 1.44269504088896341f;
     for (int row = 0; row < a->n_rows; row++) {
-        for (int i = 0; i < a->d; i++) s->q[row][i] = a->q[(size_t)row * a->ldq + (size_t)i] * scale;
+        float *q = row_of(s->q, row, a->d);
+        for (int i = 0; i < a->d; i++) q[i] = a->q[(size_t)row * a->ldq + (size_t)i] * scale;
         memset(s->lane_sum[row], 0, sizeof s->lane_sum[row]);
-        memset(s->out[row], 0, (size_t)fkv_padded_head(a->d) * 4);
+        memset(row_of(s->out, row, a->d), 0, (size_t)fkv_padded_head(a->d) * 4);
         a->max[row] = -INFINITY;
     }
 }
 
-void fkv_attend_avx2(const struct fkv_attend *a)
+static void attend(const struct fkv_attend *a)
 {
     struct attend_scratch *s = a->scratch;
     begin(a, s);
@@ -166,7 +173,9 @@ void fkv_attend_avx2(const struct fkv_attend *a)
         for (int c = 0; c < a->d; c += 32) block_values(a, start, tiles, c, s);
     }
     for (int row = 0; row < a->n_rows; row++) {
-        memcpy(a->out + (size_t)row * a->ldo, s->out[row], (size_t)a->d * 4);
+        memcpy(a->out + (size_t)row * a->ldo, row_of(s->out, row, a->d), (size_t)a->d * 4);
         a->sum[row] = horizontal_sum(_mm256_loadu_ps(s->lane_sum[row]));
     }
 }
+
+void fkv_attend_avx2(const struct fkv_attend *a) { fkv_attend_by_places(attend, a); }

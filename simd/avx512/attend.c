@@ -33,4 +33,4 @@ static inline void store_weights(float *s, int j, __m512 a, __m512 b)
 
 #include "simd/avx512/attend_cells.inc"
 
-void fkv_attend_avx512(const struct fkv_attend *a) { attend(a); }
+void fkv_attend_avx512(const struct fkv_attend *a) { fkv_attend_by_places(attend, a); }

@@ -7,6 +7,7 @@
 #include "simd/avx512/lanes.h"
 #include "simd/avx512/tile.inc"
 #include "simd/seen.h"
+#include "simd/wide.h"
 
 #include <float.h>
 #include <math.h>
@@ -24,20 +25,21 @@ static void store_logits(const float *dots, int n_rows, int n, float scale, floa
 void fkv_window_logits_avx512(const float *q, size_t ldq, int w, const void *k, int k_type, int d, int n, float scale,
                               float *logits, size_t ld)
 {
-    _Alignas(64) uint32_t rows[FKV_MAX_WINDOW][ROW_WORDS];
+    _Alignas(64) uint32_t rows[2][FKV_MAX_WINDOW][ROW_WORDS]; /* channels below 256, and the others */
     _Alignas(64) char cells[FKV_MAX_HEAD / 32 * CELL_BYTES];
     _Alignas(64) float dots[MOST_ROWS][ROW_WORDS];
     const int n_cells = fkv_padded_head(d) / 32, n_groups = (w + MOST_ROWS - 1) / MOST_ROWS;
     const size_t tile_bytes = fkv_tile_bytes(k_type, d);
-    struct tile_product p = {.cells = cells,
-                             .cell_stride = CELL_BYTES,
-                             .n_cells = n_cells,
+    struct tile_product p = {.cell_stride = CELL_BYTES,
                              .out = dots[0],
                              .out_stride = ROW_WORDS,
                              .ahead_step = tile_bytes / (size_t)(n_cells * CELL_STEPS)};
     for (int r = 0; r < w; r++) {
-        memset(rows[r], 0, (size_t)fkv_padded_head(d) * sizeof(float));
-        memcpy(rows[r], q + r * ldq, (size_t)d * sizeof(float));
+        for (int i = 0; i < d; i += FKV_PLACE) {
+            memset(rows[i / FKV_PLACE][r], 0, FKV_PLACE * sizeof(float));
+            memcpy(rows[i / FKV_PLACE][r], q + r * ldq + i,
+                   (size_t)(d - i < FKV_PLACE ? d - i : FKV_PLACE) * sizeof *q);
+        }
     }
     for (int j = 0; j < n; j += FKV_TILE) {
         const char *tile = (const char *)k + (size_t)(j / FKV_TILE) * tile_bytes;
@@ -45,8 +47,13 @@ void fkv_window_logits_avx512(const float *q, size_t ldq, int w, const void *k, 
         p.ahead = j + FKV_TILE < n ? tile + tile_bytes : tile;
         for (int i = 0; i < n_groups; i++) {
             const int row0 = i * w / n_groups, row1 = (i + 1) * w / n_groups;
-            p.rows = rows[row0];
-            multiply_cells[row1 - row0](&p);
+            for (int c = 0; c < n_cells; c += ROW_CELLS) {
+                p.n_cells = n_cells - c < ROW_CELLS ? n_cells - c : ROW_CELLS;
+                p.cells = cells + c * CELL_BYTES;
+                p.rows = rows[c / ROW_CELLS][row0];
+                p.correction = c ? no_correction : NULL;
+                multiply_cells[row1 - row0](&p);
+            }
             store_logits(dots[0], row1 - row0, n - j < FKV_TILE ? n - j : FKV_TILE, scale, logits + row0 * ld + j, ld);
         }
     }

@@ -32,5 +32,5 @@ void fkv_attend_avx512bf16(const struct fkv_attend *a)
     if (a->k_type == FKV_ELEM_F32 || a->v_type == FKV_ELEM_F32)
         fkv_attend_avx512(a);
     else
-        attend(a);
+        fkv_attend_by_places(attend, a);
 }

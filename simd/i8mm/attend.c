@@ -1,6 +1,7 @@
 /* Attention over bf16 values and bf16 or f16 keys by bfmmla: softmax(q K^T scale) V with a running maximum per block of
    256 entries; sums are fp32. The queries and the keys carry the scores: q, and a tile of f16 keys, become two bf16
-   each, of which the second is what the first lacks. Caches of other types are multiplied as fp32, by NEON's kernel.
+   each, of which the second is what the first lacks. Caches of other types, and heads of more than 256 channels, are
+   multiplied as fp32, by NEON's kernel.
 
    Both tiles are "pairs x 32 x 2" (simd.h): 4 columns of a pair, and the same 4 of the next pair, zip to two vectors of
    [2 columns][4 k], k being channels of K or entries of V. A row's arithmetic does not depend on the rows beside it.
@@ -8,16 +9,16 @@
 #include "simd/i8mm/bf16.h"
 #include "simd/neon/softmax.h"
 
-enum { GROUPS = FKV_ATTEND_ROWS / GROUP_ROWS, PAIR_BYTES = 2 * FKV_TILE * 2 };
+enum { MOST_CHANNELS = 256, GROUPS = FKV_ATTEND_ROWS / GROUP_ROWS, PAIR_BYTES = 2 * FKV_TILE * 2 };
 
 struct attend_scratch {
-    int8_t q[2][GROUPS][FKV_MAX_HEAD / 4][STEP_GROUP_BYTES]; /* rounded, and what that took off */
+    int8_t q[2][GROUPS][MOST_CHANNELS / 4][STEP_GROUP_BYTES]; /* rounded, and what that took off */
     int8_t p16[GROUPS][BLOCK / 4][STEP_GROUP_BYTES];
     float p[FKV_ATTEND_ROWS][BLOCK]; /* dots, then 2^(logit - max) */
-    float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
+    float out[FKV_ATTEND_ROWS][MOST_CHANNELS];
     float lane_sum[FKV_ATTEND_ROWS][4];
-    struct fkv_span groups[GROUPS];           /* tiles of the block that each group of rows sees */
-    bfloat16_t k[2][FKV_MAX_HEAD * FKV_TILE]; /* the same of a tile of f16 */
+    struct fkv_span groups[GROUPS];            /* tiles of the block that each group of rows sees */
+    bfloat16_t k[2][MOST_CHANNELS * FKV_TILE]; /* the same of a tile of f16 */
 };
 _Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
 
@@ -59,14 +60,14 @@ INLINE void dots(const int halves, const int8_t *q, const int8_t *q_rest, const 
 INLINE void add_values(const int halves, const int8_t *p, const char *tile, size_t tile_bytes, int n_tiles, float *out)
 {
     float32x4_t cell[2][3][4];
-    load_group(halves, out, FKV_MAX_HEAD, cell);
+    load_group(halves, out, MOST_CHANNELS, cell);
     for (; n_tiles > 0; n_tiles--, tile += tile_bytes)
         for (int step = 0; step < FKV_TILE / 4; step++) {
             int8x16_t w[4];
             zip_pairs(tile + (size_t)step * 2 * PAIR_BYTES, w);
             multiply_cells(halves, w, &p, cell);
         }
-    store_group(halves, out, FKV_MAX_HEAD, cell);
+    store_group(halves, out, MOST_CHANNELS, cell);
 }
 
 /* n of f16 as bf16 and what rounding took off; n divides by 8. */
@@ -153,7 +154,7 @@ static void block_values(const struct fkv_attend *a, int start, struct attend_sc
 
 static void pack_query(const float *q, int d, int padded_d, int row, struct attend_scratch *s)
 {
-    float rest[FKV_MAX_HEAD];
+    float rest[MOST_CHANNELS];
     for (int c = 0; c < d; c++) rest[c] = q[c] - fkv_f32_from_bf16(fkv_bf16_from_f32(q[c]));
     pack_row(q, d, padded_d, s->q[0][row / GROUP_ROWS], row % GROUP_ROWS);
     pack_row(rest, d, padded_d, s->q[1][row / GROUP_ROWS], row % GROUP_ROWS);
@@ -174,7 +175,8 @@ static void begin(const struct fkv_attend *a, struct attend_scratch *s)
 
 void fkv_attend_i8mm(const struct fkv_attend *a)
 {
-    if ((a->k_type != FKV_ELEM_BF16 && a->k_type != FKV_ELEM_F16) || a->v_type != FKV_ELEM_BF16) {
+    const bool keys_fit = a->k_type == FKV_ELEM_BF16 || a->k_type == FKV_ELEM_F16;
+    if (!keys_fit || a->v_type != FKV_ELEM_BF16 || a->d > MOST_CHANNELS) {
         fkv_attend_neon(a);
         return;
     }

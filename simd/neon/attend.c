@@ -4,16 +4,20 @@
    does not depend on the rows beside it. What a row does not see has p = 0. */
 #include "simd/neon/cache_tiles.h"
 #include "simd/neon/softmax.h"
+#include "simd/wide.h"
 
 struct attend_scratch {
     float k[2][FKV_MAX_HEAD][COLUMNS];
     float v[2][FKV_TILE][COLUMNS];
     float p[FKV_ATTEND_ROWS][BLOCK]; /* dots, then 2^(logit - max) */
-    float out[FKV_ATTEND_ROWS][FKV_MAX_HEAD];
+    float out[FKV_ATTEND_ROWS][FKV_PLACE];
     float lane_sum[FKV_ATTEND_ROWS][4];
     struct fkv_span groups[FKV_ATTEND_ROWS / TILE_ROWS]; /* tiles of the block that each group of rows sees */
 };
 _Static_assert(sizeof(struct attend_scratch) <= FKV_ATTEND_SCRATCH, "attend scratch");
+
+/* A row's output: for heads of more than 256 channels in two places. */
+static float *out_of(struct attend_scratch *s, int row, int d) { return s->out[row * fkv_places(d)]; }
 
 static const char *tile_at(const void *tiles, int type, int d, int entry)
 {
@@ -43,7 +47,7 @@ static void block_probabilities(const struct fkv_attend *a, int start, struct fk
         const bool any = seen.to > 0;
         const int from = any ? seen.from & ~3 : first, to = any ? (seen.to + 3) & ~3 : first;
         if (any)
-            rescale_row(s->out[row], fkv_padded_head(a->d),
+            rescale_row(out_of(s, row, a->d), fkv_padded_head(a->d),
                         block_softmax(s->p[row], seen, a->scale * 1.44269504f, &a->max[row], s->lane_sum[row]));
         memset(s->p[row] + first, 0, (size_t)(from - first) * 4);
         memset(s->p[row] + to, 0, (size_t)(last - to) * 4);
@@ -61,16 +65,16 @@ static void block_values(const struct fkv_attend *a, int start, struct fkv_span 
                 if (t < seen.from || t >= seen.to) continue;
                 for (int i = 0; i < 2; i++)
                     tile_f32(n, true, &s->p[row][FKV_TILE * t], BLOCK, (const float(*)[COLUMNS])s->v[i], FKV_TILE,
-                             &s->out[row][c + COLUMNS * i], FKV_MAX_HEAD);
+                             out_of(s, row, a->d) + c + COLUMNS * i, (size_t)fkv_places(a->d) * FKV_PLACE);
             }
         }
 }
 
-void fkv_attend_neon(const struct fkv_attend *a)
+static void attend(const struct fkv_attend *a)
 {
     struct attend_scratch *s = a->scratch;
     for (int row = 0; row < a->n_rows; row++) {
-        memset(s->out[row], 0, (size_t)fkv_padded_head(a->d) * 4);
+        memset(out_of(s, row, a->d), 0, (size_t)fkv_padded_head(a->d) * 4);
         memset(s->lane_sum[row], 0, sizeof s->lane_sum[row]);
         a->max[row] = -INFINITY;
     }
@@ -83,7 +87,9 @@ void fkv_attend_neon(const struct fkv_attend *a)
         block_values(a, start, tiles, s);
     }
     for (int row = 0; row < a->n_rows; row++) {
-        memcpy(a->out + (size_t)row * a->ldo, s->out[row], (size_t)a->d * 4);
+        memcpy(a->out + (size_t)row * a->ldo, out_of(s, row, a->d), (size_t)a->d * 4);
         a->sum[row] = vaddvq_f32(vld1q_f32(s->lane_sum[row]));
     }
 }
+
+void fkv_attend_neon(const struct fkv_attend *a) { fkv_attend_by_places(attend, a); }

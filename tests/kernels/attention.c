@@ -154,7 +154,7 @@ static void check_attend_hostile(const struct fkv_kernels *level, int type)
 void check_attend(const struct fkv_kernels *level, const struct fkv_kernels *reference)
 {
     (void)reference;
-    const int heads[] = {32, 64, 80, 96, 128, 256, 2, 34};
+    const int heads[] = {32, 64, 80, 96, 128, 256, 2, 34, 258, 320, 512};
     struct error_sum sum = {0}, exact = {0};
     for (int types = 0; types < 16; types++) {
         struct error_sum *e = types == 0 ? &exact : &sum;
@@ -167,7 +167,10 @@ void check_attend(const struct fkv_kernels *level, const struct fkv_kernels *ref
     }
     for (int type = 0; type < 4; type++) {
         struct error_sum *e = type == 0 ? &exact : &sum;
-        for (int i = 0; i < 8; i++) check_attend_case(level, type, type, heads[i], 25, 97, KEYS_CAUSAL, 2, e);
+        for (int i = 0; i < 11; i++) check_attend_case(level, type, type, heads[i], 25, 97, KEYS_CAUSAL, 2, e);
+        check_attend_ranges(level, type, type, 512, 6, 600, KEYS_MIXED, e);
+        check_attend_rows(level, type, type, 320, 200, 290, KEYS_CAUSAL, 2);
+        check_attend_case(level, type, type, 512, FKV_ATTEND_ROWS, 300, KEYS_CAUSAL, 2, e);
         for (int n_rows = 1; n_rows <= 25; n_rows++)
             check_attend_case(level, type, type, 32, n_rows, 40 + n_rows, KEYS_CAUSAL, 2, e);
         check_attend_case(level, type, type, 64, FKV_ATTEND_ROWS, 1000, KEYS_CAUSAL, 2, e);

@@ -102,10 +102,10 @@ static void check_pack_case(const struct fkv_kernels *level, int k_type, int v_t
 void check_kv_pack(const struct fkv_kernels *level, const struct fkv_kernels *reference)
 {
     (void)reference;
-    const int heads[] = {32, 64, 80, 2, 34, 128, 256, 96};
+    const int heads[] = {32, 64, 80, 2, 34, 128, 256, 96, 320, 512};
     for (int types = 0; types < 16; types++) {
         for (int n = 0; n <= 65; n += 1 + n % 4) check_pack_case(level, types / 4, types % 4, 32, n * 11 % 70, n);
-        for (int i = 0; i < 8; i++) check_pack_case(level, types / 4, types % 4, heads[i], 31, 34);
+        for (int i = 0; i < 10; i++) check_pack_case(level, types / 4, types % 4, heads[i], 31, 34);
     }
     for (int type = 0; type < 4; type++)
         for (int first = 0; first <= 33; first++) check_pack_case(level, type, type, 80, first, 1 + first % 3);

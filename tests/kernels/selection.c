@@ -45,8 +45,8 @@ void check_window_logits(const struct fkv_kernels *level, const struct fkv_kerne
     for (int type = FKV_ELEM_F32; type <= FKV_ELEM_Q8_0; type++) {
         for (int n = 1; n <= 65; n++) check_logits_case(level, type, 64, 1 + n % 9, n, n % 2 * 3);
         for (int w = 1; w <= FKV_MAX_WINDOW; w += w < 25 ? 1 : 13) check_logits_case(level, type, 80, w, 100, 0);
-        const int heads[] = {2, 32, 66, 96, 128, 256};
-        for (int i = 0; i < 6; i++) check_logits_case(level, type, heads[i], 8, 333, 1);
+        const int heads[] = {2, 32, 66, 96, 128, 256, 258, 512};
+        for (int i = 0; i < 8; i++) check_logits_case(level, type, heads[i], 8, 333, 1);
     }
 }
 

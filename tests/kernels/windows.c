@@ -120,6 +120,7 @@ void check_attend_windows(const struct fkv_kernels *level, struct error_sum *e)
             check_tiles_before(level, type, row_counts[i], 400, 10);
             check_peaks(level, type, row_counts[i]);
         }
+        check_case(level, types, 512, 150, 330, KEYS_CAUSAL, WINDOWS_SLIDING, 60, e);
         check_case(level, types, 64, 48, 900, KEYS_ALL, WINDOWS_ROWS, 50, e);
         check_case(level, types, 64, 288, 700, KEYS_CAUSAL, WINDOWS_SLIDING, 128, e);
         check_zeros(level, type, FKV_ATTEND_ROWS, 400);
