@@ -3,7 +3,7 @@
    Panels: 32 weight rows become [k][32] floats, 256 k at a time. Tile: R rows of X, up to 12, times 2 vectors of 16
    weight rows: 24 sums, 2 weights, 1 broadcast. X is read in place; packed X is plain floats. A chunk is summed over k
    in order and added to the chunks before it, whatever R. */
-#include "simd/avx512/products.h"
+#include "simd/avx512/avx512.h"
 
 #include "simd/avx512/panel.h"
 

@@ -1,9 +1,11 @@
-/* avx512bf16.h: the kernels of the AVX-512 level with bf16 products that other files name. */
+/* avx512bf16.h: prototypes of the AVX-512 level with bf16 products. */
 #ifndef FKV_AVX512BF16_AVX512BF16_H
 #define FKV_AVX512BF16_AVX512BF16_H
 
-#include "simd/simd.h"
+#include "simd/level.h"
 
-void fkv_attend_avx512bf16(const struct fkv_attend *a);
+#define KERNEL(result, name, args) result fkv_##name##_avx512bf16 args;
+#include "simd/kernels.def"
+#undef KERNEL
 
 #endif

@@ -4,7 +4,8 @@
    Panel [pair of k][32 rows][2], 512 k at a time. Packed X [chunk of 512 k][group of 12 rows][pair of k][12 rows][2];
    rows past m are zero. Tile: 12 rows of X times 2 vectors of 16 weight rows: 24 sums, 2 weights, 1 broadcast pair.
    Matvec stays with fp32 (avx512/products.c): it waits for memory. */
-#include "simd/avx512bf16/products.h"
+#include "simd/avx512/panel.h"
+#include "simd/avx512bf16/avx512bf16.h"
 
 enum { GROUP = 12, CHUNK = 512 };
 

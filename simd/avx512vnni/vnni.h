@@ -14,6 +14,11 @@
 
 #include "simd/avx512/panel.h"
 #include "simd/avx512vnni/dpbusd.h"
+#include "simd/level.h"
+
+#define KERNEL(result, name, args) result fkv_##name##_avx512vnni args;
+#include "simd/kernels.def"
+#undef KERNEL
 
 enum { X8_GROUP = 6, X8_CHUNK = 512 };
 
@@ -98,22 +103,5 @@ INLINE __m512 k_scales(const uint8_t *b)
     const __m512 d = _mm512_permutexvar_ps(which, _mm512_castps128_ps512(_mm_cvtph_ps(head)));
     return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), d);
 }
-
-size_t fkv_x8_bytes_avx512vnni(int m, int k);
-void fkv_x8_pack_avx512vnni(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed);
-size_t fkv_v8_bytes_avx512vnni(int k);
-void fkv_v8_pack_avx512vnni(const float *x, int k, void *packed);
-
-#define PRODUCTS(type)                                             \
-    void fkv_panel_##type##_avx512vnni(const struct fkv_panel *p); \
-    void fkv_matvec_##type##_avx512vnni(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
-PRODUCTS(q8_0)
-PRODUCTS(q4_0)
-PRODUCTS(q4_1)
-PRODUCTS(q5_0)
-PRODUCTS(q4_k)
-PRODUCTS(q5_k)
-PRODUCTS(q6_k)
-#undef PRODUCTS
 
 #endif
