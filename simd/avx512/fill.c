@@ -24,4 +24,5 @@ void fkv_fill_avx512(struct fkv_kernels *k)
     USE(swiglu);
     USE(add);
 #undef USE
+    k->panel_rows = FKV_PANEL_ROWS; /* not AVX2's: the panels of this level and of those above take 32 weight rows */
 }
