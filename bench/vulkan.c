@@ -34,7 +34,7 @@ static void take(struct vk_context *c, struct vk_count to[VK_MAX_COUNTS])
 static void run(fkv_engine *e, const char *policy, bool dry, const int32_t *ids, int n, struct counts *counts)
 {
     struct fkv_session_params p = FKV_SESSION_PARAMS_INIT;
-    struct vk_context *c = &((struct vk_backend *)e->place[0].b)->c;
+    struct vk_context *c = &((struct vk_backend *)e->ws.place[0].b)->c;
     fkv_session *s = NULL;
     char err[FKV_ERROR_BYTES];
     p.n_ctx = n + 1;
@@ -124,20 +124,20 @@ static void print_device(struct vk_context *c)
     const uint64_t bytes = 64 << 20, groups = 512;
     struct vk_slice a = {0}, b = {0};
     const float factor = 0.5f;
-    if (!vk_alloc(c, bytes, &a) || !vk_alloc(c, bytes, &b)) fail("no memory to copy");
+    if (!vk_slice_alloc(c, bytes, &a) || !vk_slice_alloc(c, bytes, &b)) fail("no memory to copy");
     const struct vk_call call = {VK_SHADER_peak, {0},    {vk_first(a, groups * 256)},    &factor,
                                  sizeof factor,  groups, (double)groups * 256 * 256 * 64};
     const double copy = best_s(c, NULL, a, b), peak = best_s(c, &call, a, b);
     printf("%s: copies %.1f GB/s (read and written), fp32 %.1f GFLOP/s\n", c->properties.deviceName,
            2e-9 * (double)bytes / copy, 2e-9 * call.work / peak);
-    vk_free(c, &a);
-    vk_free(c, &b);
+    vk_slice_free(c, &a);
+    vk_slice_free(c, &b);
 }
 
 struct product {
     struct fkv_backend *b;
     struct fkv_weight w;
-    float *x, *y;
+    struct fkv_tensor x, y;
     int n;
 };
 
@@ -146,14 +146,17 @@ static void product_region(void *arg, int thread)
     const struct product *t = arg;
     double stage_s[FKV_N_STAGES] = {0};
     struct fkv_run r = {t->b, thread, stage_s};
-    t->b->ops->product(&r, &(struct fkv_input){t->x, COLS, t->n, NULL, 0},
-                       &(struct fkv_output){&t->w, NULL, t->y, ROWS, false, false}, 1);
+    t->b->ops->product(&r, &(struct fkv_input){.x = t->x, .ld = COLS, .n = t->n},
+                       &(struct fkv_output){.w = &t->w, .y = t->y, .ld = ROWS}, 1);
 }
 
 /* GFLOP/s of n rows times a Q8_0 matrix. */
 static double product_rate(struct fkv_backend *b, const void *weight, const float *x, int n)
 {
-    struct product t = {.b = b, .w = {weight, COLS / 32 * 34, FKV_TYPE_Q8_0, ROWS, COLS}, .n = n};
+    struct product t =
+        {.b = b,
+         .w = {.data = weight, .stride = COLS / 32 * 34, .type = FKV_TYPE_Q8_0, .rows = ROWS, .cols = COLS, .n = 1},
+         .n = n};
     struct fkv_error e = {""};
     double best = 1e9;
     if (b->ops->load_weight(b, &t.w, "bench", &e) != FKV_OK ||
@@ -205,8 +208,8 @@ int main(int argc, char **argv)
     if (n < 1 || n >= fkv_engine_info(e)->n_ctx_train) fail("a prompt of that length does not fit the model's context");
     int32_t *ids = calloc((size_t)n, sizeof *ids);
     if (!ids) fail("no memory");
-    print_device(&((struct vk_backend *)e->place[0].b)->c);
-    print_products(e->place[0].b);
+    print_device(&((struct vk_backend *)e->ws.place[0].b)->c);
+    print_products(e->ws.place[0].b);
     run(e, "full", true, ids, n, &full);
     run(e, "fastkv", true, ids, n, &fast);
     printf(

@@ -51,6 +51,20 @@ static void check_head(const fkv_session *s, int layer, int head, int n, int win
     for (int i = 0; i < sinks; i++) assert_int_equal(pos[i], i);
 }
 
+/* The same for all heads of a layer, whose counts may differ: together they are heads * count. */
+static void check_layer(const fkv_session *s, int layer, int n, int window, int sinks, int count)
+{
+    const int32_t *pos;
+    int sum = 0;
+    for (int h = 0; h < 2; h++) {
+        const int here = fkv_session_kept(s, layer, h, &pos);
+        assert_true(here >= window + sinks);
+        check_head(s, layer, h, n, window, sinks, here);
+        sum += here;
+    }
+    assert_int_equal(sum, 2 * count);
+}
+
 static void test_rates_of_one_are_full_attention(void **state)
 {
     (void)state;
@@ -182,7 +196,7 @@ static void test_policies(void **state)
         p.kv.policy = name;
         fkv_session *s = prefilled(&p, N);
         const bool full = strcmp(name, "full") == 0;
-        for (int l = 0; l < LAYERS; l++) check_head(s, l, 0, N, 8, 2, full ? N : 30);
+        for (int l = 0; l < LAYERS; l++) check_layer(s, l, N, 8, 2, full ? N : 30);
         append_or_fail(s, 9);
         fkv_session_close(s);
         /* a full budget is the full cache */

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "backend/cpu/select.h"
+#include "backend/choose.h"
 
 enum { N_ROWS = 161 };
 

@@ -32,16 +32,8 @@ int main(int argc, char **argv)
     }
     fprintf(stderr, "device: %s\n", side(SIDE_FAST)->device);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),
-        cmocka_unit_test(test_gated),
-        cmocka_unit_test(test_embed),
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_gather),
-        cmocka_unit_test(test_attend),
-        cmocka_unit_test(test_cache_moves),
-        cmocka_unit_test(test_retain_what_was_selected),
-        cmocka_unit_test(test_score),
-        cmocka_unit_test(test_select),
+#define OP(result, name, args) cmocka_unit_test(check_##name),
+#include "backend/ops.def"
         cmocka_unit_test(test_golden_selections),
         cmocka_unit_test(test_self_test),
     };

@@ -8,13 +8,11 @@
 
 enum {
     UPLOAD_BYTES = 4 << 20,
-    DOWNLOAD_BYTES = 1 << 20,
     SETS_PER_POOL = 256,
     MOST_RECORDED =
         64, /* dispatches before they are handed over: the device works on them while the next are recorded */
     MOST_GROUPS = 65535, /* of one dimension, on any device */
     MOST_TIMED = 4096,   /* dispatches between two waits whose times are noted */
-    MOST_LATER = 64,     /* downloads that await the next wait */
     MOST_TOUCHED = 64,   /* pieces of memory that work since the last barrier reads or writes */
 };
 static const double submit_s = 0.25, first_budget = 1e9, least_budget = 1e8;
@@ -24,14 +22,6 @@ struct touched {
     VkBuffer buffer;
     uint64_t begin, end;
     bool written;
-};
-
-/* A download that awaits the next wait: see vk_download_later(). */
-struct later {
-    uint64_t at; /* in the buffer `download` */
-    uint8_t *to;
-    int n;
-    size_t bytes, pitch;
 };
 
 struct vk_commands {
@@ -55,9 +45,6 @@ struct vk_commands {
     double since;               /* time of the first submission since the last wait */
     struct touched touched[MOST_TOUCHED];
     int n_touched; /* since the last barrier */
-    struct later later[MOST_LATER];
-    int n_later;
-    uint64_t downloaded; /* bytes of `download` that they take */
 };
 
 /* ---- creation -------------------------------------------------------------------------------- */
@@ -74,7 +61,7 @@ bool vk_commands_create(struct vk_context *c)
     if (!vk_check(c, c->vk.vkCreateCommandPool(c->device, &pool, NULL, &m->pool), "command pool")) return false;
     if (!vk_check(c, c->vk.vkCreateFence(c->device, &fence, NULL, &m->fence), "fence")) return false;
     if (!vk_host_buffer_create(c, &m->upload, UPLOAD_BYTES, false) ||
-        !vk_host_buffer_create(c, &m->download, DOWNLOAD_BYTES, true))
+        !vk_host_buffer_create(c, &m->download, VK_DOWNLOAD_BYTES, true))
         return vk_check(c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "buffers that host and device share");
     return true;
 }
@@ -195,19 +182,6 @@ static void take_times(struct vk_context *c)
     m->n_timed = 0;
 }
 
-/* After a wait; what never came stays as it is. */
-static void take_downloads(struct vk_context *c)
-{
-    struct vk_commands *m = c->commands;
-    for (int i = 0; i < m->n_later; i++) {
-        const struct later *l = &m->later[i];
-        for (int j = 0; j < l->n; j++)
-            memcpy(l->to + (size_t)j * l->pitch, m->download.mapped + l->at + (size_t)j * l->bytes, l->bytes);
-    }
-    m->n_later = 0;
-    m->downloaded = 0;
-}
-
 void vk_finish(struct vk_context *c)
 {
     struct vk_commands *m = c->commands;
@@ -218,7 +192,6 @@ void vk_finish(struct vk_context *c)
         return;
     learn_rate(c);
     take_times(c);
-    take_downloads(c);
     m->submitted = 0;
     VkResult r = c->vk.vkResetFences(c->device, 1, &m->fence);
     if (r == VK_SUCCESS) r = c->vk.vkResetCommandPool(c->device, m->pool, 0);
@@ -288,13 +261,25 @@ static void touch_bindings(struct vk_context *c, const struct vk_call *call)
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
+/* Room for uploads of so many bytes, pieces included. false: no memory, and the old room stays. */
+static bool reserve_uploads(struct vk_context *c, uint64_t wanted)
+{
+    struct vk_commands *m = c->commands;
+    struct vk_host_buffer larger;
+    vk_finish(c);
+    if (!vk_ok(c) || !vk_host_buffer_create(c, &larger, wanted, false)) return false;
+    vk_host_buffer_destroy(c, &m->upload);
+    m->upload = larger;
+    return true;
+}
+
 bool vk_enter(struct vk_context *c, uint64_t upload_bytes)
 {
     struct vk_commands *m = c->commands;
     pthread_mutex_lock(&m->lock);
     const uint64_t wanted = upload_bytes ? vk_aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT : 0;
     if (m->uploaded + wanted > m->upload.bytes) vk_finish(c);
-    if (vk_ok(c) && wanted > m->upload.bytes && !vk_commands_reserve(c, upload_bytes))
+    if (vk_ok(c) && wanted > m->upload.bytes && !reserve_uploads(c, wanted))
         vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "lists for the device");
     if (!vk_ok(c)) {
         pthread_mutex_unlock(&m->lock);
@@ -304,19 +289,6 @@ bool vk_enter(struct vk_context *c, uint64_t upload_bytes)
 }
 
 void vk_leave(struct vk_context *c) { pthread_mutex_unlock(&c->commands->lock); }
-
-bool vk_commands_reserve(struct vk_context *c, uint64_t upload_bytes)
-{
-    struct vk_commands *m = c->commands;
-    struct vk_host_buffer larger;
-    const uint64_t wanted = vk_aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT;
-    if (wanted <= m->upload.bytes) return true;
-    vk_finish(c);
-    if (!vk_ok(c) || !vk_host_buffer_create(c, &larger, wanted, false)) return false;
-    vk_host_buffer_destroy(c, &m->upload);
-    m->upload = larger;
-    return true;
-}
 
 struct vk_slice vk_upload_room(struct vk_context *c, uint64_t bytes, void **room)
 {
@@ -484,43 +456,33 @@ static const VkMemoryBarrier to_host = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIE
                                         .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
 
 /* Records a copy to the buffer `download`, for the host to read after a wait. */
-static void record_download(struct vk_context *c, struct vk_slice s, uint64_t at)
+static void record_download(struct vk_context *c, struct vk_slice s)
 {
-    vk_copy(c, s.buffer, c->commands->download.buffer, &(VkBufferCopy){s.offset, at, s.bytes}, 1);
+    vk_copy(c, s.buffer, c->commands->download.buffer, &(VkBufferCopy){s.offset, 0, s.bytes}, 1);
     const VkCommandBuffer b = recording(c);
     if (b)
         c->vk.vkCmdPipelineBarrier(b, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &to_host, 0,
                                    NULL, 0, NULL);
 }
 
-void vk_settle(struct vk_context *c)
+const void *vk_download_here(struct vk_context *c, struct vk_slice s)
 {
-    if (c->commands->n_later) vk_finish(c);
+    struct vk_commands *m = c->commands;
+    if (c->dry)
+        memset(m->download.mapped, 0, s.bytes);
+    else
+        record_download(c, s);
+    vk_finish(c);
+    return vk_ok(c) ? m->download.mapped : NULL;
 }
 
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to)
 {
-    struct vk_commands *m = c->commands;
-    if (c->dry) memset(to, 0, s.bytes);
-    vk_settle(c);
-    for (uint64_t done = 0; done < s.bytes && !c->dry; done += m->download.bytes) {
-        const uint64_t n = s.bytes - done < m->download.bytes ? s.bytes - done : m->download.bytes;
-        record_download(c, (struct vk_slice){s.buffer, s.offset + done, n}, 0);
-        vk_finish(c);
-        if (!vk_ok(c)) return false;
-        memcpy((uint8_t *)to + done, m->download.mapped, n);
+    for (uint64_t done = 0; done < s.bytes; done += VK_DOWNLOAD_BYTES) {
+        const uint64_t n = s.bytes - done < VK_DOWNLOAD_BYTES ? s.bytes - done : VK_DOWNLOAD_BYTES;
+        const void *here = vk_download_here(c, (struct vk_slice){s.buffer, s.offset + done, n});
+        if (!here) return false;
+        memcpy((uint8_t *)to + done, here, n);
     }
-    return true;
-}
-
-bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t pitch)
-{
-    struct vk_commands *m = c->commands;
-    if (c->dry || s.bytes > m->download.bytes) return false;
-    if (m->n_later == MOST_LATER || m->downloaded + s.bytes > m->download.bytes) vk_finish(c);
-    if (!vk_ok(c)) return false;
-    record_download(c, s, m->downloaded);
-    m->later[m->n_later++] = (struct later){m->downloaded, to, n, s.bytes / (size_t)n, pitch};
-    m->downloaded += s.bytes;
     return true;
 }

@@ -26,9 +26,6 @@ struct vk_call {
 
 bool vk_commands_create(struct vk_context *c);
 void vk_commands_destroy(struct vk_context *c);
-/* Makes room for operations that upload up to so many bytes. false: no memory, and the old room stays. */
-bool vk_commands_reserve(struct vk_context *c, uint64_t upload_bytes);
-
 /* Begins an operation, with room for uploads of that many bytes and VK_MAX_UPLOADS pieces. false, and nothing
    begun, when the device has failed. */
 enum { VK_MAX_UPLOADS = 16 };
@@ -48,11 +45,9 @@ void vk_copy(struct vk_context *c, VkBuffer from, VkBuffer to, const VkBufferCop
 void vk_fill_zero(struct vk_context *c, struct vk_slice s);
 /* Waits for everything, then fills `to` from the slice. false, with `to` untouched, after a failure. */
 bool vk_download(struct vk_context *c, struct vk_slice s, void *to);
-/* Fills n rows `to`, `pitch` bytes apart, from the slice, which they share evenly, once the device has been waited for.
-   false: not at all. */
-bool vk_download_later(struct vk_context *c, struct vk_slice s, void *to, int n, size_t pitch);
-/* Waits for everything if a download awaits that. */
-void vk_settle(struct vk_context *c);
+/* The same of at most VK_DOWNLOAD_BYTES, which lie there until the next download; NULL after a failure. */
+enum { VK_DOWNLOAD_BYTES = 1 << 20 };
+const void *vk_download_here(struct vk_context *c, struct vk_slice s);
 /* Submits what is recorded and waits for everything. */
 void vk_finish(struct vk_context *c);
 /* Submits what is recorded if nothing was since the last wait; later on it goes in larger pieces. Waits for everything

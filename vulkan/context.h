@@ -19,7 +19,7 @@
 enum {
     VK_GROUP = 256,          /* invocations of the largest group a shader here has */
     VK_SHARED_BYTES = 16384, /* and its shared memory */
-    VK_MAX_BINDINGS = 5,     /* buffers of one dispatch */
+    VK_MAX_BINDINGS = 7,     /* buffers of one dispatch */
     VK_PUSH_BYTES = 128,
     VK_ALIGNMENT = 256, /* of every piece of memory: no device asks for more */
 };

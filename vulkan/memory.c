@@ -1,9 +1,7 @@
-#define _GNU_SOURCE
 #include "vulkan/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { BLOCK_BYTES = 64 << 20 }; /* of a block whose first piece is not larger */
 
@@ -19,18 +17,9 @@ struct block {
     int n_free, room;
 };
 
-/* A stretch of address space that stands for a slice. */
-struct address {
-    float *begin;
-    size_t bytes; /* whole pages */
-    struct vk_slice slice;
-};
-
 struct vk_memory {
     struct block *block;
     int n_blocks;
-    struct address *address;
-    int n_addresses;
 };
 
 /* ---- Vulkan's memory ------------------------------------------------------------------------- */
@@ -164,7 +153,7 @@ static uint64_t taken(const struct vk_context *c, uint64_t bytes)
     return c->own_buffers ? words(bytes) : vk_aligned(bytes);
 }
 
-bool vk_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s)
+bool vk_slice_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s)
 {
     struct vk_memory *m = c->memory;
     const uint64_t whole = taken(c, bytes);
@@ -179,7 +168,7 @@ bool vk_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s)
     return found;
 }
 
-void vk_free(struct vk_context *c, struct vk_slice *s)
+void vk_slice_free(struct vk_context *c, struct vk_slice *s)
 {
     struct vk_memory *m = c->memory;
     struct range back = {s->offset, taken(c, s->bytes)};
@@ -205,6 +194,14 @@ uint64_t vk_memory_bytes(const struct vk_context *c)
 {
     uint64_t bytes = 0;
     for (int i = 0; i < c->memory->n_blocks; i++) bytes += c->memory->block[i].bytes;
+    return bytes;
+}
+
+uint64_t vk_memory_used(const struct vk_context *c)
+{
+    uint64_t bytes = vk_memory_bytes(c);
+    for (int i = 0; i < c->memory->n_blocks; i++)
+        for (int j = 0; j < c->memory->block[i].n_free; j++) bytes -= c->memory->block[i].free[j].bytes;
     return bytes;
 }
 
@@ -237,62 +234,11 @@ void vk_memory_destroy(struct vk_context *c)
 {
     struct vk_memory *m = c->memory;
     if (!m) return;
-    while (m->n_addresses) vk_free_floats(c, m->address[0].begin);
     for (int i = 0; i < m->n_blocks; i++) {
         destroy_buffer(c, m->block[i].buffer, m->block[i].memory);
         free(m->block[i].free);
     }
     free(m->block);
-    free(m->address);
     free(m);
     c->memory = NULL;
-}
-
-/* ---- addresses ------------------------------------------------------------------------------- */
-
-bool vk_alloc_floats(struct vk_context *c, size_t n, float **x)
-{
-    struct vk_memory *m = c->memory;
-    struct address a = {.bytes = (n * sizeof(float) + 4095) & ~(size_t)4095};
-    struct address *more = realloc(m->address, (size_t)(m->n_addresses + 1) * sizeof *more);
-    if (!more) return false;
-    m->address = more;
-    if (!vk_alloc(c, n * sizeof(float), &a.slice)) return false;
-    void *begin = mmap(NULL, a.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (begin == MAP_FAILED) {
-        vk_free(c, &a.slice);
-        return false;
-    }
-    a.begin = begin;
-    m->address[m->n_addresses++] = a;
-    *x = begin;
-    return true;
-}
-
-void vk_free_floats(struct vk_context *c, float *x)
-{
-    struct vk_memory *m = c->memory;
-    for (int i = 0; i < m->n_addresses; i++)
-        if (m->address[i].begin == x) {
-            vk_free(c, &m->address[i].slice);
-            munmap(m->address[i].begin, m->address[i].bytes);
-            m->address[i] = m->address[--m->n_addresses];
-            return;
-        }
-}
-
-struct vk_slice vk_floats(struct vk_context *c, const float *x, size_t n)
-{
-    const struct vk_memory *m = c->memory;
-    for (int i = 0; i < m->n_addresses; i++) {
-        const struct address *a = &m->address[i];
-        if ((uintptr_t)x < (uintptr_t)a->begin || (uintptr_t)x >= (uintptr_t)a->begin + a->bytes) continue;
-        const uint64_t offset = (uint64_t)((uintptr_t)x - (uintptr_t)a->begin);
-        if (offset + n * sizeof(float) > a->slice.bytes) break;
-        return (struct vk_slice){a->slice.buffer, a->slice.offset + offset, n * sizeof(float)};
-    }
-    if (vk_ok(c))
-        c->status = fkv_fail(&c->error, FKV_ERROR_DEVICE, "Vulkan device %s: an activation is not in its memory",
-                             c->properties.deviceName);
-    return (struct vk_slice){0};
 }

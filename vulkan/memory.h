@@ -1,11 +1,10 @@
-/* memory.h: the device's memory: a few large blocks, sub-allocated; pieces of it by address; two buffers that host and
-   device share. */
+/* memory.h: the device's memory: a few large blocks, sub-allocated; buffers that host and device share. */
 #ifndef FKV_VULKAN_MEMORY_H
 #define FKV_VULKAN_MEMORY_H
 
 #include "vulkan/context.h"
 
-/* A piece of a buffer: what a binding takes. An offset of vk_alloc() is a multiple of VK_ALIGNMENT. */
+/* A piece of a buffer: what a binding takes. An offset of vk_slice_alloc() is a multiple of VK_ALIGNMENT. */
 struct vk_slice {
     VkBuffer buffer;
     uint64_t offset, bytes;
@@ -32,19 +31,13 @@ void vk_memory_destroy(struct vk_context *c);
 
 /* bytes > 0, rounded up to words. Fails without a note in the context: the caller decides what that means. What lies
    there is undefined. */
-bool vk_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s);
+bool vk_slice_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s);
 /* The device has finished with it. An empty slice is allowed. */
-void vk_free(struct vk_context *c, struct vk_slice *s);
-/* Bytes of all blocks; how many more the device has. */
+void vk_slice_free(struct vk_context *c, struct vk_slice *s);
+/* Bytes of all blocks; those of them that pieces take; how many more the device has. */
 uint64_t vk_memory_bytes(const struct vk_context *c);
+uint64_t vk_memory_used(const struct vk_context *c);
 uint64_t vk_memory_left(const struct vk_context *c);
-
-/* Memory for x[n] whose address stands for a slice: nobody can read or write there, but addresses within it are
-   computed as usual. */
-bool vk_alloc_floats(struct vk_context *c, size_t n, float **x);
-void vk_free_floats(struct vk_context *c, float *x);
-/* The slice that x[n] stands for. Of what vk_alloc_floats() never gave: a note in the context and an empty slice. */
-struct vk_slice vk_floats(struct vk_context *c, const float *x, size_t n);
 
 /* cached: the host reads it. */
 bool vk_host_buffer_create(struct vk_context *c, struct vk_host_buffer *b, uint64_t bytes, bool cached);

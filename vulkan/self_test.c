@@ -29,14 +29,14 @@ enum {
 /* What checks compute with on one back end. */
 struct bench {
     struct fkv_backend *b;
-    float *x, *y, *table; /* [MOST] inputs, results, norms and angles */
+    struct fkv_tensor x, y, table; /* [MOST] inputs, results, norms and angles */
     struct fkv_weight w, up;
     struct fkv_kv_store *full, *kept;
-    int32_t rows[KV_HEADS * CAP];
+    struct fkv_choice *rows; /* room for KV_HEADS lists of SCORED + WINDOW */
 };
 
 enum { NONE = -1 };
-enum result { RESULT_Y, RESULT_X, RESULT_ROWS };
+enum result { RESULT_Y, RESULT_X, RESULT_ROWS, RESULT_COMMON_ROWS };
 
 struct check {
     const char *name;
@@ -55,14 +55,21 @@ static const int32_t few_rows[] = {3, 40, 41, WEIGHT_ROWS - 1};
 
 static void multiply(struct fkv_run *r, struct bench *b, int n)
 {
-    const struct fkv_input in = {b->x, COLS, n, b->table, 1e-5f};
-    r->b->ops->product(r, &in, &(struct fkv_output){&b->w, b->table, b->y, WEIGHT_ROWS, false, false}, 1);
+    const struct fkv_input in = {.x = b->x, .ld = COLS, .n = n, .norm = b->table, .eps = 1e-5f};
+    r->b->ops->product(r, &in, &(struct fkv_output){.w = &b->w, .bias = b->table, .y = b->y, .ld = WEIGHT_ROWS}, 1);
 }
 
 static void run_product(struct fkv_run *r, struct bench *b) { multiply(r, b, ROWS); }
 static void run_matvec(struct fkv_run *r, struct bench *b) { multiply(r, b, 1); }
 static void run_embed(struct fkv_run *r, struct bench *b) { r->b->ops->embed(r, &b->w, few_rows, 4, b->y); }
-static void run_gather(struct fkv_run *r, struct bench *b) { r->b->ops->gather(r, b->x, 128, few_rows, 4); }
+
+static void run_gather(struct fkv_run *r, struct bench *b)
+{
+    const int32_t n = 4;
+    r->b->ops->choice_write(b->rows, 1, &n, few_rows);
+    r->b->ops->gather(r, b->x, 128, b->rows);
+}
+
 static void run_head_norm(struct fkv_run *r, struct bench *b)
 {
     r->b->ops->head_norm(r, b->x, Q_WIDTH, ROWS, HEADS, D, b->table, 1e-6f);
@@ -70,8 +77,8 @@ static void run_head_norm(struct fkv_run *r, struct bench *b)
 
 static void run_gated(struct fkv_run *r, struct bench *b)
 {
-    const struct fkv_input in = {b->x, COLS, ROWS, b->table, 1e-5f};
-    r->b->ops->gated(r, &in, &(struct fkv_gate){&b->w, &b->up, NULL, NULL}, b->y, WEIGHT_ROWS);
+    const struct fkv_input in = {.x = b->x, .ld = COLS, .n = ROWS, .norm = b->table, .eps = 1e-5f};
+    r->b->ops->gated(r, &in, &(struct fkv_gate){.gate = &b->w, .up = &b->up}, b->y, WEIGHT_ROWS);
 }
 
 static void run_rope(struct fkv_run *r, struct bench *b)
@@ -80,41 +87,64 @@ static void run_rope(struct fkv_run *r, struct bench *b)
     r->b->ops->rope(r, &rope, b->x, Q_WIDTH, 4, HEADS, few_rows);
 }
 
-static void run_attend(struct fkv_run *r, struct bench *b)
+/* n rows, the last that came; entry i of `full` is at position 3 i, but the last rows follow each other. */
+static void attend(struct fkv_run *r, struct fkv_kv_store *s, struct bench *b, int n, int window, bool has_sinks)
 {
-    int32_t seen[ROWS];
-    for (int i = 0; i < ROWS; i++) seen[i] = ENTRIES - ROWS + i + 1;
-    r->b->ops->attend(r, b->full, HEADS, 0.125f, b->x, Q_WIDTH, ROWS, seen, b->y);
+    const struct fkv_attention how = {.n_head = HEADS,
+                                      .scale = 0.125f,
+                                      .window = window,
+                                      .sinks = has_sinks ? b->table : (struct fkv_tensor){0}};
+    int32_t pos[ROWS], hidden[ROWS];
+    for (int i = 0; i < n; i++) {
+        pos[i] = 3 * (ENTRIES - n + i);
+        hidden[i] = n - 1 - i;
+    }
+    r->b->ops->attend(r, &s, &how, b->x, Q_WIDTH, &(struct fkv_rows){.n = n, .pos = pos, .hidden = hidden}, b->y);
 }
 
-static void run_attend_one(struct fkv_run *r, struct bench *b)
-{
-    r->b->ops->attend(r, b->full, HEADS, 0.125f, b->x, Q_WIDTH, 1, NULL, b->y);
-}
+static void run_attend(struct fkv_run *r, struct bench *b) { attend(r, b->full, b, ROWS, 0, false); }
+static void run_attend_one(struct fkv_run *r, struct bench *b) { attend(r, b->full, b, 1, 0, false); }
+static void run_attend_window(struct fkv_run *r, struct bench *b) { attend(r, b->full, b, ROWS, 500, true); }
+static void run_attend_one_window(struct fkv_run *r, struct bench *b) { attend(r, b->full, b, 1, 500, true); }
 
 static void run_retain(struct fkv_run *r, struct bench *b)
 {
-    int32_t rows[KV_HEADS * RETAINED];
+    int32_t rows[KV_HEADS * RETAINED], count[KV_HEADS] = {RETAINED, RETAINED / 2};
     for (int i = 0; i < KV_HEADS * RETAINED; i++) rows[i] = i % RETAINED * 5 + i / RETAINED;
-    for (int h = 0; h < KV_HEADS; h++) r->b->ops->kv_cut(b->kept, h, 0);
-    r->b->ops->retain(r, b->kept, b->full, rows, RETAINED);
-    r->b->ops->attend(r, b->kept, HEADS, 0.125f, b->x, Q_WIDTH, 1, NULL, b->y);
+    r->b->ops->choice_write(b->rows, KV_HEADS, count, rows);
+    r->b->ops->kv_cut(b->kept, 0);
+    r->b->ops->retain(r, b->kept, b->full, b->rows);
+    attend(r, b->kept, b, 1, 0, false);
 }
 
-static void run_score(struct fkv_run *r, struct bench *b)
+static void score(struct fkv_run *r, struct bench *b, int window, bool has_sinks)
 {
-    const struct fkv_scoring how = {WINDOW, false, 7, 0.125f};
-    r->b->ops->score(r, b->full, &how, HEADS, b->x, Q_WIDTH, ENTRIES, b->y);
+    const struct fkv_attention how = {.n_head = HEADS,
+                                      .scale = 0.125f,
+                                      .window = window,
+                                      .sinks = has_sinks ? b->table : (struct fkv_tensor){0}};
+    const struct fkv_scoring scoring = {.window = WINDOW, .pool_kernel = 7};
+    int32_t pos[WINDOW];
+    for (int i = 0; i < WINDOW; i++) pos[i] = 3 * (ENTRIES - WINDOW + i);
+    r->b->ops->score(r, b->full, &how, &scoring, b->x, Q_WIDTH, &(struct fkv_rows){.n = WINDOW, .pos = pos}, ENTRIES,
+                     b->y);
 }
 
-static void run_select(struct fkv_run *r, struct bench *b)
+static void run_score(struct fkv_run *r, struct bench *b) { score(r, b, 0, false); }
+static void run_score_window(struct fkv_run *r, struct bench *b) { score(r, b, 500, true); }
+
+static void select(struct fkv_run *r, struct bench *b, enum fkv_spread spread)
 {
-    r->b->ops->select(r, b->x, KV_HEADS, SCORED + WINDOW, WINDOW, 1, CAP, b->rows);
+    const struct fkv_selection how = {.n = SCORED + WINDOW,
+                                      .window = WINDOW,
+                                      .sinks = 1,
+                                      .keep = CAP,
+                                      .spread = spread};
+    r->b->ops->select(r, b->x, KV_HEADS, &how, b->rows);
 }
-static void run_select_common(struct fkv_run *r, struct bench *b)
-{
-    r->b->ops->select_common(r, b->x, KV_HEADS, SCORED + WINDOW, WINDOW, 1, CAP, b->rows);
-}
+
+static void run_select(struct fkv_run *r, struct bench *b) { select(r, b, FKV_SPREAD_EQUAL); }
+static void run_select_common(struct fkv_run *r, struct bench *b) { select(r, b, FKV_SPREAD_COMMON); }
 
 #define PRODUCTS(NAME, block_values, block_bytes)                                                                    \
     {"product " #NAME,                                                                                               \
@@ -165,12 +195,19 @@ static const struct check checks[] = {
     CACHE("attend_one bf16", FKV_ELEM_BF16, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(2), NONE),
     CACHE("attend_one q8_0", FKV_ELEM_Q8_0, run_attend_one, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES, KV_BYTES(1.125),
           NONE),
+    CACHE("attend f16, window, sinks", FKV_ELEM_F16, run_attend_window, ROWS *Q_WIDTH, 2e-5,
+          2.0 * ROWS * Q_WIDTH * ENTRIES, KV_BYTES(2), VK_SHADER_attend),
+    CACHE("attend_one, window, sinks", FKV_ELEM_F16, run_attend_one_window, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * ENTRIES,
+          KV_BYTES(2), NONE),
     CACHE("kv_copy and attend_one", FKV_ELEM_F16, run_retain, Q_WIDTH, 2e-5, 2.0 * Q_WIDTH * RETAINED,
           6.0 * RETAINED * KV_WIDTH * 2, NONE),
     CACHE("window scores", FKV_ELEM_F32, run_score, KV_HEADS *(ENTRIES - WINDOW), 1e-5,
           (double)WINDOW *Q_WIDTH *ENTRIES, KV_BYTES(2), NONE),
+    CACHE("window scores, window, sinks", FKV_ELEM_F32, run_score_window, KV_HEADS *(ENTRIES - WINDOW), 1e-5,
+          (double)WINDOW *Q_WIDTH *ENTRIES, KV_BYTES(2), NONE),
     {"top_k", FKV_TYPE_F32, false, run_select, RESULT_ROWS, KV_HEADS *CAP, 0, 0, 6.0 * 4 * KV_HEADS *SCORED, NONE},
-    {"sum_heads and top_k", FKV_TYPE_F32, false, run_select_common, RESULT_ROWS, CAP, 0, 0, 6.0 * 4 * SCORED, NONE},
+    {"sum_heads and top_k", FKV_TYPE_F32, false, run_select_common, RESULT_COMMON_ROWS, CAP, 0, 0, 6.0 * 4 * SCORED,
+     NONE},
 };
 
 /* ---- data ------------------------------------------------------------------------------------ */
@@ -207,18 +244,20 @@ static void fill_weight(uint8_t *bytes, const struct fkv_quant_type *q, uint32_t
     }
 }
 
-static fkv_status fill_cache(struct bench *b, int type)
+static void append(struct fkv_run *r, struct bench *b, int first, int n)
+{
+    const struct fkv_tensor x = fkv_tensor_from(b->x, (size_t)first * KV_WIDTH);
+    int32_t pos[ENTRIES];
+    for (int i = 0; i < n; i++) pos[i] = 3 * (first + i);
+    r->b->ops->kv_append(r, &b->full, x, x, KV_WIDTH, &(struct fkv_rows){.n = n, .pos = pos});
+}
+
+static fkv_status create_cache(struct bench *b, int type)
 {
     const struct fkv_ops *ops = b->b->ops;
-    double stage_s[FKV_N_STAGES];
-    struct fkv_run r = {b->b, 0, stage_s};
-    fkv_status status = ops->kv_create(b->b, &b->full, KV_HEADS, D, type, type, ENTRIES, true);
-    if (status == FKV_OK) status = ops->kv_create(b->b, &b->kept, KV_HEADS, D, type, type, ENTRIES, true);
-    for (int row = 0; status == FKV_OK && row < ENTRIES; row += 200) {
-        const float *at = b->x + (size_t)row * KV_WIDTH;
-        ops->kv_append(&r, b->full, at, at, KV_WIDTH, 200);
-    }
-    return status == FKV_OK ? ops->wait(b->b) : status;
+    const struct fkv_kv_shape shape = {KV_HEADS, D, type, type};
+    const fkv_status status = ops->kv_create(b->b, &b->full, &shape, ENTRIES, true);
+    return status == FKV_OK ? ops->kv_create(b->b, &b->kept, &shape, ENTRIES, true) : status;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -239,8 +278,28 @@ static void run_region(void *arg, int thread)
 static void fill_region(void *arg, int thread)
 {
     struct region *g = arg;
-    (void)thread;
-    fill_cache(g->b, (int)g->check->type);
+    double stage_s[FKV_N_STAGES] = {0};
+    struct fkv_run r = {g->b->b, thread, stage_s};
+    for (int row = 0; row < ENTRIES; row += 200) append(&r, g->b, row, 200);
+}
+
+static bool is_rows(const struct check *check)
+{
+    return check->result == RESULT_ROWS || check->result == RESULT_COMMON_ROWS;
+}
+
+static fkv_status take_result(struct bench *b, const struct check *check, float *result)
+{
+    const struct fkv_ops *ops = b->b->ops;
+    const int lists = check->result == RESULT_ROWS ? KV_HEADS : 1;
+    if (is_rows(check)) {
+        for (size_t i = 0; i < check->n; i++)
+            result[i] = (float)ops->choice_read(b->rows, (int)i / (int)(check->n / lists))[i % (check->n / lists)];
+    } else {
+        const float *read = ops->read(b->b, check->result == RESULT_X ? b->x : b->y, check->n, result);
+        if (read != result) memcpy(result, read, check->n * sizeof *result);
+    }
+    return ops->wait(b->b);
 }
 
 /* Runs the check twice on one back end, from the same data: the second run's time and its result, floats or indices, to
@@ -255,9 +314,15 @@ static fkv_status run_on(struct bench *b, const struct check *check, const float
     ops->write(b->b, b->x, data, MOST);
     ops->write(b->b, b->table, data + 100, MOST - 100);
     if (check->cache) {
-        fkv_team_run(b->b->team, fill_region, &g);
+        status = create_cache(b, (int)check->type);
+        if (status == FKV_OK) fkv_team_run(b->b->team, fill_region, &g);
     } else {
-        b->w = b->up = (struct fkv_weight){weight, fkv_quant_row_bytes(q, COLS), q->type, WEIGHT_ROWS, COLS, 1};
+        b->w = b->up = (struct fkv_weight){.data = weight,
+                                           .stride = fkv_quant_row_bytes(q, COLS),
+                                           .type = q->type,
+                                           .rows = WEIGHT_ROWS,
+                                           .cols = COLS,
+                                           .n = 1};
         status = ops->load_weight(b->b, &b->w, check->name, e);
         if (status == FKV_OK) status = ops->load_weight(b->b, &b->up, check->name, e);
     }
@@ -267,13 +332,7 @@ static fkv_status run_on(struct bench *b, const struct check *check, const float
         status = ops->wait(b->b);
         *ms = 1e3 * (fkv_clock_s() - start);
     }
-    const float *from = check->result == RESULT_X ? b->x : b->y;
-    if (status == FKV_OK && check->result != RESULT_ROWS) {
-        const float *read = ops->read(b->b, from, check->n, result);
-        if (read != result) memcpy(result, read, check->n * sizeof *result);
-        status = ops->wait(b->b);
-    }
-    for (size_t i = 0; check->result == RESULT_ROWS && i < check->n; i++) result[i] = (float)b->rows[i];
+    if (status == FKV_OK) status = take_result(b, check, result);
     if (check->cache) {
         ops->kv_destroy(b->full);
         ops->kv_destroy(b->kept);
@@ -293,23 +352,48 @@ static double error_of(const struct check *check, const float *want, const float
         top = fmax(top, fabs((double)want[i]));
         wrong += want[i] != got[i];
     }
-    return check->result == RESULT_ROWS ? wrong : most / (top > 0 ? top : 1);
+    return is_rows(check) ? wrong : most / (top > 0 ? top : 1);
 }
+
+/* What passes need besides their activations; sessions share it. */
+static const struct fkv_extent extent = {SCORED + WINDOW, HEADS, D, WINDOW};
 
 static fkv_status open_bench(struct bench *b)
 {
-    float **all[] = {&b->x, &b->y, &b->table};
-    fkv_status status = b->b->ops->prepare(b->b, SCORED + WINDOW, HEADS, WINDOW);
+    struct fkv_tensor *all[] = {&b->x, &b->y, &b->table};
+    fkv_status status = b->b->ops->prepare(b->b, &extent);
     for (int i = 0; i < 3 && status == FKV_OK; i++) status = b->b->ops->alloc(b->b, all[i], MOST, false);
+    if (status == FKV_OK) status = b->b->ops->choice_create(b->b, &b->rows, KV_HEADS, SCORED + WINDOW);
     return status;
 }
 
 static void close_bench(struct bench *b)
 {
-    float *all[] = {b->x, b->y, b->table};
-    for (int i = 0; b->b && i < 3; i++)
-        if (all[i]) b->b->ops->free(b->b, all[i], MOST);
-    if (b->b) b->b->ops->destroy(b->b);
+    const struct fkv_tensor all[] = {b->x, b->y, b->table};
+    if (!b->b) return;
+    b->b->ops->choice_destroy(b->rows);
+    for (int i = 0; i < 3; i++)
+        if (fkv_tensor_is(all[i])) b->b->ops->free(b->b, all[i], MOST);
+    b->b->ops->destroy(b->b);
+}
+
+/* The device's memory that scratch takes, against what is said for plans. */
+static bool check_scratch(struct vk_backend *b, void (*report)(void *, const struct fkv_vulkan_check *), void *user)
+{
+    char name[64];
+    const uint64_t before = vk_memory_used(&b->c);
+    const double start = fkv_clock_s();
+    if (b->base.ops->prepare(&b->base, &extent) != FKV_OK) return false;
+    const double taken = (double)(vk_memory_used(&b->c) - before),
+                 said = (double)b->base.ops->scratch_bytes(&b->base, &extent).device;
+    snprintf(name, sizeof name, "scratch of %.0f KiB", taken / 1024);
+    const struct fkv_vulkan_check done = {.name = name,
+                                          .error = fabs(taken - said) / said,
+                                          .allowed = 1e-3,
+                                          .ms = 1e3 * (fkv_clock_s() - start),
+                                          .bytes = 0};
+    report(user, &done);
+    return done.error <= done.allowed;
 }
 
 static double allowed(const struct check *check, const struct bench *gpu)
@@ -359,9 +443,12 @@ fkv_status fkv_vulkan_self_test(const char *device, void (*report)(void *user, c
     fkv_status status = data ? FKV_OK : fkv_fail(&e, FKV_ERROR_MEMORY, "no memory for the self-test");
     if (status == FKV_OK) status = fkv_vulkan_backend_create(&gpu.b, device, false, COLS, &e);
     if (status == FKV_OK) status = fkv_cpu_backend_create(&cpu.b, 1, "reference", true, false, COLS, &e);
+    const bool fits = status == FKV_OK && check_scratch((struct vk_backend *)gpu.b, report, user);
     if (status == FKV_OK && (open_bench(&cpu) != FKV_OK || open_bench(&gpu) != FKV_OK))
         status = fkv_fail(&e, FKV_ERROR_MEMORY, "no memory for the self-test's data");
     if (status == FKV_OK) status = run_checks(&cpu, &gpu, data, report, user, &e);
+    if (status == FKV_OK && !fits)
+        status = fkv_fail(&e, FKV_ERROR_NUMBER, "scratch takes other memory than plans are told");
     close_bench(&cpu);
     close_bench(&gpu);
     free(data);

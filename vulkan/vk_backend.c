@@ -8,45 +8,65 @@
 
 /* ---- where activations lie ------------------------------------------------------------------- */
 
-static fkv_status vk_alloc_op(struct fkv_backend *base, float **x, size_t n, bool whole)
+struct fkv_buffer *vk_buffer_create(struct vk_backend *b, size_t n)
 {
-    struct vk_context *c = &((struct vk_backend *)base)->c;
+    struct fkv_buffer *x = calloc(1, sizeof *x);
+    if (!x) return NULL;
+    if (!vk_slice_alloc(&b->c, n * sizeof(float), &x->slice)) {
+        free(x);
+        return NULL;
+    }
+    x->next = b->buffers;
+    b->buffers = x;
+    return x;
+}
+
+static void destroy_buffer(struct vk_backend *b, struct fkv_buffer *x)
+{
+    struct fkv_buffer **at = &b->buffers;
+    while (*at != x) at = &(*at)->next;
+    *at = x->next;
+    vk_slice_free(&b->c, &x->slice);
+    free(x);
+}
+
+fkv_status vk_alloc(struct fkv_backend *base, struct fkv_tensor *x, size_t n, bool whole)
+{
+    struct vk_backend *b = (struct vk_backend *)base;
     (void)whole;
-    if (!vk_enter(c, 0)) return c->status;
-    const bool ok = vk_alloc_floats(c, n, x);
-    vk_leave(c);
-    return ok ? FKV_OK : FKV_ERROR_MEMORY;
+    if (!vk_enter(&b->c, 0)) return b->c.status;
+    const struct fkv_tensor made = {vk_buffer_create(b, n), 0};
+    vk_leave(&b->c);
+    if (!fkv_tensor_is(made)) return FKV_ERROR_MEMORY;
+    *x = made;
+    return FKV_OK;
 }
 
-static void vk_free_op(struct fkv_backend *base, float *x, size_t n)
+void vk_free(struct fkv_backend *base, struct fkv_tensor x, size_t n)
 {
-    struct vk_context *c = &((struct vk_backend *)base)->c;
+    struct vk_backend *b = (struct vk_backend *)base;
     (void)n;
-    if (!vk_enter(c, 0)) return; /* what a lost device holds goes with it */
-    vk_finish(c);
-    vk_free_floats(c, x);
-    vk_leave(c);
+    if (!vk_enter(&b->c, 0)) return; /* what a lost device holds goes with it */
+    vk_finish(&b->c);
+    destroy_buffer(b, x.buffer);
+    vk_leave(&b->c);
 }
 
-static void vk_write(struct fkv_backend *base, float *x, const float *from, size_t n)
+void vk_write(struct fkv_backend *base, struct fkv_tensor x, const float *from, size_t n)
 {
-    struct vk_context *c = &((struct vk_backend *)base)->c;
-    if (!vk_enter(c, 0)) return;
-    const struct vk_slice to = vk_floats(c, x, n);
-    vk_leave(c);
-    vk_write_slice(c, to, from);
+    vk_write_slice(&((struct vk_backend *)base)->c, vk_values(x, n), from);
 }
 
-static const float *vk_read(struct fkv_backend *base, const float *x, size_t n, float *copy)
+const float *vk_read(struct fkv_backend *base, struct fkv_tensor x, size_t n, float *copy)
 {
     struct vk_context *c = &((struct vk_backend *)base)->c;
     if (!vk_enter(c, 0)) return copy;
-    vk_download(c, vk_floats(c, x, n), copy);
+    vk_download(c, vk_values(x, n), copy);
     vk_leave(c);
     return copy;
 }
 
-static void vk_discard(struct fkv_backend *base, float *x, size_t n) { (void)base, (void)x, (void)n; }
+void vk_discard(struct fkv_backend *base, struct fkv_tensor x, size_t n) { (void)base, (void)x, (void)n; }
 
 static fkv_status settle(struct fkv_backend *base, void (*how)(struct vk_context *c))
 {
@@ -59,102 +79,96 @@ static fkv_status settle(struct fkv_backend *base, void (*how)(struct vk_context
     return c->status;
 }
 
-static fkv_status vk_wait(struct fkv_backend *base) { return settle(base, vk_finish); }
-static fkv_status vk_pace(struct fkv_backend *base) { return settle(base, vk_begin); }
+fkv_status vk_wait(struct fkv_backend *base) { return settle(base, vk_finish); }
+fkv_status vk_pace(struct fkv_backend *base) { return settle(base, vk_begin); }
 
 /* ---- scratch --------------------------------------------------------------------------------- */
 
 enum { MOST_LOGIT_BYTES = 64 << 20 };
 
-enum { SCRATCHES = 8 };
+enum { SCRATCHES = 6 };
 
 /* A piece of scratch. */
 static struct vk_slice *scratch(struct vk_backend *b, int i)
 {
-    struct vk_slice *const all[SCRATCHES] = {&b->part,  &b->logits, &b->stats, &b->sums,
-                                             &b->total, &b->work,   &b->found, &b->lists};
+    struct vk_slice *const all[SCRATCHES] = {&b->part, &b->logits, &b->stats, &b->sums, &b->total, &b->work};
     return all[i];
 }
 
 static void free_scratch(struct vk_backend *b)
 {
-    b->selected = NULL;
-    for (int i = 0; i < SCRATCHES; i++) vk_free(&b->c, scratch(b, i));
-}
-
-/* Bytes of each piece. */
-static void size_scratch(uint64_t n, uint64_t heads, uint64_t w, uint64_t logit_heads, uint64_t bytes[SCRATCHES])
-{
-    const uint64_t sizes[SCRATCHES] = {heads * (n / VK_PIECE + 1) * (FKV_MAX_HEAD + 2) * 4,
-                                       logit_heads * w * n * 4,
-                                       logit_heads * w * 2 * 4,
-                                       heads * n * 4,
-                                       n * 4,
-                                       heads * (4 * 256 + 10 + 2 * (n / 2048 + 1)) * 4,
-                                       heads * n * 4,
-                                       heads * (n + 2) * 4};
-    memcpy(bytes, sizes, sizeof sizes);
+    for (int i = 0; i < SCRATCHES; i++) vk_slice_free(&b->c, scratch(b, i));
+    b->extent = (struct fkv_extent){0};
 }
 
 /* Heads whose logits are held at once. */
-static int logit_heads(uint64_t n, uint64_t heads, uint64_t w)
+static int logit_heads(const struct fkv_extent *x)
 {
-    const uint64_t fit = MOST_LOGIT_BYTES / (w * n * 4);
-    return fit < 1 ? 1 : fit < heads ? (int)fit : (int)heads;
+    const uint64_t fit = MOST_LOGIT_BYTES / ((uint64_t)x->window * (uint64_t)x->n_entries * 4);
+    return fit < 1 ? 1 : fit < (uint64_t)x->n_head ? (int)fit : x->n_head;
 }
 
-static uint64_t vk_scratch_bytes(const struct fkv_backend *base, int n_entries, int n_head, int window)
+/* Bytes of each piece. */
+static void size_scratch(const struct fkv_extent *x, uint64_t bytes[SCRATCHES])
 {
-    uint64_t bytes[SCRATCHES], sum = 0;
+    const uint64_t n = (uint64_t)x->n_entries, heads = (uint64_t)x->n_head, w = (uint64_t)x->window,
+                   held = (uint64_t)logit_heads(x);
+    const uint64_t sizes[SCRATCHES] = {FKV_STEP_ROWS *
+                                           vk_aligned(heads * (n / VK_PIECE + 1) * ((uint64_t)x->d + 2) * 4),
+                                       held * w * n * 4,
+                                       held * w * 3 * 4,
+                                       heads * n * 4,
+                                       n * 4,
+                                       heads * (4 * 256 + 10 + 2 * (n / 2048 + 1)) * 4};
+    memcpy(bytes, sizes, sizeof sizes);
+}
+
+struct fkv_bytes vk_scratch_bytes(const struct fkv_backend *base, const struct fkv_extent *most)
+{
+    struct fkv_bytes sum = {0, 0};
+    uint64_t bytes[SCRATCHES];
     (void)base;
-    size_scratch((uint64_t)n_entries, (uint64_t)n_head, (uint64_t)window,
-                 (uint64_t)logit_heads((uint64_t)n_entries, (uint64_t)n_head, (uint64_t)window), bytes);
-    for (int i = 0; i < SCRATCHES; i++) sum += bytes[i];
+    size_scratch(most, bytes);
+    for (int i = 0; i < SCRATCHES; i++) sum.device += bytes[i];
     return sum;
 }
 
 static bool alloc_scratch(struct vk_backend *b)
 {
-    struct vk_context *c = &b->c;
-    const uint64_t n = (uint64_t)b->n_entries, heads = (uint64_t)b->n_head, w = (uint64_t)b->window;
     uint64_t bytes[SCRATCHES];
     bool ok = true;
-    b->logit_heads = logit_heads(n, heads, w);
-    size_scratch(n, heads, w, (uint64_t)b->logit_heads, bytes);
-    for (int i = 0; i < SCRATCHES && ok; i++) ok = vk_alloc(c, bytes[i], scratch(b, i));
-    return ok && vk_commands_reserve(c, heads * (n + 2) * 4);
+    b->logit_heads = logit_heads(&b->extent);
+    size_scratch(&b->extent, bytes);
+    for (int i = 0; i < SCRATCHES && ok; i++) ok = vk_slice_alloc(&b->c, bytes[i], scratch(b, i));
+    return ok;
 }
 
-static uint64_t vk_bytes_left(struct fkv_backend *base)
-{
-    struct vk_context *c = &((struct vk_backend *)base)->c;
-    return vk_memory_left(c);
-}
+static int larger(int a, int b) { return a > b ? a : b; }
 
-static fkv_status vk_prepare(struct fkv_backend *base, int n_entries, int n_head, int window)
+fkv_status vk_prepare(struct fkv_backend *base, const struct fkv_extent *most)
 {
     struct vk_backend *b = (struct vk_backend *)base;
-    if (!vk_enter(&b->c, 0)) return b->c.status;
+    const struct fkv_extent had = b->extent,
+                            wanted = {larger(had.n_entries, most->n_entries), larger(had.n_head, most->n_head),
+                                      larger(had.d, most->d), larger(had.window, most->window)};
     bool ok = true;
-    if (n_entries > b->n_entries || n_head > b->n_head || window > b->window) {
+    if (!vk_enter(&b->c, 0)) return b->c.status;
+    if (memcmp(&wanted, &had, sizeof had) != 0) {
         vk_finish(&b->c);
         free_scratch(b);
-        b->n_entries = n_entries > b->n_entries ? n_entries : b->n_entries;
-        b->n_head = n_head > b->n_head ? n_head : b->n_head;
-        b->window = window > b->window ? window : b->window;
+        b->extent = wanted;
         ok = alloc_scratch(b);
-        if (!ok) {
-            free_scratch(b);
-            b->n_entries = b->n_head = b->window = 0;
-        }
+        if (!ok) free_scratch(b);
     }
     vk_leave(&b->c);
     return ok ? FKV_OK : FKV_ERROR_MEMORY;
 }
 
+uint64_t vk_bytes_left(struct fkv_backend *base) { return vk_memory_left(&((struct vk_backend *)base)->c); }
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
-static void vk_destroy(struct fkv_backend *base)
+void vk_destroy(struct fkv_backend *base)
 {
     struct vk_backend *b = (struct vk_backend *)base;
     if (!b) return;
@@ -166,44 +180,18 @@ static void vk_destroy(struct fkv_backend *base)
         next = w->next;
         free(w);
     }
+    for (struct fkv_buffer *x = b->buffers, *next; x; x = next) {
+        next = x->next;
+        free(x);
+    }
     fkv_team_destroy(base->team);
     free(b);
 }
 
 static const struct fkv_ops vk_ops = {
     .name = "vulkan",
-    .embed = vk_embed,
-    .product = vk_product,
-    .gated = vk_gated,
-    .head_norm = vk_head_norm,
-    .rope = vk_rope,
-    .kv_append = vk_kv_append,
-    .attend = vk_attend,
-    .score = vk_score,
-    .select = vk_select,
-    .select_common = vk_select_common,
-    .gather = vk_gather,
-    .retain = vk_retain,
-    .alloc = vk_alloc_op,
-    .free = vk_free_op,
-    .write = vk_write,
-    .read = vk_read,
-    .discard = vk_discard,
-    .load_weight = vk_load_weight,
-    .load_vector = vk_load_vector,
-    .weight_bytes = vk_weight_bytes,
-    .scratch_bytes = vk_scratch_bytes,
-    .bytes_left = vk_bytes_left,
-    .wait = vk_wait,
-    .pace = vk_pace,
-    .kv_create = vk_kv_create,
-    .kv_destroy = vk_kv_destroy,
-    .kv_assign = vk_kv_assign,
-    .kv_cut = vk_kv_cut,
-    .kv_count = vk_kv_count,
-    .kv_bytes = vk_kv_bytes,
-    .prepare = vk_prepare,
-    .destroy = vk_destroy,
+#define OP(result, name, args) .name = vk_##name,
+#include "backend/ops.def"
 };
 
 /* As many rows as one binding sees and a 64th of the device's memory holds. */
@@ -228,9 +216,9 @@ static bool create_parts(struct vk_backend *b)
     if (weights > c->max_range) weights = c->max_range;
     if (!vk_memory_create(c)) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "memory");
     if (!vk_pipelines_create(c) || !vk_commands_create(c)) return false;
-    bool ok = vk_alloc(c, rows * (uint64_t)b->max_cols * sizeof(float), &b->normed);
+    bool ok = vk_slice_alloc(c, rows * (uint64_t)b->max_cols * sizeof(float), &b->normed);
     if (vk_multiplies_halves(c, (uint32_t[VK_MAX_CONSTANTS]){FKV_TYPE_F16}))
-        ok = ok && vk_alloc(c, rows * half_row, &b->x_halves) && vk_alloc(c, weights, &b->w_halves);
+        ok = ok && vk_slice_alloc(c, rows * half_row, &b->x_halves) && vk_slice_alloc(c, weights, &b->w_halves);
     if (ok) return true;
     return vk_check(c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "activations");
 }
@@ -242,6 +230,7 @@ fkv_status fkv_vulkan_backend_create(struct fkv_backend **backend, const char *d
     if (!b) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the Vulkan back end");
     b->base.ops = &vk_ops;
     b->base.exact = exact;
+    b->base.own_memory = true;
     b->base.work_type =
         exact ? FKV_ELEM_F32
               : FKV_ELEM_F16; /* shaders multiply floats: of two types as large, the finer one, for K and V */

@@ -1,7 +1,9 @@
 /* vk_internal.h: what the files of the Vulkan back end share. Operations record dispatches; only `read`,
-   `select_common`, `wait` and what takes memory back wait for the device. */
+   `wait`, what the host reads of choices and stores, and what takes memory back wait for the device. */
 #ifndef FKV_VULKAN_VK_INTERNAL_H
 #define FKV_VULKAN_VK_INTERNAL_H
+
+#include <assert.h>
 
 #include "vulkan/commands.h"
 #include "vulkan/vk_backend.h"
@@ -16,46 +18,79 @@ struct vk_weight {
     struct vk_slice part[];
 };
 
+/* Memory for activations, norms and biases: what a tensor's buffer is. */
+struct fkv_buffer {
+    struct fkv_buffer *next; /* all of the back end */
+    struct vk_slice slice;
+};
+
 struct vk_backend {
     struct fkv_backend base;
     struct vk_context c;
     int max_cols;
     struct vk_weight *weights;
+    struct fkv_buffer *buffers;
     struct vk_slice normed; /* [block_rows][max_cols]: a product's input, normalised */
     struct vk_slice x_halves,
         w_halves; /* where products multiply halves: a product's input; rows of weights, of which halves_used bytes were
                      taken */
     uint64_t halves_used;
 
-    /* Scratch for n_entries entries, n_head heads and a window: see vk_prepare(). */
-    int n_entries, n_head, window;
-    struct vk_slice part;        /* attention of one row: [n_head][pieces][d + 2] */
+    /* Scratch: see vk_prepare(). */
+    struct fkv_extent extent;
+    struct vk_slice part;        /* attention of the rows of a step: [n_head][pieces][d + 2] of each */
     struct vk_slice logits;      /* scores: [logit_heads][window][n_entries] */
-    struct vk_slice stats, sums; /* [logit_heads][window][2]; [n_head][n_entries] */
-    struct vk_slice total;       /* select_common: [n_entries] */
-    struct vk_slice work, found; /* top_k: see the shader; [n_head][n_entries] */
-    struct vk_slice lists;       /* kv_copy: [n_head][n_entries + 2] */
-    const int32_t
-        *selected; /* the host's rows of the latest select, until a retention: `found` has them but for the last
-                     window_rows */
-    int window_rows;
+    struct vk_slice stats, sums; /* [logit_heads][window][3]; [n_head][n_entries] */
+    struct vk_slice total;       /* the scores of all heads added: [n_entries] */
+    struct vk_slice work;        /* top_k: see the shader */
     int logit_heads;
 };
 
-/* Keys and values of one layer: per head, `room` entries as shaders/kv.glsl lays them out. */
+/* Keys and values of one layer: per head, `room` entries as shaders/kv.glsl lays them out, and their positions. */
 enum { VK_K, VK_V };
 struct fkv_kv_store {
     struct vk_backend *b;
     int heads, d, capacity, room;
     int type[2];               /* enum fkv_kv_elem, of K and V */
     struct vk_slice memory[2]; /* [heads][room][entry] */
+    struct vk_slice positions; /* [heads][room] */
     int *n, *base;             /* [heads] entries; those that were there before this prefill */
+    int32_t last;              /* no entry is at a position above it */
+    int32_t *read;             /* [heads][capacity] the positions, as the host has read them: */
+    bool is_read;              /* they are the store's */
+    size_t read_bytes;
 };
 
+/* Rows chosen of those of a prefill, on the device; of the host are their numbers, and the rows when it has read
+   them. */
+enum { VK_COPY_LISTS = 3 }; /* lists of kv_copy, a word per head: see the shader */
+struct fkv_choice {
+    struct vk_backend *b;
+    int lists, n;
+    struct vk_slice memory; /* VK_COPY_LISTS [lists]; [lists][n] rows */
+    int32_t *count, *rows;  /* [lists], [lists][n] */
+    bool is_read;
+    size_t bytes; /* of the host's */
+};
+
+/* The rows of a choice's lists from `list` on. */
+static inline struct vk_slice vk_choice_rows(const struct fkv_choice *c, int list)
+{
+    const uint64_t begin = ((uint64_t)(VK_COPY_LISTS * c->lists) + (uint64_t)list * (uint64_t)c->n) * 4;
+    return (struct vk_slice){c->memory.buffer, c->memory.offset + begin, c->memory.bytes - begin};
+}
+
+enum { VK_MAX_HEADS = 1024 };  /* KV heads: the model loader takes no more */
 enum { VK_BLOCK_ROWS = 2048 }; /* most rows of one product or attention: they fill a large GPU */
 enum { VK_PIECE = 256 };       /* entries of one piece of attention of one row */
 
 static inline struct vk_backend *vk_of(struct fkv_run *r) { return (struct vk_backend *)r->b; }
+/* n values of a tensor. */
+static inline struct vk_slice vk_values(struct fkv_tensor x, size_t n)
+{
+    assert(x.buffer && (x.at + n) * sizeof(float) <= x.buffer->slice.bytes);
+    return (struct vk_slice){x.buffer->slice.buffer, x.buffer->slice.offset + x.at * sizeof(float), n * sizeof(float)};
+}
 static inline uint32_t vk_chunks(int d) { return (uint32_t)(d + 31) / 32; }
 /* Values of a row of halves: see shaders/product_halves.glsl. */
 static inline uint64_t vk_halves_ld(int cols) { return (uint64_t)(cols + 63) / 64 * 64; }
@@ -67,44 +102,19 @@ static inline uint32_t vk_head_words(const struct fkv_kv_store *s, int which)
 }
 /* KV heads that one binding of K and one of V can see; at least 1. */
 int vk_visible_heads(const struct fkv_kv_store *s);
-/* K or V from head `head` on, of n heads. */
+/* K or V from head `head` on, of n heads; their positions. */
 struct vk_slice vk_kv_heads(const struct fkv_kv_store *s, int which, int head, int n);
-/* count[heads] of the entries that row 0 of `seen` sees, or of all where seen is NULL. */
-void vk_count_keys(const struct fkv_kv_store *s, const int32_t *seen, int32_t *count);
+struct vk_slice vk_positions_of(const struct fkv_kv_store *s, int head, int n);
+int vk_longest(const struct fkv_kv_store *s);
+/* Room for so many entries in every head. In an operation, before it uploads. */
+bool vk_make_room(struct fkv_kv_store *s, int wanted);
 
-enum { VK_MAX_HEADS = 1024 }; /* KV heads: the model loader takes no more */
-
-/* The operations, by file. */
-fkv_status vk_load_weight(struct fkv_backend *b, struct fkv_weight *w, const char *name, struct fkv_error *e);
-fkv_status vk_load_vector(struct fkv_backend *b, const float **v, size_t n, const char *name, struct fkv_error *e);
-uint64_t vk_weight_bytes(const struct fkv_backend *b, const struct fkv_weight *w);
+/* Memory for n floats. NULL when there is none. */
+struct fkv_buffer *vk_buffer_create(struct vk_backend *b, size_t n);
 void vk_write_slice(struct vk_context *c, struct vk_slice to, const void *from);
 
-void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x);
-void vk_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out);
-void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *gate, float *y, size_t ld);
-
-void vk_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps);
-void vk_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads, const int32_t *pos);
-void vk_gather(struct fkv_run *r, float *x, size_t d, const int32_t *rows, int n);
-
-void vk_attend(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld,
-               int n, const int32_t *seen, float *out);
-
-void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_scoring *how, int n_head,
-              const float *q, size_t ld, int n, float *g);
-void vk_select(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows);
-void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap,
-                      int32_t *rows);
-
-fkv_status vk_kv_create(struct fkv_backend *b, struct fkv_kv_store **s, int heads, int d, int k_type, int v_type,
-                        int capacity, bool whole);
-void vk_kv_destroy(struct fkv_kv_store *s);
-void vk_kv_assign(struct fkv_kv_store *s, const struct fkv_kv_store *from);
-void vk_kv_cut(struct fkv_kv_store *s, int head, int n);
-int vk_kv_count(const struct fkv_kv_store *s, int head);
-uint64_t vk_kv_bytes(const struct fkv_kv_store *s);
-void vk_kv_append(struct fkv_run *r, struct fkv_kv_store *s, const float *k, const float *v, size_t ld, int n);
-void vk_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_store *from, const int32_t *rows, int n);
+/* The operations. */
+#define OP(result, name, args) result vk_##name args;
+#include "backend/ops.def"
 
 #endif

@@ -39,7 +39,7 @@ struct input {
 };
 
 /* y = x / rms(x) * norm for `heads` pieces of d of every row. */
-static void norm_rows(struct vk_context *c, struct matrix x, int heads, int d, const float *norm, float eps,
+static void norm_rows(struct vk_context *c, struct matrix x, int heads, int d, struct fkv_tensor norm, float eps,
                       struct matrix y)
 {
     const struct {
@@ -48,7 +48,7 @@ static void norm_rows(struct vk_context *c, struct matrix x, int heads, int d, c
     } push = {(uint32_t)heads, (uint32_t)d, (uint32_t)x.ld, (uint32_t)y.ld, eps};
     vk_dispatch(c, &(struct vk_call){VK_SHADER_rms_norm,
                                      {0},
-                                     {x.at, vk_floats(c, norm, (size_t)d), y.at},
+                                     {x.at, vk_values(norm, (size_t)d), y.at},
                                      &push,
                                      sizeof push,
                                      (uint64_t)x.n * (uint64_t)heads,
@@ -61,14 +61,14 @@ static bool one_by_one(const struct vk_backend *b, int n) { return n <= FEW && !
 
 static struct input input_of(struct vk_backend *b, const struct fkv_input *in, int cols)
 {
-    struct input x = {{vk_floats(&b->c, in->x, extent(in->n, in->ld, (size_t)cols)), in->ld, in->n},
+    struct input x = {{vk_values(in->x, extent(in->n, in->ld, (size_t)cols)), in->ld, in->n},
                       cols,
                       {0},
                       in->eps,
                       false};
-    if (!in->norm) return x;
+    if (!fkv_tensor_is(in->norm)) return x;
     if (one_by_one(b, in->n)) {
-        x.norm = vk_floats(&b->c, in->norm, (size_t)cols);
+        x.norm = vk_values(in->norm, (size_t)cols);
         return x;
     }
     const struct matrix normed = {vk_first(b->normed, (uint64_t)in->n * (uint64_t)cols), (size_t)cols, in->n};
@@ -213,10 +213,9 @@ static void multiply(struct vk_backend *b, const struct fkv_weight *w, struct in
     }
 }
 
-/* A vector of the device's, or none. */
-static struct vk_slice bias_of(struct vk_context *c, const float *bias, size_t n)
+static struct vk_slice bias_of(struct fkv_tensor bias, int n)
 {
-    return bias ? vk_floats(c, bias, n) : (struct vk_slice){0};
+    return fkv_tensor_is(bias) ? vk_values(bias, (size_t)n) : (struct vk_slice){0};
 }
 
 void vk_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out)
@@ -227,32 +226,34 @@ void vk_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_
     struct input x = input_of(b, in, out[0].w->cols);
     for (int o = 0; o < n_out && vk_ok(c); o++) {
         const size_t rows = (size_t)out[o].w->rows;
-        const struct result to = {{vk_floats(c, out[o].y, extent(in->n, out[o].ld, rows)), out[o].ld, in->n},
-                                  bias_of(c, out[o].bias, rows),
+        const struct result to = {{vk_values(out[o].y, extent(in->n, out[o].ld, rows)), out[o].ld, in->n},
+                                  bias_of(out[o].bias, (int)rows),
                                   out[o].add ? ADD : SET};
         multiply(b, out[o].w, &x, &to);
     }
     vk_leave(c);
 }
 
-void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *g, float *y, size_t ld)
+void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *gate, struct fkv_tensor y,
+              size_t ld)
 {
     struct vk_backend *b = vk_of(r);
-    struct vk_context *c = &b->c;
-    if (!vk_enter(c, 0)) return;
-    const size_t rows = (size_t)g->gate->rows;
-    struct input x = input_of(b, in, g->gate->cols);
-    struct result to = {{vk_floats(c, y, extent(in->n, ld, rows)), ld, in->n}, bias_of(c, g->gate_bias, rows), SET};
-    multiply(b, g->gate, &x, &to);
-    to.bias = bias_of(c, g->up_bias, rows);
+    const int rows = gate->gate->rows;
+    if (!vk_enter(&b->c, 0)) return;
+    struct input x = input_of(b, in, gate->gate->cols);
+    struct result to = {{vk_values(y, extent(in->n, ld, (size_t)rows)), ld, in->n},
+                        bias_of(gate->gate_bias, rows),
+                        SET};
+    multiply(b, gate->gate, &x, &to);
+    to.bias = bias_of(gate->up_bias, rows);
     to.how = GATE;
-    multiply(b, g->up, &x, &to);
-    vk_leave(c);
+    multiply(b, gate->up, &x, &to);
+    vk_leave(&b->c);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x)
+void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, struct fkv_tensor x)
 {
     struct vk_context *c = &vk_of(r)->c;
     const struct vk_weight *d = table->data;
@@ -268,7 +269,7 @@ void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *
                 uint32_t n, cols, stride, row0, rows;
             } push = {(uint32_t)here, (uint32_t)cols, d->stride, (uint32_t)row,
                       (uint32_t)(table->rows - row < d->part_rows ? table->rows - row : d->part_rows)};
-            const struct vk_slice to = vk_floats(c, x + (size_t)i * cols, (size_t)here * cols);
+            const struct vk_slice to = vk_values(fkv_tensor_from(x, (size_t)i * cols), (size_t)here * cols);
             vk_dispatch_some(c,
                              &(struct vk_call){VK_SHADER_embed,
                                                {d->type},
@@ -282,23 +283,25 @@ void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *
     vk_leave(c);
 }
 
-void vk_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps)
+void vk_head_norm(struct fkv_run *r, struct fkv_tensor x, size_t ld, int n, int heads, int d, struct fkv_tensor norm,
+                  float eps)
 {
     struct vk_context *c = &vk_of(r)->c;
     if (!vk_enter(c, 0)) return;
-    const struct matrix rows = {vk_floats(c, x, extent(n, ld, (size_t)heads * (size_t)d)), ld, n};
+    const struct matrix rows = {vk_values(x, extent(n, ld, (size_t)heads * (size_t)d)), ld, n};
     norm_rows(c, rows, heads, d, norm, eps, rows);
     vk_leave(c);
 }
 
-void vk_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads, const int32_t *pos)
+void vk_rope(struct fkv_run *r, const struct fkv_rope *rope, struct fkv_tensor x, size_t ld, int n, int heads,
+             const int32_t *pos)
 {
     struct vk_context *c = &vk_of(r)->c;
     if (!vk_enter(c, (uint64_t)n * sizeof *pos)) return;
     int32_t last = 0;
     for (int i = 0; i < n; i++) last = pos[i] > last ? pos[i] : last;
     const struct vk_slice list = vk_upload(c, pos, (uint64_t)n * sizeof *pos);
-    const struct vk_slice table = vk_floats(c, rope->cos_sin, (size_t)(last + 1) * (size_t)rope->n_rot);
+    const struct vk_slice table = vk_values(rope->cos_sin, (size_t)(last + 1) * (size_t)rope->n_rot);
     const uint64_t pairs = (uint64_t)n * (uint64_t)heads * (uint64_t)(rope->n_rot / 2);
     const struct {
         uint32_t n, heads, ld, d, n_rot, pairs;
@@ -306,7 +309,7 @@ void vk_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld
     vk_dispatch_some(c,
                      &(struct vk_call){VK_SHADER_rope,
                                        {0},
-                                       {vk_floats(c, x, extent(n, ld, (size_t)heads * (size_t)rope->d)), table, list},
+                                       {vk_values(x, extent(n, ld, (size_t)heads * (size_t)rope->d)), table, list},
                                        &push,
                                        sizeof push,
                                        up_to(pairs, 64),
@@ -316,20 +319,22 @@ void vk_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld
 }
 
 /* Through scratch, some rows at a time: rows only move towards the front, so what a later batch reads was not written
-   by an earlier one. */
-void vk_gather(struct fkv_run *r, float *x, size_t d, const int32_t *rows, int n)
+   by an earlier one. The host has read the rows or does so now: it wants to know the positions that go on anyway. */
+void vk_gather(struct fkv_run *r, struct fkv_tensor x, size_t d, const struct fkv_choice *choice)
 {
-    enum { BATCH = 256 };
+    enum { MOST = 256 };
     struct vk_backend *b = vk_of(r);
     struct vk_context *c = &b->c;
-    const uint64_t bytes = d * sizeof *x;
-    VkBufferCopy regions[BATCH];
+    const int32_t *rows = vk_choice_read((struct fkv_choice *)(uintptr_t)choice, 0);
+    const uint64_t bytes = d * sizeof(float), fit = b->normed.bytes / bytes;
+    const int n = choice->count[0], most = fit < MOST ? (int)fit : MOST;
+    VkBufferCopy regions[MOST];
     if (!vk_enter(c, 0)) return;
-    for (int i = 0; i < n; i += BATCH) {
-        const int here = n - i < BATCH ? n - i : BATCH;
-        const struct vk_slice to = vk_floats(c, x + (size_t)i * d, (size_t)here * d);
+    for (int i = 0; i < n; i += most) {
+        const int here = n - i < most ? n - i : most;
+        const struct vk_slice to = vk_values(fkv_tensor_from(x, (size_t)i * d), (size_t)here * d);
         for (int j = 0; j < here; j++)
-            regions[j] = (VkBufferCopy){vk_floats(c, x + (size_t)rows[i + j] * d, d).offset,
+            regions[j] = (VkBufferCopy){vk_values(fkv_tensor_from(x, (size_t)rows[i + j] * d), d).offset,
                                         b->normed.offset + (uint64_t)j * bytes, bytes};
         vk_copy(c, to.buffer, b->normed.buffer, regions, (uint32_t)here);
         vk_copy(c, b->normed.buffer, to.buffer, &(VkBufferCopy){b->normed.offset, to.offset, (uint64_t)here * bytes},

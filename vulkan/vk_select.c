@@ -10,8 +10,11 @@ static uint64_t up_to(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit;
 struct scores {
     struct vk_backend *b;
     const struct fkv_kv_store *s;
+    const struct fkv_attention *attention;
     const struct fkv_scoring *how;
-    struct vk_slice q, all, bases; /* queries; entries, and those before this prefill, of each KV head */
+    struct vk_slice q;          /* queries */
+    struct vk_slice all, bases; /* entries of each KV head, then the least positions that the window's rows see; entries
+                                   before this prefill */
     size_t ldq;
     int query_heads, longest, scored;
 };
@@ -22,7 +25,7 @@ static struct vk_slice logits_of(const struct scores *x, int heads)
 }
 static struct vk_slice stats_of(const struct scores *x, int heads)
 {
-    return vk_first(x->b->stats, (uint64_t)heads * (uint64_t)x->how->window * 2);
+    return vk_first(x->b->stats, (uint64_t)heads * (uint64_t)x->how->window * 3);
 }
 static struct vk_slice sums_of(const struct scores *x)
 {
@@ -41,7 +44,7 @@ static void window_logits(const struct scores *x, int h, int heads)
         uint32_t k_entry, k_head, ld, tiles;
     } push = {(uint32_t)heads,          (uint32_t)h,          (uint32_t)kv,
               (uint32_t)x->query_heads, (uint32_t)w,          (uint32_t)x->ldq,
-              (uint32_t)s->d,           x->how->scale,        vk_entry_words(s->type[VK_K], s->d),
+              (uint32_t)s->d,           x->attention->scale,  vk_entry_words(s->type[VK_K], s->d),
               vk_head_words(s, VK_K),   (uint32_t)x->longest, (uint32_t)tiles};
     vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_logits,
                                             {(uint32_t)s->type[VK_K], vk_chunks(s->d)},
@@ -54,17 +57,30 @@ static void window_logits(const struct scores *x, int h, int heads)
 
 static void window_softmax(const struct scores *x, int h, int heads)
 {
-    const int w = x->how->window;
+    const struct fkv_kv_store *s = x->s;
+    const int w = x->how->window, kv = h / x->query_heads, kv_heads = (h + heads - 1) / x->query_heads - kv + 1;
+    const bool has_sinks = fkv_tensor_is(x->attention->sinks);
     const struct {
-        uint32_t h0, query_heads, w, ld;
-    } push = {(uint32_t)h, (uint32_t)x->query_heads, (uint32_t)w, (uint32_t)x->longest};
-    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_softmax,
-                                            {0},
-                                            {logits_of(x, heads), x->all, stats_of(x, heads)},
-                                            &push,
-                                            sizeof push,
-                                            (uint64_t)(heads * w),
-                                            (double)heads * w * x->longest * 2});
+        uint32_t h0, query_heads, w, ld, kv0, kv_heads, pos_head, has_window, has_sinks;
+    } push = {.h0 = (uint32_t)h,
+              .query_heads = (uint32_t)x->query_heads,
+              .w = (uint32_t)w,
+              .ld = (uint32_t)x->longest,
+              .kv0 = (uint32_t)kv,
+              .kv_heads = (uint32_t)s->heads,
+              .pos_head = (uint32_t)s->room,
+              .has_window = x->attention->window > 0,
+              .has_sinks = has_sinks};
+    const struct vk_slice logits = logits_of(x, heads);
+    vk_dispatch(&x->b->c,
+                &(struct vk_call){.shader = VK_SHADER_window_softmax,
+                                  .bind = {logits, x->all, stats_of(x, heads), vk_positions_of(s, kv, kv_heads),
+                                           has_sinks ? vk_values(x->attention->sinks, (size_t)x->attention->n_head)
+                                                     : logits},
+                                  .push = &push,
+                                  .push_bytes = sizeof push,
+                                  .groups = (uint64_t)(heads * w),
+                                  .work = (double)heads * w * x->longest * 2});
 }
 
 static void window_sums(const struct scores *x, int h, int heads)
@@ -99,21 +115,39 @@ static void pool(const struct scores *x, struct vk_slice g)
                                             (double)values * x->query_heads * x->how->pool_kernel});
 }
 
-void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_scoring *how, int n_head,
-              const float *q, size_t ld, int n, float *g)
+/* The entries that are scored over, and what the window's rows see of them. */
+static void upload_views(struct scores *x, const struct fkv_rows *window, int n)
 {
-    struct scores x =
-        {.b = vk_of(r), .s = s, .how = how, .ldq = ld, .query_heads = n_head / s->heads, .scored = n - how->window};
-    struct vk_context *c = &x.b->c;
-    int32_t all[VK_MAX_HEADS];
-    if (!vk_enter(c, 2 * sizeof all)) return;
-    for (int h = 0; h < s->heads; h++) {
-        all[h] = s->base[h] + n;
-        x.longest = all[h] > x.longest ? all[h] : x.longest;
+    struct vk_context *c = &x->b->c;
+    const int heads = x->s->heads, w = x->how->window;
+    void *room;
+    x->all = vk_upload_room(c, (uint64_t)(heads + w) * sizeof(int32_t), &room);
+    int32_t *list = room;
+    for (int h = 0; h < heads; h++) {
+        const int all = x->s->base[h] + n;
+        list[h] = all;
+        x->longest = all > x->longest ? all : x->longest;
     }
-    x.all = vk_upload(c, all, (uint64_t)s->heads * sizeof *all);
-    x.bases = vk_upload(c, s->base, (uint64_t)s->heads * sizeof *s->base);
-    x.q = vk_floats(c, q, (size_t)(how->window - 1) * ld + (size_t)n_head * (size_t)s->d);
+    for (int i = 0; i < w; i++) list[heads + i] = window->pos[i] - x->attention->window + 1;
+    x->bases = vk_upload(c, x->s->base, (uint64_t)heads * sizeof *x->s->base);
+}
+
+void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_attention *attention,
+              const struct fkv_scoring *how, struct fkv_tensor q, size_t ld, const struct fkv_rows *window, int n,
+              struct fkv_tensor g)
+{
+    const int n_head = attention->n_head;
+    struct scores x = {.b = vk_of(r),
+                       .s = s,
+                       .attention = attention,
+                       .how = how,
+                       .q = vk_values(q, (size_t)(how->window - 1) * ld + (size_t)n_head * (size_t)s->d),
+                       .ldq = ld,
+                       .query_heads = n_head / s->heads,
+                       .scored = n - how->window};
+    struct vk_context *c = &x.b->c;
+    if (!vk_enter(c, (uint64_t)(2 * s->heads + how->window) * sizeof(int32_t))) return;
+    upload_views(&x, window, n);
     const int visible = vk_visible_heads(s);
     for (int h = 0, heads; h < n_head && vk_ok(c); h += heads) {
         heads = (h / x.query_heads + visible) * x.query_heads - h;
@@ -123,80 +157,66 @@ void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_
         window_softmax(&x, h, heads);
         window_sums(&x, h, heads);
     }
-    pool(&x, vk_floats(c, g, (size_t)s->heads * (size_t)x.scored));
+    pool(&x, vk_values(g, (size_t)s->heads * (size_t)x.scored));
     vk_leave(c);
 }
 
 /* ---- choice ---------------------------------------------------------------------------------- */
 
-/* found[rows][k] = the k largest of each of the rows of x[rows][n], the first `sinks` before all others. */
-static void top_k(struct vk_backend *b, struct vk_slice x, int rows, int n, int k, int sinks)
+/* The rows of a choice's lists: the best of each of the rows of x[lists][scored], the first `sinks` before all others,
+   and the window. */
+static void top_k(struct vk_backend *b, struct vk_slice x, int lists, const struct fkv_selection *how,
+                  const struct fkv_choice *c)
 {
-    const uint64_t slices = up_to((uint64_t)n, SLICE);
+    const int scored = how->n - how->window;
+    const uint64_t slices = up_to((uint64_t)scored, SLICE);
     struct {
-        uint32_t pass, rows, n, k, sinks, slices;
-    } push = {0, (uint32_t)rows, (uint32_t)n, (uint32_t)k, (uint32_t)sinks, (uint32_t)slices};
-    const struct vk_slice work = vk_first(b->work, (uint64_t)rows * (4 * 256 + 10 + 2 * slices)),
-                          found = vk_first(b->found, (uint64_t)rows * (uint64_t)k);
-    vk_fill_zero(&b->c, vk_first(b->work, (uint64_t)rows * 4 * 256));
+        uint32_t pass, rows, n, k, sinks, slices, window, ld;
+    } push = {.rows = (uint32_t)lists,
+              .n = (uint32_t)scored,
+              .k = (uint32_t)(how->keep - how->window),
+              .sinks = (uint32_t)how->sinks,
+              .slices = (uint32_t)slices,
+              .window = (uint32_t)how->window,
+              .ld = (uint32_t)c->n};
+    const struct vk_slice work = vk_first(b->work, (uint64_t)lists * (4 * 256 + 10 + 2 * slices));
+    vk_fill_zero(&b->c, vk_first(b->work, (uint64_t)lists * 4 * 256));
     for (push.pass = 0; push.pass < 6; push.pass++)
-        vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_top_k,
-                                             {0},
-                                             {x, work, found},
-                                             &push,
-                                             sizeof push,
-                                             (uint64_t)rows * slices,
-                                             (double)rows * n});
+        vk_dispatch(&b->c, &(struct vk_call){.shader = VK_SHADER_top_k,
+                                             .bind = {x, work, vk_choice_rows(c, 0)},
+                                             .push = &push,
+                                             .push_bytes = sizeof push,
+                                             .groups = (uint64_t)lists * slices,
+                                             .work = (double)lists * scored});
 }
 
-/* rows[lists][cap]: the first rows, as long as the device has not said which, and the window. */
-static void guess_rows(int lists, int n, int window, int cap, int32_t *rows)
+/* The scores of all heads added. */
+static struct vk_slice sum_heads(struct vk_backend *b, struct vk_slice g, int heads, int scored)
 {
-    for (int i = 0; i < lists; i++)
-        for (int j = 0; j < cap; j++) rows[i * cap + j] = j < cap - window ? j : n - cap + j;
-}
-
-void vk_select(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows)
-{
-    struct vk_backend *b = vk_of(r);
-    const int k = cap - window;
-    guess_rows(heads, n, window, cap, rows);
-    if (k == 0 || !vk_enter(&b->c, 0)) return;
-    b->selected = NULL;
-    const struct vk_slice found = vk_first(b->found, (uint64_t)heads * (uint64_t)k);
-    const uint64_t bytes = (uint64_t)k * sizeof *rows;
-    top_k(b, vk_floats(&b->c, g, (size_t)heads * (size_t)(n - window)), heads, n - window, k, sinks);
-    if (vk_download_later(&b->c, found, rows, heads, (size_t)cap * sizeof *rows)) {
-        b->selected = rows;
-        b->window_rows = window;
-    } else {
-        for (int h = 0; h < heads && vk_ok(&b->c); h++)
-            vk_download(&b->c, (struct vk_slice){found.buffer, found.offset + (uint64_t)h * bytes, bytes},
-                        rows + h * cap);
-    }
-    vk_leave(&b->c);
-}
-
-void vk_select_common(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap,
-                      int32_t *rows)
-{
-    struct vk_backend *b = vk_of(r);
-    const int scored = n - window, k = cap - window;
-    guess_rows(1, n, window, cap, rows);
-    if (k == 0 || !vk_enter(&b->c, 0)) return;
-    b->selected = NULL; /* `found` is taken: retention reads the host's rows, which come with the wait below */
+    const struct vk_slice total = vk_first(b->total, (uint64_t)scored);
     const struct {
         uint32_t heads, n;
     } push = {(uint32_t)heads, (uint32_t)scored};
-    vk_dispatch(&b->c, &(struct vk_call){VK_SHADER_sum_heads,
-                                         {0},
-                                         {vk_floats(&b->c, g, (size_t)heads * (size_t)scored),
-                                          vk_first(b->total, (uint64_t)scored)},
-                                         &push,
-                                         sizeof push,
-                                         up_to((uint64_t)scored, 64),
-                                         (double)heads * scored});
-    top_k(b, vk_first(b->total, (uint64_t)scored), 1, scored, k, sinks);
-    vk_download(&b->c, vk_first(b->found, (uint64_t)k), rows);
+    vk_dispatch(&b->c, &(struct vk_call){.shader = VK_SHADER_sum_heads,
+                                         .bind = {g, total},
+                                         .push = &push,
+                                         .push_bytes = sizeof push,
+                                         .groups = up_to((uint64_t)scored, 64),
+                                         .work = (double)heads * scored});
+    return total;
+}
+
+bool vk_select(struct fkv_run *r, struct fkv_tensor g, int heads, const struct fkv_selection *how, struct fkv_choice *c)
+{
+    struct vk_backend *b = vk_of(r);
+    const int scored = how->n - how->window, lists = how->spread == FKV_SPREAD_COMMON ? 1 : heads;
+    if (how->spread == FKV_SPREAD_POOLED) return false; /* it needs the host */
+    for (int l = 0; l < lists; l++) c->count[l] = how->keep;
+    c->is_read = false;
+    if (!vk_enter(&b->c, 0)) return true;
+    struct vk_slice x = vk_values(g, (size_t)heads * (size_t)scored);
+    if (lists < heads) x = sum_heads(b, x, heads, scored);
+    top_k(b, x, lists, how, c);
     vk_leave(&b->c);
+    return true;
 }

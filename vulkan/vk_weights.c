@@ -104,7 +104,7 @@ static struct vk_weight *create(struct vk_backend *b, const struct fkv_weight *w
     b->weights = d;
     for (int i = 0; i < n_parts; i++) {
         const int rows = w->rows - i * part_rows < part_rows ? w->rows - i * part_rows : part_rows;
-        if (!vk_alloc(&b->c, (uint64_t)rows * stride, &d->part[i])) return NULL;
+        if (!vk_slice_alloc(&b->c, (uint64_t)rows * stride, &d->part[i])) return NULL;
     }
     return d;
 }
@@ -147,12 +147,13 @@ fkv_status vk_load_weight(struct fkv_backend *base, struct fkv_weight *w, const 
     return loaded(b, e);
 }
 
-fkv_status vk_load_vector(struct fkv_backend *base, const float **v, size_t n, const char *name, struct fkv_error *e)
+fkv_status vk_load_vector(struct fkv_backend *base, struct fkv_tensor *v, const float *from, size_t n, const char *name,
+                          struct fkv_error *e)
 {
     struct vk_backend *b = (struct vk_backend *)base;
-    float *x;
-    if (!vk_alloc_floats(&b->c, n, &x)) return no_memory(b, name, e);
-    vk_write_slice(&b->c, vk_floats(&b->c, x, n), *v);
-    *v = x;
+    struct fkv_buffer *x = vk_buffer_create(b, n);
+    if (!x) return no_memory(b, name, e);
+    vk_write_slice(&b->c, x->slice, from);
+    *v = (struct fkv_tensor){x, 0};
     return loaded(b, e);
 }

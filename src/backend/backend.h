@@ -1,24 +1,40 @@
 /* backend.h: the operations a model is made of, on tensors, for whichever device runs them.
 
-   The layer loop and the architectures call these and do not know what is behind them. A back end fills struct fkv_ops;
-   `cpu` is the first (backend/cpu/), `vulkan` the second (vulkan/). What it stores K and V in is its own business
-   (struct fkv_kv_store); activations are fp32 rows.
+   The layer loop and the architectures call these and do not know what is behind them. A back end fills struct fkv_ops,
+   a member per row of ops.def; `cpu` is the first (backend/cpu/), those of backends.def follow. What it stores K and V
+   in is its own business (struct fkv_kv_store); activations are fp32 rows.
 
-   Memory. Activations, norms and biases (float *) lie where the back end computes: they come from `alloc` or
-   `load_vector`, and only its operations may touch them, though arithmetic on the addresses is allowed. Lists of ids,
-   positions and rows (int32_t *) are the host's.
+   Memory. Activations, norms and biases lie where the back end computes: struct fkv_tensor is a handle, and only the
+   back end's operations touch what it stands for. Lists of ids, positions and rows (int32_t *) are the host's.
 
    Threads. A block of a layer, or a token, is one region: every thread of the team calls the same operations in the
    same order with its own struct fkv_run, and an operation shares its work out inside. Unless it says otherwise, an
    operation ends with a barrier: what it wrote is visible to all threads. Arguments were validated when the model was
-   loaded: operations cannot fail. A device can: then they do nothing any more, lists they return hold valid rows, and
-   `wait` tells. */
+   loaded and the pass began: operations cannot fail. A device can: then they do nothing any more, and `wait` tells. */
 #ifndef FKV_BACKEND_BACKEND_H
 #define FKV_BACKEND_BACKEND_H
 
 #include "base/error.h"
 #include "base/team.h"
 #include "simd/simd.h"
+
+/* ---- tensors ------------------------------------------------------------------------------------ */
+
+/* Memory of a back end; what it is, only the back end knows. */
+struct fkv_buffer;
+
+/* fp32 values where a back end computes, from value `at` of a buffer on. No buffer: there is no such tensor. */
+struct fkv_tensor {
+    struct fkv_buffer *buffer;
+    size_t at;
+};
+
+static inline bool fkv_tensor_is(struct fkv_tensor x) { return x.buffer != NULL; }
+/* The same, from its n-th value on. */
+static inline struct fkv_tensor fkv_tensor_from(struct fkv_tensor x, size_t n)
+{
+    return (struct fkv_tensor){x.buffer, x.at + n};
+}
 
 /* A matrix as the file stores it: `rows` output rows of `cols` inputs; or n of them, one after another (experts). */
 struct fkv_weight {
@@ -28,20 +44,23 @@ struct fkv_weight {
     int rows, cols, n;
 };
 
+/* ---- products ------------------------------------------------------------------------------------ */
+
 /* Input of a product: rows, optionally normalised on the way: rms_norm(x) * norm. */
 struct fkv_input {
-    const float *x; /* [n][ld] */
+    struct fkv_tensor x; /* [n][ld] */
     size_t ld;
-    int n;             /* 1 .. block_rows of the back end */
-    const float *norm; /* [cols], or NULL */
+    int n;                  /* 1 .. block_rows of the back end; `alone`: at most FKV_STEP_ROWS */
+    struct fkv_tensor norm; /* [cols], or none */
     float eps;
+    bool alone; /* every row gets the bits that it gets when n is 1; each stored weight is still read once */
 };
 
 /* One output of a product: y = x W^T + bias, or y += that. */
 struct fkv_output {
     const struct fkv_weight *w;
-    const float *bias; /* [w->rows], or NULL */
-    float *y;          /* [n][ld] */
+    struct fkv_tensor bias; /* [w->rows], or none */
+    struct fkv_tensor y;    /* [n][ld] */
     size_t ld;
     bool add;
     bool precise; /* of many rows: activations are not rounded to 8 bits */
@@ -50,27 +69,96 @@ struct fkv_output {
 /* silu(x gate^T + gate_bias) * (x up^T + up_bias) */
 struct fkv_gate {
     const struct fkv_weight *gate, *up;
-    const float *gate_bias, *up_bias; /* [gate->rows], or NULL */
+    struct fkv_tensor gate_bias, up_bias; /* [gate->rows], or none */
 };
 
 /* Rotary position embedding: which channels pair up, and the table of every position's angles. */
 struct fkv_rope {
     bool pairs; /* channels 2i, 2i + 1 (llama); else i, i + n_rot / 2 (NeoX) */
     int n_rot, d;
-    const float *cos_sin; /* [position][n_rot / 2][2] */
+    struct fkv_tensor cos_sin; /* [position][n_rot / 2][2] */
 };
 
-/* How the rows of a prefill are scored: fastkv paper, section 3.2. */
+/* ---- rows and attention ---------------------------------------------------------------------------- */
+
+enum { FKV_STEP_ROWS = 8 }; /* most rows of a decode step: tokens of several sequences, or a draft of one */
+
+/* Rows on their way through the layers. */
+struct fkv_rows {
+    int n;
+    const int32_t *id;       /* [n] tokens; not read after the first layer */
+    const int32_t *pos;      /* [n] absolute positions, ascending within a sequence */
+    const int32_t *sequence; /* [n] which of the pass's sequences, ascending; NULL: the first */
+    const int32_t *hidden;   /* [n] how many of the latest entries of its sequence's store a row does not see: the rows
+                                 after it. NULL: none */
+    bool alone;              /* a decode step: see struct fkv_input */
+};
+
+/* The end of the rows from `row` on that belong to the same sequence. */
+static inline int fkv_rows_end(const struct fkv_rows *rows, int row)
+{
+    int end = row + 1;
+    if (!rows->sequence) return rows->n;
+    while (end < rows->n && rows->sequence[end] == rows->sequence[row]) end++;
+    return end;
+}
+
+/* How a layer attends. What no back end does yet, fkv_attention_check() refuses. */
+struct fkv_attention {
+    int n_head;              /* query heads */
+    float scale;             /* of the logits: 1 / sqrt(d) as a rule */
+    int window;              /* a row at position p sees entries at positions above p - window only; 0: all */
+    struct fkv_tensor sinks; /* [n_head] logits that take part in the softmax and carry no value, or none */
+    float soft_cap;          /* logits become cap tanh(logit / cap); 0: they stay */
+    const int32_t *blocks;   /* the key blocks that a sparse prefill visits, or NULL */
+    const bool *skip;        /* [KV head] a decode step leaves the head out, or NULL */
+    const float *bias;       /* [entry] added to the logits of a decode step, or NULL */
+};
+
+/* FKV_ERROR_UNSUPPORTED for what is described and not done yet, with a message that begins with `name`. */
+fkv_status fkv_attention_check(const struct fkv_attention *how, const char *name, struct fkv_error *e);
+
+/* Which scores the rows of a prefill get (fastkv paper, section 3.2; methods: docs of the policies). */
+enum fkv_reduce { FKV_REDUCE_SUM, FKV_REDUCE_MAX }; /* over the rows of the window */
+
 struct fkv_scoring {
     int window; /* last rows, whose attention scores the others */
-    bool pool_avg;
+    enum fkv_reduce reduce;
+    const float *weight; /* [window], or NULL: all 1 */
+    bool value_norm;     /* times the norm of the entry's projected value */
+    bool pool_avg;       /* else by maximum */
     int pool_kernel;
-    float scale; /* of the logits */
+};
+fkv_status fkv_scoring_check(const struct fkv_scoring *how, const char *name, struct fkv_error *e);
+
+/* How many of a layer's rows each KV head keeps. */
+enum fkv_spread {
+    FKV_SPREAD_EQUAL,  /* `keep` in every head */
+    FKV_SPREAD_POOLED, /* heads * keep in all: each head its forced rows and its best `least`, then the best of all
+                          heads */
+    FKV_SPREAD_COMMON  /* one list for all heads, by the sum of their scores */
 };
 
-/* Keys and values of one layer, a list per KV head; entries of a head are numbered in the order they came. Opaque but
-   for the counts. */
+struct fkv_selection {
+    int n, window, sinks; /* rows of the prefill; the last and the first of them, always chosen */
+    int keep;             /* rows of a list, those among them: window + sinks <= keep < n */
+    enum fkv_spread spread;
+    int least; /* POOLED: rows of a head that its own order alone decides; <= keep - window - sinks */
+};
+
+/* Rows chosen of those of a prefill: a list per KV head, or one; each ascends. */
+struct fkv_choice;
+
+/* Keys and values of one layer: per KV head a list of entries (absolute position, K already rotated, V), positions
+   ascending. Counts differ per head. */
 struct fkv_kv_store;
+
+struct fkv_kv_shape {
+    int heads, d;
+    int k_type, v_type; /* enum fkv_kv_elem */
+};
+
+/* ---- back ends --------------------------------------------------------------------------------------- */
 
 enum fkv_stage { FKV_STAGE_PRODUCT, FKV_STAGE_ATTENTION, FKV_STAGE_ROWS, FKV_STAGE_SELECT, FKV_N_STAGES };
 
@@ -83,87 +171,68 @@ struct fkv_run {
     double *stage_s; /* [FKV_N_STAGES] thread 0 adds its wall time by stage */
 };
 
+/* What scratch is sized for: the largest of everything that will come. */
+struct fkv_extent {
+    int n_entries, n_head, d, window;
+};
+
+/* Memory by where it lies. */
+struct fkv_bytes {
+    uint64_t host, device;
+};
+
+/* embed      x[n][d_model] = rows `ids` of the table.
+   product    One or more products of the same input, which is prepared once. Outputs do not overlap the input.
+   gated      y[n][ld]: see struct fkv_gate.
+
+   head_norm, rope   Each thread does its share of the n rows and no barrier follows, so that they chain. In place.
+
+   kv_append  Appends K and V of the rows, [n][ld] with the heads side by side, to every head of stores[sequence], with
+              their positions. Starts with a barrier too.
+   attend     Row i attends to the entries of its sequence's store but the latest hidden[i], within the window. q and
+              out: [n][ld], query heads side by side. One row, or rows that are `alone`, share the entries out among the
+              threads.
+   score      Scores of the n rows of this prefill but the last `window`, which lie in s after its base entries:
+              g[head][n - window], pooled and summed over the query heads of the KV head. q: [window][ld], the queries
+              of the rows `window`.
+   select     Fills c by the scores g[heads][n - window]. false, on every thread and with nothing done, for a spread
+   that
+              the back end leaves to the host: see fkv_select().
+   gather     x[i] = x[row i of c's first list]. In place.
+   retain     Appends to `to`, in its types, the entries of `from` that c chose among those after its base; c NULL: all.
+
+   alloc      Memory for x[n]. whole: it will be used from end to end, else the host's pages are taken as they are
+              written.
+   write, read, discard   x[n] = from[n], of the host; x[n] for the host to read: where it lies if it can, else copy[n],
+              filled; what x[n] holds is not needed any more.
+   load_weight, load_vector   Bring a weight of the file, or a vector of the host's, to where the back end computes:
+              change what w points to, make v. The file and the vector stay in place until `destroy`, which takes back
+              what was loaded. weight_bytes: what load_weight would take of the back end's own memory.
+   prepare    Scratch for passes of that extent, kept for later ones; waits for regions that run. scratch_bytes: what
+              such scratch takes, whether it is there or not.
+   bytes_left For a plan: how many bytes of the back end's memory are free.
+   wait       Returns when all operations so far are done. A failure of the device stays: its message is in `error`.
+   pace       Sees to it that a device works on the operations so far, of which the latest may wait for more, and
+              returns when it is at most a fraction of a second behind. Failures may come to light in a later call.
+
+   choice_create, _bytes, _write, _count, _read   Room for `lists` lists of n rows each; its bytes; lists of the host's
+              (the rows of all one after the other); the number of rows, which never waits; the rows, which wait for the
+              device and stay valid until the choice changes.
+
+   kv_create  whole: it will be filled to its capacity at once.
+   kv_assign  Makes `from` the contents of s, as its base entries (from NULL: empties it). s has room for them.
+   kv_cut     Drops the entries at positions >= pos.
+   kv_positions   [count] of a head, ascending; waits for the device; valid until the store changes.
+   kv_bytes   What its entries take, whole tiles. kv_bytes_of: what n entries in every head would take.
+   kv_fork    A store with the entries at positions below pos, which shares memory with s where it can; both go their
+              own way from here. Between passes.
+   kv_export  Keys or values first .. first + n - 1 of a head in canonical form: entries in list order, elements of the
+              stored type side by side; q8_0: per 32 channels an f16 scale and 32 int8.
+   kv_import  Appends n entries of that form to one head, with their positions. */
 struct fkv_ops {
     const char *name;
-
-    /* x[n][d_model] = rows `ids` of the table. */
-    void (*embed)(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x);
-    /* One or more products of the same input, which is prepared once. Outputs do not overlap the input. */
-    void (*product)(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out);
-    /* y[n][ld]: see struct fkv_gate. */
-    void (*gated)(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *gate, float *y, size_t ld);
-
-    /* Row operations: each thread does its share of the n rows and no barrier follows, so that they chain. In place. */
-    void (*head_norm)(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps);
-    void (*rope)(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads,
-                 const int32_t *pos);
-
-    /* Appends n rows of K and V, [n][ld] with the heads side by side, to every head. Starts with a barrier too. */
-    void (*kv_append)(struct fkv_run *r, struct fkv_kv_store *s, const float *k, const float *v, size_t ld, int n);
-    /* Causal attention of n rows: row i sees, in each head, the `base` entries that were there before this prefill and
-       the first seen[i] after them; seen ascends; seen NULL: all entries. q and out: [n][ld], query heads side by side.
-       n 1 splits the entries among the threads. */
-    void (*attend)(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld,
-                   int n, const int32_t *seen, float *out);
-
-    /* Scores of the rows of this prefill but the last `window`: g[head][n - window], pooled and summed over the query
-       heads of the KV head. q: [window][ld], the queries of the last rows. */
-    void (*score)(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_scoring *how, int n_head,
-                  const float *q, size_t ld, int n, float *g);
-    /* rows[head][cap] of the n rows: the cap - window best scored and the window, ascending; the first `sinks` rows are
-       forced. cap < n. A device may leave them to `wait`: until then the host sees others there, but `retain` takes the
-       right ones. */
-    void (*select)(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows);
-    /* The same for all heads together, at once: rows[cap], by the sum of g over the heads. */
-    void (*select_common)(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap,
-                          int32_t *rows);
-    /* x[i] = x[rows[i]] for i < n; rows ascend. In place. */
-    void (*gather)(struct fkv_run *r, float *x, size_t d, const int32_t *rows, int n);
-    /* Appends entries of `from` to `to`, in the latter's types: those at base + rows[head][i], i < n; rows NULL: base +
-       0 .. n - 1. */
-    void (*retain)(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_store *from, const int32_t *rows,
-                   int n);
-
-    /* ---- outside a region ---- */
-
-    /* Memory for x[n]. whole: it will be used from end to end, else the host's pages are taken as they are written. */
-    fkv_status (*alloc)(struct fkv_backend *b, float **x, size_t n, bool whole);
-    void (*free)(struct fkv_backend *b, float *x, size_t n);
-    /* x[n] = from[n], of the host. */
-    void (*write)(struct fkv_backend *b, float *x, const float *from, size_t n);
-    /* x[n] for the host to read: x itself where it can, else copy[n], filled. */
-    const float *(*read)(struct fkv_backend *b, const float *x, size_t n, float *copy);
-    /* What x[n] holds is not needed any more. */
-    void (*discard)(struct fkv_backend *b, float *x, size_t n);
-    /* Brings a weight, or a vector of the host's, to where the back end computes: changes what `w` and `v` point to.
-       The file and the vector stay in place until `destroy`, which takes back what was loaded. */
-    fkv_status (*load_weight)(struct fkv_backend *b, struct fkv_weight *w, const char *name, struct fkv_error *e);
-    fkv_status (*load_vector)(struct fkv_backend *b, const float **v, size_t n, const char *name, struct fkv_error *e);
-    /* For a plan: bytes of the back end's own memory that load_weight and `prepare` would take, and how many are left.
-       The CPU's is the host's: none are taken. */
-    uint64_t (*weight_bytes)(const struct fkv_backend *b, const struct fkv_weight *w);
-    uint64_t (*scratch_bytes)(const struct fkv_backend *b, int n_entries, int n_head, int window);
-    uint64_t (*bytes_left)(struct fkv_backend *b);
-    /* Returns when all operations so far are done. A failure of the device stays: its message is in `error`. */
-    fkv_status (*wait)(struct fkv_backend *b);
-    /* Sees to it that a device works on the operations so far, of which the latest may wait for more, and returns when
-       it is at most a fraction of a second behind. Failures may come to light in a later call. */
-    fkv_status (*pace)(struct fkv_backend *b);
-
-    /* whole: it will be filled to its capacity at once. */
-    fkv_status (*kv_create)(struct fkv_backend *b, struct fkv_kv_store **s, int heads, int d, int k_type, int v_type,
-                            int capacity, bool whole);
-    void (*kv_destroy)(struct fkv_kv_store *s);
-    /* Makes `from` the contents of s, as its base entries (from NULL: empties it). s has room for them. */
-    void (*kv_assign)(struct fkv_kv_store *s, const struct fkv_kv_store *from);
-    /* Drops the entries from n on of one head. */
-    void (*kv_cut)(struct fkv_kv_store *s, int head, int n);
-    int (*kv_count)(const struct fkv_kv_store *s, int head);
-    /* Bytes its entries take, whole tiles. */
-    uint64_t (*kv_bytes)(const struct fkv_kv_store *s);
-    /* Scratch for scoring and attending over n entries, kept for later calls; waits for regions that run. */
-    fkv_status (*prepare)(struct fkv_backend *b, int n_entries, int n_head, int window);
-    void (*destroy)(struct fkv_backend *b);
+#define OP(result, name, args) result(*name) args;
+#include "backend/ops.def"
 };
 
 struct fkv_backend {
@@ -172,12 +241,26 @@ struct fkv_backend {
     const char *isa;
     int block_rows;         /* most rows of one product or attention */
     const char *device;     /* what computes: "cpu", or the GPU's name */
+    bool own_memory;        /* tensors, weights and stores do not lie in the host's memory */
     struct fkv_error error; /* why `wait` failed; "" as long as it did not */
     bool exact;             /* the fp32 check path */
     bool precise;           /* all products of many rows are: see struct fkv_output */
     int work_type; /* enum fkv_kv_elem: what K and V are while a layer is prefilled, unless the cache's type says
                       otherwise */
 };
+
+/* The choice by the back end's `select`; where it leaves that to the host, by fkv_choose() from the scores read back.
+   scratch: of the host, fkv_choose_bytes(heads, n). */
+void fkv_select(struct fkv_run *r, struct fkv_tensor g, int heads, const struct fkv_selection *how,
+                struct fkv_choice *c, void *scratch);
+/* The host's choice by scores[lists][n - window] of its own (COMMON: one list) to c. scratch: as above. */
+void fkv_choose_into(struct fkv_backend *b, struct fkv_choice *c, const float *scores, int lists,
+                     const struct fkv_selection *how, void *scratch);
+/* The same to lists: count[lists], and the rows of all lists one after the other, ascending in each: at most lists * n.
+   copy, keys: [lists][n] scratch. */
+void fkv_choose(const float *scores, int lists, const struct fkv_selection *how, float *copy, uint32_t *keys,
+                int32_t *count, int32_t *rows);
+size_t fkv_choose_bytes(int lists, int n);
 
 /* The CPU back end. isa: NULL for FASTKV_ISA or the best there is. max_cols: longest input row of any product. */
 fkv_status fkv_cpu_backend_create(struct fkv_backend **b, int n_threads, const char *isa, bool exact, bool precise,

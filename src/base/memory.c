@@ -23,3 +23,10 @@ void fkv_release_pages(void *begin, void *end)
     const uintptr_t b = ((uintptr_t)begin + page - 1) & ~(page - 1), e = (uintptr_t)end & ~(page - 1);
     if (b < e) madvise((void *)b, e - b, MADV_DONTNEED);
 }
+
+void *fkv_carve(struct fkv_carver *c, size_t bytes)
+{
+    void *p = c->base ? c->base + c->offset : NULL;
+    c->offset += (bytes + 63) & ~(size_t)63;
+    return p;
+}

@@ -15,4 +15,11 @@ void fkv_prefer_huge_pages(void *memory, size_t bytes);
 /* Gives the whole pages within [begin, end) of a reservation back: they read as zero again. */
 void fkv_release_pages(void *begin, void *end);
 
+/* Lays arrays out over one reservation, each at a multiple of 64 bytes; base NULL: it only measures. */
+struct fkv_carver {
+    char *base;
+    size_t offset;
+};
+void *fkv_carve(struct fkv_carver *c, size_t bytes);
+
 #endif

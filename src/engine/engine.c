@@ -66,7 +66,7 @@ static void fill_info(fkv_engine *e)
     info->d_ff = h->d_ff;
     info->n_vocab = h->n_vocab;
     info->n_ctx_train = h->n_ctx_train;
-    const struct fkv_engine_place *first = e->place, *last = &e->place[e->n_places - 1];
+    const struct fkv_place *first = e->ws.place, *last = first + e->ws.n_places - 1;
     info->isa = last->b->isa;
     info->device = first->b->device;
     info->n_threads = fkv_team_size(last->b->team);
@@ -78,28 +78,24 @@ static void fill_info(fkv_engine *e)
 fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct fkv_engine_params *params, char *err)
 {
     struct fkv_error error = {""};
-    const struct fkv_engine_params defaults = FKV_ENGINE_PARAMS_INIT;
-    const struct fkv_engine_params *p = params ? params : &defaults;
+    struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
     fkv_engine *e = calloc(1, sizeof *e);
     fkv_status status = e ? FKV_OK : fkv_fail(&error, FKV_ERROR_MEMORY, "no memory for an engine");
-    if (status == FKV_OK && p->size != sizeof *p)
-        status = fkv_fail(&error, FKV_ERROR_ARGUMENT, "engine parameters: expected size %zu, found %zu", sizeof *p,
-                          p->size);
+    if (status == FKV_OK && params) status = fkv_take_params(&p, sizeof p, params, "engine parameters", &error);
     if (status == FKV_OK) status = fkv_gguf_open(&e->gguf, path, &error);
     if (status == FKV_OK) status = copy_key(&e->arch, e->gguf, "general.architecture", &error);
     if (status == FKV_OK) status = copy_optional_key(&e->name, e->gguf, "general.name", &e->warnings, &error);
     if (status == FKV_OK)
         status = copy_optional_key(&e->chat_template, e->gguf, "tokenizer.chat_template", &e->warnings, &error);
     if (status == FKV_OK) status = fkv_tokenizer_create(&e->tokenizer, e->gguf, &e->warnings, &error);
-    if (status == FKV_OK && !p->vocab_only) status = fkv_engine_open_places(e, p, &error);
+    if (status == FKV_OK && !p.vocab_only) status = fkv_engine_open_places(e, &p, &error);
     if (status == FKV_OK) {
         fill_info(e);
         *engine = e;
     } else {
         fkv_engine_close(e);
-        if (err) memcpy(err, error.text, sizeof error.text);
     }
-    return status;
+    return fkv_tell(err, &error, status);
 }
 
 void fkv_engine_close(fkv_engine *e)
@@ -127,9 +123,7 @@ fkv_status fkv_tokenize(const fkv_engine *e, const char *text, size_t n_bytes, u
                         size_t *n_ids, char *err)
 {
     struct fkv_error error = {""};
-    const fkv_status status = fkv_tokenizer_encode(e->tokenizer, text, n_bytes, flags, ids, n_ids, &error);
-    if (status != FKV_OK && err) memcpy(err, error.text, sizeof error.text);
-    return status;
+    return fkv_tell(err, &error, fkv_tokenizer_encode(e->tokenizer, text, n_bytes, flags, ids, n_ids, &error));
 }
 
 size_t fkv_token_bytes(const fkv_engine *e, int32_t id, bool special, const char **bytes)

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "engine/engine.h"
+#include "engine/session.h"
 
 static int elem_of(enum fkv_kv_type type, const struct fkv_backend *b)
 {
@@ -25,81 +25,106 @@ static enum fkv_kv_type type_of(int elem)
     return types[elem];
 }
 
-fkv_status fkv_session_shape(struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_session_params *params,
-                             struct fkv_error *error)
+/* Can every score be had that the policy may ask for? */
+static fkv_status check_scoring(const struct fkv_session_shape *s, const struct fkv_hparams *h, struct fkv_error *error)
 {
-    if (!e->model) return fkv_fail(error, FKV_ERROR_ARGUMENT, "the engine was opened for its vocabulary only");
-    if (params->size != sizeof *params)
-        return fkv_fail(error, FKV_ERROR_ARGUMENT, "session parameters: expected size %zu, found %zu", sizeof *params,
-                        params->size);
+    const struct fkv_policy *policy = fkv_policy_find(s->params.kv.policy);
+    const int n = s->params.n_ctx;
+    for (int l = 0; l < h->n_layer; l++) {
+        const struct fkv_layer_state state = {l, h->n_layer, n, n, 0, h->layer[l].n_kv_head};
+        const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, &s->params.kv, &state);
+        const fkv_status status = fkv_scoring_check(&plan.scoring, policy->name, error);
+        if (status != FKV_OK) return status;
+    }
+    return FKV_OK;
+}
+
+fkv_status fkv_session_shape_on(struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_backend *b,
+                                const struct fkv_session_params *params, struct fkv_error *error)
+{
+    const struct fkv_session_params defaults = FKV_SESSION_PARAMS_INIT;
     const struct fkv_hparams *h = &e->model->h;
-    s->params = *params;
+    s->params = defaults;
+    const fkv_status status = fkv_take_params(&s->params, sizeof s->params, params, "session parameters", error);
+    if (status != FKV_OK) return status;
     if (s->params.n_ctx == 0) s->params.n_ctx = h->n_ctx_train;
     if (s->params.n_ctx < 1 || s->params.n_ctx > FKV_CONTEXT_MAX)
         return fkv_fail(error, FKV_ERROR_CONTEXT, "context size: expected 1 to %d, found %d", FKV_CONTEXT_MAX,
                         s->params.n_ctx);
-    s->k_type = elem_of(params->k_type, e->place[0].b);
-    s->v_type = elem_of(params->v_type, e->place[0].b);
+    s->k_type = elem_of(s->params.k_type, b);
+    s->v_type = elem_of(s->params.v_type, b);
     /* Keys have the scores to carry: of the two types of 16 bits f16 rounds eight times finer. */
     s->k_work = s->k_type == FKV_ELEM_F32 ? FKV_ELEM_F32 : FKV_ELEM_F16;
-    s->v_work = s->v_type == FKV_ELEM_Q8_0 ? e->place[0].b->work_type : s->v_type;
+    s->v_work = s->v_type == FKV_ELEM_Q8_0 ? b->work_type : s->v_type;
     s->params.k_type = type_of(s->k_type);
     s->params.v_type = type_of(s->v_type);
-    return fkv_kv_params_check(&s->params.kv, h->n_layer, error);
+    const fkv_status checked = fkv_kv_params_check(&s->params.kv, h->n_layer, error);
+    return checked == FKV_OK ? check_scoring(s, h, error) : checked;
 }
 
-static uint64_t entries_bytes(const struct fkv_hparams *h, uint64_t entries, int k_type, int v_type)
+fkv_status fkv_session_shape(struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_session_params *params,
+                             struct fkv_error *error)
 {
-    const uint64_t tiles = (entries + FKV_TILE - 1) / FKV_TILE;
-    return tiles * (uint64_t)h->n_kv_head * (fkv_tile_bytes(k_type, h->d_head) + fkv_tile_bytes(v_type, h->d_head));
+    if (!e->model) return fkv_fail(error, FKV_ERROR_ARGUMENT, "the engine was opened for its vocabulary only");
+    return fkv_session_shape_on(s, e, e->ws.place[0].b, params, error);
 }
 
-/* Entries that the first n layers keep together per head of a prompt, the tokens to come included in each. */
-static uint64_t kept_bytes(const struct fkv_session_shape *s, const struct fkv_hparams *h, int n_layers, int n_prompt,
-                           int n_predict)
-{
-    const struct fkv_policy *policy = fkv_policy_find(s->params.kv.policy);
-    uint64_t bytes = 0;
-    for (int l = 0, n = n_prompt; l < n_layers; l++) {
-        const struct fkv_layer_state state = {l, h->n_layer, n_prompt, n,
-                                              s->params.kv.sinks < n ? s->params.kv.sinks : n};
-        const struct fkv_layer_plan plan = fkv_policy_plan(policy, &s->params.kv, &state);
-        bytes += entries_bytes(h, (uint64_t)plan.keep + (uint64_t)n_predict, s->k_type, s->v_type);
-        n = plan.propagate;
-    }
-    return bytes;
-}
+/* ---- what the owners say ------------------------------------------------------------------------- */
 
-/* Forms of a block's input, results and tables: what the back end and the session touch of the host's memory for n
-   tokens, of which `kept` entries stay, a row and a position each. A device that has all layers leaves such lists and
-   logits. */
-static uint64_t scratch_bytes(const fkv_engine *e, uint64_t n, uint64_t kept)
+/* What layers keep of a prompt, by the policy's estimates, and of the tokens to come: their bytes as the back ends
+   store them, and the positions that go with them. */
+struct kept {
+    uint64_t bytes, full_bytes, positions;
+};
+
+/* The first n_layers, all of them at b or, if b is NULL, where the engine has them. */
+static struct kept kept_by(const struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_backend *b,
+                           int n_layers, int n_prompt, int n_predict)
 {
     const struct fkv_hparams *h = &e->model->h;
-    const struct fkv_backend *b = e->place[e->n_places - 1].b;
-    const uint64_t lists = (n * 6 + kept * 2) * 4 + (uint64_t)h->n_vocab * 4;
-    if (e->info.gpu_layers == h->n_layer) return lists;
-    const uint64_t threads = (uint64_t)fkv_team_size(b->team), cols = (uint64_t)fkv_model_max_cols(h);
-    const uint64_t per_token = 4 * (uint64_t)(h->d_model + h->ropes[0].n_rot + 2 * h->n_kv_head);
-    const uint64_t block = fkv_block_buffers_bytes(b, h) + (uint64_t)b->block_rows * cols * 2;
-    const uint64_t per_thread = FKV_PANEL_SCRATCH + FKV_ATTEND_SCRATCH +
-                                2 * (uint64_t)b->block_rows * FKV_MOST_PANEL_ROWS * 4 + n * 12 * 4;
-    return lists + n * per_token + block + threads * per_thread;
+    const struct fkv_policy *policy = fkv_policy_find(s->params.kv.policy);
+    const int sinks = s->params.kv.sinks < n_prompt ? s->params.kv.sinks : n_prompt;
+    struct fkv_layer_state state = {.n_layer = h->n_layer, .n_prompt = n_prompt, .n_rows = n_prompt, .sinks = sinks};
+    struct kept kept = {0, 0, 0};
+    for (; state.layer < n_layers; state.layer++) {
+        const struct fkv_layer_hparams *l = &h->layer[state.layer];
+        const struct fkv_kv_shape shape = {l->n_kv_head, l->d_head, s->k_type, s->v_type};
+        const struct fkv_backend *at = b ? b : fkv_engine_layer(e, s, state.layer).b;
+        state.n_kv_head = l->n_kv_head;
+        const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, &s->params.kv, &state);
+        kept.bytes += at->ops->kv_bytes_of(at, &shape, plan.keep + n_predict);
+        kept.full_bytes += at->ops->kv_bytes_of(at, &shape, n_prompt + n_predict);
+        kept.positions += (uint64_t)(plan.keep + n_predict) * (uint64_t)l->n_kv_head * sizeof(int32_t);
+        state.n_rows = plan.propagate;
+    }
+    return kept;
 }
 
-/* A prompt that fills the context, as the back end stores it: its own padding is small beside the share that the plan
-   leaves free. */
-uint64_t fkv_session_device_bytes(const struct fkv_session_shape *s, const struct fkv_hparams *h,
-                                  const struct fkv_backend *b, int n_layers)
+/* One layer's full K and V. */
+static uint64_t work_bytes(const struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_backend *b, int n)
 {
-    struct fkv_place nowhere;
+    const struct fkv_kv_shape shape = {e->model->h.n_kv_head, e->model->h.d_head, s->k_work, s->v_work};
+    return b->ops->kv_bytes_of(b, &shape, n);
+}
+
+/* A prompt that fills the context. */
+uint64_t fkv_session_device_bytes(const struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_backend *b,
+                                  int n_layers)
+{
     const int n = s->params.n_ctx;
-    const uint64_t work = entries_bytes(h, (uint64_t)n, s->k_work, s->v_work);
-    const uint64_t activations = fkv_lay_out_activations(&nowhere, h, n, NULL) * sizeof(float) +
-                                 fkv_block_buffers_bytes(b, h);
-    return n_layers == 0 ? 0
-                         : activations + b->ops->scratch_bytes(b, n, h->n_head, s->params.kv.window) + work +
-                               kept_bytes(s, h, n_layers, n, 0);
+    if (n_layers == 0) return 0;
+    return fkv_workspace_bytes(b, e->model, n, s->params.kv.window).device + work_bytes(s, e, b, n) +
+           kept_by(s, e, b, n_layers, n, 0).bytes;
+}
+
+/* What lies in the host's memory besides K and V. */
+static uint64_t host_bytes(const struct fkv_session_shape *s, const fkv_engine *e, int n, uint64_t positions)
+{
+    const struct fkv_workspace *ws = &e->ws;
+    uint64_t bytes = positions + (uint64_t)n * sizeof(int32_t) + fkv_session_bytes(e, n) + fkv_workspace_lists(ws, n);
+    for (int i = 0; i < ws->n_places; i++)
+        bytes += fkv_workspace_bytes(ws->place[i].b, e->model, n, s->params.kv.window).host;
+    return bytes;
 }
 
 fkv_status fkv_plan_memory(const fkv_engine *e, const struct fkv_session_params *params, int n_prompt, int n_predict,
@@ -112,21 +137,14 @@ fkv_status fkv_plan_memory(const fkv_engine *e, const struct fkv_session_params 
         status = fkv_fail(&error, FKV_ERROR_ARGUMENT,
                           "memory plan: expected a prompt of at least 1 token, found %d and %d to predict", n_prompt,
                           n_predict);
-    if (status != FKV_OK) {
-        if (err) memcpy(err, error.text, sizeof error.text);
-        return status;
-    }
-    const struct fkv_hparams *h = &e->model->h;
-    const uint64_t n = (uint64_t)n_prompt;
-    plan->weights = e->info.weight_bytes > e->info.gpu_weight_bytes ? e->info.weight_bytes - e->info.gpu_weight_bytes
-                                                                    : 0;
-    plan->kv = kept_bytes(&s, h, h->n_layer, n_prompt, n_predict);
-    plan->kv_full = (uint64_t)h->n_layer * entries_bytes(h, n + (uint64_t)n_predict, s.k_type, s.v_type);
-    plan->kv_prefill = entries_bytes(h, n, s.k_work, s.v_work);
-    plan->scratch = scratch_bytes(e, n,
-                                  plan->kv /
-                                      (fkv_tile_bytes(s.k_type, h->d_head) + fkv_tile_bytes(s.v_type, h->d_head)) *
-                                      FKV_TILE);
+    if (status != FKV_OK) return fkv_tell(err, &error, status);
+    const struct fkv_model_info *info = &e->info;
+    const struct kept kept = kept_by(&s, e, NULL, e->model->h.n_layer, n_prompt, n_predict);
+    plan->weights = info->weight_bytes > info->gpu_weight_bytes ? info->weight_bytes - info->gpu_weight_bytes : 0;
+    plan->kv = kept.bytes;
+    plan->kv_full = kept.full_bytes;
+    plan->kv_prefill = work_bytes(&s, e, e->ws.place[0].b, n_prompt);
+    plan->scratch = host_bytes(&s, e, n_prompt + n_predict, kept.positions);
     struct fkv_memory_left left;
     fkv_memory_left("", &left);
     plan->available = left.bytes;

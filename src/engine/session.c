@@ -1,218 +1,170 @@
-/* A session: one timeline of tokens, its cache, and the memory a forward pass needs for it. */
-#include <math.h>
+/* A session: opening, prefill and decoding. */
+#include "engine/session.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "engine/engine.h"
 
-struct fkv_session {
-    fkv_engine *e;
-    struct fkv_session_shape shape;
-    struct fkv_forward f;
-    int32_t *ids; /* [n_ctx] seen so far: [n_seen] */
-    size_t n_seen;
-    size_t pruned_until; /* positions below were pruned by a policy: no cutting back into them */
-    size_t angles;       /* positions the rotary table holds */
-    bool have_logits;
-    enum fkv_sync sync_kind;
-    size_t reused;
-    struct fkv_session_stats stats;
-    atomic_bool cancel;
-    struct fkv_error error;
-    void *memory; /* one reservation for the host's arrays */
-    size_t bytes;
-    float *activations[FKV_MAX_PLACES]; /* the back ends' */
-    size_t n_activations;
-};
-
-/* ---- opening --------------------------------------------------------------------------------- */
-
-struct carver {
-    char *base; /* NULL: only measures */
-    size_t offset;
-};
-
-static void *carve(struct carver *c, size_t bytes)
-{
-    void *p = c->base ? c->base + c->offset : NULL;
-    c->offset += (bytes + 4095) & ~(size_t)4095;
-    return p;
-}
-
-size_t fkv_lay_out_activations(struct fkv_place *at, const struct fkv_hparams *h, int n_ctx, float *memory)
-{
-    const size_t n = (size_t)n_ctx, heads = (size_t)h->n_kv_head;
-    struct carver c = {(char *)memory, 0};
-    at->x = carve(&c, n * (size_t)h->d_model * sizeof(float));
-    at->q_window = carve(&c, FKV_MAX_WINDOW * (size_t)(h->n_head * h->d_head) * sizeof(float));
-    at->scores = carve(&c, heads * n * sizeof(float));
-    at->made_logits = carve(&c, (size_t)h->n_vocab * sizeof(float));
-    at->rope.cos_sin = carve(&c, n * (size_t)h->ropes[0].n_rot * sizeof(float));
-    return c.offset / sizeof(float);
-}
+/* ---- opening ------------------------------------------------------------------------------------- */
 
 /* Lays the host's arrays out over `memory`; returns their bytes. */
-static size_t lay_out(fkv_session *s, void *memory)
+static size_t lay_out(fkv_session *s, const struct fkv_hparams *h, int n_ctx, void *memory)
 {
-    const struct fkv_hparams *h = &s->e->model->h;
-    const size_t n = (size_t)s->shape.params.n_ctx, heads = (size_t)h->n_kv_head;
-    struct fkv_forward *f = &s->f;
-    struct carver c = {memory, 0};
-    f->kept = carve(&c, (size_t)h->n_layer * heads * n * sizeof(int32_t));
-    f->pos = carve(&c, n * sizeof(int32_t));
-    f->seen = carve(&c, n * sizeof(int32_t));
-    f->chosen = carve(&c, n * sizeof(int32_t));
-    f->chosen_seen = carve(&c, n * sizeof(int32_t));
-    f->propagated = carve(&c, n * sizeof(int32_t));
-    f->logits_copy = carve(&c, (size_t)h->n_vocab * sizeof(float));
-    s->ids = carve(&c, n * sizeof(int32_t));
+    struct fkv_carver c = {memory, 0};
+    s->logits = fkv_carve(&c, (size_t)h->n_vocab * sizeof *s->logits);
+    s->report.plan = fkv_carve(&c, (size_t)h->n_layer * sizeof *s->report.plan);
+    s->report.propagated = fkv_carve(&c, (size_t)n_ctx * sizeof *s->report.propagated);
     return c.offset;
 }
 
-/* Activations and scratch of one back end. */
-static fkv_status allocate_at(fkv_session *s, int i)
+size_t fkv_session_bytes(const fkv_engine *e, int n_ctx)
 {
-    struct fkv_place *at = &s->f.place[i];
-    struct fkv_backend *b = at->b;
-    const struct fkv_hparams *h = &s->e->model->h;
-    const int n_ctx = s->shape.params.n_ctx;
-    s->n_activations = fkv_lay_out_activations(at, h, n_ctx, NULL);
-    const fkv_status status = b->ops->alloc(b, &s->activations[i], s->n_activations, false);
-    if (status != FKV_OK) return status;
-    fkv_lay_out_activations(at, h, n_ctx, s->activations[i]);
-    return b->ops->prepare(b, n_ctx, h->n_head, s->shape.params.kv.window);
+    fkv_session nowhere;
+    return lay_out(&nowhere, &e->model->h, n_ctx, NULL);
+}
+
+/* The engine's workspace grows when a session is larger than all before: not while a prefill has it. */
+static fkv_status reserve_workspace(fkv_session *s)
+{
+    struct fkv_workspace *ws = &s->e->ws;
+    const int n_ctx = s->shape.params.n_ctx, window = s->shape.params.kv.window;
+    fkv_turns_take(&ws->turn);
+    const bool enough = n_ctx <= ws->n_ctx && window <= ws->window;
+    fkv_turns_leave(&ws->turn);
+    if (enough) return FKV_OK;
+    fkv_turns_take(&ws->lent);
+    fkv_turns_take(&ws->turn);
+    const fkv_status status = fkv_workspace_reserve(ws, n_ctx, window);
+    fkv_turns_leave(&ws->turn);
+    fkv_turns_leave(&ws->lent);
+    return status;
+}
+
+static fkv_status create_sequence(fkv_session *s)
+{
+    const int n_layer = s->e->model->h.n_layer;
+    struct fkv_sequence_layer *layers = malloc((size_t)n_layer * sizeof *layers);
+    if (!layers) return FKV_ERROR_MEMORY;
+    for (int l = 0; l < n_layer; l++) layers[l] = fkv_engine_layer(s->e, &s->shape, l);
+    const fkv_status status = fkv_sequence_create(&s->q, layers, n_layer, s->shape.params.n_ctx);
+    free(layers);
+    return status;
 }
 
 static fkv_status allocate(fkv_session *s)
 {
-    struct fkv_forward *f = &s->f;
     const struct fkv_hparams *h = &s->e->model->h;
-    const int n_ctx = s->shape.params.n_ctx;
-    s->bytes = lay_out(s, NULL);
+    s->bytes = fkv_session_bytes(s->e, s->shape.params.n_ctx);
     s->memory = fkv_reserve(s->bytes);
     if (!s->memory) return FKV_ERROR_MEMORY;
-    lay_out(s, s->memory);
-    fkv_status status = FKV_OK;
-    for (int i = 0; i < f->n_places && status == FKV_OK; i++) status = allocate_at(s, i);
-    if (status != FKV_OK) return status;
-    struct fkv_backend **backends = malloc((size_t)h->n_layer * sizeof *backends);
-    if (!backends) return FKV_ERROR_MEMORY;
-    for (int l = 0; l < h->n_layer; l++) backends[l] = fkv_engine_backend(s->e, l);
-    status = fkv_kv_cache_create(&f->cache, backends, h->n_layer, h->n_kv_head, h->d_head, s->shape.k_type,
-                                 s->shape.v_type, n_ctx);
-    free(backends);
-    return status;
+    lay_out(s, h, s->shape.params.n_ctx, s->memory);
+    return reserve_workspace(s);
 }
 
 static void set_up(fkv_session *s)
 {
-    struct fkv_forward *f = &s->f;
-    const struct fkv_hparams *h = &s->e->model->h;
-    f->model = s->e->model;
-    f->n_places = s->e->n_places;
-    for (int i = 0; i < f->n_places; i++) {
-        const struct fkv_engine_place *p = &s->e->place[i];
-        f->place[i] = (struct fkv_place){.b = p->b,
-                                         .block = &p->block,
-                                         .end = p->end,
-                                         .rope = {h->ropes[0].pairs, h->ropes[0].n_rot, h->d_head, NULL}};
-    }
-    f->kv = &s->shape.params.kv;
-    f->policy = fkv_policy_find(f->kv->policy);
-    f->k_type = s->shape.k_work;
-    f->v_type = s->shape.v_work;
-    f->tsp_layer = f->n_propagated = -1;
-    f->progress = s->shape.params.progress;
-    f->progress_user = s->shape.params.progress_user;
-    f->cancel = &s->cancel;
+    const struct fkv_session_params *p = &s->shape.params;
+    s->prefill = (struct fkv_prefill_params){.policy = fkv_policy_find(p->kv.policy),
+                                             .kv = &p->kv,
+                                             .k_type = s->shape.k_work,
+                                             .v_type = s->shape.v_work,
+                                             .progress = p->progress,
+                                             .progress_user = p->progress_user,
+                                             .cancel = &s->cancel};
+    s->report.tsp_layer = s->report.n_propagated = -1;
 }
 
-fkv_status fkv_session_open(fkv_session **session, fkv_engine *engine, const struct fkv_session_params *params,
-                            char *err)
+/* What kept a session from being made: memory, or a device that failed. */
+static fkv_status not_made(const fkv_session *s, fkv_status status, struct fkv_error *error)
 {
-    struct fkv_error error = {""};
-    fkv_session *s = calloc(1, sizeof *s);
-    fkv_status status = s ? FKV_OK : fkv_fail(&error, FKV_ERROR_MEMORY, "no memory for a session");
-    if (status == FKV_OK) {
-        s->e = engine;
-        status = fkv_session_shape(&s->shape, engine, params, &error);
+    const struct fkv_workspace *ws = &s->e->ws;
+    for (int i = 0; i < ws->n_places; i++) {
+        struct fkv_backend *b = ws->place[i].b;
+        if (b->ops->wait(b) != FKV_OK) return fkv_fail(error, FKV_ERROR_DEVICE, "%s", b->error.text);
     }
+    return fkv_fail(error, status, "no memory for a session of %d tokens", s->shape.params.n_ctx);
+}
+
+/* A session without a sequence. */
+static fkv_status create(fkv_session **session, fkv_engine *e, const struct fkv_session_params *params,
+                         struct fkv_error *error)
+{
+    fkv_session *s = calloc(1, sizeof *s);
+    if (!s) return fkv_fail(error, FKV_ERROR_MEMORY, "no memory for a session");
+    s->e = e;
+    fkv_status status = fkv_session_shape(&s->shape, e, params, error);
     if (status == FKV_OK) {
         set_up(s);
         status = allocate(s);
-        if (status != FKV_OK) fkv_fail(&error, status, "no memory for a session of %d tokens", s->shape.params.n_ctx);
+        if (status != FKV_OK) status = not_made(s, status, error);
     }
-    if (status == FKV_OK) {
+    if (status == FKV_OK)
         *session = s;
-    } else {
+    else
         fkv_session_close(s);
-        if (err) memcpy(err, error.text, sizeof error.text);
-    }
     return status;
+}
+
+fkv_status fkv_session_open(fkv_session **session, fkv_engine *e, const struct fkv_session_params *params, char *err)
+{
+    struct fkv_error error = {""};
+    fkv_session *s = NULL;
+    fkv_status status = create(&s, e, params, &error);
+    if (status == FKV_OK && (status = create_sequence(s)) != FKV_OK) status = not_made(s, status, &error);
+    if (status == FKV_OK)
+        *session = s;
+    else
+        fkv_session_close(s);
+    return fkv_tell(err, &error, status);
 }
 
 void fkv_session_close(fkv_session *s)
 {
     if (!s) return;
-    fkv_kv_cache_destroy(s->f.cache);
-    for (int i = 0; i < s->f.n_places; i++)
-        if (s->activations[i]) s->f.place[i].b->ops->free(s->f.place[i].b, s->activations[i], s->n_activations);
+    fkv_sequence_destroy(s->q);
     fkv_unreserve(s->memory, s->bytes);
     free(s);
 }
 
-/* ---- the rotary table ------------------------------------------------------------------------ */
-
-/* Rows of the table are made so many at a time: only the first one's angles take cos() and sin(), the others are it
-   turned, in double. */
-enum { ANGLE_ROWS = 32 };
-
-static void fill_angles(const struct fkv_model *m, size_t first, size_t rows, float *table)
+fkv_status fkv_session_fork(fkv_session *s, size_t n, fkv_session **child, char *err)
 {
-    const struct fkv_rope_params *p = &m->h.ropes[0];
-    const double magnitude = (double)p->magnitude;
-    for (int i = 0; i < p->n_rot / 2; i++) {
-        const double frequency = pow((double)p->base, -2.0 * i / p->n_rot) / (double)p->scale /
-                                 (p->divided ? (double)m->rope_freqs[i] : 1.0);
-        const double c1 = cos(frequency), s1 = sin(frequency);
-        double c = cos((double)first * frequency), s = sin((double)first * frequency);
-        for (size_t row = 0; row < rows; row++) {
-            float *at = table + row * (size_t)p->n_rot + 2 * i;
-            at[0] = (float)(magnitude * c);
-            at[1] = (float)(magnitude * s);
-            const double turned = c * c1 - s * s1;
-            s = s * c1 + c * s1;
-            c = turned;
-        }
+    struct fkv_error error = {""};
+    fkv_session *c = NULL;
+    fkv_status status = FKV_OK;
+    if (n > s->q->n_seen || (n < s->q->pruned_until && n > 0))
+        status = fkv_fail(&error, FKV_ERROR_ARGUMENT,
+                          "fork: expected 0 or %zu to %zu of the session's tokens, found %zu", s->q->pruned_until,
+                          s->q->n_seen, n);
+    if (status == FKV_OK) status = create(&c, s->e, &s->shape.params, &error);
+    if (status == FKV_OK) {
+        fkv_turns_take(&s->e->ws.turn);
+        status = fkv_sequence_fork(s->q, n, &c->q);
+        fkv_turns_leave(&s->e->ws.turn);
+        if (status != FKV_OK) fkv_fail(&error, status, "no memory to fork a session of %zu tokens", n);
     }
+    if (status == FKV_OK) {
+        if (n == 0) fkv_session_forget(c, 0);
+        c->have_logits = s->have_logits && n == s->q->n_seen;
+        if (c->have_logits) memcpy(c->logits, s->logits, (size_t)s->e->model->h.n_vocab * sizeof *c->logits);
+        *child = c;
+    } else {
+        fkv_session_close(c);
+    }
+    return fkv_tell(err, &error, status);
 }
 
-/* Angles of n positions at least. */
-static void extend_angles(fkv_session *s, size_t n)
-{
-    const size_t n_rot = (size_t)s->e->model->h.ropes[0].n_rot, all = (size_t)s->shape.params.n_ctx;
-    float table[ANGLE_ROWS * FKV_MAX_HEAD];
-    while (s->angles < n) {
-        const size_t rows = all - s->angles < ANGLE_ROWS ? all - s->angles : ANGLE_ROWS;
-        fill_angles(s->e->model, s->angles, rows, table);
-        for (int i = 0; i < s->f.n_places; i++) {
-            const struct fkv_place *at = &s->f.place[i];
-            at->b->ops->write(at->b, (float *)(uintptr_t)at->rope.cos_sin + s->angles * n_rot, table, rows * n_rot);
-        }
-        s->angles += rows;
-    }
-}
+/* ---- running ------------------------------------------------------------------------------------- */
 
-/* ---- running --------------------------------------------------------------------------------- */
-
-static fkv_status failed(fkv_session *s, fkv_status status)
+fkv_status fkv_session_failed(fkv_session *s, fkv_status status)
 {
     if (status == FKV_OK || status == FKV_ERROR_CONTEXT || status == FKV_ERROR_ARGUMENT)
         return status; /* those said more already */
-    for (int i = 0; i < s->f.n_places; i++)
-        if (*s->f.place[i].b->error.text) return fkv_fail(&s->error, status, "%s", s->f.place[i].b->error.text);
+    for (int i = 0; i < s->e->ws.n_places; i++) {
+        const struct fkv_backend *b = s->e->ws.place[i].b;
+        if (*b->error.text) return fkv_fail(&s->error, status, "%s", b->error.text);
+    }
     const char *text =
         status == FKV_ERROR_NUMBER
             ? "the model computed a value that is not a number: its weights are damaged, or too large for their type"
@@ -220,10 +172,10 @@ static fkv_status failed(fkv_session *s, fkv_status status)
     return fkv_fail(&s->error, status, "%s", text);
 }
 
-static fkv_status check_ids(fkv_session *s, const int32_t *ids, size_t n, size_t first)
+fkv_status fkv_session_check_ids(fkv_session *s, const int32_t *ids, size_t n, size_t first)
 {
     const struct fkv_hparams *h = &s->e->model->h;
-    if (first + n > (size_t)s->shape.params.n_ctx)
+    if (n > (size_t)s->shape.params.n_ctx || first + n > (size_t)s->shape.params.n_ctx)
         return fkv_fail(&s->error, FKV_ERROR_CONTEXT,
                         "context_length_exceeded: %zu tokens do not fit the context of %d", first + n,
                         s->shape.params.n_ctx);
@@ -234,82 +186,69 @@ static fkv_status check_ids(fkv_session *s, const int32_t *ids, size_t n, size_t
     return FKV_OK;
 }
 
-static void cut_to(fkv_session *s, size_t n)
+void fkv_session_forget(fkv_session *s, size_t n)
 {
-    fkv_kv_cache_cut(s->f.cache, (int32_t)n);
-    s->n_seen = n;
+    fkv_sequence_cut(s->q, n);
     s->have_logits = false;
-    if (n == 0) s->pruned_until = 0;
 }
 
-static fkv_status decode(fkv_session *s, int32_t id)
+static fkv_status run_prefill(fkv_session *s, const int32_t *ids, size_t n)
 {
-    const double t0 = fkv_clock_s();
-    extend_angles(s, s->n_seen + 1);
-    s->have_logits = false;
-    s->ids[s->n_seen] = id;
-    const fkv_status status = fkv_decode(&s->f, id, (int)s->n_seen);
-    if (status != FKV_OK) {
-        cut_to(s, s->n_seen);
-        return failed(s, status);
-    }
-    s->n_seen++;
-    s->have_logits = true;
-    s->stats.decode_s += fkv_clock_s() - t0;
-    s->stats.decode_tokens++;
-    return FKV_OK;
+    struct fkv_workspace *ws = &s->e->ws;
+    fkv_turns_take(&ws->lent);
+    const fkv_status status = fkv_prefill(ws, s->q, ids, (int)n, &s->prefill, &s->report, s->logits);
+    fkv_turns_leave(&ws->lent);
+    return status;
 }
 
 static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
 {
     const double t0 = fkv_clock_s();
-    const size_t first = s->n_seen;
-    extend_angles(s, first + n);
+    const size_t first = s->q->n_seen;
     s->have_logits = false;
-    memcpy(s->ids + first, ids, n * sizeof *ids);
-    memset(s->f.stage_s, 0, sizeof s->f.stage_s);
-    const fkv_status status = fkv_prefill(&s->f, ids, (int)n, (int)first);
+    memcpy(s->q->ids + first, ids, n * sizeof *ids);
+    const fkv_status status = run_prefill(s, ids, n);
     if (status != FKV_OK) {
-        cut_to(s, first);
-        return failed(s, status);
+        fkv_session_forget(s, first);
+        return fkv_session_failed(s, status);
     }
-    s->n_seen = first + n;
-    if (s->f.pruned) s->pruned_until = s->n_seen;
+    s->q->n_seen = first + n;
+    if (s->report.pruned) fkv_sequence_pruned(s->q, s->prefill.policy->name);
     s->have_logits = true;
     s->stats.prefill_s += fkv_clock_s() - t0;
     s->stats.prefill_tokens += n;
-    for (int i = 0; i < FKV_N_STAGES; i++) s->stats.stage_s[i] = s->f.stage_s[i];
+    for (int i = 0; i < FKV_N_STAGES; i++) s->stats.stage_s[i] = s->report.stage_s[i];
     return FKV_OK;
 }
 
 /* How far the wanted ids agree with what was seen. */
-static size_t common_prefix(const fkv_session *s, const int32_t *ids, size_t n)
+static size_t common_prefix(const struct fkv_sequence *q, const int32_t *ids, size_t n)
 {
     size_t i = 0;
-    while (i < n && i < s->n_seen && ids[i] == s->ids[i]) i++;
+    while (i < n && i < q->n_seen && ids[i] == q->ids[i]) i++;
     return i;
 }
 
 fkv_status fkv_session_sync(fkv_session *s, const int32_t *ids, size_t n)
 {
     atomic_store(&s->cancel, false);
-    fkv_status status = check_ids(s, ids, n, 0);
+    const fkv_status status = fkv_session_check_ids(s, ids, n, 0);
     if (status != FKV_OK) return status;
-    size_t keep = common_prefix(s, ids, n);
+    size_t keep = common_prefix(s->q, ids, n);
     s->sync_kind = FKV_SYNC_EXTENDED;
-    if (keep == n && n == s->n_seen && (s->have_logits || n == 0)) {
+    if (keep == n && n == s->q->n_seen && (s->have_logits || n == 0)) {
         s->reused = keep;
         return FKV_OK;
     }
     if (keep == n && n > 0) keep--; /* the last id is computed again, for its logits */
-    if (keep < s->n_seen) {
-        s->sync_kind = keep >= s->pruned_until && keep > 0 ? FKV_SYNC_CUT_BACK : FKV_SYNC_REBUILT;
+    if (keep < s->q->n_seen) {
+        s->sync_kind = keep >= s->q->pruned_until && keep > 0 ? FKV_SYNC_CUT_BACK : FKV_SYNC_REBUILT;
         if (s->sync_kind == FKV_SYNC_REBUILT) keep = 0;
-        cut_to(s, keep);
+        fkv_session_forget(s, keep);
     }
     s->reused = keep;
     if (n == keep) return FKV_OK;
-    return n - keep == 1 ? decode(s, ids[keep]) : prefill(s, ids + keep, n - keep);
+    return n - keep == 1 ? fkv_batch_append(&s, ids + keep, 1) : prefill(s, ids + keep, n - keep);
 }
 
 enum fkv_sync fkv_session_sync_kind(const fkv_session *s, size_t *reused)
@@ -318,48 +257,74 @@ enum fkv_sync fkv_session_sync_kind(const fkv_session *s, size_t *reused)
     return s->sync_kind;
 }
 
-fkv_status fkv_session_append(fkv_session *s, int32_t id)
+fkv_status fkv_session_append(fkv_session *s, int32_t id) { return fkv_batch_append(&s, &id, 1); }
+
+fkv_status fkv_session_cut(fkv_session *s, size_t n)
 {
-    const fkv_status status = check_ids(s, &id, 1, s->n_seen);
-    if (status != FKV_OK) return status;
-    if (atomic_load(&s->cancel)) return failed(s, FKV_ERROR_CANCELLED);
-    return decode(s, id);
+    const struct fkv_sequence *q = s->q;
+    if (n > q->n_seen || (n < q->pruned_until && n > 0))
+        return fkv_fail(&s->error, FKV_ERROR_ARGUMENT,
+                        "cut: expected 0 or %zu to %zu of the session's tokens, found %zu", q->pruned_until, q->n_seen,
+                        n);
+    if (n < q->n_seen) fkv_session_forget(s, n);
+    return FKV_OK;
 }
 
 void fkv_session_cancel(fkv_session *s) { atomic_store(&s->cancel, true); }
 
-/* ---- looking in ------------------------------------------------------------------------------ */
+/* ---- as bytes ------------------------------------------------------------------------------------ */
+
+fkv_status fkv_session_export(fkv_session *s, void **data, size_t *bytes)
+{
+    fkv_turns_take(&s->e->ws.turn);
+    const fkv_status status = fkv_sequence_export(s->q, data, bytes);
+    fkv_turns_leave(&s->e->ws.turn);
+    return fkv_session_failed(s, status);
+}
+
+fkv_status fkv_session_import(fkv_session *s, const void *data, size_t bytes)
+{
+    fkv_session_forget(s, 0);
+    fkv_turns_take(&s->e->ws.turn);
+    const fkv_status status = fkv_sequence_import(s->q, data, bytes, s->e->model->h.n_vocab, &s->error);
+    fkv_turns_leave(&s->e->ws.turn);
+    return status;
+}
+
+/* ---- looking in ---------------------------------------------------------------------------------- */
 
 const char *fkv_session_error(const fkv_session *s) { return s->error.text; }
 
-const float *fkv_session_logits(const fkv_session *s) { return s->have_logits ? s->f.logits : NULL; }
+const float *fkv_session_logits(const fkv_session *s) { return s->have_logits ? s->logits : NULL; }
 
-size_t fkv_session_n_seen(const fkv_session *s) { return s->n_seen; }
+size_t fkv_session_n_seen(const fkv_session *s) { return s->q->n_seen; }
 
 int fkv_session_kept(const fkv_session *s, int layer, int kv_head, const int32_t **positions)
 {
-    const struct fkv_hparams *h = &s->e->model->h;
-    if (layer < 0 || layer >= h->n_layer || kv_head < 0 || kv_head >= h->n_kv_head) return -1;
-    *positions = fkv_kv_cache_positions(s->f.cache, layer, kv_head);
-    return fkv_kv_cache_count(s->f.cache, layer, kv_head);
+    if (layer < 0 || layer >= s->q->n_layer) return -1;
+    const struct fkv_sequence_layer *l = &s->q->layer[layer];
+    if (kv_head < 0 || kv_head >= l->shape.heads) return -1;
+    *positions = l->b->ops->kv_positions(l->store, kv_head);
+    return l->b->ops->kv_count(l->store, kv_head);
 }
 
 int fkv_session_propagated(const fkv_session *s, int *layer, const int32_t **positions)
 {
-    *layer = s->f.tsp_layer;
-    *positions = s->f.propagated;
-    return s->f.n_propagated;
+    *layer = s->report.tsp_layer;
+    *positions = s->report.propagated;
+    return s->report.n_propagated;
 }
 
 void fkv_session_get_stats(const fkv_session *s, struct fkv_session_stats *stats)
 {
-    const struct fkv_hparams *h = &s->e->model->h;
-    const uint64_t tiles = (s->n_seen + FKV_TILE - 1) / FKV_TILE;
     *stats = s->stats;
-    stats->kv_bytes = fkv_kv_cache_bytes(s->f.cache);
-    stats->kv_full_bytes = tiles * (uint64_t)(h->n_layer * h->n_kv_head) *
-                           (fkv_tile_bytes(s->shape.k_type, h->d_head) + fkv_tile_bytes(s->shape.v_type, h->d_head));
-    stats->kv_peak_bytes = s->f.kv_peak_bytes > stats->kv_bytes ? s->f.kv_peak_bytes : stats->kv_bytes;
+    stats->kv_bytes = fkv_sequence_bytes(s->q);
+    stats->kv_full_bytes = 0;
+    for (int i = 0; i < s->q->n_layer; i++) {
+        const struct fkv_sequence_layer *l = &s->q->layer[i];
+        stats->kv_full_bytes += l->b->ops->kv_bytes_of(l->b, &l->shape, (int)s->q->n_seen);
+    }
+    stats->kv_peak_bytes = s->report.kv_peak_bytes > stats->kv_bytes ? s->report.kv_peak_bytes : stats->kv_bytes;
 }
 
 const char *fkv_stage_name(int i)

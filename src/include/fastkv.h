@@ -19,7 +19,9 @@
    used by one thread at a time, but for fkv_session_cancel(), which any thread and any signal handler may call.
    Errors. What can fail returns a status; the message stands in the object (fkv_session_error) or, while there is no
    object yet, in the caller's buffer of FKV_ERROR_BYTES. Outputs are set only on success. The library never prints and
-   never exits. Structures passed in start with their size, so that later versions can add members.
+   never exits. Structures passed in start with their size: one of an older version is accepted, and the members it does
+   not have are the defaults; one of a newer version too, if what it adds is zero. Strings passed in are copied, or not
+   used after the call.
    Strings are UTF-8. Token ids are int32_t. Sizes are in bytes unless the name says otherwise. */
 #ifndef FASTKV_H
 #define FASTKV_H
@@ -163,9 +165,11 @@ FKV_API const char *fkv_chat_template(const fkv_engine *engine);
 
 /* ---- retention: what FastKV and its relatives keep ------------------------------------------- */
 
-/* Options of all policies; a policy reads those its table in fkv_policy_list() names. Rates are shares in (0, 1]. */
+/* Which policy, and the options that policies share. Rates are shares in (0, 1]. A policy's own options, and these too,
+   are set and read by name: fkv_kv_set(), fkv_kv_get(). */
+enum { FKV_KV_OWN_OPTIONS = 8 };
 struct fkv_kv_params {
-    const char *policy; /* "full", "fastkv", "snapkv", "streamingllm" */
+    const char *policy; /* of fkv_policy_list(): "full", "fastkv", ...; copied when a session is opened */
     int tsp_layer;      /* the token-selective-propagation layer; -1: n_layer / 2 - 1 */
     double tsp_rate;    /* share of the prompt that is carried past it */
     double kv_retain;   /* share of the prompt kept in each layer's KV cache */
@@ -177,11 +181,33 @@ struct fkv_kv_params {
     int tsp_floor;      /* least rows propagated */
     int kv_budget;      /* entries kept per head in place of kv_retain; 0: by rate */
     int tsp_budget;     /* rows propagated in place of tsp_rate; 0: by rate */
+    unsigned own_given; /* which of the policy's own options were set: bits, by fkv_kv_set() */
+    double own[FKV_KV_OWN_OPTIONS];
 };
-#define FKV_KV_PARAMS_INIT                                         \
-    {                                                              \
-        "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0 \
-    }
+/* clang-format off */
+#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, {0} }
+/* clang-format on */
+
+enum fkv_option_kind {
+    FKV_OPTION_SHARE,  /* in (0, 1] */
+    FKV_OPTION_NUMBER, /* from least to most */
+    FKV_OPTION_COUNT,  /* a whole number from least to most */
+    FKV_OPTION_FLAG    /* 0 or 1 */
+};
+struct fkv_kv_option {
+    const char *name;   /* "kv-retain"; a policy's own is called "<policy>-<name>" */
+    const char *policy; /* whose own it is; NULL: shared */
+    const char *about;  /* one line */
+    enum fkv_option_kind kind;
+    double initial, least, most;
+};
+/* The i-th option of retention, those that policies share first; false past the last. */
+FKV_API bool fkv_kv_option_list(int i, struct fkv_kv_option *option);
+/* Sets an option by its name from text: "kv-retain" "0.2", "structkv-decay" "0.8". An own option needs its policy set
+   before. What is wrong is said in err: FKV_ERROR_BYTES or NULL. */
+FKV_API fkv_status fkv_kv_set(struct fkv_kv_params *params, const char *name, const char *value, char *err);
+/* The value in force; false for an option there is none of, or that another policy has. */
+FKV_API bool fkv_kv_get(const struct fkv_kv_params *params, const char *name, double *value);
 
 /* The i-th policy's name and one line about it; false past the last. */
 FKV_API bool fkv_policy_list(int i, const char **name, const char **about);
@@ -202,14 +228,14 @@ struct fkv_session_params {
     int n_ctx; /* most tokens the session can see, prompt and answer, FKV_CONTEXT_MAX at most; 0: what the model was
                   trained for. Beyond that positions run on as they are, and answers get worse, sooner or later */
     enum fkv_kv_type k_type, v_type;
-    struct fkv_kv_params kv;
     fkv_progress progress; /* NULL: none */
     void *progress_user;
+    struct fkv_kv_params kv; /* the last member: it may grow */
 };
-#define FKV_SESSION_PARAMS_INIT                                                                        \
-    {                                                                                                  \
-        sizeof(struct fkv_session_params), 0, FKV_KV_AUTO, FKV_KV_AUTO, FKV_KV_PARAMS_INIT, NULL, NULL \
-    }
+/* clang-format off */
+#define FKV_SESSION_PARAMS_INIT \
+    { sizeof(struct fkv_session_params), 0, FKV_KV_AUTO, FKV_KV_AUTO, NULL, NULL, FKV_KV_PARAMS_INIT }
+/* clang-format on */
 
 /* What a prompt of n_prompt tokens and n_predict decoded ones will need, before anything is allocated. */
 struct fkv_memory_plan {
@@ -224,6 +250,8 @@ struct fkv_memory_plan {
 FKV_API fkv_status fkv_plan_memory(const fkv_engine *engine, const struct fkv_session_params *params, int n_prompt,
                                    int n_predict, struct fkv_memory_plan *plan, char *err);
 
+/* The parameters are copied, names in them too. Sessions of an engine share its activations and take turns: a session
+   holds what it has kept, and its logits. */
 FKV_API fkv_status fkv_session_open(fkv_session **session, fkv_engine *engine, const struct fkv_session_params *params,
                                     char *err);
 FKV_API void fkv_session_close(fkv_session *session);
@@ -242,6 +270,17 @@ FKV_API fkv_status fkv_session_sync(fkv_session *session, const int32_t *ids, si
 FKV_API enum fkv_sync fkv_session_sync_kind(const fkv_session *session, size_t *reused);
 /* Decodes one token: its K and V are appended in every head, its logits are ready. Nothing is allocated. */
 FKV_API fkv_status fkv_session_append(fkv_session *session, int32_t id);
+/* Forgets the tokens from n on: 0, or not below the prompt that a policy pruned. */
+FKV_API fkv_status fkv_session_cut(fkv_session *session, size_t n);
+/* A session of the first n tokens of this one, with the same parameters; n as above. Both go their own way from here.
+   On the CPU they share the memory of what is common. */
+FKV_API fkv_status fkv_session_fork(fkv_session *session, size_t n, fkv_session **child, char *err);
+/* What a session holds, as bytes: ids, and every layer's entries in list order, as they are stored. *data: malloc'ed,
+   freed with fkv_free(). Import replaces what a session holds; data, aligned as malloc aligns it, is not trusted: what
+   does not fit the engine's model, the cache's types or the context is refused, and leaves the session empty. Bytes are
+   the machine's own: another byte order is refused. The logits do not travel: sync computes the last id again. */
+FKV_API fkv_status fkv_session_export(fkv_session *session, void **data, size_t *bytes);
+FKV_API fkv_status fkv_session_import(fkv_session *session, const void *data, size_t bytes);
 /* [n_vocab] fp32 of the last token, valid until the next sync or append; NULL before the first. */
 FKV_API const float *fkv_session_logits(const fkv_session *session);
 /* Ids seen so far: the next position. */
@@ -270,6 +309,20 @@ FKV_API void fkv_session_get_stats(const fkv_session *session, struct fkv_sessio
 FKV_API const char *fkv_stage_name(int i);
 /* The options in force, with -1 and AUTO resolved. */
 FKV_API void fkv_session_get_params(const fkv_session *session, struct fkv_session_params *params);
+
+/* ---- several tokens in one pass ------------------------------------------------------------------
+
+   Decoding reads every weight for each token. A batch reads them once for up to FKV_BATCH_MOST tokens: of several
+   sessions of one engine (a server's answers), or of one session (a draft that is to be verified). Every token gets the
+   same bits that fkv_session_append() would give it, whatever else is in the batch; nothing is allocated. The sessions
+   of a batch are used by the calling thread meanwhile. */
+enum { FKV_BATCH_MOST = 8 };
+/* Appends ids[i] to sessions[i], all of one engine, none twice; the logits of each are ready. What is wrong is said in
+   the error of the session it concerns (of the first, for n), and no session has changed. */
+FKV_API fkv_status fkv_batch_append(fkv_session *const *sessions, const int32_t *ids, int n);
+/* Appends n ids to one session. logits: [n][n_vocab], of each of them. Those that turn out unwanted go by
+   fkv_session_cut(). */
+FKV_API fkv_status fkv_batch_verify(fkv_session *session, const int32_t *ids, int n, float *logits);
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 

@@ -3,456 +3,458 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the activations of a block -------------------------------------------------------------- */
+#include "model/cost.h"
 
-static size_t q_width(const struct fkv_hparams *h) { return (size_t)h->n_head * (size_t)h->d_head; }
-static size_t kv_width(const struct fkv_hparams *h) { return (size_t)h->n_kv_head * (size_t)h->d_head; }
+/* ---- a layer ------------------------------------------------------------------------------------- */
 
-uint64_t fkv_block_buffers_bytes(const struct fkv_backend *backend, const struct fkv_hparams *h)
+/* Rows on their way through one layer. */
+struct layer_pass {
+    const struct fkv_workspace *ws;
+    const struct fkv_place *at;
+    int layer;
+    struct fkv_kv_store *const *stores; /* of the rows' sequences */
+    struct fkv_rows rows;
+    struct fkv_tensor x; /* [rows.n][d_model] */
+    unsigned want;       /* what the layer computes of q, and of k and v; without q it ends there */
+    double *stage_s;
+};
+
+static struct fkv_block block_of(const struct layer_pass *p, int thread)
 {
-    return (size_t)backend->block_rows * sizeof(float) * (2 * q_width(h) + 2 * kv_width(h) + (size_t)h->d_ff);
+    const struct fkv_block_buffers *b = &p->at->block;
+    const struct fkv_hparams *h = &p->ws->model->h;
+    const struct fkv_layer_hparams *l = &h->layer[p->layer];
+    return (struct fkv_block){.run = {p->at->b, thread, p->stage_s},
+                              .h = h,
+                              .layer = l,
+                              .rope = &p->at->ropes[l->rope < 0 ? 0 : l->rope],
+                              .x = p->x,
+                              .rows = &p->rows,
+                              .q = b->q,
+                              .k = b->k,
+                              .v = b->v,
+                              .att = b->att,
+                              .ff = b->ff};
 }
 
-fkv_status fkv_block_buffers_create(struct fkv_block_buffers *b, struct fkv_backend *backend,
-                                    const struct fkv_hparams *h)
+static size_t q_width(const struct fkv_block *b) { return (size_t)b->layer->n_head * (size_t)b->layer->d_head; }
+static size_t kv_width(const struct fkv_block *b) { return (size_t)b->layer->n_kv_head * (size_t)b->layer->d_head; }
+
+/* The layer for prefill and decoding alike; in a region. */
+static void through_layer(const struct layer_pass *p, int thread)
 {
-    b->b = backend;
-    const size_t rows = (size_t)backend->block_rows;
-    b->n = fkv_block_buffers_bytes(backend, h) / sizeof(float);
-    const fkv_status status = backend->ops->alloc(backend, &b->memory, b->n, true);
+    const struct fkv_arch *arch = p->ws->model->arch;
+    const struct fkv_layer *w = &p->ws->model->layer[p->layer];
+    const struct fkv_ops *ops = p->at->b->ops;
+    struct fkv_block b = block_of(p, thread);
+    arch->attn_in(&b, w, p->want);
+    if (p->want & FKV_WANT_KV)
+        ops->kv_append(&b.run, p->stores, b.k, b.v, kv_width(&b), &p->rows);
+    else
+        fkv_team_barrier(p->at->b->team); /* attention reads what other threads rotated */
+    if (!(p->want & FKV_WANT_Q)) return;
+    const struct fkv_attention how = fkv_layer_attention(b.layer, w);
+    ops->attend(&b.run, p->stores, &how, b.q, q_width(&b), &p->rows, b.att);
+    arch->attn_out_ffn(&b, w);
+}
+
+/* logits of n rows from x on. */
+static void head(struct fkv_run *r, const struct fkv_model *m, const struct fkv_place *at, struct fkv_tensor x, int n)
+{
+    const struct fkv_input last = {x, (size_t)m->h.d_model, n, m->output_norm, m->h.norm_eps, true};
+    const struct fkv_output out = {&m->output, m->output_bias, at->logits, (size_t)m->h.n_vocab, false, false};
+    r->b->ops->product(r, &last, &out, 1);
+}
+
+/* The logits of n rows to where they are wanted. */
+static fkv_status take_logits(const struct fkv_workspace *ws, const struct fkv_place *at, int n, float *const *logits)
+{
+    const size_t n_vocab = (size_t)ws->model->h.n_vocab;
+    const float *from = at->b->ops->read(at->b, at->logits, (size_t)n * n_vocab, ws->copy);
+    const fkv_status status = at->b->ops->wait(at->b);
     if (status != FKV_OK) return status;
-    b->q = b->memory;
-    b->att = b->q + rows * q_width(h);
-    b->k = b->att + rows * q_width(h);
-    b->v = b->k + rows * kv_width(h);
-    b->ff = b->v + rows * kv_width(h);
+    for (size_t i = 0; i < (size_t)n * n_vocab; i++)
+        if (!isfinite(from[i])) return FKV_ERROR_NUMBER;
+    for (int i = 0; i < n; i++)
+        if (logits[i]) memcpy(logits[i], from + (size_t)i * n_vocab, n_vocab * sizeof *from);
     return FKV_OK;
 }
 
-void fkv_block_buffers_destroy(struct fkv_block_buffers *b)
+/* n floats of the residual stream go on to the next place, whose memory, if there is a next one, is the host's. */
+static fkv_status hand_over(const struct fkv_workspace *ws, const struct fkv_place *from, struct fkv_tensor x,
+                            struct fkv_tensor next, size_t n)
 {
-    if (b->memory) b->b->ops->free(b->b, b->memory, b->n);
-    *b = (struct fkv_block_buffers){0};
+    const struct fkv_place *to = from + 1;
+    const float *read = from->b->ops->read(from->b, x, n, ws->copy);
+    const fkv_status status = from->b->ops->wait(from->b);
+    to->b->ops->write(to->b, next, read, n);
+    return status;
 }
 
-/* ---- a prefill under way --------------------------------------------------------------------- */
+static bool is_last(const struct fkv_workspace *ws, const struct fkv_place *at)
+{
+    return at == &ws->place[ws->n_places - 1];
+}
 
-/* Which rows of a layer go through its second half. */
-enum going_on { ALL_ROWS, CHOSEN_ROWS, LAST_ROW };
+/* ---- a prefill under way ------------------------------------------------------------------------- */
 
 struct prefill {
-    struct fkv_forward *f;
+    struct fkv_workspace *ws;
+    struct fkv_place *at;
+    struct fkv_sequence *q;
+    const struct fkv_prefill_params *params;
+    struct fkv_prefill_report *report;
     const int32_t *ids;
-    int n_prompt, n; /* rows at the start, rows alive */
-    int sinks;       /* of the rows alive, how many of the first are sinks */
-    int layer;
-    int retained, noted; /* layers whose entries are in the cache; those whose positions are too */
-    const struct fkv_layer *w;
-    struct fkv_layer_plan plan;
-    enum going_on going_on;
+    void *policy;                 /* its state */
+    struct fkv_layer_state state; /* the layer, and the rows alive */
+    struct fkv_layer_plan *plan;  /* of the layer */
+    enum fkv_going_on going_on;
     struct fkv_kv_store *work; /* the layer's full K and V */
-    int row, rows;             /* the block that runs */
-    bool have_kv;              /* it only lacks the second half */
-    const int32_t *seen;
-    uint64_t done, all; /* progress, in multiply-adds */
+    uint64_t done, all;        /* progress, in multiply-adds */
 };
 
-static struct fkv_run run_of(struct fkv_forward *f, int thread)
+static const struct fkv_layer_hparams *layer_of(const struct prefill *p)
 {
-    return (struct fkv_run){f->at->b, thread, f->stage_s};
+    return &p->ws->model->h.layer[p->state.layer];
 }
 
-static struct fkv_block block_of(struct prefill *p, int thread)
+static struct fkv_kv_store *cache_of(const struct prefill *p) { return p->q->layer[p->state.layer].store; }
+
+/* Rows [row, row + n) of those alive, on their way through the layer. */
+static struct layer_pass rows_of(struct prefill *p, int row, int n, unsigned want)
 {
-    struct fkv_forward *f = p->f;
-    const struct fkv_block_buffers *b = f->at->block;
-    return (struct fkv_block){run_of(f, thread),
-                              &f->model->h,
-                              &f->model->h.layer[p->layer],
-                              &f->at->rope,
-                              f->at->x + (size_t)p->row * (size_t)f->model->h.d_model,
-                              f->pos + p->row,
-                              p->rows,
-                              b->q,
-                              b->k,
-                              b->v,
-                              b->att,
-                              b->ff};
+    const int32_t *after = p->ws->after + (p->ws->block_rows - n);
+    const struct fkv_rows rows = {.n = n,
+                                  .pos = p->ws->pos + row,
+                                  .hidden = want & FKV_WANT_KV ? after : p->ws->hidden + row};
+    return (struct layer_pass){.ws = p->ws,
+                               .at = p->at,
+                               .layer = p->state.layer,
+                               .stores = &p->work,
+                               .rows = rows,
+                               .x = fkv_tensor_from(p->at->x, (size_t)row * (size_t)p->ws->model->h.d_model),
+                               .want = want,
+                               .stage_s = p->report->stage_s};
 }
 
-/* The plan of a layer that n rows reach. */
-static struct fkv_layer_plan plan_of(const struct prefill *p, int layer, int n)
-{
-    const struct fkv_layer_state state = {layer, p->f->model->h.n_layer, p->n_prompt, n, p->sinks};
-    return fkv_policy_plan(p->f->policy, p->f->kv, &state);
-}
+/* ---- regions: what all threads do together ------------------------------------------------------- */
 
-/* The rows that a layer keeps: NULL when it keeps all. */
-static int32_t *kept_rows(const struct prefill *p, int layer, int keep)
+static void run(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn region, void *arg)
 {
-    const struct fkv_hparams *h = &p->f->model->h;
-    return keep < p->n ? p->f->kept + (size_t)layer * (size_t)h->n_kv_head * (size_t)p->n_prompt : NULL;
+    fkv_turns_take(turn);
+    fkv_team_run(at->b->team, region, arg);
+    fkv_turns_leave(turn);
 }
-
-/* ---- regions: what all threads do together --------------------------------------------------- */
 
 static void embed_region(void *arg, int thread)
 {
-    struct prefill *p = arg;
-    struct fkv_run r = run_of(p->f, thread);
-    r.b->ops->embed(&r, &p->f->model->token_embd, p->ids, p->n, p->f->at->x);
+    const struct prefill *p = arg;
+    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
+    r.b->ops->embed(&r, &p->ws->model->token_embd, p->ids, p->state.n_prompt, p->at->x);
 }
 
 /* Queries of the last rows, which score the others. */
 static void window_region(void *arg, int thread)
 {
-    struct prefill *p = arg;
+    const struct layer_pass *p = arg;
     struct fkv_block b = block_of(p, thread);
-    b.q = p->f->at->q_window;
-    p->f->model->arch->attn_in(&b, p->w, FKV_WANT_Q);
+    b.q = p->at->q_window;
+    p->ws->model->arch->attn_in(&b, &p->ws->model->layer[p->layer], FKV_WANT_Q);
 }
 
-static void kv_region(void *arg, int thread)
+static void rows_region(void *arg, int thread) { through_layer(arg, thread); }
+
+static void score_region(void *arg, int thread)
 {
-    struct prefill *p = arg;
-    struct fkv_block b = block_of(p, thread);
-    p->f->model->arch->attn_in(&b, p->w, FKV_WANT_KV);
-    b.run.b->ops->kv_append(&b.run, p->work, b.k, b.v, kv_width(b.h), b.n);
+    const struct prefill *p = arg;
+    const struct fkv_layer_hparams *l = layer_of(p);
+    const struct fkv_attention how = fkv_layer_attention(l, &p->ws->model->layer[p->state.layer]);
+    const struct fkv_scoring *scoring = &p->plan->scoring;
+    const struct fkv_rows window = {.n = scoring->window, .pos = p->ws->pos + p->state.n_rows - scoring->window};
+    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
+    r.b->ops->score(&r, p->work, &how, scoring, p->at->q_window, (size_t)l->n_head * (size_t)l->d_head, &window,
+                    p->state.n_rows, p->at->scores);
 }
 
-static void rows_region(void *arg, int thread)
-{
-    struct prefill *p = arg;
-    const struct fkv_arch *arch = p->f->model->arch;
-    struct fkv_block b = block_of(p, thread);
-    const struct fkv_ops *ops = b.run.b->ops;
-    arch->attn_in(&b, p->w, p->have_kv ? FKV_WANT_Q : FKV_WANT_Q | FKV_WANT_KV);
-    if (p->have_kv)
-        fkv_team_barrier(b.run.b->team); /* attention reads what other threads rotated */
-    else
-        ops->kv_append(&b.run, p->work, b.k, b.v, kv_width(b.h), b.n);
-    ops->attend(&b.run, p->work, b.h->n_head, b.layer->scale, b.q, q_width(b.h), b.n, p->seen + p->row, b.att);
-    arch->attn_out_ffn(&b, p->w);
-}
+static bool keeps_all(const struct prefill *p) { return p->plan->keep >= p->state.n_rows; }
 
-/* Scores, choices and retention of the layer; ranking by recency needs no scores. */
-static void select_region(void *arg, int thread)
+/* The rows that the layer keeps, and those that go on; retention. */
+static void retain_region(void *arg, int thread)
 {
-    struct prefill *p = arg;
-    struct fkv_forward *f = p->f;
-    const struct fkv_hparams *h = &f->model->h;
-    const struct fkv_ops *ops = f->at->b->ops;
-    const struct fkv_layer_plan *plan = &p->plan;
-    struct fkv_run r = run_of(f, thread);
-    const int window = f->kv->window;
-    if (plan->ranking == FKV_RANK_WINDOW && (plan->keep < p->n || p->going_on == CHOSEN_ROWS)) {
-        const struct fkv_scoring how = {window, f->kv->pool_avg, f->kv->pool_kernel, h->layer[p->layer].scale};
-        ops->score(&r, p->work, &how, h->n_head, f->at->q_window, q_width(h), p->n, f->at->scores);
-        if (plan->keep < p->n)
-            ops->select(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->keep,
-                        kept_rows(p, p->layer, plan->keep));
-        if (p->going_on == CHOSEN_ROWS)
-            ops->select_common(&r, f->at->scores, h->n_kv_head, p->n, window, p->sinks, plan->propagate, f->chosen);
-    }
-    ops->retain(&r, fkv_kv_cache_store(f->cache, p->layer), p->work, kept_rows(p, p->layer, plan->keep), plan->keep);
+    const struct prefill *p = arg;
+    const struct fkv_layer_plan *plan = p->plan;
+    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
+    struct fkv_selection how = {.n = p->state.n_rows,
+                                .window = plan->scoring.window,
+                                .sinks = plan->sinks,
+                                .keep = plan->keep,
+                                .spread = plan->spread,
+                                .least = plan->least};
+    if (plan->ranking == FKV_RANK_WINDOW && !keeps_all(p))
+        fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->kept, p->ws->choosing);
+    how.keep = plan->propagate;
+    how.spread = FKV_SPREAD_COMMON;
+    if (p->going_on == FKV_CHOSEN_ROWS && plan->ranking == FKV_RANK_WINDOW && !plan->rank)
+        fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->going_on, p->ws->choosing);
+    r.b->ops->retain(&r, cache_of(p), p->work, keeps_all(p) ? NULL : p->at->kept);
 }
 
 static void gather_region(void *arg, int thread)
 {
-    struct prefill *p = arg;
-    struct fkv_run r = run_of(p->f, thread);
-    r.b->ops->gather(&r, p->f->at->x, (size_t)p->f->model->h.d_model, p->f->chosen, p->rows);
-}
-
-static void head(struct fkv_run *r, const struct fkv_forward *f, const float *x)
-{
-    const struct fkv_hparams *h = &f->model->h;
-    const struct fkv_input last = {x, (size_t)h->d_model, 1, f->model->output_norm, h->norm_eps};
-    r->b->ops->product(r, &last,
-                       &(struct fkv_output){&f->model->output, f->model->output_bias, f->at->made_logits,
-                                            (size_t)h->n_vocab, false, false},
-                       1);
+    const struct prefill *p = arg;
+    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
+    r.b->ops->gather(&r, p->at->x, (size_t)p->ws->model->h.d_model, p->at->going_on);
 }
 
 static void head_region(void *arg, int thread)
 {
-    struct prefill *p = arg;
-    struct fkv_run r = run_of(p->f, thread);
-    head(&r, p->f, p->f->at->x + (size_t)(p->n - 1) * (size_t)p->f->model->h.d_model);
+    const struct prefill *p = arg;
+    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
+    head(&r, p->ws->model, p->at, p->at->x, 1);
 }
 
-/* ---- progress -------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
-static uint64_t kv_cost(const struct fkv_hparams *h) { return 2 * (uint64_t)kv_width(h) * (uint64_t)h->d_model; }
-
-/* Multiply-adds of one row's second half, queries included, which sees `keys` entries. */
-static uint64_t row_cost(const struct fkv_hparams *h, uint64_t keys)
+/* Takes rows through the layer block by block, and reports; stops between blocks when asked to. */
+static fkv_status run_blocks(struct prefill *p, unsigned want, int n, uint64_t cost)
 {
-    return 2 * (uint64_t)q_width(h) * (uint64_t)h->d_model + 3 * (uint64_t)h->d_ff * (uint64_t)h->d_model +
-           2 * (uint64_t)q_width(h) * keys;
-}
-
-static enum going_on who_goes_on(const struct fkv_layer_plan *plan, int n, int layer, int n_layer)
-{
-    if (layer == n_layer - 1) return LAST_ROW;
-    return plan->propagate < n ? CHOSEN_ROWS : ALL_ROWS;
-}
-
-/* The whole prefill, by the policy's plans. */
-static uint64_t total_cost(const struct prefill *p)
-{
-    const struct fkv_hparams *h = &p->f->model->h;
-    uint64_t all = 0;
-    for (int l = 0, n = p->n; l < h->n_layer; l++) {
-        const struct fkv_layer_plan plan = plan_of(p, l, n);
-        const enum going_on on = who_goes_on(&plan, n, l, h->n_layer);
-        const int next = on == ALL_ROWS ? n : on == LAST_ROW ? 1 : plan.propagate;
-        all += (uint64_t)n * kv_cost(h) + (uint64_t)next * row_cost(h, (uint64_t)n / 2);
-        n = next;
+    const struct fkv_prefill_params *params = p->params;
+    const int most = p->at->b->block_rows;
+    for (int row = 0; row < n; row += most) {
+        struct layer_pass block = rows_of(p, row, n - row < most ? n - row : most, want);
+        run(p->at, &p->ws->turn, rows_region, &block);
+        const fkv_status status = p->at->b->ops->pace(p->at->b);
+        if (status != FKV_OK) return status;
+        p->done += cost * (uint64_t)block.rows.n;
+        if (params->progress && !params->progress(params->progress_user, p->done < p->all ? p->done : p->all, p->all))
+            return FKV_ERROR_CANCELLED;
+        if (atomic_load_explicit(params->cancel, memory_order_relaxed)) return FKV_ERROR_CANCELLED;
     }
-    return all;
+    return FKV_OK;
 }
 
-/* Runs a region over a block, and reports; stops between blocks when asked to. */
-static fkv_status run_block(struct prefill *p, fkv_team_fn region, uint64_t cost)
+/* ---- between the halves of a layer --------------------------------------------------------------- */
+
+/* The policy sees the scores, and says by what rows go on. */
+static fkv_status show_scores(struct prefill *p)
 {
-    const struct fkv_forward *f = p->f;
-    fkv_team_run(f->at->b->team, region, p);
-    const fkv_status status = f->at->b->ops->pace(f->at->b);
+    const struct fkv_ops *ops = p->at->b->ops;
+    const size_t n = (size_t)(p->state.n_rows - p->plan->scoring.window) * (size_t)p->state.n_kv_head;
+    fkv_turns_take(&p->ws->turn);
+    const float *g = ops->read(p->at->b, p->at->scores, n, p->ws->copy);
+    const fkv_status status = ops->wait(p->at->b);
+    if (status == FKV_OK) fkv_policy_scored(p->params->policy, p->policy, p->params->kv, &p->state, g, p->plan);
+    fkv_turns_leave(&p->ws->turn);
     if (status != FKV_OK) return status;
-    p->done += cost * (uint64_t)p->rows;
-    if (f->progress && !f->progress(f->progress_user, p->done < p->all ? p->done : p->all, p->all))
-        return FKV_ERROR_CANCELLED;
-    return atomic_load_explicit(f->cancel, memory_order_relaxed) ? FKV_ERROR_CANCELLED : FKV_OK;
+    p->going_on = fkv_who_goes_on(p->plan, p->state.n_rows, p->state.layer, p->state.n_layer);
+    return FKV_OK;
 }
-
-static fkv_status run_blocks(struct prefill *p, fkv_team_fn region, int n, uint64_t cost)
-{
-    const int most = p->f->at->b->block_rows;
-    fkv_status status = FKV_OK;
-    for (p->row = 0; p->row < n && status == FKV_OK; p->row += most) {
-        p->rows = n - p->row < most ? n - p->row : most;
-        status = run_block(p, region, cost);
-    }
-    return status;
-}
-
-/* ---- a layer --------------------------------------------------------------------------------- */
 
 /* Sinks and the latest rows, the same in every head. */
-static void rank_by_recency(int32_t *rows, int heads, int n, int sinks, int keep)
+static void choose_by_recency(const struct prefill *p, int lists, int keep, struct fkv_choice *c)
 {
-    for (int h = 0; h < heads; h++)
-        for (int i = 0; i < keep; i++) rows[h * keep + i] = i < sinks ? i : n - keep + i;
+    int32_t *count = p->ws->choosing, *rows = count + lists;
+    for (int l = 0; l < lists; l++) {
+        count[l] = keep;
+        for (int i = 0; i < keep; i++) rows[l * keep + i] = i < p->plan->sinks ? i : p->state.n_rows - keep + i;
+    }
+    p->at->b->ops->choice_write(c, lists, count, rows);
 }
 
-/* The positions of what was retained since the last call, while the rows alive are the same. Waits for the device: only
-   then are the rows known. */
-static fkv_status note_retained(struct prefill *p)
+/* What the host chooses: by recency, by the policy's own ranking, or the last row alone. */
+static void choose(struct prefill *p)
 {
-    const struct fkv_forward *f = p->f;
-    if (p->noted == p->retained) return FKV_OK;
-    const fkv_status status = f->at->b->ops->wait(f->at->b);
-    for (; p->noted < p->retained; p->noted++) {
-        const int keep = plan_of(p, p->noted, p->n).keep;
-        fkv_kv_cache_note(f->cache, p->noted, kept_rows(p, p->noted, keep), keep, f->pos);
+    const struct fkv_layer_plan *plan = p->plan;
+    const bool recency = plan->ranking == FKV_RANK_RECENCY;
+    if (recency && !keeps_all(p)) choose_by_recency(p, p->state.n_kv_head, plan->keep, p->at->kept);
+    if (p->going_on == FKV_LAST_ROW) {
+        const int32_t one = 1, last = p->state.n_rows - 1;
+        p->at->b->ops->choice_write(p->at->going_on, 1, &one, &last);
+    } else if (p->going_on == FKV_CHOSEN_ROWS && recency) {
+        choose_by_recency(p, 1, plan->propagate, p->at->going_on);
+    } else if (p->going_on == FKV_CHOSEN_ROWS && plan->rank) {
+        const struct fkv_selection how = {.n = p->state.n_rows,
+                                          .window = plan->scoring.window,
+                                          .sinks = plan->sinks,
+                                          .keep = plan->propagate,
+                                          .spread = FKV_SPREAD_COMMON};
+        fkv_choose_into(p->at->b, p->at->going_on, plan->rank, 1, &how, p->ws->choosing);
     }
-    return status;
-}
-
-/* A device that fails keeps nothing: positions are for entries that came. */
-static fkv_status retain(struct prefill *p)
-{
-    const struct fkv_forward *f = p->f;
-    const int before = fkv_kv_cache_count(f->cache, p->layer, 0);
-    fkv_team_run(f->at->b->team, select_region, p);
-    if (fkv_kv_cache_count(f->cache, p->layer, 0) != before + p->plan.keep) {
-        const fkv_status status = f->at->b->ops->wait(f->at->b);
-        return status != FKV_OK ? status : FKV_ERROR_DEVICE;
-    }
-    p->retained++;
-    return FKV_OK;
 }
 
 static void note_propagated(struct prefill *p)
 {
-    struct fkv_forward *f = p->f;
-    for (int i = 0; i < p->n; i++) f->propagated[i] = f->pos[i];
-    f->n_propagated = p->n;
-    f->tsp_layer = p->layer;
-    f->pruned = true;
+    struct fkv_prefill_report *report = p->report;
+    memcpy(report->propagated, p->ws->pos, (size_t)p->state.n_rows * sizeof *report->propagated);
+    report->n_propagated = p->state.n_rows;
+    report->tsp_layer = p->state.layer;
+    report->pruned = true;
 }
 
-/* The rows that go on move to the front, with their positions; what each saw stays in chosen_seen. */
+/* The rows that go on move to the front, with their positions; of the rows before, each sees those up to its own. */
 static fkv_status shrink(struct prefill *p)
 {
-    struct fkv_forward *f = p->f;
-    const fkv_status status = note_retained(p);
+    struct fkv_workspace *ws = p->ws;
+    const struct fkv_ops *ops = p->at->b->ops;
+    run(p->at, &ws->turn, gather_region, p);
+    const int32_t *rows = ops->choice_read(p->at->going_on, 0);
+    const fkv_status status = ops->wait(p->at->b);
     if (status != FKV_OK) return status;
-    p->rows = p->going_on == LAST_ROW ? 1 : p->plan.propagate;
-    if (p->going_on == LAST_ROW) f->chosen[0] = p->n - 1;
-    fkv_team_run(f->at->b->team, gather_region, p);
-    for (int i = 0; i < p->rows; i++) {
-        f->pos[i] = f->pos[f->chosen[i]];
-        f->chosen_seen[i] = f->chosen[i] + 1;
+    const int n = ops->choice_count(p->at->going_on, 0);
+    for (int i = 0; i < n; i++) {
+        ws->pos[i] = ws->pos[rows[i]];
+        ws->hidden[i] = p->state.n_rows - 1 - rows[i];
     }
-    p->n = p->rows;
-    if (p->going_on == CHOSEN_ROWS) note_propagated(p);
+    p->state.n_rows = n;
+    if (p->state.sinks > n) p->state.sinks = n;
+    if (p->going_on == FKV_CHOSEN_ROWS) note_propagated(p);
     return FKV_OK;
 }
 
-static void note_peak(struct prefill *p)
+static fkv_status retain(struct prefill *p)
 {
-    const uint64_t now = fkv_kv_cache_bytes(p->f->cache) + p->f->at->b->ops->kv_bytes(p->work);
-    if (now > p->f->kv_peak_bytes) p->f->kv_peak_bytes = now;
+    choose(p);
+    run(p->at, &p->ws->turn, retain_region, p);
+    if (!keeps_all(p)) p->report->pruned = true;
+    const uint64_t now = fkv_sequence_bytes(p->q) + p->at->b->ops->kv_bytes(p->work);
+    if (now > p->report->kv_peak_bytes) p->report->kv_peak_bytes = now;
+    return p->going_on == FKV_ALL_ROWS ? FKV_OK : shrink(p);
 }
+
+/* ---- a layer of a prefill ------------------------------------------------------------------------ */
 
 static fkv_status prefill_layer(struct prefill *p)
 {
-    struct fkv_forward *f = p->f;
-    const struct fkv_hparams *h = &f->model->h;
-    const int n = p->n;
-    fkv_status status;
-    p->plan = plan_of(p, p->layer, n);
-    p->going_on = who_goes_on(&p->plan, n, p->layer, h->n_layer);
-    p->w = &f->model->layer[p->layer];
-    f->at->b->ops->kv_assign(p->work, fkv_kv_cache_store(f->cache, p->layer));
+    const struct fkv_hparams *h = &p->ws->model->h;
+    const struct fkv_layer_hparams *l = layer_of(p);
+    const int n = p->state.n_rows;
+    p->state.n_kv_head = l->n_kv_head;
+    p->plan = &p->report->plan[p->state.layer];
+    *p->plan = fkv_policy_plan(p->params->policy, p->policy, p->params->kv, &p->state);
+    p->going_on = fkv_who_goes_on(p->plan, n, p->state.layer, p->state.n_layer);
+    p->at->b->ops->kv_assign(p->work, cache_of(p));
 
-    if (p->plan.ranking == FKV_RANK_WINDOW && (p->plan.keep < n || p->going_on == CHOSEN_ROWS)) {
-        p->rows = f->kv->window;
-        p->row = n - p->rows;
-        fkv_team_run(f->at->b->team, window_region, p);
+    const bool scored = p->plan->ranking == FKV_RANK_WINDOW &&
+                        (!keeps_all(p) || p->going_on == FKV_CHOSEN_ROWS || p->plan->wants_scores);
+    if (scored) {
+        struct layer_pass window = rows_of(p, n - p->plan->scoring.window, p->plan->scoring.window, FKV_WANT_Q);
+        run(p->at, &p->ws->turn, window_region, &window);
     }
-    p->have_kv = p->going_on != ALL_ROWS;
-    p->seen = f->seen;
-    if (p->have_kv)
-        status = run_blocks(p, kv_region, n, kv_cost(h));
-    else
-        status = run_blocks(p, rows_region, n, kv_cost(h) + row_cost(h, (uint64_t)n / 2));
-    if (status != FKV_OK) return status;
-
-    if (p->plan.ranking == FKV_RANK_RECENCY && p->plan.keep < n)
-        rank_by_recency(kept_rows(p, p->layer, p->plan.keep), h->n_kv_head, n, p->sinks, p->plan.keep);
-    if (p->plan.keep < n) f->pruned = true;
-    status = retain(p);
-    if (status != FKV_OK) return status;
-    note_peak(p);
-    if (p->going_on == ALL_ROWS) return FKV_OK;
-    status = shrink(p);
-    if (status != FKV_OK) return status;
-    p->seen = f->chosen_seen;
-    return run_blocks(p, rows_region, p->n, row_cost(h, (uint64_t)n / 2));
+    /* Where rows may stay behind, K and V of all come first, and the second half is for those that go on. */
+    const bool kv_first = p->going_on != FKV_ALL_ROWS;
+    fkv_status status = kv_first ? run_blocks(p, FKV_WANT_KV, n, fkv_kv_cost(h, l))
+                                 : run_blocks(p, FKV_WANT_Q | FKV_WANT_KV, n,
+                                              fkv_kv_cost(h, l) + fkv_row_cost(h, l, (uint64_t)n / 2));
+    if (status == FKV_OK && scored) run(p->at, &p->ws->turn, score_region, p);
+    if (status == FKV_OK && p->plan->wants_scores) status = show_scores(p);
+    if (status == FKV_OK) status = retain(p);
+    if (status != FKV_OK || !kv_first) return status;
+    return run_blocks(p, FKV_WANT_Q, p->state.n_rows, fkv_row_cost(h, l, (uint64_t)n / 2));
 }
-
-/* ---- the whole ------------------------------------------------------------------------------- */
-
-static fkv_status take_logits(struct fkv_forward *f)
-{
-    f->logits = f->at->b->ops->read(f->at->b, f->at->made_logits, (size_t)f->model->h.n_vocab, f->logits_copy);
-    const fkv_status status = f->at->b->ops->wait(f->at->b);
-    if (status != FKV_OK) return status;
-    for (int i = 0; i < f->model->h.n_vocab; i++)
-        if (!isfinite(f->logits[i])) return FKV_ERROR_NUMBER;
-    return FKV_OK;
-}
-
-/* The residual stream's n floats go on to the next place, whose memory, if there is one, is the host's. */
-static fkv_status go_on(struct fkv_forward *f, size_t n)
-{
-    const struct fkv_place *from = f->at++;
-    const float *x = from->b->ops->read(from->b, from->x, n, f->at->x);
-    const fkv_status status = from->b->ops->wait(from->b);
-    if (x != f->at->x) f->at->b->ops->write(f->at->b, f->at->x, x, n);
-    return status;
-}
-
-static bool is_last(const struct fkv_forward *f) { return f->at == &f->place[f->n_places - 1]; }
 
 /* The layers of the place where the pass is. */
-static fkv_status prefill_place(struct prefill *p)
+static fkv_status prefill_place(struct prefill *p, float *logits)
 {
-    struct fkv_forward *f = p->f;
-    const struct fkv_hparams *h = &f->model->h;
-    const struct fkv_place *at = f->at;
-    const size_t most = (size_t)p->n * (size_t)h->d_model;
-    fkv_status status = at->b->ops->kv_create(at->b, &p->work, h->n_kv_head, h->d_head, f->k_type, f->v_type,
-                                              fkv_kv_cache_longest(f->cache) + p->n, true);
+    const struct fkv_hparams *h = &p->ws->model->h;
+    const struct fkv_ops *ops = p->at->b->ops;
+    const size_t most = (size_t)p->state.n_rows * (size_t)h->d_model;
+    const struct fkv_kv_shape shape = {h->n_kv_head, h->d_head, p->params->k_type, p->params->v_type};
+    fkv_status status = ops->kv_create(p->at->b, &p->work, &shape, fkv_sequence_longest(p->q) + p->state.n_rows, true);
     if (status != FKV_OK) return status;
-    for (; p->layer < at->end && status == FKV_OK; p->layer++) status = prefill_layer(p);
-    const fkv_status noted = note_retained(p); /* after a failure too: what came is cut by its positions */
-    if (status == FKV_OK) status = noted;
-    if (status == FKV_OK && is_last(f)) {
-        fkv_team_run(at->b->team, head_region, p);
-        status = take_logits(f);
+    for (; p->state.layer < p->at->end && status == FKV_OK; p->state.layer++) status = prefill_layer(p);
+    fkv_turns_take(&p->ws->turn); /* until what all passes share is read */
+    if (status == FKV_OK && is_last(p->ws, p->at)) {
+        fkv_team_run(p->at->b->team, head_region, p);
+        status = take_logits(p->ws, p->at, 1, &logits);
     } else if (status == FKV_OK) {
-        status = go_on(f, (size_t)p->n * (size_t)h->d_model);
+        status = hand_over(p->ws, p->at, p->at->x, p->at[1].x, (size_t)p->state.n_rows * (size_t)h->d_model);
     }
-    at->b->ops->kv_destroy(p->work);
-    at->b->ops->discard(at->b, at->x, most);
+    fkv_turns_leave(&p->ws->turn);
+    ops->kv_destroy(p->work);
+    ops->discard(p->at->b, p->at->x, most);
     return status;
 }
 
-fkv_status fkv_prefill(struct fkv_forward *f, const int32_t *ids, int n, int first)
+fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const int32_t *ids, int n,
+                       const struct fkv_prefill_params *params, struct fkv_prefill_report *report, float *logits)
 {
-    struct prefill p = {.f = f,
+    const int first = (int)q->n_seen, n_layer = ws->model->h.n_layer;
+    const int sinks = params->kv->sinks > first ? params->kv->sinks - first : 0;
+    struct prefill p = {.ws = ws,
+                        .at = ws->place,
+                        .q = q,
+                        .params = params,
+                        .report = report,
                         .ids = ids,
-                        .n_prompt = n,
-                        .n = n,
-                        .sinks = f->kv->sinks > first ? f->kv->sinks - first : 0};
+                        .state = {.n_layer = n_layer, .n_prompt = n, .n_rows = n, .sinks = sinks < n ? sinks : n}};
+    report->tsp_layer = report->n_propagated = -1;
+    report->pruned = false;
+    memset(report->stage_s, 0, sizeof report->stage_s);
     fkv_status status = FKV_OK;
-    if (p.sinks > n) p.sinks = n;
-    f->tsp_layer = f->n_propagated = -1;
-    f->pruned = false;
-    p.all = total_cost(&p);
-    for (int i = 0; i < n; i++) {
-        f->pos[i] = first + i;
-        f->seen[i] = i + 1;
-    }
-    f->at = f->place;
-    fkv_team_run(f->at->b->team, embed_region, &p);
-    while (p.layer < f->model->h.n_layer && status == FKV_OK) status = prefill_place(&p);
+    if (params->policy->begin) status = params->policy->begin(&p.policy, params->kv, n_layer, n);
+    if (status != FKV_OK) return status;
+    p.all = fkv_prefill_cost(&ws->model->h, params->policy, params->kv, &p.state);
+    for (int i = 0; i < n; i++) ws->pos[i] = first + i;
+    fkv_turns_take(&ws->turn);
+    fkv_workspace_rotate(ws, first + n);
+    fkv_team_run(p.at->b->team, embed_region, &p);
+    fkv_turns_leave(&ws->turn);
+    for (; status == FKV_OK && p.at < ws->place + ws->n_places; p.at++) status = prefill_place(&p, logits);
+    if (params->policy->end && p.policy) params->policy->end(p.policy);
     return status;
 }
 
-struct decode {
-    struct fkv_forward *f;
-    int32_t id, pos;
-    int layer;
+/* ---- a decode step ------------------------------------------------------------------------------- */
+
+struct step {
+    const struct fkv_workspace *ws;
+    const struct fkv_place *at;
+    struct fkv_sequence *const *sequences;
+    const struct fkv_rows *rows;
+    int layer; /* the first of the place */
 };
 
-/* The layers from `layer` on of the place where the pass is. */
-static void decode_region(void *arg, int thread)
+/* The layers of the place where the step is. */
+static void step_region(void *arg, int thread)
 {
-    struct decode *d = arg;
-    struct fkv_forward *f = d->f;
-    const struct fkv_model *m = f->model;
-    const struct fkv_place *at = f->at;
-    const struct fkv_block_buffers *buffers = at->block;
-    struct fkv_block b = {run_of(f, thread), &m->h,      NULL,       &at->rope,    at->x,      &d->pos, 1,
-                          buffers->q,        buffers->k, buffers->v, buffers->att, buffers->ff};
-    const struct fkv_ops *ops = at->b->ops;
-    if (d->layer == 0) ops->embed(&b.run, &m->token_embd, &d->id, 1, at->x);
-    for (int l = d->layer; l < at->end; l++) {
-        b.layer = &m->h.layer[l];
-        m->arch->attn_in(&b, &m->layer[l], FKV_WANT_Q | FKV_WANT_KV);
-        fkv_kv_cache_append(&b.run, f->cache, l, b.k, b.v, d->pos);
-        ops->attend(&b.run, fkv_kv_cache_store(f->cache, l), m->h.n_head, b.layer->scale, b.q, q_width(&m->h), 1, NULL,
-                    b.att);
-        m->arch->attn_out_ffn(&b, &m->layer[l]);
+    const struct step *s = arg;
+    const struct fkv_model *m = s->ws->model;
+    struct fkv_kv_store *stores[FKV_STEP_ROWS];
+    double stage_s[FKV_N_STAGES] = {0};
+    struct fkv_run r = {s->at->b, thread, stage_s};
+    struct layer_pass p = {.ws = s->ws,
+                           .at = s->at,
+                           .stores = stores,
+                           .rows = *s->rows,
+                           .x = s->at->step,
+                           .want = FKV_WANT_Q | FKV_WANT_KV,
+                           .stage_s = stage_s};
+    const int last = s->rows->sequence ? s->rows->sequence[s->rows->n - 1] : 0;
+    if (s->layer == 0) r.b->ops->embed(&r, &m->token_embd, s->rows->id, s->rows->n, s->at->step);
+    for (p.layer = s->layer; p.layer < s->at->end; p.layer++) {
+        for (int i = 0; i <= last; i++) stores[i] = s->sequences[i]->layer[p.layer].store;
+        through_layer(&p, thread);
     }
-    if (is_last(f)) head(&b.run, f, at->x);
+    if (is_last(s->ws, s->at)) head(&r, m, s->at, s->at->step, s->rows->n);
 }
 
-fkv_status fkv_decode(struct fkv_forward *f, int32_t id, int pos)
+fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequences, const struct fkv_rows *rows,
+                    float *const *logits)
 {
-    struct decode d = {f, id, pos, 0};
-    f->at = f->place;
-    fkv_team_run(f->at->b->team, decode_region, &d);
-    while (!is_last(f)) {
-        d.layer = f->at->end;
-        const fkv_status status = go_on(f, (size_t)f->model->h.d_model);
-        if (status != FKV_OK) return status;
-        fkv_team_run(f->at->b->team, decode_region, &d);
+    struct step s = {.ws = ws, .at = ws->place, .sequences = sequences, .rows = rows};
+    const size_t n = (size_t)rows->n * (size_t)ws->model->h.d_model;
+    fkv_status status = FKV_OK;
+    int last = 0;
+    for (int i = 0; i < rows->n; i++) last = rows->pos[i] > last ? rows->pos[i] : last;
+    fkv_turns_take(&ws->turn);
+    fkv_workspace_rotate(ws, last + 1);
+    for (fkv_team_run(s.at->b->team, step_region, &s); status == FKV_OK && !is_last(ws, s.at);) {
+        status = hand_over(ws, s.at, s.at->step, s.at[1].step, n);
+        s.layer = s.at->end;
+        s.at++;
+        if (status == FKV_OK) fkv_team_run(s.at->b->team, step_region, &s);
     }
-    return take_logits(f);
+    if (status == FKV_OK) status = take_logits(ws, s.at, rows->n, logits);
+    fkv_turns_leave(&ws->turn);
+    return status;
 }

@@ -94,6 +94,12 @@ static fkv_status load_weights(struct fkv_model *m, const struct fkv_gguf *g, st
                             ? fkv_model_bind(m, g, seen, e)
                             : fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the weights of %d layers", m->h.n_layer);
     if (status == FKV_OK) status = refuse_unseen(m, g, seen, e);
+    for (int l = 0; status == FKV_OK && l < m->h.n_layer; l++) {
+        const struct fkv_attention how = fkv_layer_attention(&m->h.layer[l], &m->layer[l]);
+        char name[32];
+        snprintf(name, sizeof name, "blk.%d", l);
+        status = fkv_attention_check(&how, name, e);
+    }
     free(seen);
     return status;
 }

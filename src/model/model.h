@@ -9,25 +9,27 @@
 #include "model/hparams.h"
 
 struct fkv_layer {
-    const float *attn_norm, *ffn_norm;        /* [d_model] */
+    struct fkv_tensor attn_norm, ffn_norm;    /* [d_model] */
     struct fkv_weight attn_q, attn_k, attn_v; /* [n_head d_head][d_model], [n_kv_head d_head][d_model] twice */
-    const float *q_bias, *k_bias, *v_bias;    /* or NULL, as all biases */
-    const float *q_norm, *k_norm;             /* [d_head], or NULL */
+    struct fkv_tensor q_bias, k_bias, v_bias; /* or none, as all biases */
+    struct fkv_tensor q_norm, k_norm;         /* [d_head], or none */
+    struct fkv_tensor attn_sinks;             /* [n_head] logits, or none: see struct fkv_attention */
     struct fkv_weight attn_output;            /* [d_model][n_head d_head] */
     struct fkv_weight ffn_gate, ffn_up;       /* [d_ff][d_model] */
     struct fkv_weight ffn_down;               /* [d_model][d_ff] */
-    const float *attn_output_bias, *ffn_gate_bias, *ffn_up_bias, *ffn_down_bias;
+    struct fkv_tensor attn_output_bias, ffn_gate_bias, ffn_up_bias, ffn_down_bias;
 };
 
 struct fkv_model {
     struct fkv_hparams h;
     const struct fkv_arch *arch;
     struct fkv_weight token_embd, output; /* [n_vocab][d_model]; output is token_embd where the file has none */
-    const float *output_norm;             /* [d_model] */
-    const float *output_bias;             /* [n_vocab], or NULL */
+    struct fkv_tensor output_norm;        /* [d_model] */
+    struct fkv_tensor output_bias;        /* [n_vocab], or none */
     const float *rope_freqs;              /* [n_rot / 2] divisors of the frequencies (Llama 3.1 and later), or NULL */
     struct fkv_layer *layer;              /* [n_layer] */
-    float *vectors;                       /* norms and biases as floats: the model owns them */
+    float *vectors; /* norms and biases as floats: the model owns them, and they are what its tensors stand for until a
+                       back end has loaded them */
 };
 
 /* ---- tables of weights ----------------------------------------------------------------------- */
@@ -70,7 +72,8 @@ struct fkv_weight_name {
     const char *name; /* of the tensor */
     enum fkv_where where;
     size_t offset;           /* in struct fkv_layer for those of a layer, in struct fkv_model for the others */
-    enum fkv_dim rows, cols; /* rows ONE: a vector, held as const float *; else a struct fkv_weight */
+    enum fkv_dim rows, cols; /* rows ONE: a vector, held as a struct fkv_tensor (at the HOST: a const float *);
+                                else a struct fkv_weight */
     enum fkv_dim matrices;   /* EXPERTS: so many matrices in one tensor */
     bool optional;
     bool (*in_layer)(const struct fkv_hparams *h, int layer); /* does that layer have it? NULL: all have */
@@ -84,11 +87,10 @@ struct fkv_block {
     const struct fkv_hparams *h;
     const struct fkv_layer_hparams *layer; /* of the layer that runs */
     const struct fkv_rope *rope;           /* its rotary table */
-    float *x;                              /* [n][d_model] the residual stream */
-    const int32_t *pos;                    /* [n] */
-    int n;
-    float *q, *k, *v; /* [n][n_head d_head], [n][n_kv_head d_head] twice */
-    float *att, *ff;  /* [n][n_head d_head], [n][d_ff] */
+    const struct fkv_rows *rows;
+    struct fkv_tensor x;       /* [n][d_model] the residual stream */
+    struct fkv_tensor q, k, v; /* [n][n_head d_head], [n][n_kv_head d_head] twice */
+    struct fkv_tensor att, ff; /* [n][n_head d_head], [n][d_ff] */
 };
 
 enum { FKV_WANT_Q = 1, FKV_WANT_KV = 2 };
@@ -123,6 +125,9 @@ void fkv_model_free(struct fkv_model *model);
 /* Part of loading: fills in the weights that the table of model->arch names; h is read. seen[tensors of the file]: set
    for those that serve. */
 fkv_status fkv_model_bind(struct fkv_model *model, const struct fkv_gguf *g, bool *seen, struct fkv_error *e);
+
+/* How a layer attends. */
+struct fkv_attention fkv_layer_attention(const struct fkv_layer_hparams *l, const struct fkv_layer *w);
 
 /* ---- steps that architectures share ---------------------------------------------------------- */
 

@@ -1,9 +1,20 @@
 /* Steps of a layer that architectures share. */
 #include "model/model.h"
 
-static struct fkv_input normed(const struct fkv_block *b, const float *norm)
+/* Rows of a buffer, normalised on the way if there is a norm. */
+static struct fkv_input input(const struct fkv_block *b, struct fkv_tensor x, size_t ld, struct fkv_tensor norm)
 {
-    return (struct fkv_input){b->x, (size_t)b->h->d_model, b->n, norm, b->h->norm_eps};
+    return (struct fkv_input){x, ld, b->rows->n, norm, b->h->norm_eps, b->rows->alone};
+}
+
+static struct fkv_input normed(const struct fkv_block *b, struct fkv_tensor norm)
+{
+    return input(b, b->x, (size_t)b->h->d_model, norm);
+}
+
+struct fkv_attention fkv_layer_attention(const struct fkv_layer_hparams *l, const struct fkv_layer *w)
+{
+    return (struct fkv_attention){.n_head = l->n_head, .scale = l->scale, .window = l->window, .sinks = w->attn_sinks};
 }
 
 static size_t q_width(const struct fkv_block *b) { return (size_t)b->layer->n_head * (size_t)b->layer->d_head; }
@@ -30,9 +41,9 @@ void fkv_norm_heads(struct fkv_block *b, const struct fkv_layer *w, unsigned wan
     const struct fkv_layer_hparams *l = b->layer;
     const struct fkv_ops *ops = b->run.b->ops;
     if (want & FKV_WANT_Q)
-        ops->head_norm(&b->run, b->q, q_width(b), b->n, l->n_head, l->d_head, w->q_norm, b->h->norm_eps);
+        ops->head_norm(&b->run, b->q, q_width(b), b->rows->n, l->n_head, l->d_head, w->q_norm, b->h->norm_eps);
     if (want & FKV_WANT_KV)
-        ops->head_norm(&b->run, b->k, kv_width(b), b->n, l->n_kv_head, l->d_head, w->k_norm, b->h->norm_eps);
+        ops->head_norm(&b->run, b->k, kv_width(b), b->rows->n, l->n_kv_head, l->d_head, w->k_norm, b->h->norm_eps);
 }
 
 void fkv_rotate(struct fkv_block *b, unsigned want)
@@ -40,20 +51,21 @@ void fkv_rotate(struct fkv_block *b, unsigned want)
     const struct fkv_layer_hparams *l = b->layer;
     const struct fkv_ops *ops = b->run.b->ops;
     if (l->rope < 0) return;
-    if (want & FKV_WANT_Q) ops->rope(&b->run, b->rope, b->q, q_width(b), b->n, l->n_head, b->pos);
-    if (want & FKV_WANT_KV) ops->rope(&b->run, b->rope, b->k, kv_width(b), b->n, l->n_kv_head, b->pos);
+    if (want & FKV_WANT_Q) ops->rope(&b->run, b->rope, b->q, q_width(b), b->rows->n, l->n_head, b->rows->pos);
+    if (want & FKV_WANT_KV) ops->rope(&b->run, b->rope, b->k, kv_width(b), b->rows->n, l->n_kv_head, b->rows->pos);
 }
 
 void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w)
 {
     const struct fkv_ops *ops = b->run.b->ops;
     const size_t d_model = (size_t)b->h->d_model, d_ff = (size_t)b->layer->d_ff;
-    const struct fkv_input att = {b->att, q_width(b), b->n, NULL, 0};
+    const struct fkv_tensor none = {0};
+    const struct fkv_input att = input(b, b->att, q_width(b), none);
     ops->product(&b->run, &att, &(struct fkv_output){&w->attn_output, w->attn_output_bias, b->x, d_model, true, false},
                  1);
     const struct fkv_input x = normed(b, w->ffn_norm);
     const struct fkv_gate gate = {&w->ffn_gate, &w->ffn_up, w->ffn_gate_bias, w->ffn_up_bias};
     ops->gated(&b->run, &x, &gate, b->ff, d_ff);
-    const struct fkv_input ff = {b->ff, d_ff, b->n, NULL, 0};
+    const struct fkv_input ff = input(b, b->ff, d_ff, none);
     ops->product(&b->run, &ff, &(struct fkv_output){&w->ffn_down, w->ffn_down_bias, b->x, d_model, true, false}, 1);
 }

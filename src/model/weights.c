@@ -174,7 +174,10 @@ static fkv_status bind(struct fkv_model *m, const struct fkv_gguf *g, struct ins
     if (status != FKV_OK) return status;
     if (is_vector(i)) {
         status = read_vector(t, s.first, cols, *vectors, e);
-        *(const float **)place_of(m, i) = *vectors;
+        if (i.w->where == FKV_AT_HOST)
+            *(const float **)place_of(m, i) = *vectors;
+        else
+            *(struct fkv_tensor *)place_of(m, i) = (struct fkv_tensor){(struct fkv_buffer *)(void *)*vectors, 0};
         *vectors += cols;
     } else {
         const size_t stride = fkv_quant_row_bytes(fkv_quant_find(t->type), (size_t)cols);
@@ -227,8 +230,9 @@ static fkv_status place(struct fkv_model *m, struct instance i, struct fkv_backe
     void *at = place_of(m, i);
     tensor_name(name, i.w->where, i.layer, i.w->name);
     if (is_vector(i)) {
-        const float **vector = at;
-        return *vector ? b->ops->load_vector(b, vector, (size_t)dim(&m->h, i.layer, i.w->cols), name, e) : FKV_OK;
+        struct fkv_tensor *vector = at;
+        const float *from = (const float *)(const void *)vector->buffer;
+        return from ? b->ops->load_vector(b, vector, from, (size_t)dim(&m->h, i.layer, i.w->cols), name, e) : FKV_OK;
     }
     struct fkv_weight *weight = at;
     return weight->data ? b->ops->load_weight(b, weight, name, e) : FKV_OK;

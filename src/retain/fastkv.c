@@ -3,13 +3,13 @@
    that every layer keeps about the same. */
 #include "retain/policy.h"
 
-static void plan(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *out)
+static void layer(void *state, const struct fkv_kv_params *p, const struct fkv_layer_state *s,
+                  struct fkv_layer_plan *plan)
 {
-    const double rate = s->layer <= p->tsp_layer ? p->kv_retain : p->kv_retain / p->tsp_rate;
-    out->ranking = FKV_RANK_WINDOW;
-    out->keep = fkv_budget(p, s, rate, p->kv_budget, p->kv_floor);
-    if (s->layer == p->tsp_layer) out->propagate = fkv_budget(p, s, p->tsp_rate, p->tsp_budget, p->tsp_floor);
+    (void)state;
+    fkv_propagate_at_tsp(p, s, plan);
 }
 
-const struct fkv_policy fkv_policy_fastkv = {"fastkv", "token-selective propagation and retention by attention scores",
-                                             plan};
+const struct fkv_policy fkv_policy_fastkv = {.name = "fastkv",
+                                             .about = "token-selective propagation and retention by attention scores",
+                                             .layer = layer};

@@ -3,12 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "simd/simd.h"
-
-#define POLICY(name) extern const struct fkv_policy fkv_policy_##name;
-#include "retain/policies.def"
-#undef POLICY
-
 static const struct fkv_policy *const policies[] = {
 #define POLICY(name) &fkv_policy_##name,
 #include "retain/policies.def"
@@ -31,52 +25,37 @@ const struct fkv_policy *fkv_policy_find(const char *name)
     return NULL;
 }
 
-static fkv_status check_rate(const char *option, double rate, struct fkv_error *e)
-{
-    if (rate > 0 && rate <= 1) return FKV_OK;
-    return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected a share in (0, 1], found %g", option, rate);
-}
-
-static fkv_status check_range(const char *option, int value, int least, int most, struct fkv_error *e)
-{
-    if (value >= least && value <= most) return FKV_OK;
-    return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected %d to %d, found %d", option, least, most, value);
-}
-
-fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_error *e)
-{
-    const int most = 1 << 30;
-    fkv_status status;
-    if (!p->policy || !fkv_policy_find(p->policy))
-        return fkv_fail(e, FKV_ERROR_ARGUMENT, "kv-policy: there is no policy named %s",
-                        p->policy ? p->policy : "(null)");
-    if ((status = check_range("tsp-layer", p->tsp_layer, -1, n_layer - 1, e)) != FKV_OK) return status;
-    if ((status = check_rate("tsp-rate", p->tsp_rate, e)) != FKV_OK) return status;
-    if ((status = check_rate("kv-retain", p->kv_retain, e)) != FKV_OK) return status;
-    if ((status = check_range("kv-window", p->window, 1, FKV_MAX_WINDOW, e)) != FKV_OK) return status;
-    if ((status = check_range("kv-pool-kernel", p->pool_kernel, 1, 255, e)) != FKV_OK) return status;
-    if (p->pool_kernel % 2 == 0)
-        return fkv_fail(e, FKV_ERROR_ARGUMENT, "kv-pool-kernel: expected an odd number, found %d", p->pool_kernel);
-    if ((status = check_range("kv-sinks", p->sinks, 0, 65536, e)) != FKV_OK) return status;
-    if ((status = check_range("kv-floor", p->kv_floor, 0, most, e)) != FKV_OK) return status;
-    if ((status = check_range("tsp-floor", p->tsp_floor, 0, most, e)) != FKV_OK) return status;
-    if ((status = check_range("kv-budget", p->kv_budget, 0, most, e)) != FKV_OK) return status;
-    if ((status = check_range("tsp-budget", p->tsp_budget, 0, most, e)) != FKV_OK) return status;
-    if (p->tsp_layer < 0) p->tsp_layer = n_layer >= 2 ? n_layer / 2 - 1 : 0;
-    return FKV_OK;
-}
+/* ---- plans ------------------------------------------------------------------------------------- */
 
 static int bounded(int x, int most) { return x < 1 ? 1 : x < most ? x : most; }
 
-struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, const struct fkv_kv_params *p,
+struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *state, const struct fkv_kv_params *p,
                                       const struct fkv_layer_state *s)
 {
-    struct fkv_layer_plan plan = {FKV_RANK_RECENCY, s->n_rows, s->n_rows};
-    policy->plan(p, s, &plan);
+    struct fkv_layer_plan plan = {.ranking = FKV_RANK_RECENCY,
+                                  .scoring = {.window = p->window,
+                                              .pool_avg = p->pool_avg,
+                                              .pool_kernel = p->pool_kernel},
+                                  .sinks = s->sinks,
+                                  .keep = s->n_rows,
+                                  .propagate = s->n_rows};
+    policy->layer(state, p, s, &plan);
     plan.keep = bounded(plan.keep, s->n_rows);
     plan.propagate = bounded(plan.propagate, s->n_rows);
+    plan.wants_scores = plan.wants_scores && plan.ranking == FKV_RANK_WINDOW && s->n_rows > plan.scoring.window;
     return plan;
 }
+
+void fkv_policy_scored(const struct fkv_policy *policy, void *state, const struct fkv_kv_params *p,
+                       const struct fkv_layer_state *s, const float *g, struct fkv_layer_plan *plan)
+{
+    const int keep = plan->keep, propagate = plan->propagate;
+    policy->scored(state, p, s, g, plan);
+    plan->keep = bounded(plan->keep, keep);
+    plan->propagate = bounded(plan->propagate, propagate);
+}
+
+/* ---- for policies -------------------------------------------------------------------------------- */
 
 int fkv_budget(const struct fkv_kv_params *p, const struct fkv_layer_state *s, double rate, int budget, int floor)
 {
@@ -85,4 +64,18 @@ int fkv_budget(const struct fkv_kv_params *p, const struct fkv_layer_state *s, d
     const int count = budget > 0 ? budget : by_rate < floor ? floor : by_rate;
     const int least = p->window + s->sinks;
     return count < least ? least : count;
+}
+
+void fkv_retain_by_window(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan)
+{
+    plan->ranking = FKV_RANK_WINDOW;
+    plan->keep = fkv_budget(p, s, p->kv_retain, p->kv_budget, p->kv_floor);
+}
+
+void fkv_propagate_at_tsp(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan)
+{
+    const double rate = s->layer <= p->tsp_layer ? p->kv_retain : p->kv_retain / p->tsp_rate;
+    plan->ranking = FKV_RANK_WINDOW;
+    plan->keep = fkv_budget(p, s, rate, p->kv_budget, p->kv_floor);
+    if (s->layer == p->tsp_layer) plan->propagate = fkv_budget(p, s, p->tsp_rate, p->tsp_budget, p->tsp_floor);
 }

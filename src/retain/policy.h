@@ -1,47 +1,93 @@
 /* policy.h: what a retention policy decides, as data that any back end can run where K lies.
 
    A policy is one file, <name>.c, and one row of policies.def. For each layer of a prefill it says which rows are
-   scored how, how many entries each KV head keeps, and how many rows go on. */
+   scored how, how many entries the KV heads keep, and how many rows go on. What a plan cannot say from counts alone it
+   decides in `scored`, which sees the layer's scores and may remember them from layer to layer. */
 #ifndef FKV_RETAIN_POLICY_H
 #define FKV_RETAIN_POLICY_H
 
+#include "backend/backend.h"
 #include "base/error.h"
 
 struct fkv_layer_state {
     int layer, n_layer;
-    int n_prompt; /* rows of this turn when they entered the first layer: N */
-    int n_rows;   /* rows alive in this layer */
-    int sinks;    /* of the rows alive, how many of the first are sinks */
+    int n_prompt;  /* rows of this turn when they entered the first layer: N */
+    int n_rows;    /* rows alive in this layer */
+    int sinks;     /* of the rows alive, how many of the first are sinks */
+    int n_kv_head; /* of this layer */
 };
 
 enum fkv_ranking {
     FKV_RANK_RECENCY, /* the latest rows are best: nothing is computed */
-    FKV_RANK_WINDOW   /* the rows the last `window` rows attend to most (fastkv paper, section 3.2) */
+    FKV_RANK_WINDOW   /* by `scoring`: what the last rows attend to (fastkv paper, section 3.2) */
 };
 
+/* What happens in a layer. It comes to a policy as "everything stays": ranked by recency, scored as the options say,
+   all counts n_rows, equal in all heads. */
 struct fkv_layer_plan {
     enum fkv_ranking ranking;
-    int keep;      /* entries per KV head, window and sinks among them; n_rows: all */
-    int propagate; /* rows that go on to the next layer; n_rows: all */
+    struct fkv_scoring scoring; /* of WINDOW */
+    int sinks;                  /* first rows that are kept and go on whatever their scores */
+    int keep;                   /* entries per KV head, window and sinks among them; POOLED: on average */
+    enum fkv_spread spread;     /* EQUAL or POOLED */
+    int least;                  /* POOLED: entries of a head that its own order alone decides */
+    int propagate;              /* rows that go on to the next layer */
+    bool wants_scores;          /* `scored` is called, even if nothing is dropped here */
+    const float *rank; /* [n_rows - window] by which rows go on; NULL: by the sum of their scores over the heads */
 };
 
+/* One of a policy's own options, at most FKV_KV_OWN_OPTIONS: `--<policy>-<name>`, and <policy>-<name> for
+   fkv_kv_set(). */
+struct fkv_own_option {
+    const char *name;
+    enum fkv_option_kind kind;
+    double initial, least, most;
+    const char *about;
+};
 struct fkv_policy {
     const char *name, *about;
-    /* keep and propagate come in as n_rows and ranking as RECENCY: a policy changes what it wants otherwise. It keeps
-       window + sinks <= keep and window + sinks <= propagate where they are below n_rows. */
-    void (*plan)(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan);
+    const struct fkv_own_option *options; /* ends with a NULL name; or NULL */
+    /* State of one prefill, or NULL functions: then `state` is NULL below. */
+    fkv_status (*begin)(void **state, const struct fkv_kv_params *p, int n_layer, int n_prompt);
+    void (*end)(void *state);
+    /* The plan of a layer. It keeps window + sinks <= keep and window + sinks <= propagate where they are below n_rows.
+       Without state (NULL) it gives the most that any prompt of that length can come to: the plan's `estimate` for
+       progress and memory. */
+    void (*layer)(void *state, const struct fkv_kv_params *p, const struct fkv_layer_state *s,
+                  struct fkv_layer_plan *plan);
+    /* Called with the layer's scores g[n_kv_head][n_rows - window] where the plan wants them: may lower counts and set
+       `rank`, which stays valid until the next call. NULL where no plan wants them. */
+    void (*scored)(void *state, const struct fkv_kv_params *p, const struct fkv_layer_state *s, const float *g,
+                   struct fkv_layer_plan *plan);
 };
+
+#define POLICY(name) extern const struct fkv_policy fkv_policy_##name;
+#include "retain/policies.def"
+#undef POLICY
 
 /* NULL when there is none of that name. */
 const struct fkv_policy *fkv_policy_find(const char *name);
 /* Checks every option and resolves tsp_layer -1. The message names the option. */
 fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_error *e);
 /* The plan of a layer, bounded to 1 .. n_rows. */
-struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, const struct fkv_kv_params *p,
+struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *state, const struct fkv_kv_params *p,
                                       const struct fkv_layer_state *s);
+/* Lets the policy see the scores; the plan stays within what it was. */
+void fkv_policy_scored(const struct fkv_policy *policy, void *state, const struct fkv_kv_params *p,
+                       const struct fkv_layer_state *s, const float *g, struct fkv_layer_plan *plan);
+
+/* ---- for policies --------------------------------------------------------------------------------------- */
 
 /* max(trunc(n * rate), floor), or the absolute `budget` when it is not 0; never below window + sinks: what most
    policies' counts are. */
 int fkv_budget(const struct fkv_kv_params *p, const struct fkv_layer_state *s, double rate, int budget, int floor);
+/* The value of the policy's i-th own option. */
+double fkv_own_option(const struct fkv_policy *policy, const struct fkv_kv_params *p, int i);
+
+/* Retention by the window's scores under the options' rate, as SnapKV has it. */
+void fkv_retain_by_window(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan);
+/* The rows that go on in the TSP layer, under the options' rate, and rates after it that are relative to them, as
+   FastKV has it. */
+void fkv_propagate_at_tsp(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan);
 
 #endif

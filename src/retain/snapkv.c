@@ -2,10 +2,13 @@
    every layer. */
 #include "retain/policy.h"
 
-static void plan(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *out)
+static void layer(void *state, const struct fkv_kv_params *p, const struct fkv_layer_state *s,
+                  struct fkv_layer_plan *plan)
 {
-    out->ranking = FKV_RANK_WINDOW;
-    out->keep = fkv_budget(p, s, p->kv_retain, p->kv_budget, p->kv_floor);
+    (void)state;
+    fkv_retain_by_window(p, s, plan);
 }
 
-const struct fkv_policy fkv_policy_snapkv = {"snapkv", "retention by attention scores, without propagation", plan};
+const struct fkv_policy fkv_policy_snapkv = {.name = "snapkv",
+                                             .about = "retention by attention scores, without propagation",
+                                             .layer = layer};

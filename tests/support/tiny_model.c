@@ -203,7 +203,7 @@ static void put_hparams(struct gguf_writer *w, const struct tiny_model *t)
     gguf_put_str(w, "general.architecture", t->arch);
     gguf_put_str(w, "general.name", "tiny");
     gguf_put_u32(w, KEY("block_count"), (uint32_t)t->n_layer);
-    gguf_put_u32(w, KEY("context_length"), TINY_CONTEXT);
+    gguf_put_u32(w, KEY("context_length"), (uint32_t)(t->n_ctx ? t->n_ctx : TINY_CONTEXT));
     gguf_put_u32(w, KEY("embedding_length"), (uint32_t)t->d_model);
     put_per_layer(w, t, KEY("feed_forward_length"), t->d_ff, t->d_ff_more);
     put_per_layer(w, t, KEY("attention.head_count"), t->n_head, 0);

@@ -11,6 +11,7 @@ struct tiny_model {
     uint32_t type;                       /* of the matrices: F32, F16, BF16 or one of blocks */
     bool rope_freqs, own_output, biases; /* optional tensors; biases: of all matrices but the embedding table */
     uint32_t seed;
+    int n_ctx;                           /* 0: TINY_CONTEXT */
     bool fused;                          /* the same weights with q, k, v in one tensor, and gate and up */
     bool arrays;                         /* the same numbers, with an array where a layer may have its own */
     int d_ff_more;                       /* every layer's d_ff is so much more than the one's before */

@@ -1,265 +1,243 @@
-/* The store and attention over it. */
+/* Attention over stores that have gaps and differ from head to head: against the definition, and against the CPU. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vulkan/cases.h"
-#include "vulkan/support.h"
+#include "vulkan/problem.h"
 
-struct shape {
-    int d, heads, query_heads; /* of a KV head */
-    int k_type, v_type;
-    int base, n; /* entries before the prefill, and in it */
-    int rows;    /* of queries: the last of the prefill */
-};
+/* ---- appending ------------------------------------------------------------------------------- */
 
-struct append {
-    struct fkv_kv_store *s;
-    const float *k, *v;
-    size_t ld;
-    int n;
+struct appending {
+    struct fkv_kv_store *stores[3];
+    struct fkv_tensor x;
+    struct fkv_rows rows;
 };
 
 static void run_append(struct fkv_run *r, void *arg)
 {
-    const struct append *a = arg;
-    r->b->ops->kv_append(r, a->s, a->k, a->v, a->ld, a->n);
+    const struct appending *a = arg;
+    r->b->ops->kv_append(r, a->stores, a->x, a->x, 128, &a->rows);
 }
 
-static void append(int i, struct fkv_kv_store *s, const float *k, const float *v, size_t ld, int first, int n)
+/* Rows of several sequences go to their stores, each with its position. */
+void check_kv_append(void **state)
 {
-    float *sk = side_floats(i, k + (size_t)first * ld, (size_t)n * ld),
-          *sv = side_floats(i, v + (size_t)first * ld, (size_t)n * ld);
-    struct append a = {s, sk, sv, ld, n};
-    on_side(i, run_append, &a);
-    side_free(i, sk, (size_t)n * ld);
-    side_free(i, sv, (size_t)n * ld);
-}
-
-static struct fkv_kv_store *create(int i, const struct shape *x, int capacity, bool whole)
-{
-    struct fkv_kv_store *s = NULL;
-    const int status = side(i)->ops->kv_create(side(i), &s, x->heads, x->d, x->k_type, x->v_type, capacity, whole);
-    assert_int_equal(status, FKV_OK);
-    return s;
-}
-
-/* A store as a later turn finds it: `base` entries, the last head one fewer, taken over by kv_assign; then n appended
-   in parts. */
-static struct fkv_kv_store *fill(int i, const struct shape *x, const float *k, const float *v, size_t ld)
-{
-    const struct fkv_ops *ops = side(i)->ops;
-    struct fkv_kv_store *kept = create(i, x, x->base + 1, false), *s = create(i, x, x->base + x->n, true);
-    if (x->base) {
-        append(i, kept, k, v, ld, 0, x->base);
-        ops->kv_cut(kept, x->heads - 1, x->base - 1);
+    static const int32_t pos[] = {7, 8, 100, 3}, sequence[] = {0, 0, 1, 2};
+    const struct fkv_kv_shape shape = {2, 64, FKV_ELEM_F32, FKV_ELEM_F32};
+    (void)state;
+    seed(21);
+    float *x = random_floats(4 * 128), got[64];
+    for (int i = 0; i < N_SIDES; i++) {
+        const struct fkv_ops *ops = side(i)->ops;
+        struct appending a = {.x = side_floats(i, x, 4 * 128), .rows = {.n = 4, .pos = pos, .sequence = sequence}};
+        for (int s = 0; s < 3; s++) assert_int_equal(ops->kv_create(side(i), &a.stores[s], &shape, 10, false), FKV_OK);
+        on_side(i, run_append, &a);
+        for (int row = 0; row < 4; row++) {
+            struct fkv_kv_store *s = a.stores[sequence[row]];
+            assert_int_equal(ops->kv_count(s, 1), row < 2 ? 2 : 1);
+            assert_int_equal(ops->kv_positions(s, 1)[row == 1], pos[row]);
+            ops->kv_export(s, 1, true, row == 1, 1, got);
+            assert_memory_equal(got, x + row * 128 + 64, sizeof got);
+        }
+        for (int s = 0; s < 3; s++) ops->kv_destroy(a.stores[s]);
+        side_free(i, a.x, 4 * 128);
     }
-    ops->kv_assign(s, kept);
-    append(i, s, k, v, ld, x->base, 1);
-    for (int row = 1; row < x->n; row += 100)
-        append(i, s, k, v, ld, x->base + row, x->n - row < 100 ? x->n - row : 100);
-    assert_int_equal(ops->kv_count(s, 0), x->base + x->n);
-    ops->kv_destroy(kept);
-    return s;
+    free(x);
 }
+
+/* ---- attending ------------------------------------------------------------------------------- */
 
 struct attend {
-    const struct fkv_kv_store *s;
-    int n_head, n;
-    const float *q;
+    struct fkv_kv_store *const *stores;
+    struct fkv_attention how;
+    struct fkv_rows rows;
+    struct fkv_tensor q, out;
     size_t ld;
-    const int32_t *seen;
-    float *out;
 };
 
 static void run_attend(struct fkv_run *r, void *arg)
 {
     const struct attend *a = arg;
-    r->b->ops->attend(r, a->s, a->n_head, 0.3f, a->q, a->ld, a->n, a->seen, a->out);
+    r->b->ops->attend(r, a->stores, &a->how, a->q, a->ld, &a->rows, a->out);
 }
 
-static void check_attend(const struct shape *x, bool all)
+/* out[rows][ld] of one side. */
+static void attend_on(int i, struct fkv_kv_store *const *stores, struct fkv_attention how, const float *sinks,
+                      const struct fkv_rows *rows, const float *q, size_t ld, float *out)
 {
-    const int n_head = x->heads * x->query_heads, entries = x->base + x->n;
-    const size_t ld = (size_t)(x->heads * x->d), ldq = (size_t)(n_head * x->d), nq = (size_t)x->rows * ldq;
-    float *k = random_floats((size_t)entries * ld), *v = random_floats((size_t)entries * ld), *q = random_floats(nq),
-          *got[N_SIDES];
-    int32_t *seen = malloc((size_t)x->rows * sizeof *seen);
-    for (int i = 0; i < x->rows; i++) seen[i] = x->n - x->rows + i + 1;
-    for (int i = 0; i < N_SIDES; i++) {
-        struct fkv_kv_store *s = fill(i, x, k, v, ld);
-        float *sq = side_floats(i, q, nq), *out = side_floats(i, NULL, nq);
-        struct attend a = {s, n_head, x->rows, sq, ldq, all ? NULL : seen, out};
-        on_side(i, run_attend, &a);
-        got[i] = malloc(nq * sizeof *got[i]);
-        side_read(i, out, nq, got[i]);
-        side_free(i, sq, nq);
-        side_free(i, out, nq);
-        side(i)->ops->kv_destroy(s);
-    }
-    char what[96];
-    snprintf(what, sizeof what, "attend d %d, %d x %d heads, types %d %d, %d + %d entries, %d rows", x->d, x->heads,
-             x->query_heads, x->k_type, x->v_type, x->base, x->n, x->rows);
-    assert_close(what, got[SIDE_CPU], got[SIDE_CHECK], nq, 2e-5);
-    assert_close(what, got[SIDE_CPU], got[SIDE_FAST], nq, fmax(2e-5, rounding_of_attend(x->k_type, x->v_type, x->d)));
-    for (int i = 0; i < N_SIDES; i++) free(got[i]);
-    free(k);
-    free(v);
-    free(q);
-    free(seen);
+    const size_t n = (size_t)rows->n * ld;
+    struct attend a = {stores, how, *rows, side_floats(i, q, n), side_floats(i, NULL, n), ld};
+    if (sinks) a.how.sinks = side_floats(i, sinks, (size_t)how.n_head);
+    on_side(i, run_attend, &a);
+    side_read(i, a.out, n, out);
+    side_free(i, a.q, n);
+    side_free(i, a.out, n);
+    if (sinks) side_free(i, a.how.sinks, (size_t)how.n_head);
 }
 
-void test_attend(void **state)
+struct attending {
+    struct fkv_kv_shape shape;
+    int query_heads, before, n; /* of a KV head; rows whose entries are the base, and after them */
+    int rows, window;
+    bool has_sinks, alone, skip; /* skip: every other row only, as after a choice */
+};
+
+/* The rows are the last, of which each sees those before it. */
+static void describe_rows(const struct problem *p, const struct attending *x, int32_t *pos, int32_t *hidden)
+{
+    const struct plain_head *h = &p->plain->head[0];
+    for (int i = 0; i < x->rows; i++) {
+        hidden[i] = (x->rows - 1 - i) * (x->skip ? 2 : 1);
+        pos[i] = h->pos[h->n - 1 - hidden[i]];
+    }
+}
+
+static void check_case(const struct attending *x)
+{
+    const int n_head = x->shape.heads * x->query_heads;
+    const struct fkv_attention how = {.n_head = n_head, .scale = 0.3f, .window = x->window};
+    const size_t ld = (size_t)(n_head * x->shape.d), n = (size_t)x->rows * ld;
+    float *q = random_floats(n), *sinks = random_floats((size_t)n_head), *want = malloc(n * sizeof *want),
+          *got[N_SIDES];
+    int32_t pos[PLAIN_ENTRIES], hidden[PLAIN_ENTRIES];
+    struct problem p;
+    problem_fill(&p, x->shape, x->before, x->n, x->before > 0);
+    describe_rows(&p, x, pos, hidden);
+    const struct fkv_rows rows = {.n = x->rows, .pos = pos, .hidden = hidden, .alone = x->alone};
+    plain_attend(p.plain, &how, x->has_sinks ? sinks : NULL, q, &rows, want);
+    for (int i = 0; i < N_SIDES; i++) {
+        got[i] = malloc(n * sizeof *got[i]);
+        attend_on(i, &p.on[i], how, x->has_sinks ? sinks : NULL, &rows, q, ld, got[i]);
+    }
+    char what[160];
+    snprintf(what, sizeof what, "attend d %d, %d x %d heads, types %d %d, %d + %d entries, %d rows, window %d%s%s%s",
+             x->shape.d, x->shape.heads, x->query_heads, x->shape.k_type, x->shape.v_type, x->before, x->n, x->rows,
+             x->window, x->has_sinks ? ", sinks" : "", x->alone ? ", alone" : "", x->skip ? ", some" : "");
+    const double rounding =
+        fmax(2e-5, x->alone || x->rows == 1 ? 0 : rounding_of_attend(x->shape.k_type, x->shape.v_type, x->shape.d));
+    if (x->shape.k_type != FKV_ELEM_Q8_0 && x->shape.v_type != FKV_ELEM_Q8_0)
+        assert_close(what, want, got[SIDE_CHECK], n, 2e-5);
+    assert_close(what, got[SIDE_CPU], got[SIDE_CHECK], n, 2e-5);
+    assert_close(what, got[SIDE_CPU], got[SIDE_FAST], n, rounding);
+    for (int i = 0; i < N_SIDES; i++) free(got[i]);
+    free(q);
+    free(sinks);
+    free(want);
+    problem_destroy(&p);
+}
+
+static void check_shapes(void)
+{
+    static const int dims[] = {32, 64, 80, 128, 256};
+    for (int i = 0; i < (few() ? 2 : 5); i++) {
+        const struct fkv_kv_shape halves = {2, dims[i], FKV_ELEM_F16, FKV_ELEM_F16},
+                                  floats = {2, dims[i], FKV_ELEM_F32, FKV_ELEM_F32};
+        check_case(&(struct attending){halves, 2, 0, 70, .rows = 70});
+        check_case(&(struct attending){floats, 3, 45, 37, .rows = 1});
+    }
+    for (int t = 0; t < (few() ? 0 : 16); t++)
+        check_case(&(struct attending){{2, 64, t / 4, t % 4}, 1, 13, 40, .rows = t % 2 ? 1 : 34});
+    const struct fkv_kv_shape mixed = {3, 64, FKV_ELEM_F16, FKV_ELEM_BF16}, four = {4, 128, FKV_ELEM_F32, FKV_ELEM_F32};
+    check_case(&(struct attending){mixed, 2, 300, 733, .rows = 1}); /* several pieces */
+    check_case(&(struct attending){four, 1, 0, 300, .rows = 33});   /* a head a binding when the range is capped */
+}
+
+/* Windows and sinks, by rows, by pieces, and of the rows that go on. */
+static void check_windows(void)
+{
+    static const int windows[] = {5, 300, 1, 64, 5000};
+    for (int i = 0; i < (few() ? 1 : 5); i++) {
+        struct attending x = {.shape = {3, 64, i % 2 ? FKV_ELEM_F16 : FKV_ELEM_F32, FKV_ELEM_F16},
+                              .query_heads = 2,
+                              .before = 200,
+                              .n = 450,
+                              .rows = 70,
+                              .window = windows[i],
+                              .has_sinks = i < 2};
+        check_case(&x);
+        x.skip = true;
+        check_case(&x);
+        x.rows = 1;
+        check_case(&x);
+        x.skip = false;
+        x.rows = FKV_STEP_ROWS;
+        x.alone = true;
+        check_case(&x);
+    }
+    check_case(&(struct attending){{2, 64, FKV_ELEM_F32, FKV_ELEM_F32}, 2, 0, 70, .rows = 70, .has_sinks = true});
+    check_case(&(struct attending){{2, 64, FKV_ELEM_F32, FKV_ELEM_F32}, 2, 0, 70, .rows = 1, .has_sinks = true});
+}
+
+/* A sink of -infinity is none, and of a huge logit takes everything. */
+static void check_sinks(int rows)
+{
+    enum { HEADS = 4, D = 64, LD = HEADS * D };
+    const struct fkv_attention how = {.n_head = HEADS, .scale = 0.3f};
+    float none[HEADS], huge[HEADS], *q = random_floats((size_t)rows * LD),
+                                    *out[2] = {random_floats((size_t)rows * LD), random_floats((size_t)rows * LD)};
+    int32_t pos[PLAIN_ENTRIES], hidden[PLAIN_ENTRIES];
+    struct problem p;
+    problem_fill(&p, (struct fkv_kv_shape){2, D, FKV_ELEM_F16, FKV_ELEM_F16}, 0, 300, false);
+    describe_rows(&p, &(struct attending){.rows = rows}, pos, hidden);
+    const struct fkv_rows r = {.n = rows, .pos = pos, .hidden = hidden};
+    for (int h = 0; h < HEADS; h++) {
+        none[h] = -INFINITY;
+        huge[h] = 1e30f;
+    }
+    for (int i = 0; i < N_SIDES; i++) {
+        attend_on(i, &p.on[i], how, NULL, &r, q, LD, out[0]);
+        attend_on(i, &p.on[i], how, none, &r, q, LD, out[1]);
+        assert_memory_equal(out[0], out[1], (size_t)rows * LD * sizeof(float));
+        attend_on(i, &p.on[i], how, huge, &r, q, LD, out[1]);
+        for (int c = 0; c < rows * LD; c++) assert_true(fabsf(out[1][c]) < 1e-30f);
+    }
+    free(q);
+    free(out[0]);
+    free(out[1]);
+    problem_destroy(&p);
+}
+
+/* ---- several sequences ----------------------------------------------------------------------- */
+
+/* A step of several sequences, and a draft of one: every row gets the bits that it gets alone. */
+static void check_step(int window)
+{
+    enum { HEADS = 4, D = 64, LD = HEADS * D, STORES = 3, ROWS = 5 };
+    static const int32_t sequence[ROWS] = {0, 1, 1, 1, 2}, hidden[ROWS] = {0, 2, 1, 0, 0};
+    const struct fkv_attention how = {.n_head = HEADS, .scale = 0.3f, .window = window};
+    struct problem p[STORES];
+    int32_t pos[ROWS];
+    float *q = random_floats(ROWS * LD), together[ROWS * LD], alone[LD];
+    for (int s = 0; s < STORES; s++)
+        problem_fill(&p[s], (struct fkv_kv_shape){2, D, FKV_ELEM_F16, FKV_ELEM_F16}, 500, 10 + 300 * s, true);
+    for (int i = 0; i < ROWS; i++) {
+        const struct plain_head *h = &p[sequence[i]].plain->head[0];
+        pos[i] = h->pos[h->n - 1 - hidden[i]];
+    }
+    for (int i = 0; i < N_SIDES; i++) {
+        struct fkv_kv_store *stores[STORES] = {p[0].on[i], p[1].on[i], p[2].on[i]};
+        const struct fkv_rows rows = {.n = ROWS, .pos = pos, .hidden = hidden, .sequence = sequence, .alone = true};
+        attend_on(i, stores, how, NULL, &rows, q, LD, together);
+        for (int row = 0; row < ROWS; row++) {
+            const struct fkv_rows one = {.n = 1, .pos = pos + row, .hidden = hidden + row};
+            attend_on(i, &stores[sequence[row]], how, NULL, &one, q + row * LD, LD, alone);
+            assert_memory_equal(alone, together + row * LD, sizeof alone);
+        }
+    }
+    for (int s = 0; s < STORES; s++) problem_destroy(&p[s]);
+    free(q);
+}
+
+void check_attend(void **state)
 {
     (void)state;
     seed(6);
-    static const int dims[] = {32, 64, 80, 128, 256};
-    for (int i = 0; i < (few() ? 2 : 5); i++) {
-        check_attend(&(struct shape){dims[i], 2, 2, FKV_ELEM_F16, FKV_ELEM_F16, 0, 70, 70}, false);
-        check_attend(&(struct shape){dims[i], 2, 3, FKV_ELEM_F32, FKV_ELEM_F32, 45, 37, 1}, true);
-    }
-    for (int t = 0; t < (few() ? 0 : 16); t++)
-        check_attend(&(struct shape){64, 2, 1, t / 4, t % 4, 13, 40, t % 2 ? 1 : 34}, t % 3 == 0);
-    check_attend(&(struct shape){64, 3, 2, FKV_ELEM_F16, FKV_ELEM_BF16, 300, 733, 1}, false); /* several pieces */
-    check_attend(&(struct shape){128, 4, 1, FKV_ELEM_F32, FKV_ELEM_F32, 0, 300, 33},
-                 false); /* a head a binding when the range is capped */
-}
-
-/* ---- entries from store to store ------------------------------------------------------------- */
-
-struct retain {
-    struct fkv_kv_store *to;
-    const struct fkv_kv_store *from;
-    const int32_t *rows;
-    int n;
-};
-
-static void run_retain(struct fkv_run *r, void *arg)
-{
-    const struct retain *a = arg;
-    r->b->ops->retain(r, a->to, a->from, a->rows, a->n);
-}
-
-/* Rows of a work store go to a cache that has entries already and grows; what attention then sees is what the CPU
-   sees. */
-static void check_moves(int from_type, int to_type)
-{
-    enum { BASE = 20, N = 300, KEPT = 70, HEADS = 3, D = 64 };
-    const struct shape work = {D, HEADS, 1, from_type, from_type, BASE, N, 1},
-                       cache = {D, HEADS, 1, to_type, to_type, 0, 0, 1};
-    const size_t ld = HEADS * D;
-    float *k = random_floats((BASE + N) * ld), *v = random_floats((BASE + N) * ld), *q = random_floats(ld),
-          got[N_SIDES][HEADS * D];
-    int32_t rows[HEADS * KEPT];
-    for (int h = 0; h < HEADS; h++)
-        for (int i = 0; i < KEPT; i++) rows[h * KEPT + i] = (int32_t)(i * 4 + (int)(random_bits() % 4));
-    for (int i = 0; i < N_SIDES; i++) {
-        struct fkv_kv_store *from = fill(i, &work, k, v, ld), *to = create(i, &cache, 400, false);
-        append(i, to, k, v, ld, 0, 5);
-        side(i)->ops->kv_cut(to, 1, 3); /* heads of different lengths */
-        struct retain a = {to, from, rows, KEPT};
-        on_side(i, run_retain, &a);
-        a.rows = NULL; /* and the first ones as they stand */
-        a.n = 9;
-        on_side(i, run_retain, &a);
-        for (int j = 0; j < 250; j++) append(i, to, k, v, ld, j, 1); /* grows */
-        assert_int_equal(side(i)->ops->kv_count(to, 0), 5 + KEPT + 9 + 250);
-        assert_int_equal(side(i)->ops->kv_count(to, 1), 3 + KEPT + 9 + 250);
-        float *sq = side_floats(i, q, ld), *out = side_floats(i, NULL, ld);
-        struct attend b = {to, HEADS, 1, sq, ld, NULL, out};
-        on_side(i, run_attend, &b);
-        side_read(i, out, ld, got[i]);
-        side_free(i, sq, ld);
-        side_free(i, out, ld);
-        side(i)->ops->kv_destroy(from);
-        side(i)->ops->kv_destroy(to);
-    }
-    assert_close("retained", got[SIDE_CPU], got[SIDE_CHECK], ld, 3e-5);
-    assert_close("retained", got[SIDE_CPU], got[SIDE_FAST], ld, 3e-5);
-    free(k);
-    free(v);
-    free(q);
-}
-
-void test_cache_moves(void **state)
-{
-    (void)state;
-    seed(7);
-    check_moves(FKV_ELEM_F32, FKV_ELEM_F32);
-    check_moves(FKV_ELEM_F16, FKV_ELEM_Q8_0);
-    check_moves(FKV_ELEM_BF16, FKV_ELEM_F16);
-}
-
-/* ---- retention of what a device has chosen --------------------------------------------------- */
-
-/* What lies between a choice and its retention, all in one region. */
-enum between { NOTHING, COMMON, COMMON_WINDOW_ONLY, ANOTHER, N_BETWEEN };
-
-struct choice {
-    enum between between;
-    struct fkv_kv_store *to;
-    const struct fkv_kv_store *from;
-    const float *g;
-    int heads, n, window, cap;
-    int32_t *rows, *others;
-};
-
-static void run_choice(struct fkv_run *r, void *arg)
-{
-    const struct choice *a = arg;
-    const struct fkv_ops *ops = r->b->ops;
-    ops->select(r, a->g, a->heads, a->n, a->window, 1, a->cap, a->rows);
-    if (a->between == COMMON) ops->select_common(r, a->g, a->heads, a->n, a->window, 1, a->cap, a->others);
-    if (a->between == COMMON_WINDOW_ONLY)
-        ops->select_common(r, a->g, a->heads, a->n, a->window, 0, a->window, a->others);
-    if (a->between == ANOTHER) ops->select(r, a->g, a->heads, a->n, a->window, 1, a->cap - 3, a->others);
-    ops->retain(r, a->to, a->from, a->rows, a->cap);
-}
-
-/* The rows chosen, the entries retained; then, from where the rows were, a list of the host's own. */
-static void check_choice(enum between between)
-{
-    enum { N = 200, CAP = 40, WINDOW = 8, HEADS = 2, D = 64, LD = HEADS * D };
-    const struct shape work = {D, HEADS, 1, FKV_ELEM_F16, FKV_ELEM_F16, 0, N, 1},
-                       cache = {D, HEADS, 1, FKV_ELEM_F16, FKV_ELEM_F16, 0, 0, 1};
-    float *k = random_floats(N * LD), *v = random_floats(N * LD), *q = random_floats(LD),
-          *g = random_floats(HEADS * (N - WINDOW));
-    float got[N_SIDES][2][LD];
-    int32_t rows[N_SIDES][HEADS * CAP], chosen[HEADS * CAP], others[HEADS * CAP], own[HEADS * CAP];
-    for (int i = 0; i < HEADS * CAP; i++) own[i] = i % CAP * 5 + i / CAP;
-    for (int i = 0; i < N_SIDES; i++) {
-        struct fkv_kv_store *from = fill(i, &work, k, v, LD), *to = create(i, &cache, 3 * CAP, false);
-        float *sq = side_floats(i, q, LD), *out = side_floats(i, NULL, LD),
-              *sg = side_floats(i, g, HEADS * (N - WINDOW));
-        struct choice a = {between, to, from, sg, HEADS, N, WINDOW, CAP, rows[i], others};
-        struct attend b = {to, HEADS, 1, sq, LD, NULL, out};
-        on_side(i, run_choice, &a);
-        if (i == SIDE_CPU) memcpy(chosen, rows[i], sizeof chosen);
-        assert_memory_equal(rows[i], chosen, sizeof chosen); /* on_side() waits */
-        on_side(i, run_attend, &b);
-        side_read(i, out, LD, got[i][0]);
-        memcpy(rows[i], own, sizeof own);
-        struct retain c = {to, from, rows[i], CAP};
-        on_side(i, run_retain, &c);
-        on_side(i, run_attend, &b);
-        side_read(i, out, LD, got[i][1]);
-        side_free(i, sq, LD);
-        side_free(i, out, LD);
-        side_free(i, sg, HEADS * (N - WINDOW));
-        side(i)->ops->kv_destroy(from);
-        side(i)->ops->kv_destroy(to);
-    }
-    for (int i = 1; i < N_SIDES; i++) assert_close("retained", got[SIDE_CPU][0], got[i][0], 2 * LD, 3e-5);
-    free(k);
-    free(v);
-    free(q);
-    free(g);
-}
-
-void test_retain_what_was_selected(void **state)
-{
-    (void)state;
-    seed(8);
-    for (int i = 0; i < N_BETWEEN; i++) check_choice((enum between)i);
+    check_shapes();
+    check_windows();
+    check_sinks(1);
+    check_sinks(40);
+    check_step(0);
+    check_step(100);
 }

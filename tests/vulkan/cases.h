@@ -1,19 +1,10 @@
-/* cases.h: the tests of the operations, by file. */
+/* cases.h: a check for every operation of a back end, by ops.def, and tests of more than one. */
 #ifndef FKV_TESTS_VULKAN_CASES_H
 #define FKV_TESTS_VULKAN_CASES_H
 
-void test_products(void **state);
-void test_gated(void **state);
-void test_embed(void **state);
-void test_rows(void **state);
-void test_gather(void **state);
+#define OP(result, name, args) void check_##name(void **state);
+#include "backend/ops.def"
 
-void test_attend(void **state);
-void test_cache_moves(void **state);
-void test_retain_what_was_selected(void **state);
-
-void test_score(void **state);
-void test_select(void **state);
 void test_golden_selections(void **state);
 
 #endif

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/engine.h"
 #include "support/tiny_session.h"
+#include "vulkan/vk_internal.h"
 
 enum { N = 200, N_DECODED = 3 };
 
@@ -259,8 +261,6 @@ static void test_device_that_lacks_something(void **state)
     expect_cpu("no Vulkan device that can run this");
 }
 
-/* Lost at the first submission, while weights are brought or tried: an error, or the CPU if nobody asked for the
-   device. */
 /* Widths that the shaders do not take: the device refuses the model, auto takes the CPU. */
 static void test_odd_widths(void **state)
 {
@@ -283,6 +283,8 @@ static void test_odd_widths(void **state)
     unlink(path);
 }
 
+/* Lost at the first submission, while weights are brought or tried: an error, or the CPU if nobody asked for the
+   device. */
 static void test_device_lost_at_once(void **state)
 {
     (void)state;
@@ -290,11 +292,14 @@ static void test_device_lost_at_once(void **state)
     fkv_engine *e = NULL;
     char err[FKV_ERROR_BYTES];
     fkv_status status = open_on(&e, "vulkan", NULL, NULL, err);
-    if (status == FKV_OK) { /* nothing was submitted yet: the prompt is */
+    if (status == FKV_OK) { /* nothing was submitted yet: a session is, or its prompt */
         const struct fkv_session_params p = small_session();
-        fkv_session *s = tiny_session(e, &p);
-        status = fkv_session_sync(s, ids, N);
-        snprintf(err, sizeof err, "%s", fkv_session_error(s));
+        fkv_session *s = NULL;
+        status = fkv_session_open(&s, e, &p, err);
+        if (status == FKV_OK) {
+            status = fkv_session_sync(s, ids, N);
+            snprintf(err, sizeof err, "%s", fkv_session_error(s));
+        }
         fkv_session_close(s);
         fkv_engine_close(e);
     }
@@ -324,6 +329,31 @@ static void test_device_lost_later(void **state)
         fkv_session_close(s);
         fkv_engine_close(e);
     }
+}
+
+/* A second session takes what it keeps of the device's memory, and no more. */
+static void test_sessions_share_the_workspace(void **state)
+{
+    (void)state;
+    const struct fkv_session_params p = small_session();
+    struct fkv_session_stats stats;
+    fkv_engine *e = engine_on("vulkan", "all", NULL);
+    const struct vk_context *c = &((struct vk_backend *)e->ws.place[0].b)->c;
+    fkv_session *a = tiny_session(e, &p);
+    sync_or_fail(a, ids, N);
+    const uint64_t one = vk_memory_used(c);
+    fkv_session *b = tiny_session(e, &p);
+    sync_or_fail(b, ids, N);
+    const uint64_t two = vk_memory_used(c);
+    fkv_session_get_stats(b, &stats);
+    printf("device bytes: %llu with one session, %llu with two, which keep %llu each\n", (unsigned long long)one,
+           (unsigned long long)two, (unsigned long long)stats.kv_bytes);
+    assert_true(two > one && two - one < 3 * stats.kv_bytes); /* room to grow, and positions */
+    assert_true(two - one < one / 4);
+    fkv_session_close(b);
+    assert_int_equal(vk_memory_used(c), one);
+    fkv_session_close(a);
+    fkv_engine_close(e);
 }
 
 static int no_faults(void **state)
@@ -356,6 +386,7 @@ int main(void)
         TEST(test_device_that_lacks_something),
         TEST(test_device_lost_at_once),
         TEST(test_device_lost_later),
+        TEST(test_sessions_share_the_workspace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

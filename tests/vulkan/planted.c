@@ -41,7 +41,7 @@ int main(int argc, char **argv)
     }
     if (!vk_memory_create(&c) || !vk_pipelines_create(&c) || !vk_commands_create(&c)) return 2;
     const uint64_t shorter = strcmp(argv[1], "bounds") == 0 ? 2 : 0;
-    if (!vk_alloc(&c, N * sizeof(float), &a) || !vk_alloc(&c, (N - shorter) * sizeof(float), &b)) return 2;
+    if (!vk_slice_alloc(&c, N * sizeof(float), &a) || !vk_slice_alloc(&c, (N - shorter) * sizeof(float), &b)) return 2;
     plant(&c, argv[1], a, b);
     const bool found = !vk_ok(&c) && strncmp(c.error.text, "validation: ", 12) == 0;
     vk_commands_destroy(&c);

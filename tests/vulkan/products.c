@@ -1,4 +1,4 @@
-/* Products, embedding and row operations. */
+/* Products and embedding. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,8 @@ static struct weight make_weight(const struct fkv_quant_type *q, int rows, int c
     for (size_t i = 0; i < blocks; i++) random_block(q, w.bytes + i * q->block_bytes);
     for (int i = 0; i < N_SIDES; i++) {
         struct fkv_error e;
-        w.on[i] = (struct fkv_weight){w.bytes, stride, q->type, rows, cols, 1};
+        w.on[i] =
+            (struct fkv_weight){.data = w.bytes, .stride = stride, .type = q->type, .rows = rows, .cols = cols, .n = 1};
         if (side(i)->ops->load_weight(side(i), &w.on[i], q->name, &e) != FKV_OK) fail_msg("%s", e.text);
     }
     return w;
@@ -58,7 +59,7 @@ struct product {
     struct fkv_input in;
     struct fkv_output out;
     const struct fkv_weight *up; /* or NULL: a product, not a gated one */
-    const float *up_bias;
+    struct fkv_tensor up_bias;
 };
 
 static void run_product(struct fkv_run *r, void *arg)
@@ -71,7 +72,7 @@ static void run_product(struct fkv_run *r, void *arg)
 }
 
 /* ld: a little more than the columns, so that a wrong stride shows. */
-static void check_product(const struct fkv_quant_type *q, int n, int rows, int cols, bool plain, bool gated)
+static void check_shape(const struct fkv_quant_type *q, int n, int rows, int cols, bool plain, bool gated)
 {
     const size_t ldx = (size_t)cols + 4, ldy = (size_t)rows + 3, nx = (size_t)n * ldx, ny = (size_t)n * ldy;
     struct weight w = make_weight(q, rows, cols), up = make_weight(q, rows, cols);
@@ -79,12 +80,12 @@ static void check_product(const struct fkv_quant_type *q, int n, int rows, int c
           *bias = random_floats((size_t)rows);
     float *got[N_SIDES];
     for (int i = 0; i < N_SIDES; i++) {
-        float *sx = side_floats(i, x, nx), *sy = side_floats(i, y, ny), *sn = side_floats(i, norm, (size_t)cols),
-              *sb = side_floats(i, bias, (size_t)rows);
-        struct product p = {{sx, ldx, n, plain ? NULL : sn, 1e-5f},
-                            {&w.on[i], plain ? NULL : sb, sy, ldy, !plain, false},
-                            gated ? &up.on[i] : NULL,
-                            plain ? NULL : sn}; /* a gated one has no more rows than columns */
+        const struct fkv_tensor none = {0}, sx = side_floats(i, x, nx), sy = side_floats(i, y, ny),
+                                sn = side_floats(i, norm, (size_t)cols), sb = side_floats(i, bias, (size_t)rows);
+        struct product p = {.in = {.x = sx, .ld = ldx, .n = n, .norm = plain ? none : sn, .eps = 1e-5f},
+                            .out = {.w = &w.on[i], .bias = plain ? none : sb, .y = sy, .ld = ldy, .add = !plain},
+                            .up = gated ? &up.on[i] : NULL,
+                            .up_bias = plain ? none : sb};
         on_side(i, run_product, &p);
         got[i] = malloc(ny * sizeof *got[i]);
         side_read(i, sy, ny, got[i]);
@@ -110,7 +111,7 @@ static void check_product(const struct fkv_quant_type *q, int n, int rows, int c
     free(up.bytes);
 }
 
-void test_products(void **state)
+static void check_shapes(void **state)
 {
     (void)state;
     seed(1);
@@ -118,25 +119,25 @@ void test_products(void **state)
         if (few() && i % 7) continue;
         const struct fkv_quant_type *q = fkv_quant_row(i);
         const int unit = q->block_elements > 32 ? 256 : 32;
-        check_product(q, 1, 67, 2 * unit, false, false);
-        check_product(q, 12, 67, 3 * unit, false, false);
+        check_shape(q, 1, 67, 2 * unit, false, false);
+        check_shape(q, 12, 67, 3 * unit, false, false);
     }
     const struct fkv_quant_type *q = fkv_quant_find(FKV_TYPE_Q8_0);
-    check_product(q, 1, 1, 32, true, false);
-    check_product(q, 2, 3, 96, true, false);
-    check_product(q, 5, 67, 96, false, false);
-    check_product(q, 8, 67, 96, false, true);
-    check_product(q, 130, 129, 160, true, false);
-    check_product(fkv_quant_find(FKV_TYPE_F32), 65, 300, 512, false,
-                  false); /* more than one binding sees when the range is capped */
+    check_shape(q, 1, 1, 32, true, false);
+    check_shape(q, 2, 3, 96, true, false);
+    check_shape(q, 5, 67, 96, false, false);
+    check_shape(q, 8, 67, 96, false, true);
+    check_shape(q, 130, 129, 160, true, false);
+    check_shape(fkv_quant_find(FKV_TYPE_F32), 65, 300, 512, false,
+                false); /* more than one binding sees when the range is capped */
 }
 
-void test_gated(void **state)
+void check_gated(void **state)
 {
     (void)state;
     seed(2);
-    check_product(fkv_quant_find(FKV_TYPE_Q4_K), 1, 70, 256, false, true);
-    check_product(fkv_quant_find(FKV_TYPE_Q4_0), 37, 70, 96, false, true);
+    check_shape(fkv_quant_find(FKV_TYPE_Q4_K), 1, 70, 256, false, true);
+    check_shape(fkv_quant_find(FKV_TYPE_Q4_0), 37, 70, 96, false, true);
 }
 
 /* ---- embedding ------------------------------------------------------------------------------- */
@@ -145,7 +146,7 @@ struct embedding {
     const struct fkv_weight *table;
     const int32_t *ids;
     int n;
-    float *x;
+    struct fkv_tensor x;
 };
 
 static void run_embed(struct fkv_run *r, void *arg)
@@ -154,7 +155,7 @@ static void run_embed(struct fkv_run *r, void *arg)
     r->b->ops->embed(r, e->table, e->ids, e->n, e->x);
 }
 
-void test_embed(void **state)
+void check_embed(void **state)
 {
     (void)state;
     enum { ROWS = 1500, N = 70 };
@@ -171,7 +172,7 @@ void test_embed(void **state)
         ids[0] = 0;
         ids[1] = ROWS - 1;
         for (int i = 0; i < N_SIDES; i++) {
-            float *x = side_floats(i, NULL, n);
+            const struct fkv_tensor x = side_floats(i, NULL, n);
             struct embedding e = {&w.on[i], ids, N, x};
             on_side(i, run_embed, &e);
             got[i] = malloc(n * sizeof *got[i]);
@@ -185,88 +186,59 @@ void test_embed(void **state)
     }
 }
 
-/* ---- rows ------------------------------------------------------------------------------------ */
+/* ---- rows that are alone --------------------------------------------------------------------- */
 
-struct rows {
-    float *x;
-    size_t ld;
-    int n, heads, d;
-    const float *norm;
-    struct fkv_rope rope;
-    const int32_t *list;
-};
-
-static void run_head_norm(struct fkv_run *r, void *arg)
+/* Rows of a step get the bits that each of them gets alone. */
+static void check_alone(int i, const struct fkv_quant_type *q, int n)
 {
-    const struct rows *a = arg;
-    r->b->ops->head_norm(r, a->x, a->ld, a->n, a->heads, a->d, a->norm, 1e-6f);
-}
-
-static void run_rope(struct fkv_run *r, void *arg)
-{
-    const struct rows *a = arg;
-    r->b->ops->rope(r, &a->rope, a->x, a->ld, a->n, a->heads, a->list);
-}
-
-static void run_gather(struct fkv_run *r, void *arg)
-{
-    const struct rows *a = arg;
-    r->b->ops->gather(r, a->x, a->ld, a->list, a->n);
-}
-
-/* table[n_table]: the norm, or the angles. filled: rows of x there are. */
-static void check_rows(const char *what, void (*fn)(struct fkv_run *, void *), struct rows a, const float *table,
-                       size_t n_table, int filled, double share)
-{
-    const size_t n = (size_t)filled * a.ld;
-    float *x = random_floats(n), *got[N_SIDES];
-    for (int i = 0; i < N_SIDES; i++) {
-        struct rows here = a;
-        float *t = side_floats(i, table, n_table);
-        here.x = side_floats(i, x, n);
-        here.norm = here.rope.cos_sin = t;
-        on_side(i, fn, &here);
-        got[i] = malloc(n * sizeof *got[i]);
-        side_read(i, here.x, n, got[i]);
-        side_free(i, here.x, n);
-        side_free(i, t, n_table);
+    enum { ROWS = 64, COLS = 256 };
+    struct weight w = make_weight(q, ROWS, COLS);
+    float *x = random_floats(COLS * (size_t)n), together[ROWS * FKV_STEP_ROWS], alone[ROWS];
+    const struct fkv_tensor sx = side_floats(i, x, COLS * (size_t)n), sy = side_floats(i, NULL, ROWS * (size_t)n);
+    struct product p = {.in = {.x = sx, .ld = COLS, .n = n, .alone = true},
+                        .out = {.w = &w.on[i], .y = sy, .ld = ROWS}};
+    on_side(i, run_product, &p);
+    side_read(i, sy, ROWS * (size_t)n, together);
+    for (int row = 0; row < n; row++) {
+        p.in = (struct fkv_input){.x = fkv_tensor_from(sx, COLS * (size_t)row), .ld = COLS, .n = 1};
+        on_side(i, run_product, &p);
+        side_read(i, sy, ROWS, alone);
+        assert_memory_equal(alone, together + ROWS * row, sizeof alone);
     }
-    assert_close(what, got[SIDE_CPU], got[SIDE_CHECK], (size_t)a.n * a.ld, share);
-    assert_memory_equal(got[SIDE_CHECK], got[SIDE_FAST], (size_t)a.n * a.ld * sizeof *x);
-    for (int i = 0; i < N_SIDES; i++) free(got[i]);
+    side_free(i, sx, COLS * (size_t)n);
+    side_free(i, sy, ROWS * (size_t)n);
     free(x);
+    free(w.bytes);
 }
 
-void test_rows(void **state)
+void check_product(void **state)
 {
-    (void)state;
-    enum { N = 9, POSITIONS = 50 };
-    static const int sizes[][2] = {{32, 32}, {80, 80}, {128, 64}, {256, 256}}; /* d, n_rot */
-    int32_t pos[N];
-    seed(4);
-    for (int i = 0; i < N; i++) pos[i] = (int32_t)(random_bits() % POSITIONS);
-    for (int i = 0; i < 4; i++) {
-        const int d = sizes[i][0], n_rot = sizes[i][1];
-        const size_t ld = (size_t)(3 * d + 5), n_table = (size_t)POSITIONS * (size_t)n_rot;
-        float *table = random_floats(n_table > (size_t)d ? n_table : (size_t)d);
-        struct rows a = {.ld = ld, .n = N, .heads = 3, .d = d, .rope = {false, n_rot, d, NULL}, .list = pos};
-        check_rows("head_norm", run_head_norm, a, table, (size_t)d, N, 2e-6);
-        check_rows("rope by halves", run_rope, a, table, n_table, N, 2e-6);
-        a.rope.pairs = true;
-        check_rows("rope by pairs", run_rope, a, table, n_table, N, 2e-6);
-        free(table);
-    }
+    const struct fkv_quant_type *q4 = fkv_quant_find(FKV_TYPE_Q4_K);
+    check_shapes(state);
+    for (int i = 0; i < N_SIDES; i++)
+        for (int n = 1; n <= FKV_STEP_ROWS; n += 7) check_alone(i, q4, n);
 }
 
-void test_gather(void **state)
+/* ---- weights in memory ----------------------------------------------------------------------- */
+
+void check_load_weight(void **state)
 {
+    enum { ROWS = 6, COLS = 64, BYTES = ROWS * COLS / 32 * 34 };
     (void)state;
-    enum { FILLED = 1400, MOST = 700, D = 36 };
-    int32_t list[MOST];
-    int n = 0;
-    seed(5);
-    for (int i = 0; i < FILLED && n < MOST; i++)
-        if (i < 3 || random_bits() % 5 < 2) list[n++] = i;
-    const float none = 0;
-    check_rows("gather", run_gather, (struct rows){.ld = D, .n = n, .list = list}, &none, 1, FILLED, 0);
+    seed(11);
+    struct weight w = make_weight(fkv_quant_find(FKV_TYPE_Q8_0), ROWS, COLS);
+    assert_ptr_equal(w.on[SIDE_CPU].data, w.bytes);      /* where the file is mapped */
+    assert_ptr_not_equal(w.on[SIDE_FAST].data, w.bytes); /* on the device */
+    free(w.bytes);
+}
+
+void check_weight_bytes(void **state)
+{
+    const struct fkv_weight w = {.stride = 68, .type = FKV_TYPE_Q8_0, .rows = 10, .cols = 64, .n = 1},
+                            odd = {.type = FKV_TYPE_Q2_K, .rows = 10, .cols = 256, .n = 1};
+    (void)state;
+    assert_int_equal(side(SIDE_CPU)->ops->weight_bytes(side(SIDE_CPU), &w), 0);
+    assert_int_equal(side(SIDE_FAST)->ops->weight_bytes(side(SIDE_FAST), &w), 680);
+    assert_int_equal(side(SIDE_FAST)->ops->weight_bytes(side(SIDE_FAST), &odd), 10 * 256 * 2); /* becomes halves */
+    assert_int_equal(side(SIDE_CHECK)->ops->weight_bytes(side(SIDE_CHECK), &odd), 10 * 256 * 4);
 }

@@ -1,4 +1,4 @@
-/* Scores and selections. */
+/* Scores, selections and choices. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -6,112 +6,140 @@
 #include <string.h>
 
 #include "vulkan/cases.h"
-#include "vulkan/support.h"
+#include "vulkan/problem.h"
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-enum { D = 64, HEADS = 2, QUERY_HEADS = 3 };
-
 struct score {
-    struct fkv_kv_store *s;
-    struct fkv_scoring how;
-    const float *k, *q;
-    int base, n;
-    float *g;
+    const struct fkv_kv_store *s;
+    struct fkv_attention how;
+    struct fkv_scoring scoring;
+    struct fkv_tensor q, g;
+    size_t ld;
+    const int32_t *pos;
+    int n;
 };
-
-static void run_append(struct fkv_run *r, void *arg)
-{
-    const struct score *a = arg;
-    r->b->ops->kv_append(r, a->s, a->k, a->k, HEADS * D, a->n);
-}
 
 static void run_score(struct fkv_run *r, void *arg)
 {
     const struct score *a = arg;
-    r->b->ops->score(r, a->s, &a->how, HEADS * QUERY_HEADS, a->q, HEADS * QUERY_HEADS * D, a->n, a->g);
+    r->b->ops->score(r, a->s, &a->how, &a->scoring, a->q, a->ld,
+                     &(struct fkv_rows){.n = a->scoring.window, .pos = a->pos}, a->n, a->g);
 }
 
-/* Entries before this prefill: the same rows, taken over. */
-static struct fkv_kv_store *store_with_base(int i, int type, const float *k, int base, int n)
-{
-    struct fkv_kv_store *s = NULL, *kept = NULL;
-    const struct fkv_ops *ops = side(i)->ops;
-    assert_int_equal(ops->kv_create(side(i), &s, HEADS, D, type, type, base + n, false), FKV_OK);
-    assert_int_equal(ops->kv_create(side(i), &kept, HEADS, D, type, type, base + n, false), FKV_OK);
-    struct score a = {.s = kept, .k = k, .n = base};
-    if (base) on_side(i, run_append, &a);
-    ops->kv_assign(s, kept);
-    ops->kv_destroy(kept);
-    return s;
-}
+struct scoring {
+    int type, before, n; /* rows whose entries are the base, and after them */
+    struct fkv_scoring how;
+    int window; /* sliding */
+    bool has_sinks;
+};
 
-static void check_score(int window, bool avg, int kernel, int base, int n, int type)
+static void check_case(struct scoring x)
 {
-    const size_t entries = (size_t)(base > n ? base : n), scored = (size_t)(n - window);
-    const size_t nk = entries * HEADS * D, nq = (size_t)window * HEADS * QUERY_HEADS * D, ng = HEADS * scored;
-    float *k = random_floats(nk), *q = random_floats(nq), *got[N_SIDES];
+    enum { D = 64, HEADS = 2, QUERY_HEADS = 3, N_HEAD = HEADS * QUERY_HEADS, LD = N_HEAD * D };
+    const int w = x.how.window, scored = x.n - w;
+    const size_t nq = (size_t)w * LD, ng = HEADS * (size_t)scored;
+    struct problem p;
+    problem_fill(&p, (struct fkv_kv_shape){HEADS, D, x.type, x.type}, x.before, x.n, x.before > 0);
+    const struct plain_head *h = &p.plain->head[0];
+    const int32_t *pos = h->pos + h->n - w;
+    float *q = random_floats(nq), *sinks = random_floats(N_HEAD), *want = malloc(ng * sizeof *want), *got[N_SIDES];
+    struct score a = {.how = {.n_head = N_HEAD, .scale = 0.2f, .window = x.window},
+                      .scoring = x.how,
+                      .ld = LD,
+                      .pos = pos,
+                      .n = x.n};
+    plain_score(p.plain, &a.how, x.has_sinks ? sinks : NULL, &x.how, q, &(struct fkv_rows){.n = w, .pos = pos}, x.n,
+                want);
     for (int i = 0; i < N_SIDES; i++) {
-        float *sk = side_floats(i, k, nk), *sq = side_floats(i, q, nq), *g = side_floats(i, NULL, ng);
-        struct score a = {store_with_base(i, type, sk, base, n), {window, avg, kernel, 0.2f}, sk, sq, base, n, g};
-        on_side(i, run_append, &a);
+        const struct fkv_tensor some = side_floats(i, sinks, N_HEAD), none = {0};
+        a.s = p.on[i];
+        a.q = side_floats(i, q, nq);
+        a.g = side_floats(i, NULL, ng);
+        a.how.sinks = x.has_sinks ? some : none;
         on_side(i, run_score, &a);
         got[i] = malloc(ng * sizeof *got[i]);
-        side_read(i, g, ng, got[i]);
-        side(i)->ops->kv_destroy(a.s);
-        side_free(i, sk, nk);
-        side_free(i, sq, nq);
-        side_free(i, g, ng);
+        side_read(i, a.g, ng, got[i]);
+        side_free(i, a.q, nq);
+        side_free(i, a.g, ng);
+        side_free(i, some, N_HEAD);
     }
-    char what[96];
-    snprintf(what, sizeof what, "score window %d, %s of %d, %d + %d entries, type %d", window,
-             avg ? "average" : "largest", kernel, base, n, type);
+    char what[128];
+    snprintf(what, sizeof what, "score window %d, %s of %d, %d + %d entries, type %d, sliding %d%s", w,
+             x.how.pool_avg ? "average" : "largest", x.how.pool_kernel, x.before, x.n, x.type, x.window,
+             x.has_sinks ? ", sinks" : "");
+    if (x.type != FKV_ELEM_Q8_0) assert_close(what, want, got[SIDE_CHECK], ng, 1e-5);
     assert_close(what, got[SIDE_CPU], got[SIDE_CHECK], ng, 1e-5);
-    assert_memory_equal(got[SIDE_CHECK], got[SIDE_FAST], ng * sizeof *k);
+    assert_memory_equal(got[SIDE_CHECK], got[SIDE_FAST], ng * sizeof *want);
     for (int i = 0; i < N_SIDES; i++) free(got[i]);
-    free(k);
     free(q);
+    free(sinks);
+    free(want);
+    problem_destroy(&p);
 }
 
-void test_score(void **state)
+static struct fkv_scoring by(int window, bool avg, int kernel)
+{
+    return (struct fkv_scoring){.window = window, .pool_avg = avg, .pool_kernel = kernel};
+}
+
+void check_score(void **state)
 {
     (void)state;
     seed(8);
-    check_score(8, false, 7, 0, 600, FKV_ELEM_F32);
-    check_score(8, true, 7, 31, 70, FKV_ELEM_F32);
-    check_score(20, false, 13, 5, 41, FKV_ELEM_BF16);
-    check_score(1, true, 1, 0, 2, FKV_ELEM_F32);
-    check_score(3, false, 3, 2, 4, FKV_ELEM_Q8_0);
+    check_case((struct scoring){.type = FKV_ELEM_F32, .before = 0, .n = 600, .how = by(8, false, 7)});
+    check_case((struct scoring){.type = FKV_ELEM_F32, .before = 31, .n = 70, .how = by(8, true, 7)});
+    check_case((struct scoring){.type = FKV_ELEM_BF16, .before = 5, .n = 41, .how = by(20, false, 13)});
+    check_case((struct scoring){.type = FKV_ELEM_F32, .before = 0, .n = 2, .how = by(1, true, 1)});
+    check_case((struct scoring){.type = FKV_ELEM_Q8_0, .before = 2, .n = 4, .how = by(3, false, 3)});
+    check_case(
+        (struct scoring){.type = FKV_ELEM_F32, .before = 100, .n = 300, .how = by(8, false, 7), .has_sinks = true});
+    check_case((struct scoring){
+        .type = FKV_ELEM_F16, .before = 100, .n = 300, .how = by(8, false, 7), .window = 60, .has_sinks = true});
+    check_case((struct scoring){.type = FKV_ELEM_F32, .before = 100, .n = 300, .how = by(8, true, 5), .window = 500});
+    check_case((struct scoring){.type = FKV_ELEM_F32, .before = 0, .n = 90, .how = by(20, false, 3), .window = 3});
 }
 
 /* ---- selections ------------------------------------------------------------------------------ */
 
 struct selection {
-    const float *g;
-    int heads, n, window, sinks, cap;
-    int32_t *rows, *common;
+    int heads;
+    struct fkv_selection how;
+};
+
+struct selecting {
+    struct fkv_tensor g;
+    const struct selection *a;
+    struct fkv_choice *c;
+    void *scratch;
 };
 
 static void run_select(struct fkv_run *r, void *arg)
 {
-    const struct selection *a = arg;
-    if (a->rows) r->b->ops->select(r, a->g, a->heads, a->n, a->window, a->sinks, a->cap, a->rows);
-    if (a->common) r->b->ops->select_common(r, a->g, a->heads, a->n, a->window, a->sinks, a->cap, a->common);
+    const struct selecting *s = arg;
+    fkv_select(r, s->g, s->a->heads, &s->a->how, s->c, s->scratch);
 }
 
-static int32_t *rows_of(int i, const float *g, struct selection a, bool common)
+/* The counts of all lists, then their rows one after the other; freed by the caller. */
+static int32_t *rows_of(int i, const float *g, const struct selection *a, int *all)
 {
-    const size_t n = (size_t)a.heads * (size_t)(a.n - a.window);
-    int32_t *rows = malloc((size_t)a.heads * (size_t)a.cap * sizeof *rows);
-    float *sg = side_floats(i, g, n);
-    a.g = sg;
-    if (common)
-        a.common = rows;
-    else
-        a.rows = rows;
-    on_side(i, run_select, &a);
-    side_free(i, sg, n);
-    return rows;
+    const struct fkv_ops *ops = side(i)->ops;
+    const int lists = a->how.spread == FKV_SPREAD_COMMON ? 1 : a->heads;
+    const size_t n = (size_t)a->heads * (size_t)(a->how.n - a->how.window);
+    struct selecting s = {side_floats(i, g, n), a, side_choice(i, lists, a->how.n),
+                          malloc(fkv_choose_bytes(a->heads, a->how.n))};
+    int32_t *made = malloc((size_t)lists * (size_t)(a->how.n + 1) * sizeof *made);
+    on_side(i, run_select, &s);
+    *all = lists;
+    for (int l = 0; l < lists; l++) {
+        made[l] = ops->choice_count(s.c, l);
+        memcpy(made + *all, ops->choice_read(s.c, l), (size_t)made[l] * sizeof *made);
+        *all += made[l];
+    }
+    side_free(i, s.g, n);
+    ops->choice_destroy(s.c);
+    free(s.scratch);
+    return made;
 }
 
 /* Values of which many are equal, and those that do not order by themselves. */
@@ -124,32 +152,150 @@ static float awkward(int kind)
     return special[random_bits() % 10];
 }
 
-void test_select(void **state)
+static void check_spread(struct selection a, enum fkv_spread spread, const float *g)
 {
+    int n_want, n_got;
+    a.how.spread = spread;
+    a.how.least = (a.how.keep - a.how.window - a.how.sinks) / 3;
+    int32_t *want = rows_of(SIDE_CPU, g, &a, &n_want);
+    for (int i = 1; i < N_SIDES; i++) {
+        int32_t *got = rows_of(i, g, &a, &n_got);
+        assert_int_equal(n_want, n_got);
+        assert_memory_equal(want, got, (size_t)n_want * sizeof *want);
+        free(got);
+    }
+    free(want);
+}
+
+void check_select(void **state)
+{
+    static const struct selection cases[] = {{3, {.n = 300, .window = 8, .sinks = 1, .keep = 60}},
+                                             {2, {.n = 6000, .window = 8, .sinks = 0, .keep = 1200}},
+                                             {1, {.n = 4105, .window = 8, .sinks = 4, .keep = 4104}},
+                                             {2, {.n = 50, .window = 20, .sinks = 0, .keep = 20}},
+                                             {2, {.n = 60, .window = 8, .sinks = 12, .keep = 20}},
+                                             {1, {.n = 10, .window = 8, .sinks = 0, .keep = 9}}};
     (void)state;
-    static const struct selection cases[] = {{.heads = 3, .n = 300, .window = 8, .sinks = 1, .cap = 60},
-                                             {.heads = 2, .n = 6000, .window = 8, .sinks = 0, .cap = 1200},
-                                             {.heads = 1, .n = 4105, .window = 8, .sinks = 4, .cap = 4104},
-                                             {.heads = 2, .n = 50, .window = 20, .sinks = 0, .cap = 20},
-                                             {.heads = 2, .n = 60, .window = 8, .sinks = 12, .cap = 20},
-                                             {.heads = 1, .n = 10, .window = 8, .sinks = 0, .cap = 9}};
     seed(9);
     for (int c = 0; c < 6; c++)
         for (int kind = 0; kind < 4; kind++) {
-            const struct selection *a = &cases[c];
-            const size_t n = (size_t)a->heads * (size_t)(a->n - a->window);
+            const size_t n = (size_t)cases[c].heads * (size_t)(cases[c].how.n - cases[c].how.window);
             float *g = malloc(n * sizeof *g);
             for (size_t i = 0; i < n; i++) g[i] = awkward(kind);
-            for (int common = 0; common < 2; common++) {
-                if (common && kind == 3) continue; /* sums of infinities */
-                int32_t *want = rows_of(SIDE_CPU, g, *a, common), *got = rows_of(SIDE_FAST, g, *a, common);
-                assert_memory_equal(want, got, (size_t)(common ? 1 : a->heads) * (size_t)a->cap * sizeof *want);
-                free(want);
-                free(got);
-            }
+            check_spread(cases[c], FKV_SPREAD_EQUAL, g);
+            check_spread(cases[c], FKV_SPREAD_POOLED, g);
+            if (kind < 3) check_spread(cases[c], FKV_SPREAD_COMMON, g); /* no sums of infinities */
             free(g);
         }
 }
+
+/* ---- choices --------------------------------------------------------------------------------- */
+
+enum { LISTS = 3, ROWS = 200 };
+
+/* Lists of the host's come back, whatever another choice does. */
+static void check_written(int i, const int32_t *count, const int32_t *rows)
+{
+    const struct fkv_ops *ops = side(i)->ops;
+    static const int32_t few_rows[] = {1, 2}, two = 2;
+    struct fkv_choice *c = side_choice(i, LISTS, ROWS), *other = side_choice(i, 1, 2);
+    ops->choice_write(c, LISTS, count, rows);
+    ops->choice_write(other, 1, &two, few_rows);
+    for (int l = 0; l < LISTS; l++) {
+        assert_int_equal(ops->choice_count(c, l), count[l]);
+        assert_memory_equal(ops->choice_read(c, l), rows, (size_t)count[l] * sizeof *rows);
+        rows += count[l];
+    }
+    assert_memory_equal(ops->choice_read(other, 0), few_rows, sizeof few_rows);
+    ops->choice_destroy(c);
+    ops->choice_destroy(other);
+}
+
+void check_choice_write(void **state)
+{
+    int32_t count[LISTS], rows[LISTS * ROWS];
+    (void)state;
+    seed(10);
+    for (int t = 0; t < 5; t++) {
+        random_choice(LISTS, ROWS, count, rows);
+        if (t == 4) count[1] = 0;
+        for (int i = 0; i < N_SIDES; i++) check_written(i, count, rows);
+    }
+}
+
+void check_choice_create(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_SIDES; i++) {
+        struct fkv_choice *c = side_choice(i, 4, 100);
+        for (int l = 0; l < 4; l++) assert_int_equal(side(i)->ops->choice_count(c, l), 0);
+        side(i)->ops->choice_destroy(c);
+    }
+}
+
+void check_choice_bytes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_SIDES; i++)
+        assert_in_range(side(i)->ops->choice_bytes(side(i), 4, 100), 4 * 100 * sizeof(int32_t),
+                        4 * 110 * sizeof(int32_t));
+}
+
+void check_choice_destroy(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_SIDES; i++) {
+        side(i)->ops->choice_destroy(NULL);
+        side(i)->ops->choice_destroy(side_choice(i, 1, 1));
+        side_check(i);
+    }
+}
+
+/* Known at once after a selection; of fewer lists than there is room for. */
+void check_choice_count(void **state)
+{
+    const struct selection a = {2, {.n = 300, .window = 8, .keep = 50}};
+    int all;
+    (void)state;
+    seed(15);
+    float *g = random_floats(2 * 292);
+    for (int i = 0; i < N_SIDES; i++) {
+        int32_t *made = rows_of(i, g, &a, &all);
+        assert_int_equal(all, 2 + 2 * 50);
+        free(made);
+    }
+    free(g);
+}
+
+/* A second reading, and one after another selection into the same choice. */
+void check_choice_read(void **state)
+{
+    enum { HEADS = 2, N = 300, WINDOW = 8 };
+    struct selection a = {HEADS, {.n = N, .window = WINDOW, .keep = 50}};
+    (void)state;
+    seed(16);
+    float *g = random_floats(HEADS * (N - WINDOW));
+    for (int i = 0; i < N_SIDES; i++) {
+        int32_t first[50];
+        struct selecting s = {side_floats(i, g, HEADS * (N - WINDOW)), &a, side_choice(i, HEADS, N), NULL};
+        a.how.keep = 50;
+        on_side(i, run_select, &s);
+        memcpy(first, side(i)->ops->choice_read(s.c, 1), sizeof first);
+        assert_memory_equal(side(i)->ops->choice_read(s.c, 1), first, sizeof first);
+        a.how.keep = 40;
+        on_side(i, run_select, &s);
+        const int32_t *rows = side(i)->ops->choice_read(s.c, 1);
+        for (int j = 0, at = 0; j < 40; j++) { /* the best 40 are among the best 50 */
+            while (at < 50 && first[at] < rows[j]) at++;
+            assert_true(at < 50 && first[at] == rows[j]);
+        }
+        side_free(i, s.g, HEADS * (N - WINDOW));
+        side(i)->ops->choice_destroy(s.c);
+    }
+    free(g);
+}
+
+/* ---- golden selections ----------------------------------------------------------------------- */
 
 static void assert_list(const json_t *want, const int32_t *got)
 {
@@ -162,25 +308,27 @@ static int number(const json_t *row, const char *key) { return (int)json_integer
 static void check_golden(const json_t *row)
 {
     const json_t *pooled = json_object_get(row, "pooled"), *kept = json_object_get(row, "kept");
-    struct selection a = {.heads = (int)json_array_size(pooled),
-                          .n = number(row, "n"),
-                          .window = number(row, "w"),
-                          .sinks = number(row, "sinks"),
-                          .cap = number(row, "cap")};
-    const size_t scored = (size_t)(a.n - a.window);
+    struct selection a = {(int)json_array_size(pooled),
+                          {.n = number(row, "n"),
+                           .window = number(row, "w"),
+                           .sinks = number(row, "sinks"),
+                           .keep = number(row, "cap")}};
+    const size_t scored = (size_t)(a.how.n - a.how.window);
+    int all;
     float *g = malloc((size_t)a.heads * scored * sizeof *g);
     for (int h = 0; h < a.heads; h++)
         for (size_t i = 0; i < scored; i++)
             g[(size_t)h * scored + i] = (float)json_number_value(json_array_get(json_array_get(pooled, (size_t)h), i));
-    if (a.cap < a.n) {
-        int32_t *rows = rows_of(SIDE_FAST, g, a, false);
-        for (int h = 0; h < a.heads; h++) assert_list(json_array_get(kept, (size_t)h), rows + h * a.cap);
+    if (a.how.keep < a.how.n) {
+        int32_t *rows = rows_of(SIDE_FAST, g, &a, &all);
+        for (int h = 0; h < a.heads; h++) assert_list(json_array_get(kept, (size_t)h), rows + a.heads + h * a.how.keep);
         free(rows);
     }
-    a.cap = number(row, "propagate_cap");
-    if (a.cap < a.n) {
-        int32_t *rows = rows_of(SIDE_FAST, g, a, true);
-        assert_list(json_object_get(row, "propagated"), rows);
+    a.how.spread = FKV_SPREAD_COMMON;
+    a.how.keep = number(row, "propagate_cap");
+    if (a.how.keep < a.how.n) {
+        int32_t *rows = rows_of(SIDE_FAST, g, &a, &all);
+        assert_list(json_object_get(row, "propagated"), rows + 1);
         free(rows);
     }
     free(g);

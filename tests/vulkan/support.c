@@ -11,11 +11,12 @@ static struct fkv_backend *sides[N_SIDES];
 
 bool sides_open(char why[FKV_ERROR_BYTES])
 {
+    static const struct fkv_extent most = {MAX_ENTRIES, 8, FKV_MAX_HEAD, 20};
     struct fkv_error e = {""};
     fkv_status status = fkv_cpu_backend_create(&sides[SIDE_CPU], 1, "reference", true, false, MAX_COLS, &e);
     if (status == FKV_OK) status = fkv_vulkan_backend_create(&sides[SIDE_CHECK], "vulkan", true, MAX_COLS, &e);
     if (status == FKV_OK) status = fkv_vulkan_backend_create(&sides[SIDE_FAST], "vulkan", false, MAX_COLS, &e);
-    for (int i = 0; i < N_SIDES && status == FKV_OK; i++) status = sides[i]->ops->prepare(sides[i], MAX_ENTRIES, 8, 20);
+    for (int i = 0; i < N_SIDES && status == FKV_OK; i++) status = sides[i]->ops->prepare(sides[i], &most);
     memcpy(why, e.text, FKV_ERROR_BYTES);
     if (status != FKV_OK) sides_close();
     return status == FKV_OK;
@@ -27,6 +28,11 @@ void sides_close(void)
         if (sides[i]) sides[i]->ops->destroy(sides[i]);
         sides[i] = NULL;
     }
+}
+
+fkv_status sides_again(struct fkv_backend **b, struct fkv_error *e)
+{
+    return fkv_vulkan_backend_create(b, "vulkan", false, MAX_COLS, e);
 }
 
 struct fkv_backend *side(int i) { return sides[i]; }
@@ -45,7 +51,7 @@ static void run_region(void *arg, int thread)
     r->fn(&run, r->arg);
 }
 
-static void check(int i)
+void side_check(int i)
 {
     if (sides[i]->ops->wait(sides[i]) != FKV_OK) fail_msg("%s", sides[i]->error.text);
 }
@@ -54,24 +60,31 @@ void on_side(int i, void (*fn)(struct fkv_run *r, void *arg), void *arg)
 {
     struct region r = {i, fn, arg};
     fkv_team_run(sides[i]->team, run_region, &r);
-    check(i);
+    side_check(i);
 }
 
-float *side_floats(int i, const float *x, size_t n)
+struct fkv_tensor side_floats(int i, const float *x, size_t n)
 {
-    float *made = NULL;
+    struct fkv_tensor made = {0};
     if (sides[i]->ops->alloc(sides[i], &made, n, false) != FKV_OK) fail_msg("no memory for %zu floats", n);
     if (x) sides[i]->ops->write(sides[i], made, x, n);
     return made;
 }
 
-void side_free(int i, float *x, size_t n) { sides[i]->ops->free(sides[i], x, n); }
+void side_free(int i, struct fkv_tensor x, size_t n) { sides[i]->ops->free(sides[i], x, n); }
 
-void side_read(int i, const float *x, size_t n, float *to)
+void side_read(int i, struct fkv_tensor x, size_t n, float *to)
 {
     const float *there = sides[i]->ops->read(sides[i], x, n, to);
-    check(i);
+    side_check(i);
     if (there != to) memcpy(to, there, n * sizeof *to);
+}
+
+struct fkv_choice *side_choice(int i, int lists, int n)
+{
+    struct fkv_choice *c = NULL;
+    if (sides[i]->ops->choice_create(sides[i], &c, lists, n) != FKV_OK) fail_msg("no memory for a choice");
+    return c;
 }
 
 double rounding_of_product(uint32_t type)

@@ -23,15 +23,21 @@ enum { MAX_COLS = 1024, MAX_ENTRIES = 8192 };
 bool sides_open(char why[FKV_ERROR_BYTES]);
 void sides_close(void);
 struct fkv_backend *side(int i);
+/* Another back end like that of SIDE_FAST, for the test to destroy. */
+fkv_status sides_again(struct fkv_backend **b, struct fkv_error *e);
 
 /* fn(run, arg) as a region of a back end; the test fails when its device does. */
 void on_side(int i, void (*fn)(struct fkv_run *r, void *arg), void *arg);
 
 /* n floats of a back end, filled from x (or left as they are when x is NULL); released by side_free(). */
-float *side_floats(int i, const float *x, size_t n);
-void side_free(int i, float *x, size_t n);
+struct fkv_tensor side_floats(int i, const float *x, size_t n);
+void side_free(int i, struct fkv_tensor x, size_t n);
 /* Copies a back end's floats to to[n]. */
-void side_read(int i, const float *x, size_t n, float *to);
+void side_read(int i, struct fkv_tensor x, size_t n, float *to);
+/* A choice with room for `lists` lists of n rows. */
+struct fkv_choice *side_choice(int i, int lists, int n);
+/* Fails the test when the back end's device has failed. */
+void side_check(int i);
 
 /* What rounding, as a share of the largest result, may cost Vulkan, as people use it, on this device where there are
    many rows: vk_rounding(). */

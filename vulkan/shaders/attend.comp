@@ -27,13 +27,13 @@ void store(uint row, uint lane, vec4 a)
 void main()
 {
     const uint h = p.h0 + GROUP % p.heads, row0 = ((p.n - 1u) / ROWS - GROUP / p.heads) * ROWS, kv = h / p.query_heads, row = LANE / 8u, lane = LANE % 8u;
-    const uint base = keys[p.at[3] + p.n + kv], last = min(row0 + ROWS, p.n) - 1u;
-    const uint most = base + keys[p.at[3] + last], n_keys = row0 + row < p.n ? base + keys[p.at[3] + row0 + row] : 0u;
+    const uint most = end_of(min(row0 + ROWS, p.n) - 1u, kv), begin = first_of(row0, kv, end_of(row0, kv)) / KEYS * KEYS;
+    const uint end = row0 + row < p.n ? end_of(row0 + row, kv) : 0u, first = row0 + row < p.n ? first_of(row0 + row, kv, end) : 0u;
     const uint k_start = p.at[1] + (kv - p.kv0) * p.k_head, v_start = p.at[2] + (kv - p.kv0) * p.v_head;
     vec4 acc[CHUNKS];
     for (uint c = 0u; c < CHUNKS; c++) acc[c] = vec4(0.0);
     float top = LOWEST, sum = 0.0;
-    for (uint k0 = 0u; k0 < most; k0 += KEYS) {
+    for (uint k0 = begin; k0 < most; k0 += KEYS) {
         float s[4] = float[4](0.0, 0.0, 0.0, 0.0); // of keys k0 + lane + 8 j
         const bool there = k0 + row < most;
         [[dont_unroll]] for (uint c = 0u; c < CHUNKS; c++) {
@@ -45,7 +45,7 @@ void main()
                 for (uint j = 0u; j < 4u; j++) s[j] = fma(sq[row * LD + i], skv[(lane + 8u * j) * LD + i], s[j]);
             barrier();
         }
-        for (uint j = 0u; j < 4u; j++) sp[row * LD + lane + 8u * j] = k0 + lane + 8u * j < n_keys ? s[j] * p.scale : LOWEST;
+        for (uint j = 0u; j < 4u; j++) sp[row * LD + lane + 8u * j] = k0 + lane + 8u * j - first < end - first ? s[j] * p.scale : LOWEST;
         barrier();
         float tile_top = top;
         BY_EIGHTS(i, KEYS) tile_top = max(tile_top, sp[row * LD + i]);
@@ -74,6 +74,7 @@ void main()
         }
     }
     if (row0 + row >= p.n) return;
+    sum = with_sink(sum, top, h);
     for (uint c = 0u; c < CHUNKS; c++)
         for (uint j = 0u; j < 4u; j++) {
             const uint channel = c * 32u + lane * 4u + j;

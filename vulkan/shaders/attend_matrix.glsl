@@ -47,8 +47,8 @@ void main()
 {
     const uint h = p.h0 + GROUP % p.heads, row0 = ((p.n - 1u) / ROWS - GROUP / p.heads) * ROWS, kv = h / p.query_heads;
     const uint block = gl_SubgroupID * SIDE, row = block + gl_SubgroupInvocationID / LANES, lane = gl_SubgroupInvocationID % LANES;
-    const uint base = keys[p.at[3] + p.n + kv], last = min(row0 + ROWS, p.n) - 1u;
-    const uint most = base + keys[p.at[3] + last], n_keys = row0 + row < p.n ? base + keys[p.at[3] + row0 + row] : 0u;
+    const uint most = end_of(min(row0 + ROWS, p.n) - 1u, kv), begin = first_of(row0, kv, end_of(row0, kv)) / KEYS * KEYS;
+    const uint end = row0 + row < p.n ? end_of(row0 + row, kv) : 0u, first = row0 + row < p.n ? first_of(row0 + row, kv, end) : 0u;
     const uint k_start = p.at[1] + (kv - p.kv0) * p.k_head, v_start = p.at[2] + (kv - p.kv0) * p.v_head;
 #define NO_MATRIX(_c, c) Left q##_c; Sums acc##_c = Sums(0.0);
     CHANNELS(NO_MATRIX)
@@ -69,9 +69,9 @@ void main()
     }
     uvec4 next_k[SHARE], next_v[SHARE];
     float top = LOWEST, sum = 0.0; // sum: over this invocation's keys
-    for (uint k0 = 0u; k0 < most + KEYS; k0 += KEYS) { // the tile at k0 is fetched while the one before is used
+    for (uint k0 = begin; k0 < most + KEYS; k0 += KEYS) { // the tile at k0 is fetched while the one before is used
         barrier();
-        if (k0 > 0u)
+        if (k0 > begin)
             [[unroll]] for (uint i = 0u; i < SHARE; i++) {
                 const uint e = LANE + i * INVOCATIONS, to = e / EIGHTS * LD + e % EIGHTS;
                 if (TILE % INVOCATIONS != 0u && e >= TILE) continue;
@@ -86,7 +86,7 @@ void main()
             next_k[i] = eight_k(k_start + key * p.k_entry, c);
             next_v[i] = eight_v(v_start + key * p.v_entry, c);
         }
-        if (k0 == 0u) continue;
+        if (k0 == begin) continue;
         Sums s = Sums(0.0);
 #define MULTIPLY_Q(_c, c)                                                                                                                      \
         if (c < ACROSS) {                                                                                                                      \
@@ -100,8 +100,8 @@ void main()
         vec4 w[LANE_FOURS];
         float tile_top = top;
         [[unroll]] for (uint i = 0u; i < LANE_FOURS; i++) {
-            const uint four = lane * LANE_FOURS + i, key = k0 - KEYS + 4u * four;
-            w[i] = mix(vec4(LOWEST), ss[row * S_LD + four], lessThan(uvec4(key, key + 1u, key + 2u, key + 3u), uvec4(n_keys)));
+            const uint four = lane * LANE_FOURS + i, key = k0 - KEYS + 4u * four - first;
+            w[i] = mix(vec4(LOWEST), ss[row * S_LD + four], lessThan(uvec4(key, key + 1u, key + 2u, key + 3u), uvec4(end - first)));
             tile_top = max(tile_top, max(max(w[i].x, w[i].y), max(w[i].z, w[i].w)));
         }
         tile_top = row_max(tile_top);
@@ -133,7 +133,7 @@ void main()
         }
         CHANNELS(MULTIPLY_V)
     }
-    sum = row_sum(sum);
+    sum = with_sink(row_sum(sum), top, h);
     subgroupBarrier();
 #define STORE(_c, c)                                                                                                                           \
     if (c < ACROSS) {                                                                                                                          \

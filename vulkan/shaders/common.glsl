@@ -2,7 +2,7 @@
 //
 // Groups are numbered in one dimension; a long dispatch is cut into several, of which each starts at first_group. A binding may begin before its
 // data, as devices align offsets: at[i] is where the data of binding i begins, in words.
-#define PUSH(fields) layout(push_constant, std430) uniform Push { uint first_group; uint at[5]; fields } p;
+#define PUSH(fields) layout(push_constant, std430) uniform Push { uint first_group; uint at[7]; fields } p;
 #define GROUP (p.first_group + gl_WorkGroupID.x)
 #define LANE gl_LocalInvocationIndex
 // i = 0 .. n - 1, eight at a time: long enough for a GPU, short enough for drivers that would unroll it all and compile for seconds.

@@ -1,7 +1,7 @@
 #version 450
 // Writes entries of every head of a store, from rows of floats or from another store: an invocation makes 32 channels of one entry.
-//   lists: to_first[heads], from_first[heads], then, when has_rows, rows[heads][n]
-//   entry to_first[h] + i of head h = entry from_first[h] + (rows[h][i], or i)
+//   lists: to_first[heads], from_first[heads], count[heads], then, when there are rows, rows[heads][row_ld]
+//   entry to_first[h] + i of head h = entry from_first[h] + (rows[h][i], or i), for i < count[h] <= n; their positions alike
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "common.glsl"
@@ -10,10 +10,13 @@ layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint FROM = 0u;
 layout(constant_id = 1) const uint TO = 0u;
 // head0: of the first head here in the lists, which are for all_heads. Strides in words.
-PUSH(uint n; uint heads; uint head0; uint all_heads; uint d; uint chunks; uint has_rows; uint from_entry; uint from_head; uint to_entry; uint to_head;)
+PUSH(uint n; uint heads; uint head0; uint all_heads; uint d; uint chunks; uint row_ld; uint from_entry; uint from_head; uint to_entry; uint to_head;
+     uint has_pos; uint from_positions; uint to_positions;)
 layout(std430, set = 0, binding = 0) readonly buffer From { uint from[]; };
 layout(std430, set = 0, binding = 1) buffer To { uint to[]; };
 layout(std430, set = 0, binding = 2) readonly buffer Lists { uint lists[]; };
+layout(std430, set = 0, binding = 3) readonly buffer FromPositions { uint from_pos[]; };
+layout(std430, set = 0, binding = 4) writeonly buffer ToPositions { uint to_pos[]; };
 KV_READER(read, FROM, from)
 
 // Channels c .. c + 3; past d they are zero, and rows of floats do not have them (d is even).
@@ -52,9 +55,11 @@ void main()
     const uint chunk = INVOCATION % p.chunks, i = INVOCATION / p.chunks % p.n, h = INVOCATION / (p.chunks * p.n);
     if (h >= p.heads) return;
     const uint list = p.at[2] + p.head0 + h;
-    const uint row = p.has_rows != 0u ? lists[p.at[2] + 2u * p.all_heads + (p.head0 + h) * p.n + i] : i;
-    const uint source = p.at[0] + h * p.from_head + (lists[list + p.all_heads] + row) * p.from_entry;
-    const uint entry = p.at[1] + h * p.to_head + (lists[list] + i) * p.to_entry;
+    if (i >= lists[list + 2u * p.all_heads]) return;
+    const uint row = p.row_ld != 0u ? lists[p.at[2] + 3u * p.all_heads + (p.head0 + h) * p.row_ld + i] : i;
+    const uint from_entry = lists[list + p.all_heads] + row, to_entry = lists[list] + i;
+    const uint source = p.at[0] + h * p.from_head + from_entry * p.from_entry, entry = p.at[1] + h * p.to_head + to_entry * p.to_entry;
+    if (p.has_pos != 0u && chunk == 0u) to_pos[p.at[4] + h * p.to_positions + to_entry] = from_pos[p.at[3] + h * p.from_positions + from_entry];
     if (TO == KV_Q8_0) {
         write_q8_0(source, entry, chunk);
         return;

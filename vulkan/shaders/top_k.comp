@@ -3,12 +3,12 @@
 // floats, with -0 as +0 and a NaN below all; the first `sinks` values are above all.
 //   passes 0 to 3: histogram of 8 bits, from the top, of the keys that agree with the digits found so far
 //   pass 4: how many keys of each slice are above the k-th largest, and how many equal it
-//   pass 5: the indices, ascending: all keys above, and of the equal ones the first
+//   pass 5: the indices, ascending: all keys above, and of the equal ones the first; behind them those of the window, which follow the values
 // work, words: histogram[4][rows][256], zeroed before; state[5][rows][2]: digits so far and rank among the keys that agree; count[rows][slices][2]
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 layout(local_size_x = 256) in;
-PUSH(uint pass; uint rows; uint n; uint k; uint sinks; uint slices;)
+PUSH(uint pass; uint rows; uint n; uint k; uint sinks; uint slices; uint window; uint ld;)
 layout(std430, set = 0, binding = 0) readonly buffer X { uint x[]; };
 layout(std430, set = 0, binding = 1) buffer Work { uint work[]; };
 layout(std430, set = 0, binding = 2) writeonly buffer Out { uint indices[]; };
@@ -121,7 +121,7 @@ void write(uint row, uint slice, uint first, uint end)
             barrier();
         }
         const uint before = scan[from][LANE] - mine, all = scan[from][255], a = above + (before & 0xffffu), e = equal + (before >> 16);
-        if (is_above || (is_equal && e < s_want)) indices[p.at[2] + row * p.k + a + min(e, s_want)] = i;
+        if (is_above || (is_equal && e < s_want)) indices[p.at[2] + row * p.ld + a + min(e, s_want)] = i;
         above += all & 0xffffu;
         equal += all >> 16;
         barrier();
@@ -135,4 +135,5 @@ void main()
     if (p.pass < 4u) histogram(row, first, end);
     else if (p.pass == 4u) count(row, slice, first, end);
     else write(row, slice, first, end);
+    if (p.pass == 5u && slice == 0u && LANE < p.window) indices[p.at[2] + row * p.ld + p.k + LANE] = p.n + LANE;
 }

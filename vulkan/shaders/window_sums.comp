@@ -17,7 +17,8 @@ void main()
     const uint base = bases[p.at[2] + (p.h0 + head) / p.query_heads];
     float sum = 0.0;
     for (uint row = 0u; row < p.w; row++) {
-        const uint stat = p.at[1] + 2u * (head * p.w + row);
+        const uint stat = p.at[1] + 3u * (head * p.w + row);
+        if (float(base + i) < stats[stat + 2u]) continue;
         sum += exp(logits[p.at[0] + (head * p.w + row) * p.ld + base + i] - stats[stat]) / stats[stat + 1u];
     }
     sums[p.at[3] + (p.h0 + head) * p.scored + i] = sum;

@@ -35,53 +35,56 @@ fkv_status fkv_cpu_level(int *level, const char *isa, struct fkv_error *e)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-/* Takes the next `bytes` of a reservation, 64-byte aligned. */
-static void *carve(char **at, size_t bytes)
+/* All forms of one block of rows: floats, x8 and x16. */
+static size_t packed_bytes(const struct cpu_backend *b)
 {
-    void *p = *at;
-    *at += (bytes + 63) & ~(size_t)63;
-    return p;
+    return (size_t)FKV_BLOCK_ROWS * (size_t)b->max_cols * sizeof(float) + b->k->x8_bytes(FKV_BLOCK_ROWS, b->max_cols) +
+           b->k->x16_bytes(FKV_BLOCK_ROWS, b->max_cols);
 }
 
-static bool scratch_create(struct cpu_scratch *s, const struct cpu_backend *b)
+/* Lays out what does not depend on the extent of a pass; returns its bytes. */
+static size_t lay_out(struct cpu_backend *b, void *memory)
 {
-    const size_t cols = (size_t)b->max_cols, tile = FKV_BLOCK_ROWS * FKV_MOST_PANEL_ROWS * sizeof(float),
-                 vector = b->k->v8_bytes(b->max_cols);
-    s->bytes = FKV_PANEL_SCRATCH + 2 * tile + (CPU_FLOAT_ROWS + 1) * cols * sizeof(float) + vector +
-               FKV_ATTEND_SCRATCH + 8 * 64;
-    s->memory = fkv_reserve(s->bytes);
-    if (!s->memory) return false;
-    fkv_prefer_huge_pages(s->memory, s->bytes);
-    char *at = s->memory;
-    s->panel = carve(&at, FKV_PANEL_SCRATCH);
-    s->attend = carve(&at, FKV_ATTEND_SCRATCH);
-    s->tile[0] = carve(&at, tile);
-    s->tile[1] = carve(&at, tile);
-    s->rows = carve(&at, cols * sizeof(float));
-    s->vector = carve(&at, vector);
-    s->floats = carve(&at, CPU_FLOAT_ROWS * cols * sizeof(float));
-    return true;
+    const size_t cols = (size_t)b->max_cols, tile = FKV_BLOCK_ROWS * FKV_MOST_PANEL_ROWS * sizeof(float);
+    struct fkv_carver c = {memory, 0};
+    b->packed = fkv_carve(&c, packed_bytes(b));
+    for (int i = 0; i < fkv_team_size(b->base.team); i++) {
+        struct cpu_scratch *s = &b->scratch[i];
+        s->panel = fkv_carve(&c, FKV_PANEL_SCRATCH);
+        s->attend = fkv_carve(&c, FKV_ATTEND_SCRATCH);
+        s->tile[0] = fkv_carve(&c, tile);
+        s->tile[1] = fkv_carve(&c, tile);
+        s->rows = fkv_carve(&c, cols * sizeof(float));
+        s->vector = fkv_carve(&c, b->k->v8_bytes(b->max_cols));
+        s->floats = fkv_carve(&c, CPU_FLOAT_ROWS * cols * sizeof(float));
+    }
+    return c.offset;
 }
 
-static bool scratch_lengthen(struct cpu_scratch *s, size_t n, int window)
+/* The same for what does. b: only its team is read when memory is NULL. */
+static size_t lay_out_long(const struct cpu_backend *b, const struct fkv_extent *most, void *memory, float **part,
+                           struct cpu_scratch *scratch)
 {
-    fkv_unreserve(s->long_memory, s->long_bytes);
-    s->long_bytes = n * (size_t)(window + 4) * sizeof(float) + 5 * 64;
-    s->long_memory = fkv_reserve(s->long_bytes);
-    if (!s->long_memory) return false;
-    char *at = s->long_memory;
-    s->logits = carve(&at, n * (size_t)window * sizeof(float));
-    s->sums = carve(&at, n * sizeof(float));
-    s->pooled = carve(&at, n * sizeof(float));
-    s->copy = carve(&at, n * sizeof(float));
-    s->keys = carve(&at, n * sizeof(uint32_t));
-    return true;
+    const size_t n = (size_t)most->n_entries, heads = (size_t)most->n_head;
+    struct fkv_carver c = {memory, 0};
+    *part = fkv_carve(&c, FKV_STEP_ROWS * (n / CPU_CHUNK + 2) * heads * (size_t)(most->d + 2) * sizeof(float));
+    for (int i = 0; i < fkv_team_size(b->base.team); i++) {
+        struct cpu_scratch ignored, *s = scratch ? &scratch[i] : &ignored;
+        s->logits = fkv_carve(&c, n * (size_t)most->window * sizeof(float));
+        s->sums = fkv_carve(&c, n * sizeof(float));
+        s->pooled = fkv_carve(&c, n * sizeof(float));
+        s->copy = fkv_carve(&c, n * sizeof(float));
+        s->keys = fkv_carve(&c, n * sizeof(uint32_t));
+        s->pieces = fkv_carve(&c, FKV_STEP_ROWS * heads * sizeof *s->pieces);
+    }
+    return c.offset;
 }
+
+static int larger(int a, int b) { return a > b ? a : b; }
 
 struct preparation {
     struct cpu_backend *b;
-    size_t n;
-    int n_head, window;
+    const struct fkv_extent *most;
     bool ok;
 };
 
@@ -89,79 +92,85 @@ static void prepare_region(void *arg, int thread)
 {
     struct preparation *p = arg;
     struct cpu_backend *b = p->b;
-    if (thread != 0 || (p->n <= b->n_entries && p->window <= b->window)) return;
-    for (int i = 0; p->ok && i < fkv_team_size(b->base.team); i++)
-        p->ok = scratch_lengthen(&b->scratch[i], p->n, p->window);
-    fkv_unreserve(b->part, b->part_bytes);
-    b->part_bytes = (p->n / CPU_CHUNK + 1) * (size_t)p->n_head * (FKV_MAX_HEAD + 2) * sizeof(float);
-    b->part = fkv_reserve(b->part_bytes);
-    p->ok = p->ok && b->part;
-    b->n_entries = p->ok ? p->n : 0;
-    b->window = p->window;
+    const struct fkv_extent *now = &b->most, *want = p->most;
+    if (thread != 0 || (want->n_entries <= now->n_entries && want->n_head <= now->n_head && want->d <= now->d &&
+                        want->window <= now->window))
+        return;
+    const struct fkv_extent most = {larger(now->n_entries, want->n_entries), larger(now->n_head, want->n_head),
+                                    larger(now->d, want->d), larger(now->window, want->window)};
+    fkv_unreserve(b->long_memory, b->long_bytes);
+    b->long_bytes = lay_out_long(b, &most, NULL, &b->part, NULL);
+    b->long_memory = fkv_reserve(b->long_bytes);
+    p->ok = b->long_memory != NULL;
+    if (p->ok) lay_out_long(b, &most, b->long_memory, &b->part, b->scratch);
+    b->most = p->ok ? most : (struct fkv_extent){0};
 }
 
 /* In a region of its own: another session's region may be using the scratch. */
-static fkv_status cpu_prepare(struct fkv_backend *base, int n_entries, int n_head, int window)
+fkv_status cpu_prepare(struct fkv_backend *base, const struct fkv_extent *most)
 {
-    struct preparation p = {(struct cpu_backend *)base, (size_t)n_entries, n_head, window, true};
+    struct preparation p = {(struct cpu_backend *)base, most, true};
     fkv_team_run(base->team, prepare_region, &p);
     return p.ok ? FKV_OK : FKV_ERROR_MEMORY;
 }
 
-static void cpu_destroy(struct fkv_backend *base)
+struct fkv_bytes cpu_scratch_bytes(const struct fkv_backend *base, const struct fkv_extent *most)
+{
+    const struct cpu_backend *b = (const struct cpu_backend *)base;
+    float *part;
+    return (struct fkv_bytes){b->bytes + lay_out_long(b, most, NULL, &part, NULL), 0};
+}
+
+void cpu_destroy(struct fkv_backend *base)
 {
     struct cpu_backend *b = (struct cpu_backend *)base;
     if (!b) return;
-    for (int i = 0; b->scratch && i < fkv_team_size(base->team); i++) {
-        fkv_unreserve(b->scratch[i].memory, b->scratch[i].bytes);
-        fkv_unreserve(b->scratch[i].long_memory, b->scratch[i].long_bytes);
-    }
     free(b->scratch);
-    fkv_unreserve(b->packed, b->packed_bytes);
-    fkv_unreserve(b->part, b->part_bytes);
+    fkv_unreserve(b->memory, b->bytes);
+    fkv_unreserve(b->long_memory, b->long_bytes);
     fkv_team_destroy(base->team);
     fkv_blas_close(&b->blas);
     free(b);
 }
 
-/* ---- where activations lie: the host's own memory -------------------------------------------- */
+/* ---- where activations lie: the host's own memory --------------------------------------------- */
 
-static fkv_status cpu_alloc(struct fkv_backend *b, float **x, size_t n, bool whole)
+fkv_status cpu_alloc(struct fkv_backend *b, struct fkv_tensor *x, size_t n, bool whole)
 {
     (void)b;
     float *memory = fkv_reserve(n * sizeof *memory);
     if (!memory) return FKV_ERROR_MEMORY;
     if (whole) fkv_prefer_huge_pages(memory, n * sizeof *memory);
-    *x = memory;
+    *x = (struct fkv_tensor){(struct fkv_buffer *)(void *)memory, 0};
     return FKV_OK;
 }
 
-static void cpu_free(struct fkv_backend *b, float *x, size_t n)
+void cpu_free(struct fkv_backend *b, struct fkv_tensor x, size_t n)
 {
     (void)b;
-    fkv_unreserve(x, n * sizeof *x);
+    fkv_unreserve(cpu_floats(x), n * sizeof(float));
 }
 
-static void cpu_write(struct fkv_backend *b, float *x, const float *from, size_t n)
+void cpu_write(struct fkv_backend *b, struct fkv_tensor x, const float *from, size_t n)
 {
     (void)b;
-    memcpy(x, from, n * sizeof *x);
+    memcpy(cpu_floats(x), from, n * sizeof *from);
 }
 
-static const float *cpu_read(struct fkv_backend *b, const float *x, size_t n, float *copy)
+const float *cpu_read(struct fkv_backend *b, struct fkv_tensor x, size_t n, float *copy)
 {
     (void)b, (void)n, (void)copy;
-    return x;
+    return cpu_floats(x);
 }
 
-static void cpu_discard(struct fkv_backend *b, float *x, size_t n)
+void cpu_discard(struct fkv_backend *b, struct fkv_tensor x, size_t n)
 {
     (void)b;
-    fkv_release_pages(x, x + n);
+    fkv_release_pages(cpu_floats(x), cpu_floats(x) + n);
 }
 
 /* Weights are multiplied where the file is mapped. */
-static fkv_status cpu_load_weight(struct fkv_backend *base, struct fkv_weight *w, const char *name, struct fkv_error *e)
+fkv_status cpu_load_weight(struct fkv_backend *base, struct fkv_weight *w, const char *name, struct fkv_error *e)
 {
     struct cpu_backend *b = (struct cpu_backend *)base;
     (void)name, (void)e;
@@ -169,26 +178,21 @@ static fkv_status cpu_load_weight(struct fkv_backend *base, struct fkv_weight *w
     return FKV_OK;
 }
 
-static fkv_status cpu_load_vector(struct fkv_backend *b, const float **v, size_t n, const char *name,
-                                  struct fkv_error *e)
+fkv_status cpu_load_vector(struct fkv_backend *b, struct fkv_tensor *v, const float *from, size_t n, const char *name,
+                           struct fkv_error *e)
 {
-    (void)b, (void)v, (void)n, (void)name, (void)e;
+    (void)b, (void)n, (void)name, (void)e;
+    *v = (struct fkv_tensor){(struct fkv_buffer *)(uintptr_t)from, 0};
     return FKV_OK;
 }
 
-static uint64_t cpu_weight_bytes(const struct fkv_backend *b, const struct fkv_weight *w)
+uint64_t cpu_weight_bytes(const struct fkv_backend *b, const struct fkv_weight *w)
 {
     (void)b, (void)w;
     return 0;
 }
 
-static uint64_t cpu_scratch_bytes(const struct fkv_backend *b, int n_entries, int n_head, int window)
-{
-    (void)b, (void)n_entries, (void)n_head, (void)window;
-    return 0;
-}
-
-static uint64_t cpu_bytes_left(struct fkv_backend *b)
+uint64_t cpu_bytes_left(struct fkv_backend *b)
 {
     (void)b;
     struct fkv_memory_left left;
@@ -196,55 +200,38 @@ static uint64_t cpu_bytes_left(struct fkv_backend *b)
     return left.bytes;
 }
 
-static fkv_status cpu_wait(struct fkv_backend *b)
+fkv_status cpu_wait(struct fkv_backend *b)
 {
     (void)b;
     return FKV_OK;
 }
 
-/* ---- the table ------------------------------------------------------------------------------- */
+fkv_status cpu_pace(struct fkv_backend *b)
+{
+    (void)b;
+    return FKV_OK;
+}
+
+/* ---- the back end ------------------------------------------------------------------------------ */
 
 static const struct fkv_ops cpu_ops = {
     .name = "cpu",
-    .embed = cpu_embed,
-    .product = cpu_product,
-    .gated = cpu_gated,
-    .head_norm = cpu_head_norm,
-    .rope = cpu_rope,
-    .kv_append = cpu_kv_append,
-    .attend = cpu_attend,
-    .score = cpu_score,
-    .select = cpu_select,
-    .select_common = cpu_select_common,
-    .gather = cpu_gather,
-    .retain = cpu_retain,
-    .alloc = cpu_alloc,
-    .free = cpu_free,
-    .write = cpu_write,
-    .read = cpu_read,
-    .discard = cpu_discard,
-    .load_weight = cpu_load_weight,
-    .load_vector = cpu_load_vector,
-    .weight_bytes = cpu_weight_bytes,
-    .scratch_bytes = cpu_scratch_bytes,
-    .bytes_left = cpu_bytes_left,
-    .wait = cpu_wait,
-    .pace = cpu_wait,
-    .kv_create = cpu_kv_create,
-    .kv_destroy = cpu_kv_destroy,
-    .kv_assign = cpu_kv_assign,
-    .kv_cut = cpu_kv_cut,
-    .kv_count = cpu_kv_count,
-    .kv_bytes = cpu_kv_bytes,
-    .prepare = cpu_prepare,
-    .destroy = cpu_destroy,
+#define OP(result, name, args) .name = cpu_##name,
+#include "backend/ops.def"
 };
 
-/* All forms of one block of rows: floats, x8 and x16. */
-static size_t packed_bytes(const struct cpu_backend *b)
+static fkv_status create_scratch(struct cpu_backend *b, struct fkv_error *e)
 {
-    return (size_t)FKV_BLOCK_ROWS * (size_t)b->max_cols * sizeof(float) + b->k->x8_bytes(FKV_BLOCK_ROWS, b->max_cols) +
-           b->k->x16_bytes(FKV_BLOCK_ROWS, b->max_cols);
+    const int threads = fkv_team_size(b->base.team);
+    b->scratch = calloc((size_t)threads, sizeof *b->scratch);
+    if (b->scratch) {
+        b->bytes = lay_out(b, NULL);
+        b->memory = fkv_reserve(b->bytes);
+    }
+    if (!b->memory) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the scratch of %d threads", threads);
+    fkv_prefer_huge_pages(b->memory, b->bytes);
+    lay_out(b, b->memory);
+    return FKV_OK;
 }
 
 fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, const char *isa, bool exact,
@@ -255,30 +242,20 @@ fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, c
     if (status != FKV_OK) return status;
     struct cpu_backend *b = calloc(1, sizeof *b);
     if (!b) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the CPU back end");
-    b->base.ops = &cpu_ops;
-    b->base.block_rows = FKV_BLOCK_ROWS;
-    b->base.device = cpu_ops.name;
-    b->base.exact = exact;
-    b->base.precise = precise;
-    b->max_cols = (max_cols + 255) & ~255;
     b->k = fkv_simd_kernels(level);
-    b->base.isa = b->k->isa;
-    b->base.work_type = exact ? FKV_ELEM_F32 : b->k->kv_elem;
+    b->max_cols = (max_cols + 255) & ~255;
+    b->base = (struct fkv_backend){.ops = &cpu_ops,
+                                   .isa = b->k->isa,
+                                   .block_rows = FKV_BLOCK_ROWS,
+                                   .device = cpu_ops.name,
+                                   .exact = exact,
+                                   .precise = precise,
+                                   .work_type = exact ? FKV_ELEM_F32 : b->k->kv_elem};
     status = fkv_team_create(&b->base.team, n_threads, e);
+    if (status == FKV_OK) status = create_scratch(b, e);
     if (status != FKV_OK) {
-        free(b);
-        return status;
-    }
-    const int threads = fkv_team_size(b->base.team);
-    b->packed_bytes = packed_bytes(b);
-    b->packed = fkv_reserve(b->packed_bytes);
-    if (b->packed) fkv_prefer_huge_pages(b->packed, b->packed_bytes);
-    b->scratch = calloc((size_t)threads, sizeof *b->scratch);
-    bool ok = b->packed && b->scratch;
-    for (int i = 0; ok && i < threads; i++) ok = scratch_create(&b->scratch[i], b);
-    if (!ok) {
         cpu_destroy(&b->base);
-        return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the scratch of %d threads", threads);
+        return status;
     }
     *backend = &b->base;
     return FKV_OK;

@@ -2,6 +2,8 @@
 #ifndef FKV_BACKEND_CPU_CPU_BACKEND_H
 #define FKV_BACKEND_CPU_CPU_BACKEND_H
 
+#include <stdatomic.h>
+
 #include "backend/backend.h"
 #include "backend/cpu/blas.h"
 #include "base/clock.h"
@@ -11,85 +13,123 @@ enum {
     CPU_FLOAT_ROWS = 128, /* weight rows that are dequantised for one float product: FKV_MOST_PANEL_ROWS at most */
 };
 
+/* ---- scratch ----------------------------------------------------------------------------------- */
+
+/* The entries of a KV head that a row sees, [first, end), and the pieces of CPU_CHUNK in which they lie: `n` from piece
+   `first` on. */
+struct cpu_view {
+    int first, end;
+};
+struct cpu_pieces {
+    struct cpu_view view;
+    int first, n;
+};
+
 /* Memory of one thread, reserved: pages that are never used cost nothing. */
 struct cpu_scratch {
     void *panel;    /* FKV_PANEL_SCRATCH */
     float *tile[2]; /* [FKV_BLOCK_ROWS][FKV_MOST_PANEL_ROWS] results before they are added or gated */
     float *floats;  /* [CPU_FLOAT_ROWS][max_cols] dequantised weights */
-    float *rows;    /* [FKV_PACK_ROWS][max_cols] normalised rows */
+    float *rows;    /* [max_cols] a normalised row */
     void *vector;   /* a packed vector of max_cols */
     void *attend;   /* FKV_ATTEND_SCRATCH */
     float *logits, *sums, *pooled, *copy; /* [window][n], [n], [n], [n] */
     uint32_t *keys;                       /* [n] */
-    void *memory;
-    size_t bytes;
-    void *long_memory; /* holds what depends on n */
-    size_t long_bytes;
+    struct cpu_pieces *pieces;            /* [FKV_STEP_ROWS][KV heads] */
 };
 
 struct cpu_backend {
     struct fkv_backend base;
     const struct fkv_kernels *k;
     int max_cols;
-    void *packed; /* the input of the product that runs, prepared: x8, x16 or floats */
-    size_t packed_bytes;
-    float *part;      /* decode attention's pieces: [pieces][n_head][d + 2] */
-    size_t n_entries; /* what the scratch is prepared for */
-    int window;
-    size_t part_bytes;
+    void *packed;                /* the input of the product that runs, prepared: x8, x16, floats or vectors */
+    float *part;                 /* attention by pieces: see attention.c */
+    struct fkv_extent most;      /* what the scratch is prepared for */
     struct cpu_scratch *scratch; /* [n_threads] */
     struct fkv_blas blas;        /* open once a weight wants it */
+    void *memory, *long_memory;  /* reservations: what does not depend on `most`, and what does */
+    size_t bytes, long_bytes;
 };
 
 static inline struct cpu_backend *cpu_of(struct fkv_run *r) { return (struct cpu_backend *)r->b; }
 static inline struct cpu_scratch *cpu_scratch_of(struct fkv_run *r) { return &cpu_of(r)->scratch[r->thread]; }
 
+/* A buffer here is its floats. NULL for no tensor. */
+static inline float *cpu_floats(struct fkv_tensor x) { return x.buffer ? (float *)(void *)x.buffer + x.at : NULL; }
+
 /* Adds the time since *t0 to a stage (thread 0 only). */
 void cpu_stage(struct fkv_run *r, enum fkv_stage stage, double t0);
 
+/* ---- choices ----------------------------------------------------------------------------------- */
+
+struct fkv_choice {
+    int lists, n;   /* room: rows of a list */
+    int32_t *count; /* [lists] */
+    int32_t *rows;  /* [lists][n] */
+    void *memory;
+    size_t bytes;
+};
+
+static inline int32_t *cpu_choice_rows(const struct fkv_choice *c, int list)
+{
+    return c->rows + (size_t)list * (size_t)c->n;
+}
+
+/* ---- stores -------------------------------------------------------------------------------------- */
+
+/* Tiles of some entries of every head, reference-counted: those that several stores share are never written again. */
+struct kv_segment {
+    atomic_int uses;
+    uint8_t *memory; /* K of all heads, then V */
+    size_t bytes;
+};
+
+enum { KV_SHARED = 8, KV_OWN = KV_SHARED }; /* most shared segments of a store; where its own one stands */
+
 struct kv_head {
-    int n, base;    /* entries; those that were there before this prefill */
-    uint8_t *k, *v; /* tiles */
+    int n, base;             /* entries; those that were there before this prefill */
+    int from[KV_SHARED + 2]; /* the first entry of each segment, multiples of CPU_CHUNK; those past the last shared one
+                                 and the own one are equal; then INT_MAX */
+    int32_t *pos;            /* [capacity] */
 };
 
 struct fkv_kv_store {
-    int heads, d, k_type, v_type, capacity;
-    const struct fkv_kernels *kernels;
-    uint8_t *memory;
-    size_t bytes, k_stride, v_stride; /* of the reservation; from head to head */
+    struct cpu_backend *b;
+    struct fkv_kv_shape shape;
+    int capacity;
+    size_t k_stride, v_stride; /* bytes from head to head within a segment */
+    struct kv_segment *segment[KV_SHARED + 1];
+    int n_shared;
+    int32_t *pos; /* [heads][capacity] */
+    size_t pos_bytes;
     struct kv_head head[];
 };
 
-/* The operations, by file. */
-void cpu_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x);
-void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out);
-void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *gate, float *y, size_t ld);
+/* K or V of a head. */
+struct kv_part {
+    uint8_t *tiles; /* where entry 0 would lie: entries of the segment are found from here by their number */
+    int type;
+    bool is_k;
+};
+/* As it is in the segment that holds `entry`. */
+struct kv_part cpu_kv_part(const struct fkv_kv_store *s, int head, bool is_k, int entry);
+/* The entry after the last one that lies in the same segment. */
+int cpu_kv_segment_end(const struct fkv_kv_store *s, int head, int entry);
+
 /* Are many rows multiplied as floats with this weight, and not on the check path? */
 bool cpu_wants_blas(const struct cpu_backend *b, const struct fkv_weight *w);
 
-void cpu_head_norm(struct fkv_run *r, float *x, size_t ld, int n, int heads, int d, const float *norm, float eps);
-void cpu_rope(struct fkv_run *r, const struct fkv_rope *rope, float *x, size_t ld, int n, int heads,
-              const int32_t *pos);
-void cpu_gather(struct fkv_run *r, float *x, size_t d, const int32_t *rows, int n);
+/* The first of n ascending positions that is `least` or more; n when none is. */
+int cpu_first_at(const int32_t *pos, int n, int32_t least);
 
-void cpu_attend(struct fkv_run *r, const struct fkv_kv_store *s, int n_head, float scale, const float *q, size_t ld,
-                int n, const int32_t *seen, float *out);
+/* Copies n entries of a head, from number `entry` on or those of `rows`, to entries at .. at + n - 1 of `to`: K or
+   V. */
+void cpu_kv_copy(const struct fkv_kv_store *to, int at, const struct fkv_kv_store *from, int head, bool is_k, int entry,
+                 const int32_t *rows, int n);
 
-void cpu_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_scoring *how, int n_head,
-               const float *q, size_t ld, int n, float *g);
-void cpu_select(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap, int32_t *rows);
-void cpu_select_common(struct fkv_run *r, const float *g, int heads, int n, int window, int sinks, int cap,
-                       int32_t *rows);
+/* ---- the operations, by name ------------------------------------------------------------------- */
 
-fkv_status cpu_kv_create(struct fkv_backend *b, struct fkv_kv_store **s, int heads, int d, int k_type, int v_type,
-                         int capacity, bool whole);
-void cpu_kv_destroy(struct fkv_kv_store *s);
-void cpu_kv_assign(struct fkv_kv_store *s, const struct fkv_kv_store *from);
-void cpu_kv_cut(struct fkv_kv_store *s, int head, int n);
-int cpu_kv_count(const struct fkv_kv_store *s, int head);
-uint64_t cpu_kv_bytes(const struct fkv_kv_store *s);
-void cpu_kv_append(struct fkv_run *r, struct fkv_kv_store *s, const float *k, const float *v, size_t ld, int n);
-void cpu_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_store *from, const int32_t *rows,
-                int n);
+#define OP(result, name, args) result cpu_##name args;
+#include "backend/ops.def"
 
 #endif

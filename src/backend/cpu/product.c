@@ -10,7 +10,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "quant/quant.h"
 
-enum { VECTOR_ROWS = 64, BLAS_LEAST_ROWS = 16, PIECES = 8 };
+enum { VECTOR_ROWS = 64, VECTOR_BYTES = 20 << 10, BLAS_LEAST_ROWS = 16, PIECES = 8 };
 
 enum prepared { PREPARED_FLOATS, PREPARED_X8, PREPARED_X16, N_PREPARED };
 
@@ -22,7 +22,11 @@ struct format {
     bool as_bf16; /* weights are turned into it first */
 };
 
-static bool as_vector(struct fkv_run *r, const struct fkv_input *in) { return in->n == 1 && !r->b->exact; }
+/* Does every row go by the stored weights' own kernels? */
+static bool as_vectors(struct fkv_run *r, const struct fkv_input *in)
+{
+    return (in->n == 1 || in->alone) && !r->b->exact;
+}
 
 /* The kernels want rows that divide by 32. Others, which only unquantised types have, are multiplied as floats with
    zeros behind them. */
@@ -55,7 +59,7 @@ static struct format format_of(struct fkv_run *r, const struct fkv_input *in, co
 {
     const struct cpu_backend *b = cpu_of(r);
     const struct format f = format_of_weight(b, w);
-    if (f.input != PREPARED_X8 || b->k->x8_is_bf16 || as_vector(r, in) || !(precise || b->base.precise)) return f;
+    if (f.input != PREPARED_X8 || b->k->x8_is_bf16 || as_vectors(r, in) || !(precise || b->base.precise)) return f;
     return (struct format){PREPARED_X16, b->k->panel_bf16, NULL, true};
 }
 
@@ -69,14 +73,14 @@ struct input {
     int n, k; /* k: of the floats, padded */
 };
 
-static bool is_copied(const struct fkv_input *in, int k) { return in->norm || padded(k) != k; }
+static bool is_copied(const struct fkv_input *in, int k) { return fkv_tensor_is(in->norm) || padded(k) != k; }
 
 /* y[padded(k)]: a row of the input, normalised or not, and zeros. */
 static void copy_row(const struct fkv_kernels *kernels, const struct fkv_input *in, int row, int k, float *y)
 {
-    const float *x = in->x + (size_t)row * in->ld;
-    if (in->norm)
-        kernels->rms_norm(x, in->norm, k, in->eps, y);
+    const float *x = cpu_floats(in->x) + (size_t)row * in->ld;
+    if (fkv_tensor_is(in->norm))
+        kernels->rms_norm(x, cpu_floats(in->norm), k, in->eps, y);
     else
         memcpy(y, x, (size_t)k * sizeof *y);
     for (int i = k; i < padded(k); i++) y[i] = 0;
@@ -87,7 +91,7 @@ static struct input prepare_rows(struct fkv_run *r, const struct fkv_input *in, 
 {
     struct cpu_backend *b = cpu_of(r);
     char *at = b->packed;
-    struct input p = {{in->x, NULL, NULL}, in->ld, in->n, padded(k)};
+    struct input p = {{cpu_floats(in->x), NULL, NULL}, in->ld, in->n, padded(k)};
     int lo, hi;
     fkv_team_share(b->base.team, r->thread, in->n, FKV_PACK_ROWS, &lo, &hi);
     if (is_copied(in, k)) {
@@ -109,32 +113,64 @@ static struct input prepare_rows(struct fkv_run *r, const struct fkv_input *in, 
     return p;
 }
 
-/* The same for one row and the stored weights' kernels: every thread makes its own, which costs less than waiting for
-   it. */
-static struct input prepare_vector(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
+/* One row for the stored weights' kernels: floats, copied to `rows` if need be, and v8 at `vector`. */
+static struct input prepare_vector(const struct cpu_backend *b, const struct fkv_input *in, int row, int k,
+                                   unsigned wanted, float *rows, void *vector)
+{
+    const float *x = cpu_floats(in->x) + (size_t)row * in->ld;
+    struct input p = {{x, vector, x}, in->ld, 1, padded(k)};
+    if (is_copied(in, k)) {
+        copy_row(b->k, in, row, k, rows);
+        p.form[PREPARED_FLOATS] = p.form[PREPARED_X16] = rows;
+    }
+    if (wanted & 1u << PREPARED_X8) b->k->v8_pack(p.form[PREPARED_FLOATS], k, vector);
+    return p;
+}
+
+/* A single row every thread prepares for itself, which costs less than waiting for it; several are shared out, and a
+   barrier follows. */
+static struct input prepare_vectors(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
 {
     struct cpu_backend *b = cpu_of(r);
     struct cpu_scratch *s = cpu_scratch_of(r);
-    struct input p = {{in->x, s->vector, in->x}, in->ld, 1, padded(k)};
+    if (in->n == 1) return prepare_vector(b, in, 0, k, wanted, s->rows, s->vector);
+    const size_t rows = FKV_STEP_ROWS * (size_t)padded(k) * sizeof(float), bytes = b->k->v8_bytes(k);
+    struct input p = {{cpu_floats(in->x), (char *)b->packed + ((rows + 63) & ~(size_t)63), cpu_floats(in->x)},
+                      in->ld,
+                      in->n,
+                      padded(k)};
+    int lo, hi;
+    fkv_team_share(b->base.team, r->thread, in->n, 1, &lo, &hi);
+    for (int i = lo; i < hi; i++)
+        prepare_vector(b, in, i, k, wanted, (float *)b->packed + (size_t)i * (size_t)p.k,
+                       (char *)(uintptr_t)p.form[PREPARED_X8] + (size_t)i * bytes);
+    fkv_team_barrier(b->base.team);
     if (is_copied(in, k)) {
-        copy_row(b->k, in, 0, k, s->rows);
-        p.form[PREPARED_FLOATS] = p.form[PREPARED_X16] = s->rows;
+        p.form[PREPARED_FLOATS] = p.form[PREPARED_X16] = b->packed;
+        p.ldf = (size_t)p.k;
     }
-    if (wanted & 1u << PREPARED_X8) b->k->v8_pack(p.form[PREPARED_FLOATS], k, s->vector);
     return p;
 }
 
 static struct input prepare(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
 {
-    return as_vector(r, in) ? prepare_vector(r, in, k, wanted) : prepare_rows(r, in, k, wanted);
+    return as_vectors(r, in) ? prepare_vectors(r, in, k, wanted) : prepare_rows(r, in, k, wanted);
 }
 
 /* ---- a piece of the output ------------------------------------------------------------------- */
 
+/* Weight rows of one piece of a product with vectors: of several, all go over rows that stay in the first cache. */
+static int vector_rows(const struct fkv_input *in, const struct fkv_weight *w)
+{
+    if (in->n == 1) return VECTOR_ROWS;
+    const size_t fit = VECTOR_BYTES / w->stride / 4 * 4;
+    return fit < 4 ? 4 : fit < VECTOR_ROWS ? (int)fit : VECTOR_ROWS;
+}
+
 /* Weight rows of one piece of work: as many as a panel call takes, if that leaves every thread a few pieces. */
 static int piece_rows(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
 {
-    if (as_vector(r, in)) return VECTOR_ROWS;
+    if (as_vectors(r, in)) return vector_rows(in, w);
     const struct format f = format_of_weight(cpu_of(r), w);
     if (f.input == PREPARED_FLOATS) return CPU_FLOAT_ROWS;
     if (format_of(r, in, w, true).as_bf16) return FKV_PANEL_ROWS;
@@ -184,9 +220,30 @@ static void float_rows(struct fkv_run *r, const struct input *in, const struct f
         return;
     for (int i = 0; i < n; i += FKV_PANEL_ROWS) {
         const int here = n - i < FKV_PANEL_ROWS ? n - i : FKV_PANEL_ROWS;
-        b->k->panel_f32(&(struct fkv_panel){floats + (size_t)i * (size_t)in->k, (size_t)in->k * sizeof(float), here,
-                                            in->k, x, in->ldf, in->n, y + i, ld, NULL, s->panel});
+        b->k->panel_f32(&(struct fkv_panel){.w = floats + (size_t)i * (size_t)in->k,
+                                            .w_stride = (size_t)in->k * sizeof(float),
+                                            .n = here,
+                                            .k = in->k,
+                                            .x = x,
+                                            .ldx = in->ldf,
+                                            .m = in->n,
+                                            .y = y + i,
+                                            .ldy = ld,
+                                            .scratch = s->panel});
     }
+}
+
+static void multiply_vectors(struct fkv_run *r, const struct input *p, struct format f, const struct fkv_weight *w,
+                             int row, int n, float *y, size_t ld)
+{
+    const bool as_floats = f.input == PREPARED_FLOATS;
+    const void *weights = weight_row(w, row);
+    if (as_floats) weights = weight_floats(cpu_scratch_of(r), w, row, n);
+    const size_t stride = as_floats ? (size_t)p->k * sizeof(float) : w->stride;
+    const size_t step = f.input == PREPARED_X8 ? cpu_of(r)->k->v8_bytes(w->cols) : p->ldf * sizeof(float);
+    for (int i = 0; i < p->n; i++)
+        f.matvec(weights, stride, n, as_floats ? p->k : w->cols, (const char *)p->form[f.input] + (size_t)i * step,
+                 y + (size_t)i * ld);
 }
 
 /* y[n rows of x][rows of w] for weight rows [row, row + n). */
@@ -195,31 +252,44 @@ static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct
 {
     const struct format f = format_of(r, in, w, precise);
     struct cpu_scratch *s = cpu_scratch_of(r);
-    if (as_vector(r, in)) {
-        if (f.input == PREPARED_FLOATS)
-            f.matvec(weight_floats(s, w, row, n), (size_t)p->k * sizeof(float), n, p->k, p->form[f.input], y);
-        else
-            f.matvec(weight_row(w, row), w->stride, n, w->cols, p->form[f.input], y);
+    if (as_vectors(r, in)) {
+        multiply_vectors(r, p, f, w, row, n, y, ld);
     } else if (f.input == PREPARED_FLOATS) {
         float_rows(r, p, w, row, n, y, ld);
-    } else if (f.as_bf16) {
-        const size_t stride = (size_t)w->cols * sizeof(fkv_bf16);
-        f.panel(&(struct fkv_panel){weight_bf16(s, w, row, n), stride, n, w->cols, p->form[f.input], 0, in->n, y, ld,
-                                    NULL, s->panel});
     } else {
-        const void *next = row + 2 * n <= w->rows ? weight_row(w, row + n) : NULL;
-        f.panel(&(struct fkv_panel){weight_row(w, row), w->stride, n, w->cols, p->form[f.input], 0, in->n, y, ld, next,
-                                    s->panel});
+        struct fkv_panel panel = {.w = weight_row(w, row),
+                                  .w_stride = w->stride,
+                                  .n = n,
+                                  .k = w->cols,
+                                  .x = p->form[f.input],
+                                  .m = in->n,
+                                  .y = y,
+                                  .ldy = ld,
+                                  .prefetch = row + 2 * n <= w->rows ? weight_row(w, row + n) : NULL,
+                                  .scratch = s->panel};
+        if (f.as_bf16) {
+            panel.w = weight_bf16(s, w, row, n);
+            panel.w_stride = (size_t)w->cols * sizeof(fkv_bf16);
+            panel.prefetch = NULL;
+        }
+        f.panel(&panel);
     }
+}
+
+/* tile[m][ldt] += bias of weight rows [row, row + n), if there is one. */
+static void add_bias(const struct fkv_kernels *k, struct fkv_tensor bias, int row, int n, int m, float *tile,
+                     size_t ldt)
+{
+    for (int i = 0; i < m && fkv_tensor_is(bias); i++) k->add(cpu_floats(bias) + row, n, tile + (size_t)i * ldt);
 }
 
 /* y[row of x][0 .. n) = or += tile + bias. */
 static void finish(const struct fkv_kernels *k, const struct fkv_output *out, int row, int n, int m, float *tile,
                    size_t ldt)
 {
+    add_bias(k, out->bias, row, n, m, tile, ldt);
     for (int i = 0; i < m; i++, tile += ldt) {
-        float *y = out->y + (size_t)i * out->ld + row;
-        if (out->bias) k->add(out->bias + row, n, tile);
+        float *y = cpu_floats(out->y) + (size_t)i * out->ld + row;
         if (out->add)
             k->add(tile, n, y);
         else
@@ -231,8 +301,8 @@ static void product_piece(struct fkv_run *r, const struct fkv_input *in, const s
                           const struct fkv_output *out, int row, int rows)
 {
     const int n = out->w->rows - row < rows ? out->w->rows - row : rows;
-    if (!out->bias && !out->add) {
-        multiply(r, in, p, out->w, out->precise, row, n, out->y + row, out->ld);
+    if (!fkv_tensor_is(out->bias) && !out->add) {
+        multiply(r, in, p, out->w, out->precise, row, n, cpu_floats(out->y) + row, out->ld);
         return;
     }
     float *tile = cpu_scratch_of(r)->tile[0];
@@ -266,36 +336,34 @@ void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv
     cpu_stage(r, FKV_STAGE_PRODUCT, t0);
 }
 
-void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *g, float *y, size_t ld)
+void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_gate *g, struct fkv_tensor y, size_t ld)
 {
     const double t0 = fkv_clock_s();
     const struct fkv_kernels *k = cpu_of(r)->k;
-    const struct fkv_weight *gate = g->gate, *up = g->up;
     struct cpu_scratch *s = cpu_scratch_of(r);
-    const unsigned wanted = 1u << format_of(r, in, gate, false).input | 1u << format_of(r, in, up, false).input;
-    const int rows_gate = piece_rows(r, in, gate), rows_up = piece_rows(r, in, up),
-              rows = rows_gate < rows_up ? rows_gate : rows_up;
-    const struct input p = prepare(r, in, gate->cols, wanted);
-    for (int piece; (piece = fkv_team_take(r->b->team, r->thread, (gate->rows + rows - 1) / rows)) >= 0;) {
-        const int row = piece * rows, n = gate->rows - row < rows ? gate->rows - row : rows;
-        multiply(r, in, &p, gate, false, row, n, s->tile[0], (size_t)rows);
-        multiply(r, in, &p, up, false, row, n, s->tile[1], (size_t)rows);
-        for (int i = 0; i < in->n; i++) {
-            if (g->gate_bias) k->add(g->gate_bias + row, n, s->tile[0] + i * rows);
-            if (g->up_bias) k->add(g->up_bias + row, n, s->tile[1] + i * rows);
-            k->swiglu(s->tile[0] + i * rows, s->tile[1] + i * rows, n, y + (size_t)i * ld + row);
-        }
+    const unsigned wanted = 1u << format_of(r, in, g->gate, false).input | 1u << format_of(r, in, g->up, false).input;
+    const int rows_gate = piece_rows(r, in, g->gate), rows_up = piece_rows(r, in, g->up),
+              rows = rows_gate < rows_up ? rows_gate : rows_up, all = g->gate->rows;
+    const struct input p = prepare(r, in, g->gate->cols, wanted);
+    for (int piece; (piece = fkv_team_take(r->b->team, r->thread, (all + rows - 1) / rows)) >= 0;) {
+        const int row = piece * rows, n = all - row < rows ? all - row : rows;
+        multiply(r, in, &p, g->gate, false, row, n, s->tile[0], (size_t)rows);
+        multiply(r, in, &p, g->up, false, row, n, s->tile[1], (size_t)rows);
+        add_bias(k, g->gate_bias, row, n, in->n, s->tile[0], (size_t)rows);
+        add_bias(k, g->up_bias, row, n, in->n, s->tile[1], (size_t)rows);
+        for (int i = 0; i < in->n; i++)
+            k->swiglu(s->tile[0] + i * rows, s->tile[1] + i * rows, n, cpu_floats(y) + (size_t)i * ld + row);
     }
     fkv_team_barrier(r->b->team);
     cpu_stage(r, FKV_STAGE_PRODUCT, t0);
 }
 
-void cpu_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float *x)
+void cpu_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, struct fkv_tensor x)
 {
     const struct fkv_quant_type *q = fkv_quant_find(table->type);
     int lo, hi;
     fkv_team_share(r->b->team, r->thread, n, 1, &lo, &hi);
     for (int i = lo; i < hi; i++)
-        q->dequantize(weight_row(table, ids[i]), x + (size_t)i * (size_t)table->cols, (size_t)table->cols);
+        q->dequantize(weight_row(table, ids[i]), cpu_floats(x) + (size_t)i * (size_t)table->cols, (size_t)table->cols);
     fkv_team_barrier(r->b->team);
 }

@@ -1,0 +1,33 @@
+/* session.h: a session: one timeline of tokens, and what is wanted of it. */
+#ifndef FKV_ENGINE_SESSION_H
+#define FKV_ENGINE_SESSION_H
+
+#include "engine/engine.h"
+
+struct fkv_session {
+    fkv_engine *e;
+    struct fkv_session_shape shape;
+    struct fkv_prefill_params prefill;
+    struct fkv_sequence *q;
+    float *logits; /* [n_vocab] */
+    bool have_logits;
+    enum fkv_sync sync_kind;
+    size_t reused;
+    struct fkv_prefill_report report;
+    struct fkv_session_stats stats;
+    atomic_bool cancel;
+    struct fkv_error error;
+    void *memory; /* logits and the report's lists */
+    size_t bytes;
+};
+
+/* Are these ids that may come at positions first ..? The message is the session's. */
+fkv_status fkv_session_check_ids(fkv_session *s, const int32_t *ids, size_t n, size_t first);
+/* The session's message for a failure of a pass. */
+fkv_status fkv_session_failed(fkv_session *s, fkv_status status);
+/* Forgets the tokens from n on, and the logits. */
+void fkv_session_forget(fkv_session *s, size_t n);
+/* Bytes of `memory` for a context of n_ctx tokens. */
+size_t fkv_session_bytes(const fkv_engine *e, int n_ctx);
+
+#endif

@@ -1,0 +1,54 @@
+/* sequence.h: one timeline of tokens: the ids seen, and what every layer has kept of them.
+
+   What a layer keeps lies in a store of its back end: per KV head a list of entries (absolute position, K already
+   rotated, V). Counts differ per layer and head. The next position is the number of tokens seen, never a count of
+   entries. */
+#ifndef FKV_KV_SEQUENCE_H
+#define FKV_KV_SEQUENCE_H
+
+#include "backend/backend.h"
+
+/* Where the store of a layer is, and its shape. */
+struct fkv_sequence_layer {
+    struct fkv_backend *b;
+    struct fkv_kv_shape shape;
+    struct fkv_kv_store *store;
+};
+
+struct fkv_sequence {
+    int capacity; /* most tokens */
+    int n_layer;
+    struct fkv_sequence_layer *layer; /* [n_layer] */
+    int32_t *ids;                     /* [capacity] */
+    size_t n_seen;
+    size_t pruned_until; /* positions below were pruned: there is no cutting back into them */
+    char pruned_by[32];  /* the policy that did so last; "" */
+    size_t ids_bytes;
+};
+
+/* layers: [n_layer] back ends and shapes; copied. Memory is taken as entries come. */
+fkv_status fkv_sequence_create(struct fkv_sequence **q, const struct fkv_sequence_layer *layers, int n_layer,
+                               int capacity);
+/* NULL is allowed. */
+void fkv_sequence_destroy(struct fkv_sequence *q);
+
+/* Forgets the tokens from position n on. The caller has seen to it that n is 0 or at least pruned_until. */
+void fkv_sequence_cut(struct fkv_sequence *q, size_t n);
+/* Notes that a policy dropped something of what the sequence has seen. */
+void fkv_sequence_pruned(struct fkv_sequence *q, const char *by);
+/* A sequence of the first n tokens, which shares memory with this one where the back end can. The same holds for n. */
+fkv_status fkv_sequence_fork(struct fkv_sequence *q, size_t n, struct fkv_sequence **child);
+
+/* Bytes of the entries held, whole tiles; most entries of any head. */
+uint64_t fkv_sequence_bytes(const struct fkv_sequence *q);
+int fkv_sequence_longest(const struct fkv_sequence *q);
+
+/* A sequence as bytes, for another engine with the same model and cache types: see sequence_bytes.c for the form.
+   *data: malloc'ed. */
+fkv_status fkv_sequence_export(struct fkv_sequence *q, void **data, size_t *bytes);
+/* Fills an empty sequence; data is aligned as malloc aligns it. Trusts nothing: what does not fit leaves it empty, with
+   a message. */
+fkv_status fkv_sequence_import(struct fkv_sequence *q, const void *data, size_t bytes, int n_vocab,
+                               struct fkv_error *e);
+
+#endif

@@ -1,0 +1,60 @@
+/* workspace.h: the memory of passes: where the layers are computed, and the activations that live there. The engine
+   owns one, and lends it to the pass that runs: sessions hold nothing but what they have kept. */
+#ifndef FKV_MODEL_WORKSPACE_H
+#define FKV_MODEL_WORKSPACE_H
+
+#include "base/turns.h"
+#include "model/model.h"
+
+/* Activations of one block of rows: they live within a region. */
+struct fkv_block_buffers {
+    struct fkv_tensor q, k, v, att, ff; /* [block_rows][width], widths the most of any layer */
+};
+
+/* A run of layers on one back end. The first place has the embedding table, the last the output head. */
+struct fkv_place {
+    struct fkv_backend *b;
+    int end; /* its layers end before this one */
+    struct fkv_block_buffers block;
+    struct fkv_tensor step;     /* [FKV_STEP_ROWS][d_model] the residual stream of a decode step */
+    struct fkv_tensor logits;   /* [FKV_STEP_ROWS][n_vocab] */
+    struct fkv_tensor x;        /* [n_ctx][d_model] the residual stream of a prefill */
+    struct fkv_tensor q_window; /* [FKV_MAX_WINDOW][q_width] */
+    struct fkv_tensor scores;   /* [n_kv_head][n_ctx] */
+    struct fkv_rope *ropes;     /* [n_ropes] tables of n_ctx positions, one per description of the model */
+    struct fkv_choice *kept, *going_on;
+};
+enum { FKV_MAX_PLACES = 2 }; /* a GPU, and the CPU for the layers it has no room for */
+
+struct fkv_workspace {
+    const struct fkv_model *model;
+    struct fkv_place place[FKV_MAX_PLACES]; /* in the order of their layers; of several, the last is the CPU */
+    int n_places;
+    struct fkv_turns lent; /* to one prefill at a time, in the order in which they come */
+    struct fkv_turns turn; /* of what computes: a block of a prefill, or a decode step */
+    int n_ctx, window;     /* what the rest is sized for; 0: nothing yet */
+    int angles;            /* positions that the rotary tables hold */
+    int32_t *pos, *hidden; /* [n_ctx] of the rows alive: see struct fkv_rows */
+    int block_rows;        /* the most of any place */
+    int32_t *after;        /* [block_rows] block_rows - 1 .. 0: what rows of a block do not see of it */
+    void *choosing;        /* fkv_choose_bytes(n_kv_head, n_ctx) */
+    float *copy;           /* what the host reads of a device with its own memory: [n_ctx][d_model], or logits */
+    void *memory;
+    size_t bytes;
+};
+
+/* places: their b and end; taken over, the back ends too. After a failure destroy it. */
+fkv_status fkv_workspace_create(struct fkv_workspace *ws, const struct fkv_model *model, const struct fkv_place *places,
+                                int n_places);
+void fkv_workspace_destroy(struct fkv_workspace *ws);
+/* Room for passes of n_ctx tokens and a window. No prefill has it lent, or the caller does. */
+fkv_status fkv_workspace_reserve(struct fkv_workspace *ws, int n_ctx, int window);
+/* The rotary tables of n positions at least. */
+void fkv_workspace_rotate(struct fkv_workspace *ws, int n);
+
+/* What a workspace for n_ctx tokens takes at one back end, its scratch included. */
+struct fkv_bytes fkv_workspace_bytes(const struct fkv_backend *b, const struct fkv_model *model, int n_ctx, int window);
+/* The host's lists of such a workspace. */
+uint64_t fkv_workspace_lists(const struct fkv_workspace *ws, int n_ctx);
+
+#endif

@@ -1,0 +1,108 @@
+/* The memory plan against what is taken: every reservation of the library is counted (the linker sends fkv_reserve()
+   and fkv_unreserve() through here). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "support/tiny_session.h"
+
+static size_t live;
+
+void *__real_fkv_reserve(size_t bytes);
+void *__wrap_fkv_reserve(size_t bytes);
+void __real_fkv_unreserve(void *memory, size_t bytes);
+void __wrap_fkv_unreserve(void *memory, size_t bytes);
+
+void *__wrap_fkv_reserve(size_t bytes)
+{
+    live += bytes;
+    return __real_fkv_reserve(bytes);
+}
+
+void __wrap_fkv_unreserve(void *memory, size_t bytes)
+{
+    if (memory) live -= bytes;
+    __real_fkv_unreserve(memory, bytes);
+}
+
+/* A session whose prompt fills the context: before the prefill, and after, when only the working copy of a layer has
+   come and gone. */
+static void check(const struct tiny_model *m, int threads, bool exact, int n_ctx, int window, const char *policy,
+                  enum fkv_kv_type type)
+{
+    struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+    struct fkv_session_params p = paper_params(0.3, 0.2, 1);
+    struct fkv_memory_plan plan, full;
+    int32_t ids[TINY_CONTEXT];
+    ep.n_threads = threads;
+    ep.exact = exact;
+    p.n_ctx = n_ctx;
+    p.kv.window = window;
+    p.kv.policy = policy;
+    p.k_type = p.v_type = type;
+    assert_int_equal(live, 0);
+    fkv_engine *e = tiny_engine(m, &ep);
+    assert_int_equal(fkv_plan_memory(e, &p, n_ctx, 0, &plan, NULL), FKV_OK);
+    p.kv.policy = "full"; /* what is reserved has room for everything; a policy leaves pages of it untouched */
+    assert_int_equal(fkv_plan_memory(e, &p, n_ctx, 0, &full, NULL), FKV_OK);
+    p.kv.policy = policy;
+    fkv_session *s = tiny_session(e, &p);
+    const double want = (double)(full.scratch + full.kv), got = (double)live;
+    if (got < want * 0.999 || got > want * 1.001 + 4096)
+        fail_msg("%d threads, context %d, window %d: expected %.0f bytes, found %.0f", threads, n_ctx, window, want,
+                 got);
+    tiny_model_prompt(3, ids, n_ctx);
+    sync_or_fail(s, ids, n_ctx);
+    struct fkv_session_stats stats;
+    fkv_session_get_stats(s, &stats);
+    assert_int_equal(stats.kv_bytes, plan.kv);
+    assert_int_equal(stats.kv_full_bytes, plan.kv_full);
+    assert_true(stats.kv_peak_bytes <= plan.kv + plan.kv_prefill);
+    assert_true((double)live == got);
+    fkv_session_close(s);
+    fkv_engine_close(e);
+    assert_int_equal(live, 0);
+}
+
+static void test_the_plan_is_what_is_taken(void **state)
+{
+    (void)state;
+    static const char *const policies[] = {"full", "fastkv", "snapkv", "streamingllm"};
+    struct tiny_model m = TINY_MODEL_INIT;
+    for (int i = 0; i < 32; i++)
+        check(&m, 1 + i % 3, i % 5 == 4, i & 1 ? TINY_CONTEXT : 224, i & 2 ? 64 : 8, policies[i / 4 % 4],
+              i & 8 ? FKV_KV_Q8_0 : FKV_KV_AUTO);
+    m.n_head = 8;
+    m.n_kv_head = 4;
+    m.d_ff = 512;
+    m.n_layer = 7;
+    check(&m, 2, false, TINY_CONTEXT, 64, "fastkv", FKV_KV_F32);
+}
+
+/* A second session adds what it keeps, and no activations. */
+static void test_sessions_share_the_workspace(void **state)
+{
+    (void)state;
+    const struct tiny_model m = TINY_MODEL_INIT;
+    const struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+    const struct fkv_session_params p = policy_params("full");
+    struct fkv_memory_plan plan;
+    fkv_engine *e = tiny_engine(&m, &ep);
+    fkv_session *a = tiny_session(e, &p);
+    const size_t one = live;
+    fkv_session *b = tiny_session(e, &p);
+    assert_int_equal(fkv_plan_memory(e, &p, TINY_CONTEXT, 0, &plan, NULL), FKV_OK);
+    assert_true(live - one < plan.kv + plan.scratch / 8);
+    fkv_session_close(a);
+    fkv_session_close(b);
+    fkv_engine_close(e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_plan_is_what_is_taken),
+        cmocka_unit_test(test_sessions_share_the_workspace),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,282 @@
+/* What single policies decide, by the worked examples of their papers' descriptions, and the options they have. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "retain/policy.h"
+#include "support/tiny_session.h"
+
+enum { N = 300, LAYERS = 6 };
+
+static fkv_engine *engine;
+static int32_t ids[N + 4];
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct tiny_model m = TINY_MODEL_INIT;
+    const struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    m.n_layer = LAYERS;
+    tiny_model_prompt(5, ids, N + 4);
+    engine = tiny_engine(&m, &p);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fkv_engine_close(engine);
+    return 0;
+}
+
+/* ---- choices with counts of their own ------------------------------------------------------------ */
+
+static void check_pooled(int least, int first, int second)
+{
+    static const float g[] = {9, 8, 7, 1, 6, .5f, .4f, .3f};
+    const struct fkv_selection how = {.n = 5,
+                                      .window = 1,
+                                      .keep = 3,
+                                      .spread = FKV_SPREAD_POOLED,
+                                      .least = least}; /* 2 of a head's 4, and the window */
+    float copy[10];
+    uint32_t keys[10];
+    int32_t count[2], rows[10];
+    fkv_choose(g, 2, &how, copy, keys, count, rows);
+    assert_int_equal(count[0], first + 1);
+    assert_int_equal(count[1], second + 1);
+    for (int i = 0; i < first; i++) assert_int_equal(rows[i], i);
+    assert_int_equal(rows[first], 4);
+    for (int i = 0; i < second; i++) assert_int_equal(rows[first + 1 + i], i);
+    assert_int_equal(rows[first + 1 + second], 4);
+}
+
+static void test_adakv_pools_the_heads_of_a_layer(void **state)
+{
+    (void)state;
+    check_pooled(0, 3, 1);
+    check_pooled(2, 2, 2);
+}
+
+/* Random scores: counts add up, guarantees hold, what is kept is never worse than what is not, ties go by head and
+   position. */
+static void test_pooled_choices(void **state)
+{
+    (void)state;
+    enum { HEADS = 3, ROWS = 60, WINDOW = 4, SINKS = 2, KEEP = 20, LEAST = 5, SCORED = ROWS - WINDOW };
+    uint32_t random = 7;
+    for (int round = 0; round < 200; round++) {
+        float g[HEADS * SCORED], copy[HEADS * ROWS];
+        uint32_t keys[HEADS * ROWS];
+        int32_t count[HEADS], rows[HEADS * ROWS], sum = 0;
+        const struct fkv_selection how = {ROWS, WINDOW, SINKS, KEEP, FKV_SPREAD_POOLED, LEAST};
+        for (int i = 0; i < HEADS * SCORED; i++) {
+            random = random * 1664525u + 1013904223u;
+            g[i] = (float)(random >> 28) + (float)(i / SCORED) * 4; /* many ties; heads that differ */
+        }
+        fkv_choose(g, HEADS, &how, copy, keys, count, rows);
+        bool kept[HEADS][ROWS] = {{false}};
+        for (int h = 0, at = 0; h < HEADS; h++) {
+            assert_true(count[h] >= WINDOW + SINKS + LEAST);
+            for (int i = 0; i < count[h]; i++, at++) {
+                assert_true(rows[at] >= 0 && rows[at] < ROWS && (i == 0 || rows[at] > rows[at - 1]));
+                kept[h][rows[at]] = true;
+            }
+            for (int i = 0; i < SINKS; i++) assert_true(kept[h][i]);
+            for (int i = 0; i < WINDOW; i++) assert_true(kept[h][SCORED + i]);
+            sum += count[h];
+        }
+        assert_int_equal(sum, HEADS * KEEP);
+        for (int h = 0; h < HEADS; h++) /* a head's own order */
+            for (int i = SINKS; i < SCORED; i++)
+                for (int j = SINKS; j < SCORED; j++)
+                    if (kept[h][j] && !kept[h][i])
+                        assert_true(g[h * SCORED + j] > g[h * SCORED + i] ||
+                                    (g[h * SCORED + j] == g[h * SCORED + i] && j < i));
+    }
+}
+
+/* ---- scores across layers ------------------------------------------------------------------------ */
+
+/* Shows a policy the scores of layers up to the TSP layer, the last; the ranking it then gives is `want`. */
+static void check_ranking(const char *name, const float *g, int layers, int heads, int scored, const float *want)
+{
+    const struct fkv_policy *policy = fkv_policy_find(name);
+    struct fkv_kv_params p = FKV_KV_PARAMS_INIT;
+    struct fkv_layer_plan plan = {.ranking = FKV_RANK_WINDOW, .scoring = {.window = 1}, .wants_scores = true};
+    void *own = NULL;
+    p.policy = name;
+    p.window = 1;
+    p.tsp_layer = layers - 1;
+    assert_int_equal(policy->begin(&own, &p, 8, scored + 1), FKV_OK);
+    for (int l = 0; l < layers; l++) {
+        const struct fkv_layer_state s = {.layer = l,
+                                          .n_layer = 8,
+                                          .n_prompt = scored + 1,
+                                          .n_rows = scored + 1,
+                                          .n_kv_head = heads};
+        plan.keep = plan.propagate = scored + 1;
+        fkv_policy_scored(policy, own, &p, &s, g + l * heads * scored, &plan);
+    }
+    assert_non_null(plan.rank);
+    for (int i = 0; i < scored; i++)
+        if (fabsf(plan.rank[i] - want[i]) > 1e-6f)
+            fail_msg("%s: rank %d: expected %g, got %g", name, i, (double)want[i], (double)plan.rank[i]);
+    policy->end(own);
+}
+
+static void test_structkv_sums_over_layers(void **state)
+{
+    (void)state;
+    static const float g[] = {4, 1, 1, 0, 3, 1, 0, 1, 3}, want[] = {3.24f, 4.51f, 4.71f};
+    check_ranking("structkv", g, 3, 1, 3, want);
+}
+
+static void test_claa_takes_the_best_standing(void **state)
+{
+    (void)state;
+    static const float g[] = {1, 2, 3, 2, 0, 0, 0, 4, 5, 1, 1, 1, 1, 1, 2, 0}, want[] = {1.5f, 0, 1.224745f, 1.5f};
+    check_ranking("claa", g, 2, 2, 4, want);
+}
+
+static fkv_session *prefilled(const struct fkv_session_params *p)
+{
+    fkv_session *s = tiny_session(engine, p);
+    sync_or_fail(s, ids, N);
+    return s;
+}
+
+static struct fkv_session_params params_of(const char *policy, const char *option, const char *value)
+{
+    struct fkv_session_params p = paper_params(0.2, 0.1, 1);
+    char err[FKV_ERROR_BYTES];
+    p.kv.policy = policy;
+    if (option && fkv_kv_set(&p.kv, option, value, err) != FKV_OK) fail_msg("%s", err);
+    return p;
+}
+
+/* Is what went past the TSP layer the same? */
+static bool same_propagated(const fkv_session *a, const fkv_session *b)
+{
+    int layer;
+    const int32_t *x, *y;
+    const int n = fkv_session_propagated(a, &layer, &x);
+    return fkv_session_propagated(b, &layer, &y) == n && memcmp(x, y, (size_t)n * sizeof *x) == 0;
+}
+
+static void test_structkv_without_memory_is_fastkv(void **state)
+{
+    (void)state;
+    const struct fkv_session_params fast = params_of("fastkv", NULL, NULL),
+                                    forgets = params_of("structkv", "structkv-decay", "0"),
+                                    remembers = params_of("structkv", NULL, NULL), claa = params_of("claa", NULL, NULL);
+    fkv_session *a = prefilled(&fast), *b = prefilled(&forgets), *c = prefilled(&remembers), *d = prefilled(&claa);
+    assert_true(same_propagated(a, b));
+    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
+    assert_false(same_propagated(a, c));
+    assert_false(same_propagated(a, d));
+    fkv_session_close(a);
+    fkv_session_close(b);
+    fkv_session_close(c);
+    fkv_session_close(d);
+}
+
+static void test_claa_may_keep_first_layers_whole(void **state)
+{
+    (void)state;
+    const struct fkv_session_params p = params_of("claa", "claa-whole", "2");
+    fkv_session *s = prefilled(&p);
+    const int32_t *pos;
+    for (int l = 0; l < LAYERS; l++) assert_int_equal(fkv_session_kept(s, l, 1, &pos), l < 2 ? N : 30);
+    fkv_session_close(s);
+}
+
+/* With a guarantee of everything the heads share nothing: SnapKV. Without one they differ. */
+static void test_adakv_with_all_guaranteed_is_snapkv(void **state)
+{
+    (void)state;
+    const struct fkv_session_params snap = params_of("snapkv", NULL, NULL),
+                                    sure = params_of("adakv", "adakv-guarantee", "1"),
+                                    pooled = params_of("adakv", "adakv-guarantee", "0");
+    fkv_session *a = prefilled(&snap), *b = prefilled(&sure), *c = prefilled(&pooled);
+    bool differ = false;
+    for (int l = 0; l < LAYERS; l++) {
+        int sum = 0;
+        for (int h = 0; h < 2; h++) {
+            const int32_t *x, *y, *z;
+            const int n = fkv_session_kept(a, l, h, &x);
+            assert_int_equal(fkv_session_kept(b, l, h, &y), n);
+            assert_memory_equal(x, y, (size_t)n * sizeof *x);
+            const int m = fkv_session_kept(c, l, h, &z);
+            differ = differ || m != n;
+            sum += m;
+        }
+        assert_int_equal(sum, 2 * 30);
+    }
+    assert_true(differ);
+    append_or_fail(c, ids[N]); /* heads of different lengths decode */
+    fkv_session_close(a);
+    fkv_session_close(b);
+    fkv_session_close(c);
+}
+
+/* ---- options by name ----------------------------------------------------------------------------- */
+
+static void expect_refused(struct fkv_kv_params *p, const char *name, const char *value, const char *message)
+{
+    char err[FKV_ERROR_BYTES];
+    assert_int_equal(fkv_kv_set(p, name, value, err), FKV_ERROR_ARGUMENT);
+    assert_string_equal(err, message);
+}
+
+static void test_options_by_name(void **state)
+{
+    (void)state;
+    struct fkv_kv_params p = FKV_KV_PARAMS_INIT;
+    struct fkv_kv_option o;
+    double x;
+    int own = 0;
+    for (int i = 0; fkv_kv_option_list(i, &o); i++) {
+        assert_non_null(o.about);
+        own += o.policy != NULL;
+        if (!o.policy) { /* the defaults of the table are the header's */
+            assert_true(fkv_kv_get(&p, o.name, &x));
+            assert_true(x == o.initial);
+        }
+    }
+    assert_true(own >= 4);
+    assert_int_equal(fkv_kv_set(&p, "kv-retain", "0.25", NULL), FKV_OK);
+    assert_true(p.kv_retain == 0.25);
+    assert_int_equal(fkv_kv_set(&p, "kv-sinks", "4", NULL), FKV_OK);
+    assert_int_equal(p.sinks, 4);
+    assert_int_equal(fkv_kv_set(&p, "kv-pool-avg", "1", NULL), FKV_OK);
+    assert_true(p.pool_avg);
+    expect_refused(&p, "kv-retain", "1.5", "kv-retain: expected a share in (0, 1], found 1.5");
+    expect_refused(&p, "kv-retain", "much", "kv-retain: expected a number, found much");
+    expect_refused(&p, "kv-sinks", "1.5", "kv-sinks: expected a whole number, found 1.5");
+    expect_refused(&p, "kv-window", "65", "kv-window: expected 1 to 64, found 65");
+    expect_refused(&p, "kv-colour", "1", "kv-colour: there is no such option of retention");
+    expect_refused(&p, "structkv-decay", "0.5",
+                   "structkv-decay: an option of the policy structkv, but the policy is fastkv");
+    assert_false(fkv_kv_get(&p, "structkv-decay", &x));
+    p.policy = "structkv";
+    expect_refused(&p, "structkv-decay", "1.5", "structkv-decay: expected 0 to 1, found 1.5");
+    assert_int_equal(fkv_kv_set(&p, "structkv-decay", "0.5", NULL), FKV_OK);
+    assert_true(fkv_kv_get(&p, "structkv-decay", &x) && x == 0.5);
+    assert_true(p.kv_retain == 0.25); /* what failed changed nothing */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_adakv_pools_the_heads_of_a_layer),
+        cmocka_unit_test(test_pooled_choices),
+        cmocka_unit_test(test_structkv_sums_over_layers),
+        cmocka_unit_test(test_claa_takes_the_best_standing),
+        cmocka_unit_test(test_structkv_without_memory_is_fastkv),
+        cmocka_unit_test(test_claa_may_keep_first_layers_whole),
+        cmocka_unit_test(test_adakv_with_all_guaranteed_is_snapkv),
+        cmocka_unit_test(test_options_by_name),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

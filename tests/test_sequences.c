@@ -1,0 +1,401 @@
+/* Several sequences: in one pass, forked, cut, as bytes, and taking turns. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/session.h"
+#include "support/tiny_session.h"
+
+enum { N = 700, STEPS = 6, MOST = 1000 };
+
+static int32_t ids[MOST];
+
+static int set_up(void **state)
+{
+    (void)state;
+    tiny_model_prompt(21, ids, MOST);
+    return 0;
+}
+
+static fkv_engine *engine_of(bool exact, uint32_t type)
+{
+    struct tiny_model m = TINY_MODEL_INIT;
+    struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    m.type = type;
+    p.exact = exact;
+    p.n_threads = 2;
+    return tiny_engine(&m, &p);
+}
+
+static void assert_same_logits(const fkv_session *a, const fkv_session *b)
+{
+    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
+}
+
+/* The i-th of several sessions, each with a list of its own length and shape. */
+static fkv_session *one_of(fkv_engine *e, int i)
+{
+    static const char *const policies[] = {"full", "fastkv", "adakv", "streamingllm"};
+    struct fkv_session_params p = paper_params(0.3, 0.2, 1);
+    p.kv.policy = policies[i % 4];
+    fkv_session *s = tiny_session(e, &p);
+    sync_or_fail(s, ids + i, i == 3 ? 1 : N - 60 * i);
+    return s;
+}
+
+/* ---- in one pass --------------------------------------------------------------------------------- */
+
+static void check_batches(bool exact, uint32_t type)
+{
+    fkv_engine *e = engine_of(exact, type);
+    fkv_session *alone[FKV_BATCH_MOST], *together[FKV_BATCH_MOST];
+    for (int i = 0; i < FKV_BATCH_MOST; i++) {
+        alone[i] = one_of(e, i);
+        together[i] = one_of(e, i);
+    }
+    for (int step = 0; step < STEPS; step++) {
+        const int n = FKV_BATCH_MOST - step; /* of any number */
+        for (int i = 0; i < n; i++) append_or_fail(alone[i], ids[step * 8 + i]);
+        if (fkv_batch_append(together, ids + step * 8, n) != FKV_OK) fail_msg("%s", fkv_session_error(together[0]));
+        for (int i = 0; i < n; i++) assert_same_logits(alone[i], together[i]);
+    }
+    for (int i = 0; i < FKV_BATCH_MOST; i++) {
+        fkv_session_close(alone[i]);
+        fkv_session_close(together[i]);
+    }
+    fkv_engine_close(e);
+}
+
+static void test_a_batch_gives_the_bits_of_single_tokens(void **state)
+{
+    (void)state;
+    check_batches(false, FKV_TYPE_F32);
+    check_batches(true, FKV_TYPE_Q8_0);
+    check_batches(false, FKV_TYPE_Q8_0);
+    check_batches(false, FKV_TYPE_BF16);
+    check_batches(false, FKV_TYPE_Q5_0);
+}
+
+static void check_verify(bool exact, uint32_t type)
+{
+    fkv_engine *e = engine_of(exact, type);
+    float logits[FKV_BATCH_MOST][TINY_VOCAB];
+    for (int i = 0; i < 3; i++) {
+        fkv_session *a = one_of(e, i), *b = one_of(e, i);
+        const size_t before = fkv_session_n_seen(b);
+        if (fkv_batch_verify(b, ids, FKV_BATCH_MOST, logits[0]) != FKV_OK) fail_msg("%s", fkv_session_error(b));
+        for (int j = 0; j < FKV_BATCH_MOST; j++) {
+            append_or_fail(a, ids[j]);
+            assert_memory_equal(fkv_session_logits(a), logits[j], sizeof logits[j]);
+        }
+        assert_same_logits(a, b);
+        assert_int_equal(fkv_session_cut(b, before + 3), FKV_OK); /* three were right */
+        assert_null(fkv_session_logits(b));
+        assert_int_equal(fkv_session_cut(a, before + 3), FKV_OK);
+        append_or_fail(a, 9);
+        append_or_fail(b, 9);
+        assert_same_logits(a, b);
+        fkv_session_close(a);
+        fkv_session_close(b);
+    }
+    fkv_engine_close(e);
+}
+
+static void test_a_draft_gives_the_logits_of_appends(void **state)
+{
+    (void)state;
+    check_verify(false, FKV_TYPE_Q8_0);
+    check_verify(true, FKV_TYPE_F32);
+}
+
+static void test_batches_that_cannot_be(void **state)
+{
+    (void)state;
+    fkv_engine *e = engine_of(false, FKV_TYPE_F32), *other = engine_of(false, FKV_TYPE_F32);
+    fkv_session *a = one_of(e, 0), *b = one_of(e, 1), *c = one_of(other, 0);
+    const int32_t bad[] = {5, TINY_VOCAB};
+    const size_t before = fkv_session_n_seen(a);
+    assert_int_equal(fkv_batch_append((fkv_session *[]){a, b}, bad, 2), FKV_ERROR_ARGUMENT);
+    assert_non_null(strstr(fkv_session_error(b), "expected an id below 320, found 320"));
+    assert_int_equal(fkv_batch_append((fkv_session *[]){a, a}, ids, 2), FKV_ERROR_ARGUMENT);
+    assert_int_equal(fkv_batch_append((fkv_session *[]){a, c}, ids, 2), FKV_ERROR_ARGUMENT);
+    assert_int_equal(fkv_batch_append((fkv_session *[]){a}, ids, 0), FKV_ERROR_ARGUMENT);
+    assert_int_equal(fkv_batch_append((fkv_session *[]){a}, ids, 9), FKV_ERROR_ARGUMENT);
+    assert_int_equal(fkv_session_n_seen(a), before);
+    assert_non_null(fkv_session_logits(a)); /* nothing has changed */
+    fkv_session_close(a);
+    fkv_session_close(b);
+    fkv_session_close(c);
+    fkv_engine_close(e);
+    fkv_engine_close(other);
+}
+
+/* ---- forks --------------------------------------------------------------------------------------- */
+
+static fkv_session *fork_of(fkv_session *s, size_t n)
+{
+    char err[FKV_ERROR_BYTES];
+    fkv_session *child = NULL;
+    if (fkv_session_fork(s, n, &child, err) != FKV_OK) fail_msg("%s", err);
+    return child;
+}
+
+/* A fork at token n goes on like a session made whole, and neither disturbs the other; also a fork of a fork, cut into
+   what is shared. */
+static void check_fork(fkv_engine *e, size_t n)
+{
+    const struct fkv_session_params p = policy_params("full");
+    fkv_session *trunk = tiny_session(e, &p), *whole = tiny_session(e, &p);
+    sync_or_fail(trunk, ids, N);
+    fkv_session *fork = fork_of(trunk, n);
+    sync_or_fail(whole, ids, (int)n);
+    for (int i = 0; i < 40; i++) {
+        append_or_fail(trunk, ids[i]);
+        append_or_fail(fork, ids[300 + i]);
+        append_or_fail(whole, ids[300 + i]);
+        assert_same_logits(whole, fork);
+    }
+    fkv_session *second = fork_of(fork, n + 20);
+    assert_int_equal(fkv_session_cut(fork, n - 3), FKV_OK);
+    assert_int_equal(fkv_session_cut(whole, n + 20), FKV_OK);
+    fkv_session_close(trunk);
+    append_or_fail(fork, 3);
+    append_or_fail(second, 4);
+    append_or_fail(whole, 4);
+    assert_same_logits(whole, second);
+    assert_int_equal(fkv_session_cut(whole, n - 3), FKV_OK);
+    append_or_fail(whole, 3);
+    assert_same_logits(whole, fork);
+    sync_or_fail(whole, ids, MOST - 1); /* a turn over shared segments */
+    sync_or_fail(fork, ids, MOST - 1);
+    assert_same_logits(whole, fork);
+    fkv_session_close(whole);
+    fkv_session_close(fork);
+    fkv_session_close(second);
+}
+
+static void test_forks_go_their_own_way(void **state)
+{
+    (void)state;
+    for (int exact = 0; exact < 2; exact++) {
+        fkv_engine *e = engine_of(exact, FKV_TYPE_Q8_0);
+        check_fork(e, N);
+        check_fork(e, 600);
+        check_fork(e, 512);
+        check_fork(e, 100);
+        fkv_engine_close(e);
+    }
+}
+
+/* Forks of forks, more than a store has segments; pruned lists, whose heads have different lengths. */
+static void test_chains_of_forks(void **state)
+{
+    (void)state;
+    struct tiny_model m = TINY_MODEL_INIT;
+    struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+    m.n_ctx = 12000;
+    ep.n_threads = 2;
+    fkv_engine *e = tiny_engine(&m, &ep);
+    struct fkv_session_params p = paper_params(1, 0.9, 1);
+    p.kv.policy = "adakv";
+    fkv_session *a = tiny_session(e, &p), *b = tiny_session(e, &p), *forks[12];
+    for (int i = 0; i < 12; i++) {
+        int32_t more[10000];
+        const int n = 600 * (i + 1);
+        for (int j = 0; j < n; j++) more[j] = ids[j % MOST];
+        sync_or_fail(a, more, n);
+        sync_or_fail(b, more, n);
+        forks[i] = fork_of(a, (size_t)n);
+        append_or_fail(forks[i], 7);
+        append_or_fail(b, 7);
+        assert_same_logits(b, forks[i]);
+        assert_int_equal(fkv_session_cut(b, (size_t)n), FKV_OK);
+    }
+    for (int i = 0; i < 12; i++) {
+        append_or_fail(forks[i], 8);
+        fkv_session_close(forks[i]);
+    }
+    append_or_fail(a, 9);
+    append_or_fail(b, 9);
+    assert_same_logits(a, b);
+    fkv_session_close(a);
+    fkv_session_close(b);
+    fkv_engine_close(e);
+}
+
+static void test_forks_that_cannot_be(void **state)
+{
+    (void)state;
+    fkv_engine *e = engine_of(false, FKV_TYPE_F32);
+    const struct fkv_session_params p = paper_params(0.2, 0.1, 1);
+    fkv_session *s = tiny_session(e, &p), *child = NULL;
+    char err[FKV_ERROR_BYTES];
+    sync_or_fail(s, ids, N);
+    append_or_fail(s, 5);
+    assert_int_equal(fkv_session_fork(s, N - 1, &child, err), FKV_ERROR_ARGUMENT);
+    assert_string_equal(err, "fork: expected 0 or 700 to 701 of the session's tokens, found 699");
+    assert_int_equal(fkv_session_cut(s, N - 1), FKV_ERROR_ARGUMENT);
+    child = fork_of(s, 0);
+    assert_int_equal(fkv_session_n_seen(child), 0);
+    sync_or_fail(child, ids, 20);
+    fkv_session_close(child);
+    child = fork_of(s, N);
+    append_or_fail(child, 5);
+    assert_same_logits(s, child);
+    fkv_session_close(child);
+    fkv_session_close(s);
+    fkv_engine_close(e);
+}
+
+/* ---- as bytes ------------------------------------------------------------------------------------ */
+
+static void check_bytes(fkv_engine *e, enum fkv_kv_type k, enum fkv_kv_type v)
+{
+    struct fkv_session_params p = paper_params(0.3, 0.2, 1);
+    p.kv.policy = "adakv";
+    p.k_type = k;
+    p.v_type = v;
+    fkv_session *a = tiny_session(e, &p), *b = tiny_session(e, &p);
+    void *data, *again;
+    size_t bytes, n;
+    sync_or_fail(a, ids, N);
+    append_or_fail(a, 5);
+    assert_int_equal(fkv_session_export(a, &data, &bytes), FKV_OK);
+    sync_or_fail(b, ids + 50, 60); /* goes */
+    if (fkv_session_import(b, data, bytes) != FKV_OK) fail_msg("%s", fkv_session_error(b));
+    assert_int_equal(fkv_session_export(b, &again, &n), FKV_OK);
+    assert_int_equal(n, bytes);
+    assert_memory_equal(data, again, n);
+    append_or_fail(a, 6);
+    append_or_fail(b, 6);
+    assert_same_logits(a, b);
+    fkv_free(data);
+    fkv_free(again);
+    fkv_session_close(a);
+    fkv_session_close(b);
+}
+
+static void test_export_and_import(void **state)
+{
+    (void)state;
+    fkv_engine *e = engine_of(false, FKV_TYPE_Q8_0);
+    check_bytes(e, FKV_KV_AUTO, FKV_KV_AUTO);
+    check_bytes(e, FKV_KV_F32, FKV_KV_F32);
+    check_bytes(e, FKV_KV_F16, FKV_KV_BF16);
+    check_bytes(e, FKV_KV_Q8_0, FKV_KV_Q8_0);
+    fkv_engine_close(e);
+}
+
+/* Every byte changed, every length: refused or taken, but never more; refused means empty and usable. */
+static void test_import_trusts_nothing(void **state)
+{
+    (void)state;
+    fkv_engine *e = engine_of(false, FKV_TYPE_F32);
+    const struct fkv_session_params p = paper_params(0.3, 0.2, 1);
+    fkv_session *a = tiny_session(e, &p), *b = tiny_session(e, &p);
+    uint8_t *data;
+    void *made;
+    size_t bytes;
+    int refused = 0;
+    sync_or_fail(a, ids, 60);
+    assert_int_equal(fkv_session_export(a, &made, &bytes), FKV_OK);
+    data = made;
+    for (size_t i = 0; i < bytes; i += i < 1200 ? 1 : 97) {
+        data[i] ^= 0xff;
+        const fkv_status status = fkv_session_import(b, data, bytes);
+        data[i] ^= 0xff;
+        if (status == FKV_OK) continue;
+        refused++;
+        assert_int_equal(fkv_session_n_seen(b), 0);
+        assert_true(*fkv_session_error(b));
+    }
+    assert_true(refused > 100);
+    for (size_t n = 0; n < bytes; n += n < 1200 ? 1 : 97) assert_int_not_equal(fkv_session_import(b, data, n), FKV_OK);
+    sync_or_fail(b, ids, 60);
+    append_or_fail(a, 3);
+    append_or_fail(b, 3);
+    assert_same_logits(a, b);
+    fkv_free(made);
+    fkv_session_close(a);
+    fkv_session_close(b);
+    fkv_engine_close(e);
+}
+
+/* ---- turns --------------------------------------------------------------------------------------- */
+
+struct turns {
+    fkv_engine *e;
+    fkv_session *decoding;
+    atomic_int steps;
+    atomic_bool done;
+    int blocks, starved, seen;
+};
+
+static void *decode_on(void *arg)
+{
+    struct turns *t = arg;
+    while (!atomic_load(&t->done) && fkv_session_n_seen(t->decoding) < MOST - 8) {
+        append_or_fail(t->decoding, 5);
+        atomic_fetch_add(&t->steps, 1);
+    }
+    return NULL;
+}
+
+/* Called between the blocks of the prefill. Waits until the other session stands in the queue, or computes: in either
+   case it comes before the next block. */
+static bool between_blocks(void *user, uint64_t done, uint64_t all)
+{
+    struct turns *t = user;
+    (void)done, (void)all;
+    const int steps = atomic_load(&t->steps);
+    if (t->blocks++ > 0 && steps == t->seen) t->starved++;
+    t->seen = steps;
+    for (;;) {
+        pthread_mutex_lock(&t->e->ws.turn.lock);
+        const bool waits = t->e->ws.turn.next > t->e->ws.turn.now;
+        pthread_mutex_unlock(&t->e->ws.turn.lock);
+        if (waits) return true;
+        sched_yield();
+    }
+}
+
+static void test_a_decoding_session_gets_a_turn_after_every_block(void **state)
+{
+    (void)state;
+    struct turns t = {.e = engine_of(false, FKV_TYPE_Q8_0)};
+    struct fkv_session_params p = policy_params("full");
+    t.decoding = tiny_session(t.e, &p);
+    p.progress = between_blocks;
+    p.progress_user = &t;
+    fkv_session *prompt = tiny_session(t.e, &p);
+    sync_or_fail(t.decoding, ids, 20);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, decode_on, &t), 0);
+    while (atomic_load(&t.steps) == 0) sched_yield();
+    sync_or_fail(prompt, ids, MOST);
+    atomic_store(&t.done, true);
+    pthread_join(thread, NULL);
+    assert_true(t.blocks >= 8);
+    assert_int_equal(t.starved, 0);
+    fkv_session_close(t.decoding);
+    fkv_session_close(prompt);
+    fkv_engine_close(t.e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_batch_gives_the_bits_of_single_tokens),
+        cmocka_unit_test(test_a_draft_gives_the_logits_of_appends),
+        cmocka_unit_test(test_batches_that_cannot_be),
+        cmocka_unit_test(test_forks_go_their_own_way),
+        cmocka_unit_test(test_chains_of_forks),
+        cmocka_unit_test(test_forks_that_cannot_be),
+        cmocka_unit_test(test_export_and_import),
+        cmocka_unit_test(test_import_trusts_nothing),
+        cmocka_unit_test(test_a_decoding_session_gets_a_turn_after_every_block),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
