@@ -12,6 +12,7 @@
 #include "cli/answer.h"
 #include "cli/console.h"
 #include "cli/options.h"
+#include "cli/retention.h"
 #include "cli/prompt.h"
 #include "cli/utf8.h"
 #include "template/chat_template.h"
@@ -207,6 +208,32 @@ static void test_other_options(void **state)
             name += n;
         }
     }
+}
+
+/* Options that single policies have come from their tables, whatever the order on the command line. */
+static void test_options_of_policies(void **state)
+{
+    (void)state;
+    struct settings s = parsed(COMMAND_RUN, "-m x --structkv-decay 0.5 --kv-policy structkv");
+    struct fkv_kv_params kv = s.session.kv;
+    double x = 0;
+    assert_true(fkv_kv_get(&s.session.kv, "structkv-decay", &x) && x == 0.5);
+    s = parsed(COMMAND_BENCH, "-m x --policies claa,structkv --claa-layers=2 --structkv-decay 0.25");
+    retention_choose(&s, "claa", &kv);
+    assert_true(fkv_kv_get(&kv, "claa-layers", &x) && x == 2);
+    assert_true(fkv_kv_get(&kv, "claa-whole", &x) && x == 0);
+    retention_choose(&s, "structkv", &kv);
+    assert_true(fkv_kv_get(&kv, "structkv-decay", &x) && x == 0.25);
+    retention_choose(&s, "fastkv", &kv);
+    assert_int_equal(kv.own_given, 0);
+    expect_error(COMMAND_RUN, "-m x --structkv-decay 0.5",
+                 "--structkv-decay: an option of the policy structkv, but the policy is fastkv");
+    expect_error(COMMAND_RUN, "-m x --kv-policy structkv --structkv-decay 2",
+                 "--structkv-decay: expected 0 to 1, found 2");
+    expect_error(COMMAND_RUN, "-m x --structkv-decay", "--structkv-decay: expected a number, found nothing");
+    expect_error(COMMAND_RUN, "--structkv-deca 1", "unknown option --structkv-deca; did you mean --structkv-decay?");
+    expect_error(COMMAND_TOKENIZE, "--structkv-decay 1",
+                 "unknown option --structkv-decay (fastkv tokenize --help shows those there are)");
 }
 
 static void test_errors(void **state)
@@ -430,6 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults_are_the_librarys),
         cmocka_unit_test(test_spellings),
+        cmocka_unit_test(test_options_of_policies),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_ends_of_ranges),
         cmocka_unit_test(test_escapes),

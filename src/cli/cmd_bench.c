@@ -11,6 +11,7 @@
 #include "cli/generate.h"
 #include "cli/machine.h"
 #include "cli/report.h"
+#include "cli/retention.h"
 
 enum { WARM_UP = 32 }; /* tokens */
 
@@ -57,7 +58,7 @@ static int measure(struct bench *b, const char *policy, int length, struct measu
     struct fkv_session_stats prompt, end;
     struct generator *g = &b->g;
     const struct fkv_model_info *info = fkv_engine_info(g->engine);
-    params.kv.policy = policy;
+    retention_choose(b->settings, policy, &params.kv);
     int status = generator_start(g, &params);
     if (status != EXIT_SUCCESS) return status;
     machine_reset_peak_rss();
@@ -142,7 +143,7 @@ static int check(const struct bench *b, int *longest)
         return console_error("--lengths: %s tokens and %s decoded ones exceed the context of %s",
                              COUNT((uint64_t)*longest), COUNT((uint64_t)s->n_predict), COUNT((uint64_t)b->g.n_ctx));
     for (int p = 0; p < s->policies.n; p++) {
-        params.kv.policy = s->policies.items[p];
+        retention_choose(s, s->policies.items[p], &params.kv);
         int status = generator_plan(&b->g, &params, (size_t)*longest, s->n_predict, &need);
         if (status == EXIT_SUCCESS) status = generator_check_memory(&b->g, &need.plan);
         if (status != EXIT_SUCCESS) return status;

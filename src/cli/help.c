@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/options.h"
+#include "cli/retention.h"
 
 enum { LEFT = 33, WIDTH = 110 }; /* columns: where explanations start, where lines end */
 
@@ -39,11 +40,26 @@ static void print_option(FILE *out, const struct option *o)
     print_wrapped(out, text, column);
 }
 
+/* The options that a policy has of its own. */
+static void print_own(FILE *out, const char *policy)
+{
+    char name[RETENTION_NAME], text[400];
+    struct fkv_kv_option option;
+    for (int i = 0; retention_name(i, name, &option); i++) {
+        if (strcmp(option.policy, policy) != 0) continue;
+        snprintf(text, sizeof text, "%s (default %g)", option.about, option.initial);
+        print_wrapped(out, text, fprintf(out, "    %s %s", name, option.kind == FKV_OPTION_COUNT ? "N" : "X"));
+    }
+}
+
 static void print_policies(FILE *out)
 {
     const char *name, *about;
     fputs("\nKV policies:\n", out);
-    for (int i = 0; fkv_policy_list(i, &name, &about); i++) print_wrapped(out, about, fprintf(out, "  %s", name));
+    for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
+        print_wrapped(out, about, fprintf(out, "  %s", name));
+        print_own(out, name);
+    }
 }
 
 void help_command(const struct command *command, FILE *out)
@@ -82,6 +98,15 @@ void help_program(FILE *out)
           out);
 }
 
+/* Those of policies, for commands that choose one. */
+static void print_own_names(FILE *out, const struct command *c)
+{
+    char name[RETENTION_NAME];
+    struct fkv_kv_option option;
+    const bool chooses = options_choose_policy(c);
+    for (int i = 0; chooses && retention_name(i, name, &option); i++) fprintf(out, "%s ", name);
+}
+
 void help_completion_bash(FILE *out)
 {
     fputs("_fastkv() {\n    local word=\"${COMP_WORDS[COMP_CWORD]}\" words\n    case \"$COMP_CWORD,${COMP_WORDS[1]}\" "
@@ -98,6 +123,7 @@ void help_completion_bash(FILE *out)
                 if (*s != ',') fputc(*s, out);
             fputc(' ', out);
         }
+        print_own_names(out, c);
         fputs("\" ;;\n", out);
     }
     fputs(

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/options.h"
+#include "cli/retention.h"
 
 enum { WORD_MAX = 63 }; /* longest name, list item or policy that can be right */
 
@@ -252,6 +253,7 @@ static bool fail_unknown(const struct command *command, const char *name, char *
     enum { NAMES = 128 };
     char all[NAMES][WORD_MAX + 1];
     const char *words[NAMES + 1];
+    struct fkv_kv_option own;
     int n = 0;
     const struct option *other = find(~0u, name, strlen(name));
     for (const struct command *c = cli_commands; other && c->name; c++)
@@ -269,6 +271,8 @@ static bool fail_unknown(const struct command *command, const char *name, char *
             s += strspn(s, ", ");
         }
     }
+    for (int i = 0; options_choose_policy(command) && n < NAMES && retention_name(i, all[n], &own); i++, n++)
+        words[n] = all[n];
     words[n] = NULL;
     const char *near = nearest_word(name, words);
     if (near) return fail(err, "unknown option %.100s; did you mean %s?", name, near);
@@ -277,6 +281,24 @@ static bool fail_unknown(const struct command *command, const char *name, char *
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
+bool options_choose_policy(const struct command *command)
+{
+    for (const struct option *o = cli_options; o->names; o++)
+        if (o->commands & command->bit && (o->kind == OPTION_POLICY || o->kind == OPTION_POLICIES)) return true;
+    return false;
+}
+
+/* An option that a policy has of its own waits until the policies are known. */
+static bool parse_own(struct settings *settings, const char *name, size_t n, const char *text, char *err)
+{
+    struct option_pairs *own = &settings->own;
+    if (!text || own->n == OPTION_LIST_MAX)
+        return fail(err, "%.*s: expected %s", (int)n, name,
+                    text ? "fewer options of policies" : "a number, found nothing");
+    own->items[own->n++] = (struct option_pair){name, n, text};
+    return true;
+}
+
 static bool parse_option(struct settings *settings, const struct command *command, char ***argv, char *err)
 {
     char *arg = *(*argv)++, name[WORD_MAX + 1], expects[160];
@@ -284,9 +306,11 @@ static bool parse_option(struct settings *settings, const struct command *comman
     size_t n = equals ? (size_t)(equals - arg) : strlen(arg);
     snprintf(name, sizeof name, "%.*s", (int)(n < WORD_MAX ? n : WORD_MAX), arg);
     const struct option *o = find(command->bit, arg, n);
-    if (!o) return fail_unknown(command, name, err);
+    const bool own = !o && options_choose_policy(command) && retention_has(arg, n);
+    if (!o && !own) return fail_unknown(command, name, err);
     const char *text = equals ? equals + 1 : NULL;
-    if (o->value && !text && **argv) text = *(*argv)++;
+    if ((own || o->value) && !text && **argv) text = *(*argv)++;
+    if (own) return parse_own(settings, arg, n, text, err);
     if (o->value ? text && store(settings, o, text) : !text && store(settings, o, text)) return true;
     return fail(err, "%s: expected %s, found %.100s", name, option_expects(o, expects, sizeof expects),
                 text && *text ? text : "nothing");
@@ -357,6 +381,10 @@ bool options_parse(struct settings *settings, const struct command *command, int
         if (!parse_option(settings, command, &argv, err)) return false;
     }
     settings->session.kv.pool_avg = settings->kv_pool == 1;
+    if (!retention_check(settings, settings->policies.n ? settings->policies.items : &settings->session.kv.policy,
+                         settings->policies.n ? settings->policies.n : 1, err))
+        return false;
+    if (settings->session.kv.policy) retention_choose(settings, settings->session.kv.policy, &settings->session.kv);
     if (settings->engine.n_threads < 0) settings->engine.n_threads = 0;
     settle_sampling(settings);
     if (!settings->no_escape) unescape_all(settings);

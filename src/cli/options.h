@@ -78,6 +78,8 @@ extern const struct other_option cli_other_options[];
 /* Sets the defaults of this command and then what argv says, argv[0] being its first option. On failure `err`
    (FKV_ERROR_BYTES) has the message and the settings are half set. */
 bool options_parse(struct settings *settings, const struct command *command, int argc, char **argv, char *err);
+/* Does the command have an option that chooses a policy? */
+bool options_choose_policy(const struct command *command);
 /* Is `name` (n bytes) one of the option's names? */
 bool option_has_name(const struct option *option, const char *name, size_t n);
 /* "a share in (0, 1]", "one of md, csv, json": what the option takes. */

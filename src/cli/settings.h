@@ -16,6 +16,18 @@ struct option_ints {
     int items[OPTION_LIST_MAX];
 };
 
+/* An option and its value, as they were typed. */
+struct option_pair {
+    const char *name;
+    size_t name_bytes;
+    const char *value;
+};
+
+struct option_pairs {
+    int n;
+    struct option_pair items[OPTION_LIST_MAX];
+};
+
 enum output_format { OUTPUT_MD, OUTPUT_CSV, OUTPUT_JSON };
 
 /* Texts point into argv or are constants. */
@@ -25,8 +37,9 @@ struct settings {
     struct fkv_engine_params engine;
     struct fkv_session_params session;
     struct fkv_sampler_params sampler;
-    int64_t seed; /* -1: a random one; settings_finish() puts it into `sampler` */
-    int kv_pool;  /* 0 max, 1 avg; goes into `session` likewise */
+    int64_t seed;            /* -1: a random one; settings_finish() puts it into `sampler` */
+    int kv_pool;             /* 0 max, 1 avg; goes into `session` likewise */
+    struct option_pairs own; /* of policies: see retention.h */
     /* model and prompt */
     const char *model, *prompt, *prompt_file, *prompt_ids, *system, *system_file, *chat_template;
     const char *template_variables; /* JSON */

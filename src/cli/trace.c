@@ -6,6 +6,7 @@
 #include "cli/console.h"
 #include "cli/machine.h"
 #include "cli/report.h"
+#include "cli/retention.h"
 #include "cli/trace.h"
 
 enum { TOP = 64 };
@@ -69,13 +70,19 @@ static json_t *policy(const fkv_session *session)
 {
     static const char *const types[] = {"auto", "f32", "f16", "bf16", "q8_0"};
     struct fkv_session_params p = FKV_SESSION_PARAMS_INIT;
+    struct fkv_kv_option option;
+    char name[RETENTION_NAME];
+    double x;
     fkv_session_get_params(session, &p);
-    return json_pack("{s:s, s:i, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:s, s:i, s:i, s:s, s:s, s:i}", "name", p.kv.policy,
-                     "tsp_layer", p.kv.tsp_layer, "tsp_rate", p.kv.tsp_rate, "tsp_floor", p.kv.tsp_floor, "tsp_budget",
-                     p.kv.tsp_budget, "kv_retain", p.kv.kv_retain, "kv_floor", p.kv.kv_floor, "kv_budget",
-                     p.kv.kv_budget, "kv_window", p.kv.window, "kv_pool", p.kv.pool_avg ? "avg" : "max",
-                     "kv_pool_kernel", p.kv.pool_kernel, "kv_sinks", p.kv.sinks, "cache_type_k", types[p.k_type],
-                     "cache_type_v", types[p.v_type], "ctx_size", p.n_ctx);
+    json_t *json = json_pack("{s:s, s:i, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:s, s:i, s:i, s:s, s:s, s:i}", "name",
+                             p.kv.policy, "tsp_layer", p.kv.tsp_layer, "tsp_rate", p.kv.tsp_rate, "tsp_floor",
+                             p.kv.tsp_floor, "tsp_budget", p.kv.tsp_budget, "kv_retain", p.kv.kv_retain, "kv_floor",
+                             p.kv.kv_floor, "kv_budget", p.kv.kv_budget, "kv_window", p.kv.window, "kv_pool",
+                             p.kv.pool_avg ? "avg" : "max", "kv_pool_kernel", p.kv.pool_kernel, "kv_sinks", p.kv.sinks,
+                             "cache_type_k", types[p.k_type], "cache_type_v", types[p.v_type], "ctx_size", p.n_ctx);
+    for (int i = 0; retention_name(i, name, &option); i++)
+        if (fkv_kv_get(&p.kv, name + 2, &x)) json_object_set_new(json, name + 2, json_real(x));
+    return json;
 }
 
 static json_t *propagated(const fkv_session *session)

@@ -1,0 +1,59 @@
+#include "cli/retention.h"
+
+#include <string.h>
+
+bool retention_name(int i, char name[RETENTION_NAME], struct fkv_kv_option *option)
+{
+    for (int all = 0; fkv_kv_option_list(all, option); all++) {
+        if (!option->policy || i-- > 0) continue;
+        snprintf(name, RETENTION_NAME, "--%s-%s", option->policy, option->name);
+        return true;
+    }
+    return false;
+}
+
+bool retention_has(const char *name, size_t n)
+{
+    char known[RETENTION_NAME];
+    struct fkv_kv_option option;
+    for (int i = 0; retention_name(i, known, &option); i++)
+        if (strlen(known) == n && memcmp(known, name, n) == 0) return true;
+    return false;
+}
+
+/* Is `--<policy>-...` an option of this policy? */
+static bool belongs(const char *option, const char *policy)
+{
+    const size_t n = strlen(policy);
+    return strncmp(option + 2, policy, n) == 0 && option[2 + n] == '-';
+}
+
+static bool set(struct fkv_kv_params *kv, const struct option_pair *pair, char *err)
+{
+    char why[FKV_ERROR_BYTES], name[RETENTION_NAME];
+    snprintf(name, sizeof name, "%.*s", (int)pair->name_bytes - 2, pair->name + 2);
+    if (fkv_kv_set(kv, name, pair->value, why) == FKV_OK) return true;
+    snprintf(err, FKV_ERROR_BYTES, "--%.500s", why);
+    return false;
+}
+
+bool retention_check(const struct settings *settings, const char *const *policies, int n, char *err)
+{
+    for (int i = 0; i < settings->own.n; i++) {
+        const struct option_pair *pair = &settings->own.items[i];
+        struct fkv_kv_params kv = settings->session.kv;
+        for (int p = 0; p < n; p++)
+            if (p == 0 || belongs(pair->name, policies[p])) kv.policy = policies[p];
+        if (!set(&kv, pair, err)) return false;
+    }
+    return true;
+}
+
+void retention_choose(const struct settings *settings, const char *policy, struct fkv_kv_params *kv)
+{
+    char ignored[FKV_ERROR_BYTES]; /* it was checked */
+    kv->policy = policy;
+    kv->own_given = 0;
+    for (int i = 0; i < settings->own.n; i++)
+        if (belongs(settings->own.items[i].name, policy)) set(kv, &settings->own.items[i], ignored);
+}
