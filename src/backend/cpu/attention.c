@@ -225,6 +225,9 @@ void cpu_attend(struct fkv_run *r, struct fkv_kv_store *const *stores, const str
 {
     const double t0 = fkv_clock_s();
     const bool alone = rows->alone || rows->n == 1;
+    assert(rows->n >= 1 && rows->n <= (rows->alone ? FKV_STEP_ROWS : r->b->block_rows));
+    assert(how->n_head % stores[0]->shape.heads == 0 && how->n_head <= cpu_of(r)->most.n_head &&
+           stores[0]->shape.d <= cpu_of(r)->most.d && stores[0]->head[0].n <= cpu_of(r)->most.n_entries);
     if (alone && !r->b->exact && how->n_head / stores[0]->shape.heads <= FKV_ATTEND_ROWS)
         attend_alone(r, stores, how, cpu_floats(q), ld, rows, cpu_floats(out));
     else

@@ -145,6 +145,7 @@ static void retain_positions(struct fkv_kv_store *to, const struct fkv_kv_store 
 void cpu_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_store *from, const struct fkv_choice *c)
 {
     const double t0 = fkv_clock_s();
+    assert(to->shape.heads == from->shape.heads && to->shape.d == from->shape.d);
     for (int task; (task = fkv_team_take(r->b->team, r->thread, 2 * to->shape.heads)) >= 0;) {
         const int h = task / 2;
         const int32_t *rows;

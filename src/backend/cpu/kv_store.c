@@ -1,5 +1,6 @@
 /* The store of one layer's K and V: per head, positions, and tiles as simd.h lays them out, in segments that forked
    stores share. */
+#include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,7 @@ static void append_head(struct fkv_kv_store *s, int h, const float *k, const flo
                         int n)
 {
     struct kv_head *head = &s->head[h];
+    assert(head->n + n <= s->capacity && (head->n == 0 || pos[0] > head->pos[head->n - 1]));
     const struct kv_part keys = cpu_kv_part(s, h, true, head->n), values = cpu_kv_part(s, h, false, head->n);
     const size_t at = (size_t)h * (size_t)s->shape.d;
     s->b->k->kv_pack(&(struct fkv_kv_rows){.k = k + at,

@@ -5,6 +5,7 @@
    stored weights as they lie, which memory feeds. The fp32 check path, and types without kernels of their own,
    dequantise and multiply floats. Precise products of many rows take quantised weights as bf16, so that activations are
    not rounded to 8 bits. */
+#include <assert.h>
 #include <string.h>
 
 #include "backend/cpu/cpu_backend.h"
@@ -312,9 +313,18 @@ static void product_piece(struct fkv_run *r, const struct fkv_input *in, const s
 
 /* ---- the operations -------------------------------------------------------------------------- */
 
+/* In debug builds: is this an input that the scratch has room for? */
+static bool is_input(const struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
+{
+    const struct cpu_backend *b = (const struct cpu_backend *)r->b;
+    return fkv_tensor_is(in->x) && in->n >= 1 && in->n <= (in->alone ? FKV_STEP_ROWS : b->base.block_rows) &&
+           w->cols <= b->max_cols && in->ld >= (size_t)w->cols;
+}
+
 void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv_output *out, int n_out)
 {
     const double t0 = fkv_clock_s();
+    for (int o = 0; o < n_out; o++) assert(is_input(r, in, out[o].w) && out[o].w->cols == out[0].w->cols);
     unsigned wanted = 0;
     int pieces = 0;
     for (int o = 0; o < n_out; o++) {
@@ -341,6 +351,7 @@ void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_g
     const double t0 = fkv_clock_s();
     const struct fkv_kernels *k = cpu_of(r)->k;
     struct cpu_scratch *s = cpu_scratch_of(r);
+    assert(is_input(r, in, g->gate) && g->up->rows == g->gate->rows && g->up->cols == g->gate->cols);
     const unsigned wanted = 1u << format_of(r, in, g->gate, false).input | 1u << format_of(r, in, g->up, false).input;
     const int rows_gate = piece_rows(r, in, g->gate), rows_up = piece_rows(r, in, g->up),
               rows = rows_gate < rows_up ? rows_gate : rows_up, all = g->gate->rows;

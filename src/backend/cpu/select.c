@@ -1,4 +1,5 @@
 /* Scores of the rows of a prefill, and the choice among them. */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,7 @@ bool cpu_select(struct fkv_run *r, struct fkv_tensor g, int heads, const struct 
 {
     const double t0 = fkv_clock_s();
     if (how->spread == FKV_SPREAD_POOLED) return false;
+    assert(how->n <= c->n && (how->spread == FKV_SPREAD_COMMON || heads <= c->lists));
     if (how->spread == FKV_SPREAD_EQUAL)
         select_heads(r, cpu_floats(g), heads, how, c);
     else if (r->thread == 0)
