@@ -292,6 +292,55 @@ static void test_memory_plan_is_what_is_held(void **state)
     fkv_engine_close(e);
 }
 
+/* Parameters of an older or a newer version, by their size. */
+static void test_parameters_of_any_size(void **state)
+{
+    (void)state;
+    struct {
+        struct fkv_session_params p;
+        char more[16];
+    } newer = {FKV_SESSION_PARAMS_INIT, {0}};
+    fkv_engine *e = engine_of(0, false, FKV_TYPE_F32);
+    fkv_session *s = NULL;
+    char err[FKV_ERROR_BYTES];
+    struct fkv_session_params older = FKV_SESSION_PARAMS_INIT, got;
+    older.n_ctx = 77;
+    older.kv.window = 9999; /* behind what the older one has */
+    older.size = offsetof(struct fkv_session_params, kv);
+    if (fkv_session_open(&s, e, &older, err) != FKV_OK) fail_msg("%s", err);
+    fkv_session_get_params(s, &got);
+    assert_int_equal(got.n_ctx, 77);
+    assert_int_equal(got.kv.window, 8);
+    assert_int_equal(got.size, sizeof got);
+    fkv_session_close(s);
+    newer.p.size = sizeof newer;
+    assert_int_equal(fkv_session_open(&s, e, &newer.p, err), FKV_OK);
+    fkv_session_close(s);
+    newer.more[3] = 1;
+    assert_int_equal(fkv_session_open(&s, e, &newer.p, err), FKV_ERROR_ARGUMENT);
+    assert_non_null(strstr(err, "or zeros behind"));
+    older.size = 1;
+    assert_int_equal(fkv_session_open(&s, e, &older, err), FKV_ERROR_ARGUMENT);
+    fkv_engine_close(e);
+}
+
+/* A policy's name may lie in memory of the caller's that goes. */
+static void test_names_are_copied(void **state)
+{
+    (void)state;
+    fkv_engine *e = engine_of(0, false, FKV_TYPE_F32);
+    char name[] = "snapkv";
+    struct fkv_session_params p = paper_params(0.2, 0.1, 1), got;
+    p.kv.policy = name;
+    fkv_session *s = tiny_session(e, &p);
+    memset(name, 'x', sizeof name - 1);
+    sync_or_fail(s, ids, N);
+    fkv_session_get_params(s, &got);
+    assert_string_equal(got.kv.policy, "snapkv");
+    fkv_session_close(s);
+    fkv_engine_close(e);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static void expect_open_error(const struct tiny_model *m, const char *isa, fkv_status want, const char *message)
@@ -339,6 +388,8 @@ int main(void)
         cmocka_unit_test(test_cancelling_keeps_what_was_there),
         cmocka_unit_test(test_nothing_is_allocated_between_two_tokens),
         cmocka_unit_test(test_memory_plan_is_what_is_held),
+        cmocka_unit_test(test_parameters_of_any_size),
+        cmocka_unit_test(test_names_are_copied),
         cmocka_unit_test(test_what_cannot_run_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

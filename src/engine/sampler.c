@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/error.h"
+#include "engine/engine.h"
 
 struct candidate {
     float logit;
@@ -196,9 +196,9 @@ static fkv_status open_sampler(fkv_sampler **sampler, const struct fkv_sampler_p
                                struct fkv_error *e)
 {
     struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
-    if (params) memcpy(&p, params, params->size < sizeof p ? params->size : sizeof p);
     if (n_vocab < 1) return fkv_fail(e, FKV_ERROR_ARGUMENT, "n_vocab: expected 1 or more, found %d", n_vocab);
-    fkv_status status = check(&p, e);
+    fkv_status status = params ? fkv_take_params(&p, sizeof p, params, "sampler parameters", e) : FKV_OK;
+    if (status == FKV_OK) status = check(&p, e);
     if (status != FKV_OK) return status;
     fkv_sampler *s = calloc(1, sizeof *s);
     size_t n = (size_t)n_vocab;
