@@ -314,7 +314,8 @@ static void product_piece(struct fkv_run *r, const struct fkv_input *in, const s
 /* ---- the operations -------------------------------------------------------------------------- */
 
 /* In debug builds: is this an input that the scratch has room for? */
-static bool is_input(const struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
+__attribute__((unused)) static bool is_input(const struct fkv_run *r, const struct fkv_input *in,
+                                             const struct fkv_weight *w)
 {
     const struct cpu_backend *b = (const struct cpu_backend *)r->b;
     return fkv_tensor_is(in->x) && in->n >= 1 && in->n <= (in->alone ? FKV_STEP_ROWS : b->base.block_rows) &&
