@@ -146,7 +146,7 @@ void fkv_openmp_end(struct fkv_openmp *openmp)
 {
     fkv_bell_ring(&openmp->over);
     pthread_join(openmp->starter, NULL);
-    for (int i = 1; i < openmp->n_given; i++) wait_until_gone(openmp->id[i]);
+    for (int i = 0; i < openmp->n_given; i++) wait_until_gone(openmp->id[i]); /* the starter, number 0, too */
     free(openmp);
 }
 
