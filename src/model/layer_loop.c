@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/cost.h"
+#include "model/prefill.h"
 
 /* ---- a layer ------------------------------------------------------------------------------------- */
 
@@ -98,30 +98,8 @@ static bool is_last(const struct fkv_workspace *ws, const struct fkv_place *at)
 
 /* ---- a prefill under way ------------------------------------------------------------------------- */
 
-struct prefill {
-    struct fkv_workspace *ws;
-    struct fkv_place *at;
-    struct fkv_sequence *q;
-    const struct fkv_prefill_params *params;
-    struct fkv_prefill_report *report;
-    const int32_t *ids;
-    void *policy;                 /* its state */
-    struct fkv_layer_state state; /* the layer, and the rows alive */
-    struct fkv_layer_plan *plan;  /* of the layer */
-    enum fkv_going_on going_on;
-    struct fkv_kv_store *work; /* the layer's full K and V */
-    uint64_t done, all;        /* progress, in multiply-adds */
-};
-
-static const struct fkv_layer_hparams *layer_of(const struct prefill *p)
-{
-    return &p->ws->model->h.layer[p->state.layer];
-}
-
-static struct fkv_kv_store *cache_of(const struct prefill *p) { return p->q->layer[p->state.layer].store; }
-
 /* Rows [row, row + n) of those alive, on their way through the layer. */
-static struct layer_pass rows_of(struct prefill *p, int row, int n, unsigned want)
+static struct layer_pass rows_of(struct fkv_prefill_pass *p, int row, int n, unsigned want)
 {
     const int32_t *after = p->ws->after + (p->ws->block_rows - n);
     const struct fkv_rows rows = {.n = n,
@@ -139,7 +117,7 @@ static struct layer_pass rows_of(struct prefill *p, int row, int n, unsigned wan
 
 /* ---- regions: what all threads do together ------------------------------------------------------- */
 
-static void run(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn region, void *arg)
+void fkv_run_in_turn(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn region, void *arg)
 {
     fkv_turns_take(turn);
     fkv_team_run(at->b->team, region, arg);
@@ -148,7 +126,7 @@ static void run(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn 
 
 static void embed_region(void *arg, int thread)
 {
-    const struct prefill *p = arg;
+    const struct fkv_prefill_pass *p = arg;
     struct fkv_run r = {p->at->b, thread, p->report->stage_s};
     r.b->ops->embed(&r, &p->ws->model->token_embd, p->ids, p->state.n_prompt, p->at->x);
 }
@@ -164,51 +142,9 @@ static void window_region(void *arg, int thread)
 
 static void rows_region(void *arg, int thread) { through_layer(arg, thread); }
 
-static void score_region(void *arg, int thread)
-{
-    const struct prefill *p = arg;
-    const struct fkv_layer_hparams *l = layer_of(p);
-    const struct fkv_attention how = fkv_layer_attention(l, &p->ws->model->layer[p->state.layer]);
-    const struct fkv_scoring *scoring = &p->plan->scoring;
-    const struct fkv_rows window = {.n = scoring->window, .pos = p->ws->pos + p->state.n_rows - scoring->window};
-    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
-    r.b->ops->score(&r, p->work, &how, scoring, p->at->q_window, (size_t)l->n_head * (size_t)l->d_head, &window,
-                    p->state.n_rows, p->at->scores);
-}
-
-static bool keeps_all(const struct prefill *p) { return p->plan->keep >= p->state.n_rows; }
-
-/* The rows that the layer keeps, and those that go on; retention. */
-static void retain_region(void *arg, int thread)
-{
-    const struct prefill *p = arg;
-    const struct fkv_layer_plan *plan = p->plan;
-    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
-    struct fkv_selection how = {.n = p->state.n_rows,
-                                .window = plan->scoring.window,
-                                .sinks = plan->sinks,
-                                .keep = plan->keep,
-                                .spread = plan->spread,
-                                .least = plan->least};
-    if (plan->ranking == FKV_RANK_WINDOW && !keeps_all(p))
-        fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->kept, p->ws->choosing);
-    how.keep = plan->propagate;
-    how.spread = FKV_SPREAD_COMMON;
-    if (p->going_on == FKV_CHOSEN_ROWS && plan->ranking == FKV_RANK_WINDOW && !plan->rank)
-        fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->going_on, p->ws->choosing);
-    r.b->ops->retain(&r, cache_of(p), p->work, keeps_all(p) ? NULL : p->at->kept);
-}
-
-static void gather_region(void *arg, int thread)
-{
-    const struct prefill *p = arg;
-    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
-    r.b->ops->gather(&r, p->at->x, (size_t)p->ws->model->h.d_model, p->at->going_on);
-}
-
 static void head_region(void *arg, int thread)
 {
-    const struct prefill *p = arg;
+    const struct fkv_prefill_pass *p = arg;
     struct fkv_run r = {p->at->b, thread, p->report->stage_s};
     head(&r, p->ws->model, p->at, p->at->x, 1);
 }
@@ -216,13 +152,13 @@ static void head_region(void *arg, int thread)
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
 /* Takes rows through the layer block by block, and reports; stops between blocks when asked to. */
-static fkv_status run_blocks(struct prefill *p, unsigned want, int n, uint64_t cost)
+static fkv_status run_blocks(struct fkv_prefill_pass *p, unsigned want, int n, uint64_t cost)
 {
     const struct fkv_prefill_params *params = p->params;
     const int most = p->at->b->block_rows;
     for (int row = 0; row < n; row += most) {
         struct layer_pass block = rows_of(p, row, n - row < most ? n - row : most, want);
-        run(p->at, &p->ws->turn, rows_region, &block);
+        fkv_run_in_turn(p->at, &p->ws->turn, rows_region, &block);
         const fkv_status status = p->at->b->ops->pace(p->at->b);
         if (status != FKV_OK) return status;
         p->done += cost * (uint64_t)block.rows.n;
@@ -233,127 +169,38 @@ static fkv_status run_blocks(struct prefill *p, unsigned want, int n, uint64_t c
     return FKV_OK;
 }
 
-/* ---- between the halves of a layer --------------------------------------------------------------- */
-
-/* The policy sees the scores, and says by what rows go on. */
-static fkv_status show_scores(struct prefill *p)
-{
-    const struct fkv_ops *ops = p->at->b->ops;
-    const size_t n = (size_t)(p->state.n_rows - p->plan->scoring.window) * (size_t)p->state.n_kv_head;
-    fkv_turns_take(&p->ws->turn);
-    const float *g = ops->read(p->at->b, p->at->scores, n, p->ws->copy);
-    const fkv_status status = ops->wait(p->at->b);
-    if (status == FKV_OK) fkv_policy_scored(p->params->policy, p->policy, p->params->kv, &p->state, g, p->plan);
-    fkv_turns_leave(&p->ws->turn);
-    if (status != FKV_OK) return status;
-    p->going_on = fkv_who_goes_on(p->plan, p->state.n_rows, p->state.layer, p->state.n_layer);
-    return FKV_OK;
-}
-
-/* Sinks and the latest rows, the same in every head. */
-static void choose_by_recency(const struct prefill *p, int lists, int keep, struct fkv_choice *c)
-{
-    int32_t *count = p->ws->choosing, *rows = count + lists;
-    for (int l = 0; l < lists; l++) {
-        count[l] = keep;
-        for (int i = 0; i < keep; i++) rows[l * keep + i] = i < p->plan->sinks ? i : p->state.n_rows - keep + i;
-    }
-    p->at->b->ops->choice_write(c, lists, count, rows);
-}
-
-/* What the host chooses: by recency, by the policy's own ranking, or the last row alone. */
-static void choose(struct prefill *p)
-{
-    const struct fkv_layer_plan *plan = p->plan;
-    const bool recency = plan->ranking == FKV_RANK_RECENCY;
-    if (recency && !keeps_all(p)) choose_by_recency(p, p->state.n_kv_head, plan->keep, p->at->kept);
-    if (p->going_on == FKV_LAST_ROW) {
-        const int32_t one = 1, last = p->state.n_rows - 1;
-        p->at->b->ops->choice_write(p->at->going_on, 1, &one, &last);
-    } else if (p->going_on == FKV_CHOSEN_ROWS && recency) {
-        choose_by_recency(p, 1, plan->propagate, p->at->going_on);
-    } else if (p->going_on == FKV_CHOSEN_ROWS && plan->rank) {
-        const struct fkv_selection how = {.n = p->state.n_rows,
-                                          .window = plan->scoring.window,
-                                          .sinks = plan->sinks,
-                                          .keep = plan->propagate,
-                                          .spread = FKV_SPREAD_COMMON};
-        fkv_choose_into(p->at->b, p->at->going_on, plan->rank, 1, &how, p->ws->choosing);
-    }
-}
-
-static void note_propagated(struct prefill *p)
-{
-    struct fkv_prefill_report *report = p->report;
-    memcpy(report->propagated, p->ws->pos, (size_t)p->state.n_rows * sizeof *report->propagated);
-    report->n_propagated = p->state.n_rows;
-    report->tsp_layer = p->state.layer;
-    report->pruned = true;
-}
-
-/* The rows that go on move to the front, with their positions; of the rows before, each sees those up to its own. */
-static fkv_status shrink(struct prefill *p)
-{
-    struct fkv_workspace *ws = p->ws;
-    const struct fkv_ops *ops = p->at->b->ops;
-    run(p->at, &ws->turn, gather_region, p);
-    const int32_t *rows = ops->choice_read(p->at->going_on, 0);
-    const fkv_status status = ops->wait(p->at->b);
-    if (status != FKV_OK) return status;
-    const int n = ops->choice_count(p->at->going_on, 0);
-    for (int i = 0; i < n; i++) {
-        ws->pos[i] = ws->pos[rows[i]];
-        ws->hidden[i] = p->state.n_rows - 1 - rows[i];
-    }
-    p->state.n_rows = n;
-    if (p->state.sinks > n) p->state.sinks = n;
-    if (p->going_on == FKV_CHOSEN_ROWS) note_propagated(p);
-    return FKV_OK;
-}
-
-static fkv_status retain(struct prefill *p)
-{
-    choose(p);
-    run(p->at, &p->ws->turn, retain_region, p);
-    if (!keeps_all(p)) p->report->pruned = true;
-    const uint64_t now = fkv_sequence_bytes(p->q) + p->at->b->ops->kv_bytes(p->work);
-    if (now > p->report->kv_peak_bytes) p->report->kv_peak_bytes = now;
-    return p->going_on == FKV_ALL_ROWS ? FKV_OK : shrink(p);
-}
-
 /* ---- a layer of a prefill ------------------------------------------------------------------------ */
 
-static fkv_status prefill_layer(struct prefill *p)
+static fkv_status prefill_layer(struct fkv_prefill_pass *p)
 {
     const struct fkv_hparams *h = &p->ws->model->h;
-    const struct fkv_layer_hparams *l = layer_of(p);
+    const struct fkv_layer_hparams *l = fkv_prefill_layer(p);
     const int n = p->state.n_rows;
     p->state.n_kv_head = l->n_kv_head;
     p->plan = &p->report->plan[p->state.layer];
     *p->plan = fkv_policy_plan(p->params->policy, p->policy, p->params->kv, &p->state);
     p->going_on = fkv_who_goes_on(p->plan, n, p->state.layer, p->state.n_layer);
-    p->at->b->ops->kv_assign(p->work, cache_of(p));
+    p->at->b->ops->kv_assign(p->work, p->q->layer[p->state.layer].store);
 
     const bool scored = p->plan->ranking == FKV_RANK_WINDOW &&
-                        (!keeps_all(p) || p->going_on == FKV_CHOSEN_ROWS || p->plan->wants_scores);
+                        (!fkv_prefill_keeps_all(p) || p->going_on == FKV_CHOSEN_ROWS || p->plan->wants_scores);
     if (scored) {
         struct layer_pass window = rows_of(p, n - p->plan->scoring.window, p->plan->scoring.window, FKV_WANT_Q);
-        run(p->at, &p->ws->turn, window_region, &window);
+        fkv_run_in_turn(p->at, &p->ws->turn, window_region, &window);
     }
     /* Where rows may stay behind, K and V of all come first, and the second half is for those that go on. */
     const bool kv_first = p->going_on != FKV_ALL_ROWS;
     fkv_status status = kv_first ? run_blocks(p, FKV_WANT_KV, n, fkv_kv_cost(h, l))
                                  : run_blocks(p, FKV_WANT_Q | FKV_WANT_KV, n,
                                               fkv_kv_cost(h, l) + fkv_row_cost(h, l, (uint64_t)n / 2));
-    if (status == FKV_OK && scored) run(p->at, &p->ws->turn, score_region, p);
-    if (status == FKV_OK && p->plan->wants_scores) status = show_scores(p);
-    if (status == FKV_OK) status = retain(p);
+    if (status == FKV_OK && scored) status = fkv_prefill_score(p);
+    if (status == FKV_OK) status = fkv_prefill_retain(p);
     if (status != FKV_OK || !kv_first) return status;
     return run_blocks(p, FKV_WANT_Q, p->state.n_rows, fkv_row_cost(h, l, (uint64_t)n / 2));
 }
 
 /* The layers of the place where the pass is. */
-static fkv_status prefill_place(struct prefill *p, float *logits)
+static fkv_status prefill_place(struct fkv_prefill_pass *p, float *logits)
 {
     const struct fkv_hparams *h = &p->ws->model->h;
     const struct fkv_ops *ops = p->at->b->ops;
@@ -380,13 +227,14 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
 {
     const int first = (int)q->n_seen, n_layer = ws->model->h.n_layer;
     const int sinks = params->kv->sinks > first ? params->kv->sinks - first : 0;
-    struct prefill p = {.ws = ws,
-                        .at = ws->place,
-                        .q = q,
-                        .params = params,
-                        .report = report,
-                        .ids = ids,
-                        .state = {.n_layer = n_layer, .n_prompt = n, .n_rows = n, .sinks = sinks < n ? sinks : n}};
+    struct fkv_prefill_pass p =
+        {.ws = ws,
+         .at = ws->place,
+         .q = q,
+         .params = params,
+         .report = report,
+         .ids = ids,
+         .state = {.n_layer = n_layer, .n_prompt = n, .n_rows = n, .sinks = sinks < n ? sinks : n}};
     report->tsp_layer = report->n_propagated = -1;
     report->pruned = false;
     memset(report->stage_s, 0, sizeof report->stage_s);

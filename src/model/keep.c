@@ -1,0 +1,138 @@
+/* Between the halves of a prefill's layer: which rows are kept, and which go on. */
+#include <string.h>
+
+#include "model/prefill.h"
+
+static struct fkv_kv_store *cache_of(const struct fkv_prefill_pass *p) { return p->q->layer[p->state.layer].store; }
+
+static void score_region(void *arg, int thread)
+{
+    const struct fkv_prefill_pass *p = arg;
+    const struct fkv_layer_hparams *l = fkv_prefill_layer(p);
+    const struct fkv_attention how = fkv_layer_attention(l, &p->ws->model->layer[p->state.layer]);
+    const struct fkv_scoring *scoring = &p->plan->scoring;
+    const struct fkv_rows window = {.n = scoring->window, .pos = p->ws->pos + p->state.n_rows - scoring->window};
+    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
+    r.b->ops->score(&r, p->work, &how, scoring, p->at->q_window, (size_t)l->n_head * (size_t)l->d_head, &window,
+                    p->state.n_rows, p->at->scores);
+}
+
+/* The policy sees the scores, and says by what rows go on. */
+static fkv_status show_scores(struct fkv_prefill_pass *p)
+{
+    const struct fkv_ops *ops = p->at->b->ops;
+    const size_t n = (size_t)(p->state.n_rows - p->plan->scoring.window) * (size_t)p->state.n_kv_head;
+    fkv_turns_take(&p->ws->turn);
+    const float *g = ops->read(p->at->b, p->at->scores, n, p->ws->copy);
+    const fkv_status status = ops->wait(p->at->b);
+    if (status == FKV_OK) fkv_policy_scored(p->params->policy, p->policy, p->params->kv, &p->state, g, p->plan);
+    fkv_turns_leave(&p->ws->turn);
+    if (status != FKV_OK) return status;
+    p->going_on = fkv_who_goes_on(p->plan, p->state.n_rows, p->state.layer, p->state.n_layer);
+    return FKV_OK;
+}
+
+fkv_status fkv_prefill_score(struct fkv_prefill_pass *p)
+{
+    fkv_run_in_turn(p->at, &p->ws->turn, score_region, p);
+    return p->plan->wants_scores ? show_scores(p) : FKV_OK;
+}
+
+/* The rows that the layer keeps, and those that go on; retention. */
+static void retain_region(void *arg, int thread)
+{
+    const struct fkv_prefill_pass *p = arg;
+    const struct fkv_layer_plan *plan = p->plan;
+    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
+    struct fkv_selection how = {.n = p->state.n_rows,
+                                .window = plan->scoring.window,
+                                .sinks = plan->sinks,
+                                .keep = plan->keep,
+                                .spread = plan->spread,
+                                .least = plan->least};
+    if (plan->ranking == FKV_RANK_WINDOW && !fkv_prefill_keeps_all(p))
+        fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->kept, p->ws->choosing);
+    how.keep = plan->propagate;
+    how.spread = FKV_SPREAD_COMMON;
+    if (p->going_on == FKV_CHOSEN_ROWS && plan->ranking == FKV_RANK_WINDOW && !plan->rank)
+        fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->going_on, p->ws->choosing);
+    r.b->ops->retain(&r, cache_of(p), p->work, fkv_prefill_keeps_all(p) ? NULL : p->at->kept);
+}
+
+static void gather_region(void *arg, int thread)
+{
+    const struct fkv_prefill_pass *p = arg;
+    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
+    r.b->ops->gather(&r, p->at->x, (size_t)p->ws->model->h.d_model, p->at->going_on);
+}
+
+/* Sinks and the latest rows, the same in every head. */
+static void choose_by_recency(const struct fkv_prefill_pass *p, int lists, int keep, struct fkv_choice *c)
+{
+    int32_t *count = p->ws->choosing, *rows = count + lists;
+    for (int l = 0; l < lists; l++) {
+        count[l] = keep;
+        for (int i = 0; i < keep; i++) rows[l * keep + i] = i < p->plan->sinks ? i : p->state.n_rows - keep + i;
+    }
+    p->at->b->ops->choice_write(c, lists, count, rows);
+}
+
+/* What the host chooses: by recency, by the policy's own ranking, or the last row alone. */
+static void choose(struct fkv_prefill_pass *p)
+{
+    const struct fkv_layer_plan *plan = p->plan;
+    const bool recency = plan->ranking == FKV_RANK_RECENCY;
+    if (recency && !fkv_prefill_keeps_all(p)) choose_by_recency(p, p->state.n_kv_head, plan->keep, p->at->kept);
+    if (p->going_on == FKV_LAST_ROW) {
+        const int32_t one = 1, last = p->state.n_rows - 1;
+        p->at->b->ops->choice_write(p->at->going_on, 1, &one, &last);
+    } else if (p->going_on == FKV_CHOSEN_ROWS && recency) {
+        choose_by_recency(p, 1, plan->propagate, p->at->going_on);
+    } else if (p->going_on == FKV_CHOSEN_ROWS && plan->rank) {
+        const struct fkv_selection how = {.n = p->state.n_rows,
+                                          .window = plan->scoring.window,
+                                          .sinks = plan->sinks,
+                                          .keep = plan->propagate,
+                                          .spread = FKV_SPREAD_COMMON};
+        fkv_choose_into(p->at->b, p->at->going_on, plan->rank, 1, &how, p->ws->choosing);
+    }
+}
+
+static void note_propagated(struct fkv_prefill_pass *p)
+{
+    struct fkv_prefill_report *report = p->report;
+    memcpy(report->propagated, p->ws->pos, (size_t)p->state.n_rows * sizeof *report->propagated);
+    report->n_propagated = p->state.n_rows;
+    report->tsp_layer = p->state.layer;
+    report->pruned = true;
+}
+
+/* The rows that go on move to the front, with their positions; of the rows before, each sees those up to its own. */
+static fkv_status shrink(struct fkv_prefill_pass *p)
+{
+    struct fkv_workspace *ws = p->ws;
+    const struct fkv_ops *ops = p->at->b->ops;
+    fkv_run_in_turn(p->at, &ws->turn, gather_region, p);
+    const int32_t *rows = ops->choice_read(p->at->going_on, 0);
+    const fkv_status status = ops->wait(p->at->b);
+    if (status != FKV_OK) return status;
+    const int n = ops->choice_count(p->at->going_on, 0);
+    for (int i = 0; i < n; i++) {
+        ws->pos[i] = ws->pos[rows[i]];
+        ws->hidden[i] = p->state.n_rows - 1 - rows[i];
+    }
+    p->state.n_rows = n;
+    if (p->state.sinks > n) p->state.sinks = n;
+    if (p->going_on == FKV_CHOSEN_ROWS) note_propagated(p);
+    return FKV_OK;
+}
+
+fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p)
+{
+    choose(p);
+    fkv_run_in_turn(p->at, &p->ws->turn, retain_region, p);
+    if (!fkv_prefill_keeps_all(p)) p->report->pruned = true;
+    const uint64_t now = fkv_sequence_bytes(p->q) + p->at->b->ops->kv_bytes(p->work);
+    if (now > p->report->kv_peak_bytes) p->report->kv_peak_bytes = now;
+    return p->going_on == FKV_ALL_ROWS ? FKV_OK : shrink(p);
+}

@@ -1,0 +1,39 @@
+/* prefill.h: a prefill under way, between the layer loop and the choices it makes between the halves of a layer. */
+#ifndef FKV_MODEL_PREFILL_H
+#define FKV_MODEL_PREFILL_H
+
+#include "model/cost.h"
+#include "model/layer_loop.h"
+
+struct fkv_prefill_pass {
+    struct fkv_workspace *ws;
+    struct fkv_place *at;
+    struct fkv_sequence *q;
+    const struct fkv_prefill_params *params;
+    struct fkv_prefill_report *report;
+    const int32_t *ids;
+    void *policy;                 /* its state */
+    struct fkv_layer_state state; /* the layer, and the rows alive */
+    struct fkv_layer_plan *plan;  /* of the layer */
+    enum fkv_going_on going_on;
+    struct fkv_kv_store *work; /* the layer's full K and V */
+    uint64_t done, all;        /* progress, in multiply-adds */
+};
+
+static inline const struct fkv_layer_hparams *fkv_prefill_layer(const struct fkv_prefill_pass *p)
+{
+    return &p->ws->model->h.layer[p->state.layer];
+}
+
+/* The layer keeps every row that is alive. */
+static inline bool fkv_prefill_keeps_all(const struct fkv_prefill_pass *p) { return p->plan->keep >= p->state.n_rows; }
+
+/* A region as a turn of its own. */
+void fkv_run_in_turn(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn region, void *arg);
+
+/* The scores of the rows, which the policy sees if it wants to: p->plan and p->going_on may change. */
+fkv_status fkv_prefill_score(struct fkv_prefill_pass *p);
+/* What the plan keeps goes to the cache; the rows that go on move to the front, with their positions. */
+fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p);
+
+#endif
