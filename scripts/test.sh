@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is needed, builds and tests: everything CI runs. Debian and Ubuntu.
 #
-#   scripts/test.sh          all but the slow suite: about 20 minutes on 2 cores
+#   scripts/test.sh          all but the slow suite: about 40 minutes on 2 cores
 #   scripts/test.sh --slow   the slow suite too (fetches a model of 1.1 GB)
 set -euo pipefail
 cd "$(dirname "$0")/.."
