@@ -158,6 +158,13 @@ struct fkv_kv_shape {
     int k_type, v_type; /* enum fkv_kv_elem */
 };
 
+/* Bytes of an entry's keys, or values, in canonical form: see kv_export. */
+static inline size_t fkv_kv_entry_bytes(int type, int d)
+{
+    if (type == FKV_ELEM_Q8_0) return (size_t)fkv_padded_head(d) / 32 * (sizeof(fkv_f16) + 32);
+    return (size_t)d * (type == FKV_ELEM_F32 ? sizeof(float) : sizeof(fkv_f16));
+}
+
 /* ---- back ends --------------------------------------------------------------------------------------- */
 
 enum fkv_stage { FKV_STAGE_PRODUCT, FKV_STAGE_ATTENTION, FKV_STAGE_ROWS, FKV_STAGE_SELECT, FKV_N_STAGES };

@@ -97,6 +97,5 @@ fkv_status fkv_chat_format(const fkv_engine *e, const char *chat_template, const
             status = fkv_fail(&error, FKV_ERROR_FORMAT, "a chat message is not valid UTF-8");
     }
     json_decref(context);
-    if (status != FKV_OK && err) memcpy(err, error.text, sizeof error.text);
-    return status;
+    return fkv_tell(err, &error, status);
 }

@@ -27,12 +27,6 @@ enum { VERSION = 1 };
 
 static size_t padded(size_t bytes) { return (bytes + 7) & ~(size_t)7; }
 
-static size_t entry_bytes(int type, int d)
-{
-    if (type == FKV_ELEM_Q8_0) return (size_t)fkv_padded_head(d) / 32 * (sizeof(fkv_f16) + 32);
-    return (size_t)d * (type == FKV_ELEM_F32 ? sizeof(float) : sizeof(fkv_f16));
-}
-
 /* ---- out --------------------------------------------------------------------------------------------- */
 
 static int count_of(const struct fkv_sequence_layer *l, int head) { return l->b->ops->kv_count(l->store, head); }
@@ -42,8 +36,8 @@ static size_t layer_bytes(const struct fkv_sequence_layer *l)
     size_t bytes = padded(sizeof(struct shape)) + padded((size_t)l->shape.heads * sizeof(int32_t));
     for (int h = 0; h < l->shape.heads; h++) {
         const size_t n = (size_t)count_of(l, h);
-        bytes += padded(n * sizeof(int32_t)) + padded(n * entry_bytes(l->shape.k_type, l->shape.d)) +
-                 padded(n * entry_bytes(l->shape.v_type, l->shape.d));
+        bytes += padded(n * sizeof(int32_t)) + padded(n * fkv_kv_entry_bytes(l->shape.k_type, l->shape.d)) +
+                 padded(n * fkv_kv_entry_bytes(l->shape.v_type, l->shape.d));
     }
     return bytes;
 }
@@ -69,9 +63,9 @@ static void put_entries(uint8_t **at, const struct fkv_sequence_layer *l)
         const int n = count_of(l, h);
         put(at, l->b->ops->kv_positions(l->store, h), (size_t)n * sizeof(int32_t));
         l->b->ops->kv_export(l->store, h, true, 0, n, *at);
-        *at += padded((size_t)n * entry_bytes(l->shape.k_type, l->shape.d));
+        *at += padded((size_t)n * fkv_kv_entry_bytes(l->shape.k_type, l->shape.d));
         l->b->ops->kv_export(l->store, h, false, 0, n, *at);
-        *at += padded((size_t)n * entry_bytes(l->shape.v_type, l->shape.d));
+        *at += padded((size_t)n * fkv_kv_entry_bytes(l->shape.v_type, l->shape.d));
     }
 }
 
@@ -167,8 +161,8 @@ static fkv_status read_entries(struct fkv_sequence *q, struct reader *r, int lay
     for (int h = 0; h < l->shape.heads; h++) {
         const size_t n = (size_t)count[h];
         const int32_t *pos = take(r, n, sizeof *pos);
-        const void *k = pos ? take(r, n, entry_bytes(l->shape.k_type, l->shape.d)) : NULL;
-        const void *v = k ? take(r, n, entry_bytes(l->shape.v_type, l->shape.d)) : NULL;
+        const void *k = pos ? take(r, n, fkv_kv_entry_bytes(l->shape.k_type, l->shape.d)) : NULL;
+        const void *v = k ? take(r, n, fkv_kv_entry_bytes(l->shape.v_type, l->shape.d)) : NULL;
         if (!v) return too_short(e, "the entries of every layer");
         if (!are_positions(pos, count[h], n_seen))
             return fkv_fail(e, FKV_ERROR_FORMAT,

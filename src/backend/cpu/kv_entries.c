@@ -160,14 +160,6 @@ void cpu_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_
 
 /* ---- in canonical form ----------------------------------------------------------------------------------- */
 
-enum { Q8_BYTES = sizeof(fkv_f16) + 32 };
-
-static size_t canonical_bytes(int type, int d)
-{
-    return type == FKV_ELEM_Q8_0 ? (size_t)fkv_padded_head(d) / 32 * Q8_BYTES
-                                 : (size_t)d * (type == FKV_ELEM_F32 ? 4 : 2);
-}
-
 /* One entry out of its tile, or into it. */
 static void move_entry(struct kv_part p, int d, int entry, uint8_t *canonical, bool out)
 {
@@ -189,7 +181,7 @@ static void move_entry(struct kv_part p, int d, int entry, uint8_t *canonical, b
 
 void cpu_kv_export(struct fkv_kv_store *s, int head, bool keys, int first, int n, void *to)
 {
-    const size_t bytes = canonical_bytes(keys ? s->shape.k_type : s->shape.v_type, s->shape.d);
+    const size_t bytes = fkv_kv_entry_bytes(keys ? s->shape.k_type : s->shape.v_type, s->shape.d);
     for (int i = 0; i < n; i++)
         move_entry(cpu_kv_part(s, head, keys, first + i), s->shape.d, first + i, (uint8_t *)to + (size_t)i * bytes,
                    true);
@@ -200,7 +192,7 @@ static void import_part(struct fkv_kv_store *s, int head, bool keys, const void 
 {
     const int first = s->head[head].n, d = s->shape.d;
     const struct kv_part p = cpu_kv_part(s, head, keys, first);
-    const size_t bytes = canonical_bytes(p.type, d), tile = fkv_tile_bytes(p.type, d);
+    const size_t bytes = fkv_kv_entry_bytes(p.type, d), tile = fkv_tile_bytes(p.type, d);
     for (int i = 0; i < n; i++) {
         if ((first + i) % FKV_TILE == 0) memset(tile_of(p, d, first + i), 0, tile);
         move_entry(p, d, first + i, (uint8_t *)(uintptr_t)from + (size_t)i * bytes, false);
