@@ -11,8 +11,8 @@ import sys
 # Lowest first (docs: CONTRIBUTING.md, "Where things are"). A tier may include itself and those before it.
 TIERS = ['simd', 'src/include', 'src/base', 'src/quant', 'src/gguf', 'src/tokenizer', 'src/template', 'src/backend', 'vulkan', 'src/kv',
          'src/retain', 'src/model', 'models', 'src/engine']
-# The program sees the public header and the machine; nothing of how the engine works.
-ALONE = {'src/cli': ['src/cli', 'src/include', 'src/base']}
+# The program, and what it measures quality with, see the public header and the machine; nothing of how the engine works.
+ALONE = {'src/eval': ['src/eval', 'src/include', 'src/base'], 'src/cli': ['src/cli', 'src/eval', 'src/include', 'src/base']}
 
 
 def tier_of(root, path):

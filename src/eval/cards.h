@@ -1,0 +1,12 @@
+/* cards.h: documents about places, people and books that are nowhere else: no model can know them, so every right
+   answer was read. For questions of one hop (a fact of a named place) and of two (a fact of the place that the author
+   of a named book founded). */
+#ifndef FKV_EVAL_CARDS_H
+#define FKV_EVAL_CARDS_H
+
+#include "eval/task.h"
+
+/* hops: 1 or 2. A unit is a document. */
+void eval_cards_make(int hops, struct eval_maker *maker, int units, struct eval_sample *sample);
+
+#endif

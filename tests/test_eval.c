@@ -1,0 +1,443 @@
+/* What `fastkv eval` measures with: samples are the same bytes for the same seed, are as long as asked, hold their own
+   answer and no other's; scores and intervals against cases worked out by hand. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "eval/bootstrap.h"
+#include "eval/score.h"
+#include "eval/sha256.h"
+#include "eval/task.h"
+
+enum { SEED = 7, LENGTH = 2048, BYTES_A_TOKEN = 4 };
+
+static struct eval_sources sources;
+
+static int open_sources(void **state)
+{
+    char err[EVAL_ERROR_BYTES];
+    (void)state;
+    return eval_sources_open(&sources, NULL, err) ? 0 : -1;
+}
+
+static int close_sources(void **state)
+{
+    (void)state;
+    eval_sources_close(&sources);
+    return 0;
+}
+
+/* ---- samples --------------------------------------------------------------------------------- */
+
+/* Stands for a tokenizer. */
+static size_t measure(void *user, const struct eval_task *task, const struct eval_sample *s)
+{
+    (void)user;
+    return (s->context.n + s->question.n + s->prefix.n) / BYTES_A_TOKEN + (size_t)task->n_predict;
+}
+
+static struct eval_sample make_at(const struct eval_task *task, uint64_t seed, int length, int index)
+{
+    struct eval_sample sample;
+    if (!eval_task_sample(task, &sources, seed, length, index, measure, NULL, &sample))
+        fail_msg("%s: no sample of %d tokens", task->name, length);
+    return sample;
+}
+
+static struct eval_sample make(const struct eval_task *task, int index) { return make_at(task, SEED, LENGTH, index); }
+
+static uint64_t hash_of(const struct eval_sample *s)
+{
+    const struct eval_text *texts[] = {&s->context, &s->question, &s->prefix, &s->answer};
+    uint64_t hash = EVAL_HASH;
+    for (int i = 0; i < 4; i++) hash = eval_hash(hash, texts[i]->s, texts[i]->n);
+    for (int i = 0; i < s->n_references; i++) hash = eval_hash(hash, s->reference[i].s, s->reference[i].n);
+    return hash;
+}
+
+static uint64_t hash_at(const struct eval_task *task, uint64_t seed, int length, int index)
+{
+    struct eval_sample s = make_at(task, seed, length, index);
+    const uint64_t hash = hash_of(&s);
+    eval_sample_release(&s);
+    return hash;
+}
+
+static int count(const char *text, const char *what)
+{
+    int n = 0;
+    for (; (text = strstr(text, what)); text += strlen(what)) n++;
+    return n;
+}
+
+static const struct eval_task *find(const char *name)
+{
+    for (int i = 0; eval_task_list(i); i++)
+        if (!strcmp(eval_task_list(i)->name, name)) return eval_task_list(i);
+    fail_msg("no task %s", name);
+    return NULL;
+}
+
+/* One number for all of it: a machine or a change that makes other samples is found out. */
+static void test_same_seed_same_bytes(void **state)
+{
+    (void)state;
+    uint64_t all = EVAL_HASH;
+    int n = 0;
+    for (const struct eval_task *task; (task = eval_task_list(n)); n++) {
+        const uint64_t hash = hash_at(task, SEED, LENGTH, 0);
+        assert_true(hash == hash_at(task, SEED, LENGTH, 0));
+        assert_true(hash != hash_at(task, SEED + 1, LENGTH, 0));
+        assert_true(hash != hash_at(task, SEED, LENGTH + 512, 0));
+        assert_true(hash != hash_at(task, SEED, LENGTH, 1));
+        all = eval_hash(all, task->name, strlen(task->name));
+        for (int b = 0; b < 8; b++) all = eval_hash(all, &(unsigned char){(unsigned char)(hash >> (8 * b))}, 1);
+    }
+    assert_int_equal(n, 13);
+    assert_int_equal(all, UINT64_C(0x7e75ca47e71febf8));
+}
+
+static void test_as_long_as_asked(void **state)
+{
+    (void)state;
+    static const int lengths[] = {1024, 4096, 16384};
+    for (int i = 0; eval_task_list(i); i++) {
+        for (int l = 0; l < 3; l++) {
+            struct eval_sample s = make_at(eval_task_list(i), SEED, lengths[l], 3);
+            const int n = (int)measure(NULL, eval_task_list(i), &s);
+            if (n > lengths[l] || n <= lengths[l] - 64)
+                fail_msg("%s: %d tokens for %d", eval_task_list(i)->name, n, lengths[l]);
+            eval_sample_release(&s);
+        }
+    }
+}
+
+static void test_too_short(void **state)
+{
+    struct eval_sample s;
+    (void)state;
+    assert_false(eval_task_sample(find("vt"), &sources, SEED, 64, 0, measure, NULL, &s));
+    assert_null(s.context.s);
+}
+
+/* An answer that is right is right for its own sample and for no other; two lists of ten common words may share one, or
+   one may lie within another. */
+static void test_references(void **state)
+{
+    (void)state;
+    enum { SAMPLES = 12 };
+    for (int t = 0; eval_task_list(t); t++) {
+        const struct eval_task *task = eval_task_list(t);
+        struct eval_sample s[SAMPLES];
+        for (int i = 0; i < SAMPLES; i++) s[i] = make(task, i);
+        for (int i = 0; i < SAMPLES; i++) {
+            assert_true(s[i].n_references >= 1);
+            for (int r = 0; r < s[i].n_references; r++)
+                if (!strstr(s[i].context.s, s[i].reference[r].s) && task->scoring == EVAL_ALL)
+                    fail_msg("%s: %s is not in the text", task->name, s[i].reference[r].s);
+            assert_non_null(strstr(s[i].context.s, s[i].reference[0].s));
+            for (int j = 0; j < SAMPLES; j++) {
+                const double right = eval_score(task, &s[i], s[j].answer.s);
+                if (i == j ? right != 1 : right > (strcmp(task->name, "cwe") ? 0 : 0.3))
+                    fail_msg("%s: sample %d scores %g for the answer of %d", task->name, i, right, j);
+                if (i == j) assert_true(eval_score_strict(task, &s[i], s[j].answer.s) == 1);
+            }
+            assert_true(eval_score(task, &s[i], s[i].question.s) == 0);
+            assert_true(eval_score(task, &s[i], s[i].prefix.s) == 0);
+        }
+        for (int i = 0; i < SAMPLES; i++) eval_sample_release(&s[i]);
+    }
+}
+
+/* The needle goes from the beginning to the end of the text as the index does. */
+static void test_depths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *task, *before; /* what is asked for stands behind this in the question */
+    } cases[] = {{"niah_single_1", " for "},
+                 {"niah_single_2", " for "},
+                 {"niah_multikey_2", " for "},
+                 {"qa_1", " the "}};
+    for (int t = 0; t < 4; t++) {
+        int early = 0, late = 0;
+        for (int i = 0; i < 40; i++) {
+            struct eval_sample s = make(find(cases[t].task), i);
+            char key[64];
+            const char *question = strstr(s.question.s, "Question: "), *asked = question ? question : s.question.s;
+            assert_int_equal(sscanf(strstr(asked, cases[t].before) + 5, "%63s", key), 1);
+            strcat(key, " "); /* no other begins so */
+            const double at = (double)(strstr(s.context.s, key) - s.context.s) / (double)s.context.n;
+            const double wanted = (double)(i * 17 % 40) / 39;
+            if (at < wanted - 0.12 || at > wanted + 0.12)
+                fail_msg("%s: sample %d: at %g, wanted %g", cases[t].task, i, at, wanted);
+            early += at < 0.25;
+            late += at > 0.75;
+            eval_sample_release(&s);
+        }
+        assert_in_range(early, 8, 12);
+        assert_in_range(late, 8, 12);
+    }
+}
+
+/* Other lines with the same key would make two answers right. */
+static void test_one_line_a_key(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"niah_multikey_1", "niah_multikey_2", "niah_multikey_3"};
+    for (int t = 0; t < 3; t++) {
+        for (int i = 0; i < 8; i++) {
+            struct eval_sample s = make(find(names[t]), i);
+            char key[64];
+            assert_int_equal(sscanf(strstr(s.question.s, " for ") + 5, "%63s", key), 1);
+            assert_int_equal(count(s.context.s, key), 1);
+            eval_sample_release(&s);
+        }
+    }
+}
+
+static void test_values_and_queries(void **state)
+{
+    (void)state;
+    struct eval_sample values = make(find("niah_multivalue"), 0), queries = make(find("niah_multiquery"), 0);
+    assert_int_equal(values.n_references, 4);
+    assert_int_equal(queries.n_references, 4);
+    assert_int_equal(count(values.context.s, "special magic numbers for "), 4);
+    assert_int_equal(count(queries.context.s, "special magic numbers for "), 4);
+    assert_non_null(strstr(queries.question.s, ", and "));
+    eval_sample_release(&values);
+    eval_sample_release(&queries);
+}
+
+static void test_chain(void **state)
+{
+    (void)state;
+    struct eval_sample s = make(find("vt"), 5);
+    const char *last = s.context.s;
+    for (int i = 0; i < 5; i++) { /* each is assigned behind the one it is assigned from */
+        char line[32];
+        snprintf(line, sizeof line, "VAR %s = ", s.reference[i].s);
+        const char *at = strstr(last, line);
+        assert_non_null(at);
+        if (i) assert_memory_equal(at + strlen(line) + 4, s.reference[i - 1].s, 5);
+        last = at;
+    }
+    eval_sample_release(&s);
+}
+
+/* No word that is not asked for comes up as often as one that is. */
+static void check_counts(const char *task, int answers, const char *before, const char *noise)
+{
+    struct eval_sample s = make(find(task), 2);
+    int least = 1 << 30, most = 0;
+    char *list = strchr(s.context.s, '\n'), *copy = strdup(list), *rest = copy;
+    for (int i = 0; i < answers; i++) {
+        char word[128];
+        snprintf(word, sizeof word, "%s%s ", before, s.reference[i].s);
+        const int n = count(list, word);
+        if (n < least) least = n;
+    }
+    for (char *w; (w = strtok_r(rest, " \n", &rest));) {
+        char word[128];
+        bool asked = *w >= '0' && *w <= '9';
+        for (int i = 0; i < answers; i++) asked |= !strcmp(w, s.reference[i].s);
+        if (asked || (noise && !strcmp(w, noise))) continue;
+        snprintf(word, sizeof word, "%s%s ", before, w);
+        const int n = count(list, word);
+        if (n > most) most = n;
+    }
+    if (least <= most) fail_msg("%s: %d times, and others %d times", task, least, most);
+    free(copy);
+    eval_sample_release(&s);
+}
+
+static void test_counts(void **state)
+{
+    (void)state;
+    check_counts("cwe", 10, ". ", NULL);
+    check_counts("fwe", 3, "", "......");
+}
+
+/* Neither document of a two-hop question answers it alone. */
+static void test_hops(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct eval_sample s = make(find("qa_2"), i);
+        char title[128], author[128];
+        assert_int_equal(sscanf(strchr(s.question.s, '"'), "\"%127[^\"]\"", title), 1);
+        assert_int_equal(count(s.context.s, title), 1);
+        const char *book = strstr(s.context.s, title), *by = strstr(book, " by "), *end = strchr(book, '\n');
+        assert_int_equal(sscanf(by, " by %127[^.].", author), 1);
+        assert_int_equal(count(s.context.s, author), 2);
+        const char *answer = strstr(s.context.s, s.reference[0].s);
+        assert_true(answer < book || answer > end);
+        eval_sample_release(&s);
+    }
+}
+
+/* ---- what was read --------------------------------------------------------------------------- */
+
+static void test_sha256(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *digest; /* FIPS 180-4's examples */
+    } cases[] = {{"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+                 {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+                 {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+                  "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"}};
+    for (int i = 0; i < 3; i++) {
+        struct eval_sha256 sha;
+        char hex[65];
+        eval_sha256_start(&sha);
+        eval_sha256_add(&sha, cases[i].text, strlen(cases[i].text));
+        eval_sha256_end(&sha, hex);
+        assert_string_equal(hex, cases[i].digest);
+    }
+}
+
+static void test_sources(void **state)
+{
+    (void)state;
+    size_t words = 0;
+    assert_true(sources.adjectives.n >= 300 && sources.nouns.n >= 700);
+    for (int i = 0; i < sources.sentences.n; i++) {
+        const char *s = sources.sentences.items[i];
+        const int n = 1 + count(s, " ");
+        assert_in_range(n, EVAL_SENTENCE_LEAST, EVAL_SENTENCE_MOST);
+        assert_null(strstr(s, "  "));
+        words += (size_t)n;
+    }
+    assert_true(words > 20000);
+    for (int i = 0; i < sources.adjectives.n; i++)
+        for (int j = 0; j < sources.nouns.n; j++)
+            assert_string_not_equal(sources.adjectives.items[i], sources.nouns.items[j]);
+}
+
+static void test_own_texts(void **state)
+{
+    (void)state;
+    struct eval_sources own;
+    char err[EVAL_ERROR_BYTES], folder[] = "/tmp/fastkv_eval_XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/text", folder);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    for (int i = 0; i < 60; i++) fprintf(f, "Here  is sentence\nnumber %d of a text that is\nread. Too short! ", i);
+    fclose(f);
+    assert_true(eval_sources_open(&own, folder, err));
+    assert_int_equal(own.sentences.n, 60);
+    assert_string_equal(own.sentences.items[7], "Here is sentence number 7 of a text that is read.");
+    assert_string_not_equal(own.digest, sources.digest);
+    eval_sources_close(&own);
+    f = fopen(path, "w");
+    fputs("Too little.", f);
+    fclose(f);
+    assert_false(eval_sources_open(&own, folder, err));
+    assert_non_null(strstr(err, "expected texts with 50 different sentences"));
+    remove(path);
+    remove(folder);
+    assert_false(eval_sources_open(&own, folder, err));
+    assert_non_null(strstr(err, "cannot be read"));
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+static void test_scores(void **state)
+{
+    (void)state;
+    const struct eval_task all = {.scoring = EVAL_ALL}, any = {.scoring = EVAL_ANY};
+    struct eval_sample s = {.reference = {{.s = "1234567"}, {.s = "Ilka Dorn"}}, .n_references = 2};
+    static const struct {
+        const char *answer;
+        double all, any, strict;
+    } cases[] = {
+        {"It is 1234567, by Ilka Dorn.", 1, 1, 1},
+        {" 1234567\n", 0.5, 1, 0.5},
+        {"71234567 ilka\ndorn", 1, 1, 0},
+        {"1234567ilka dorn", 1, 1, 0},
+        {"123456 7", 0, 0, 0},
+        {"", 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(eval_score(&all, &s, cases[i].answer) == cases[i].all);
+        assert_true(eval_score(&any, &s, cases[i].answer) == cases[i].any);
+        assert_true(eval_score_strict(&all, &s, cases[i].answer) == cases[i].strict);
+    }
+}
+
+/* ---- intervals ------------------------------------------------------------------------------- */
+
+/* One sample in twenty loses or wins all: half the interval is 1.96 sqrt(0.05 / n) of that. */
+static void test_interval(void **state)
+{
+    (void)state;
+    enum { N = 480, TASKS = 3 };
+    double x[N];
+    int task[N];
+    struct eval_interval is;
+    for (int i = 0; i < N; i++) {
+        x[i] = i % 20 ? 0 : i % 40 ? 100 : -100;
+        task[i] = i * TASKS / N;
+    }
+    assert_true(eval_bootstrap(x, task, N, TASKS, 1, &is));
+    assert_float_equal(is.mean, 0, 1e-9);
+    assert_float_equal(is.deviation, 22.36, 0.1);
+    assert_float_equal((is.high - is.low) / 2, 2.0, 0.21); /* 100 / 480: the step of a mean */
+    assert_float_equal(is.least, -1.68, 0.21);
+    for (int i = 0; i < N; i++) x[i] = -3;
+    assert_true(eval_bootstrap(x, task, N, TASKS, 1, &is));
+    assert_true(is.mean == -3 && is.low == -3 && is.high == -3 && is.least == -3 && is.deviation == 0);
+    assert_false(eval_bootstrap(x, task, 0, TASKS, 1, &is));
+}
+
+/* Each task counts the same, however many samples it has; a task without any does not count. */
+static void test_means_of_means(void **state)
+{
+    (void)state;
+    const double x[] = {1, 1, 1, 1, 1, 4};
+    const int task[] = {0, 0, 0, 0, 0, 2};
+    struct eval_interval is;
+    assert_true(eval_bootstrap(x, task, 6, 4, 1, &is));
+    assert_true(is.mean == 2.5 && is.low == 2.5 && is.high == 2.5);
+}
+
+static void test_samples_needed(void **state)
+{
+    (void)state;
+    assert_true(eval_samples_needed(0, 1, 100 * 0.2236068) == 1353);
+    assert_true(eval_samples_needed(0.3, 1, 100 * 0.2236068) == 2761);
+    assert_true(eval_samples_needed(1, 1, 20) == 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_seed_same_bytes),
+        cmocka_unit_test(test_as_long_as_asked),
+        cmocka_unit_test(test_too_short),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_depths),
+        cmocka_unit_test(test_one_line_a_key),
+        cmocka_unit_test(test_values_and_queries),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_hops),
+        cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_own_texts),
+        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_interval),
+        cmocka_unit_test(test_means_of_means),
+        cmocka_unit_test(test_samples_needed),
+    };
+    return cmocka_run_group_tests(tests, open_sources, close_sources);
+}
