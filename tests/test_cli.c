@@ -134,11 +134,11 @@ static char *write_file(const char *name, const void *bytes, size_t n)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"run", "chat", "tokenize", "info", "bench", "devices"};
+    static const char *const commands[] = {"run", "chat", "tokenize", "info", "bench", "eval", "devices"};
     struct result all = RUN("--help");
     expect_success(all);
     assert_string_equal(all.err, "");
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         struct result r = RUN(commands[i], "--help");
         expect_success(r);
         expect_text(all.out, commands[i]);
@@ -640,6 +640,117 @@ static void test_full_disk(void **state)
     fclose(full);
 }
 
+/* ---- eval ------------------------------------------------------------------------------------ */
+
+#define EVAL "eval", "-m", small_model, "-c", "1024", "--kv-floor", "16", "--lengths", "512,700"
+
+static char *read_all(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    return slurp(f);
+}
+
+static struct result eval(const char *threads, const char *samples, const char *json, const char *resume)
+{
+    struct result r = RUN(EVAL, "--tasks", "vt,niah_single_1", "--variant", "all=snapkv,kv-retain=1", "-t", threads,
+                          "--samples", samples, "--json", json, resume);
+    expect_success(r);
+    return r;
+}
+
+/* The same bytes on one thread and on two, in one go and when ended in the middle of a line. */
+static void test_eval(void **state)
+{
+    (void)state;
+    char *one = path_of("one.jsonl"), *two = path_of("two.jsonl"), *part = path_of("part.jsonl");
+    struct result table = eval("1", "3", one, NULL), other = eval("2", "3", two, NULL);
+    char *whole = read_all(one), *again = read_all(two);
+    assert_string_equal(table.out, other.out);
+    assert_string_equal(whole, again);
+    release(other);
+    expect_text(table.out, "question seen  512 tokens  2 tasks, 6 samples\n");
+    expect_text(table.out, "question seen  all lengths  2 tasks, 12 samples\n");
+    expect_text(table.out, "\nmean of 2 ");
+    expect_text(table.out, "\nall - full: +0.0, one-sided 95 %: >= ");
+    json_t *header = json_loads(whole, JSON_DISABLE_EOF_CHECK, NULL);
+    assert_int_equal(json_integer_value(json_object_get(header, "fastkv_eval")), 1);
+    json_decref(header);
+    json_t *sample = json_loads(strchr(whole, '\n') + 1, JSON_DISABLE_EOF_CHECK, NULL);
+    const json_t *variants = json_object_get(sample, "variants"), *all = json_object_get(variants, "all");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(sample, "full"), "text")), "hello world");
+    assert_true(json_is_true(json_object_get(all, "all_kept")));
+    assert_true(json_number_value(json_object_get(json_object_get(variants, "fastkv"), "kv")) < 0.5);
+    json_decref(sample);
+
+    release(eval("1", "1", part, NULL));
+    FILE *f = fopen(part, "a");
+    fputs("{\"task\":\"vt\",\"len", f);
+    fclose(f);
+    struct result resumed = eval("2", "3", part, "--resume");
+    free(again);
+    again = read_all(part);
+    assert_string_equal(whole, again);
+    assert_string_equal(table.out, resumed.out);
+    release(resumed);
+    release(table);
+    free(whole);
+    free(again);
+}
+
+static void test_eval_failures(void **state)
+{
+    (void)state;
+    char message[700], *json = path_of("one.jsonl"); /* of the test before */
+    snprintf(message, sizeof message, "%s: is there already; --resume goes on with it", json);
+    expect_failure(RUN(EVAL, "--tasks", "vt", "--json", json), message);
+    snprintf(message, sizeof message,
+             "%s: expected a file of the same model, texts, seed and variants, found another; it is left as it is",
+             json);
+    expect_failure(RUN(EVAL, "--tasks", "vt", "--json", json, "--resume", "--seed", "5"), message);
+    expect_failure(RUN(EVAL, "--resume"), "--resume: expected --json FILE, found none");
+    expect_failure(RUN(EVAL, "--variant", "x"), "--variant: expected NAME=POLICY,OPTION=VALUE,..., found x");
+    expect_failure(RUN(EVAL, "--variant", "x=nothing"),
+                   "--variant: expected NAME=POLICY,OPTION=VALUE,..., found x=nothing");
+    expect_failure(RUN(EVAL, "--variant", "x=snapkv,kv-retain"), "--variant: expected OPTION=VALUE, found kv-retain");
+    expect_failure(RUN(EVAL, "--variant", "fastkv=snapkv"),
+                   "--variant: expected names that differ, found fastkv twice");
+    expect_failure(RUN(EVAL, "--tasks", "cwe"), "--lengths: cwe does not fit 512 tokens with its answer");
+    expect_failure(RUN("eval", "-m", small_model), "--lengths: 4,096 tokens exceed the context of 512");
+    expect_failure(RUN(EVAL, "--texts", "/nowhere"), "--texts: /nowhere: cannot be read: No such file or directory");
+    struct result r = RUN(EVAL, "--tasks", "vt,nothing");
+    expect_text(r.err, "--tasks: expected some of ruler, niah_single_1, ");
+    expect_text(r.err, ", qa_2, found nothing\n");
+    assert_int_equal(r.status, 1);
+    release(r);
+}
+
+/* The prompts alone, by the model's template: each ends with the start of an answer and holds what is asked for. */
+static void test_eval_dump(void **state)
+{
+    (void)state;
+    NEED_MODEL;
+    char *dump = path_of("prompts.jsonl");
+    struct result r = RUN("eval", "-m", model, "--samples", "1", "--lengths", "1024", "--dump", dump);
+    expect_success(r);
+    assert_string_equal(r.out, "");
+    release(r);
+    char *text = read_all(dump);
+    int n = 0;
+    for (char *line = text; *line; n++) {
+        json_t *sample = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+        const char *prompt = json_string_value(json_object_get(sample, "prompt")),
+                   *reference = json_string_value(json_array_get(json_object_get(sample, "references"), 0));
+        static const char end[] = "<|im_start|>assistant\n";
+        assert_string_equal(prompt + strlen(prompt) - strlen(end), end);
+        assert_non_null(strstr(prompt, reference));
+        json_decref(sample);
+        line = strchr(line, '\n') + 1;
+    }
+    assert_int_equal(n, 13);
+    free(text);
+}
+
 /* ---- set up ---------------------------------------------------------------------------------- */
 
 static void find_model(void)
@@ -657,8 +768,9 @@ static void find_model(void)
 
 static void remove_folder(void)
 {
-    static const char *const files[] = {"text.gguf", "text", "long",     "trace.json",       "ids.json", "again.json",
-                                        "many",      "nul",  "bad.json", "interrupted.json", "latin1"};
+    static const char *const files[] = {"text.gguf",  "text",      "long",      "trace.json", "ids.json",
+                                        "again.json", "many",      "nul",       "bad.json",   "interrupted.json",
+                                        "latin1",     "one.jsonl", "two.jsonl", "part.jsonl", "prompts.jsonl"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(path_of(files[i]));
     rmdir(folder);
 }
@@ -676,6 +788,8 @@ int main(void)
         cmocka_unit_test(test_chat),          cmocka_unit_test(test_bench),
         cmocka_unit_test(test_interrupt),     cmocka_unit_test(test_chat_messages),
         cmocka_unit_test(test_encodings),     cmocka_unit_test(test_habits),
+        cmocka_unit_test(test_eval),          cmocka_unit_test(test_eval_failures),
+        cmocka_unit_test(test_eval_dump),
     };
     program = getenv("FKV_PROGRAM");
     small_model = getenv("FKV_SMALL_MODEL");

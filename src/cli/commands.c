@@ -29,6 +29,13 @@ const struct command cli_commands[] = {
      "  fastkv bench -m model.gguf\n"
      "  fastkv bench -m model.gguf --lengths 4096,16384 --policies full,snapkv,fastkv -r 5 -o csv\n",
      cmd_bench},
+    {COMMAND_EVAL, "eval", "What retention costs in quality: tasks with known answers, against full attention.",
+     "-m MODEL [options]",
+     "  fastkv eval -m model.gguf --lengths 4096,8192 --samples 20 --json results.jsonl\n"
+     "  fastkv eval -m model.gguf --tasks vt,niah_multikey_3 --kv-floor 0 --tsp-floor 0 --variant "
+     "wide=fastkv,kv-retain=0.2\n"
+     "  fastkv eval -m model.gguf --samples 40 --json results.jsonl --resume        go on with a run that was ended\n",
+     cmd_eval},
     {COMMAND_DEVICES, "devices", "The instruction set levels and back ends of this machine.", "", "", cmd_devices},
     {0, NULL, NULL, NULL, NULL, NULL},
 };

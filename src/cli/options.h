@@ -14,7 +14,8 @@ enum {
     COMMAND_TOKENIZE = 4,
     COMMAND_INFO = 8,
     COMMAND_BENCH = 16,
-    COMMAND_DEVICES = 32
+    COMMAND_DEVICES = 32,
+    COMMAND_EVAL = 64
 };
 
 struct command {

@@ -56,6 +56,11 @@ struct settings {
     struct option_texts policies;
     int repetitions, output;
     bool stages;
+    /* eval; it has lengths and policies, too */
+    const char *tasks, *texts, *json, *dump;
+    struct option_texts variants;
+    int samples;
+    bool hidden, resume, times;
     /* devices */
     bool self_test;
 };

@@ -219,8 +219,9 @@ typedef struct fkv_session fkv_session;
 /* Types of the KV cache. AUTO: bf16 where the CPU multiplies it, else f16; f32 on the check path. */
 enum fkv_kv_type { FKV_KV_AUTO, FKV_KV_F32, FKV_KV_F16, FKV_KV_BF16, FKV_KV_Q8_0 };
 
-/* Called from the calling thread during a prefill: rows of layers done and in all; return false to cancel. `done` and
-   `all` count layer-rows weighted by nothing: their ratio is the share of the prefill that is over. */
+/* Called from the calling thread during a prefill: multiply-adds done so far, and in all by the policy's estimate,
+   without those of scoring and selection; return false to cancel. The last `done` of a prefill is the work it was: two
+   policies' compare as their work does. */
 typedef bool (*fkv_progress)(void *user, uint64_t done, uint64_t all);
 
 struct fkv_session_params {

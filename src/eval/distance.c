@@ -1,0 +1,51 @@
+#include "eval/distance.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static double log_sum(const float *p, int n)
+{
+    double most = -INFINITY, sum = 0;
+    for (int i = 0; i < n; i++) most = fmax(most, p[i]);
+    for (int i = 0; i < n; i++) sum += exp(p[i] - most);
+    return most + log(sum);
+}
+
+double eval_kl(const float *p, const float *q, int n)
+{
+    const double norm_p = log_sum(p, n), norm_q = log_sum(q, n);
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        const double log_p = p[i] - norm_p;
+        sum += exp(log_p) * (log_p - (q[i] - norm_q));
+    }
+    return sum < 0 ? 0 : sum; /* rounding */
+}
+
+double eval_log_p(const float *p, int n, int32_t id) { return p[id] - log_sum(p, n); }
+
+int32_t eval_likeliest(const float *p, int n)
+{
+    int32_t best = 0;
+    for (int i = 0; i < n; i++) {
+        if (!isfinite(p[i])) return -1;
+        if (p[i] > p[best]) best = i;
+    }
+    return best;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void eval_summary(double *x, int n, double *mean, double *median, double *p95)
+{
+    double sum = 0;
+    qsort(x, (size_t)n, sizeof *x, ascending);
+    for (int i = 0; i < n; i++) sum += x[i];
+    *mean = sum / n;
+    *median = (x[(n - 1) / 2] + x[n / 2]) / 2;
+    *p95 = x[(int)ceil(0.95 * n) - 1];
+}

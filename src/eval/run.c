@@ -1,0 +1,291 @@
+#include "eval/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval/distance.h"
+#include "eval/score.h"
+
+/* ---- the runner ------------------------------------------------------------------------------ */
+
+bool eval_runner_open(struct eval_runner *r)
+{
+    r->n_vocab = fkv_engine_info(r->engine)->n_vocab;
+    const size_t row = (size_t)r->n_vocab, block = EVAL_FORCED * row;
+    r->memory = malloc((row + 3 * block + FKV_BATCH_MOST * row) * sizeof *r->memory);
+    r->first = r->memory;
+    if (!r->memory) return false;
+    r->answer_rows = r->first + row;
+    r->reference_rows = r->answer_rows + block;
+    r->rows = r->reference_rows + block;
+    r->spare = r->rows + block;
+    return true;
+}
+
+void eval_runner_close(struct eval_runner *r)
+{
+    free(r->memory);
+    free(r->full_ids);
+    r->memory = NULL;
+    r->full_ids = NULL;
+}
+
+static bool step(void *user, uint64_t done, uint64_t all)
+{
+    struct eval_runner *r = user;
+    (void)all;
+    r->work = done;
+    return r->go_on(r->user);
+}
+
+/* ---- a session ------------------------------------------------------------------------------- */
+
+/* One sample under one set of options. */
+struct trial {
+    struct eval_runner *r;
+    const struct eval_request *request;
+    fkv_session *s;
+    int n_predict;
+    int32_t *ids; /* [n_predict] of the answer */
+    int n;
+};
+
+static fkv_status failed(const struct trial *t, fkv_status status, char *err)
+{
+    if (status != FKV_OK) snprintf(err, FKV_ERROR_BYTES, "%s", fkv_session_error(t->s));
+    return status;
+}
+
+static void end(struct trial *t)
+{
+    t->r->watch(t->r->user, NULL);
+    fkv_session_close(t->s);
+    free(t->ids);
+}
+
+/* Opens a session and prefills the prompt; its last logits go to r->first. */
+static fkv_status begin(struct trial *t, const struct fkv_kv_params *kv, char *err)
+{
+    struct eval_runner *r = t->r;
+    struct fkv_session_params params = r->session;
+    params.progress = step;
+    params.progress_user = r;
+    params.kv = *kv;
+    t->ids = malloc((size_t)t->n_predict * sizeof *t->ids);
+    if (!t->ids) {
+        snprintf(err, FKV_ERROR_BYTES, "out of memory for an answer");
+        return FKV_ERROR_MEMORY;
+    }
+    fkv_status status = fkv_session_open(&t->s, r->engine, &params, err);
+    if (status != FKV_OK) return status;
+    r->watch(r->user, t->s);
+    uint64_t work = 0;
+    if (r->hidden && t->request->n_context > 0) {
+        status = fkv_session_sync(t->s, t->request->ids, t->request->n_context);
+        work = r->work;
+    }
+    if (status == FKV_OK) status = fkv_session_sync(t->s, t->request->ids, t->request->n);
+    r->work += work;
+    if (status == FKV_OK) memcpy(r->first, fkv_session_logits(t->s), (size_t)r->n_vocab * sizeof *r->first);
+    return failed(t, status, err);
+}
+
+/* Decodes ids[n] in as few passes as there are; rows: [n][n_vocab] what follows each, or NULL. */
+static fkv_status feed(struct trial *t, const int32_t *ids, size_t n, float *rows, char *err)
+{
+    fkv_status status = FKV_OK;
+    for (size_t i = 0; i < n && status == FKV_OK;) {
+        const int some = n - i < FKV_BATCH_MOST ? (int)(n - i) : FKV_BATCH_MOST;
+        status = fkv_batch_verify(t->s, ids + i, some, rows ? rows + i * (size_t)t->r->n_vocab : t->r->spare);
+        i += (size_t)some;
+    }
+    return failed(t, status, err);
+}
+
+/* Back to the prompt, and the beginning of the answer; row: [n_vocab] what follows it. */
+static fkv_status start_answer(struct trial *t, float *row, char *err)
+{
+    const struct eval_request *q = t->request;
+    fkv_status status = failed(t, fkv_session_cut(t->s, q->n), err);
+    if (status == FKV_OK) status = feed(t, q->prefix, q->n_prefix, NULL, err);
+    if (status == FKV_OK && row)
+        memcpy(row, q->n_prefix ? fkv_session_logits(t->s) : t->r->first, (size_t)t->r->n_vocab * sizeof *row);
+    return status;
+}
+
+/* Leads the session through an answer; rows: [n][n_vocab] what the model would say in place of each id. */
+static fkv_status force(struct trial *t, const int32_t *ids, int n, float *rows, char *err)
+{
+    fkv_status status = start_answer(t, rows, err);
+    if (status == FKV_OK && n > 1) status = feed(t, ids, (size_t)n - 1, rows + t->r->n_vocab, err);
+    return status;
+}
+
+/* Says on greedily until an end or the limit; row: what follows what the session holds. rows: NULL, or where the first
+   EVAL_FORCED of them go. */
+static fkv_status say(struct trial *t, const float *row, float *rows, char *err)
+{
+    const size_t n_vocab = (size_t)t->r->n_vocab;
+    while (t->n < t->n_predict) {
+        const int32_t id = eval_likeliest(row, (int)n_vocab);
+        if (id < 0) {
+            snprintf(err, FKV_ERROR_BYTES, "the model's logits are not numbers");
+            return FKV_ERROR_NUMBER;
+        }
+        if (rows && t->n < EVAL_FORCED) memcpy(rows + (size_t)t->n * n_vocab, row, n_vocab * sizeof *row);
+        t->ids[t->n++] = id;
+        if (fkv_token_is_end(t->r->engine, id) || t->n == t->n_predict) break;
+        if (!t->r->go_on(t->r->user)) return FKV_ERROR_CANCELLED;
+        const fkv_status status = failed(t, fkv_session_append(t->s, id), err);
+        if (status != FKV_OK) return status;
+        row = fkv_session_logits(t->s);
+    }
+    return FKV_OK;
+}
+
+/* ---- what it came to ------------------------------------------------------------------------- */
+
+static void take_kept(const struct trial *t, struct eval_metrics *m)
+{
+    struct fkv_session_stats stats;
+    const int32_t *positions;
+    int layer;
+    fkv_session_get_stats(t->s, &stats);
+    m->kv = (double)stats.kv_bytes / (double)stats.kv_full_bytes;
+    m->prefill_s = stats.prefill_s;
+    m->all_kept = stats.kv_bytes == stats.kv_full_bytes && fkv_session_propagated(t->s, &layer, &positions) < 0;
+    m->kept = EVAL_HASH;
+    for (layer = 0; fkv_session_kept(t->s, layer, 0, &positions) >= 0; layer++)
+        for (int head = 0, n; (n = fkv_session_kept(t->s, layer, head, &positions)) >= 0; head++)
+            m->kept = eval_hash(m->kept, positions, (size_t)n * sizeof *positions);
+}
+
+/* NUL bytes, which a token can stand for, are left out. */
+static bool take_text(const struct trial *t, const struct eval_task *task, const struct eval_sample *sample,
+                      struct eval_metrics *m)
+{
+    struct eval_text text = {0};
+    eval_text_add(&text, "", 0);
+    for (int i = 0; i < t->n; i++) {
+        const char *bytes;
+        const size_t n = fkv_token_bytes(t->r->engine, t->ids[i], false, &bytes);
+        for (size_t b = 0; b < n; b++)
+            if (bytes[b]) eval_text_add(&text, bytes + b, 1);
+    }
+    if (text.failed) {
+        free(text.s);
+        return false;
+    }
+    m->text = text.s;
+    m->n_answer = t->n;
+    m->score = eval_score(task, sample, text.s);
+    m->strict = eval_score_strict(task, sample, text.s);
+    return true;
+}
+
+static double gold(const struct trial *t, const float *rows)
+{
+    double sum = 0;
+    const int n = t->request->n_answer < EVAL_FORCED ? (int)t->request->n_answer : EVAL_FORCED;
+    for (int i = 0; i < n; i++)
+        sum += eval_log_p(rows + (size_t)i * (size_t)t->r->n_vocab, t->r->n_vocab, t->request->answer[i]);
+    return n ? sum / n : 0;
+}
+
+/* Of n positions: their distances, and how many have the same likeliest id. */
+static int compare(const struct eval_runner *r, const float *full, const float *rows, int n, double kl[EVAL_FORCED])
+{
+    int same = 0;
+    for (int i = 0; i < n; i++) {
+        const size_t at = (size_t)i * (size_t)r->n_vocab;
+        kl[i] = eval_kl(full + at, rows + at, r->n_vocab);
+        same += eval_likeliest(full + at, r->n_vocab) == eval_likeliest(rows + at, r->n_vocab);
+    }
+    return same;
+}
+
+static int n_forced(size_t n) { return n < EVAL_FORCED ? (int)n : EVAL_FORCED; }
+
+/* ---- full attention -------------------------------------------------------------------------- */
+
+fkv_status eval_run_full(struct eval_runner *r, const struct eval_task *task, const struct eval_sample *sample,
+                         const struct eval_request *request, struct eval_metrics *metrics, char *err)
+{
+    struct trial t = {.r = r, .request = request, .n_predict = task->n_predict};
+    struct eval_metrics m = {.top1 = 1, .top1_reference = 1, .prefill = 1};
+    struct fkv_kv_params kv = FKV_KV_PARAMS_INIT;
+    kv.policy = "full";
+    fkv_status status = begin(&t, &kv, err);
+    if (status == FKV_OK) take_kept(&t, &m);
+    if (status == FKV_OK) status = force(&t, request->answer, n_forced(request->n_answer), r->reference_rows, err);
+    if (status == FKV_OK) status = start_answer(&t, r->spare, err);
+    if (status == FKV_OK) status = say(&t, r->spare, r->answer_rows, err);
+    if (status == FKV_OK && !take_text(&t, task, sample, &m)) status = FKV_ERROR_MEMORY;
+    if (status == FKV_OK) {
+        r->full_gold = m.gold = gold(&t, r->reference_rows);
+        r->full_work = r->work;
+        free(r->full_ids);
+        r->full_ids = t.ids;
+        r->n_full = t.n;
+        t.ids = NULL;
+        *metrics = m;
+    }
+    end(&t);
+    return status;
+}
+
+/* ---- a variant ------------------------------------------------------------------------------- */
+
+/* Its own answer is full attention's for as long as the likeliest ids are the same; only what comes then is decoded. */
+static fkv_status answer(struct trial *t, char *err)
+{
+    const struct eval_runner *r = t->r;
+    const size_t n_vocab = (size_t)r->n_vocab;
+    const int known = n_forced((size_t)r->n_full);
+    float *row = t->r->spare;
+    while (t->n < known && eval_likeliest(r->rows + (size_t)t->n * n_vocab, r->n_vocab) == r->full_ids[t->n]) {
+        t->ids[t->n] = r->full_ids[t->n];
+        t->n++;
+    }
+    if (t->n == r->n_full) return FKV_OK;
+    fkv_status status = start_answer(t, row, err);
+    if (status == FKV_OK) status = feed(t, t->ids, (size_t)t->n, NULL, err);
+    if (status == FKV_OK && t->n) memcpy(row, fkv_session_logits(t->s), n_vocab * sizeof *row);
+    return status == FKV_OK ? say(t, row, NULL, err) : status;
+}
+
+static fkv_status measure(struct trial *t, struct eval_metrics *m, char *err)
+{
+    struct eval_runner *r = t->r;
+    double kl[EVAL_FORCED], ignored;
+    int n = n_forced(t->request->n_answer);
+    fkv_status status = force(t, t->request->answer, n, r->rows, err);
+    if (status != FKV_OK) return status;
+    m->gold = gold(t, r->rows) - r->full_gold;
+    m->top1_reference = (double)compare(r, r->reference_rows, r->rows, n, kl) / n;
+    eval_summary(kl, n, &m->kl_reference, &ignored, &ignored);
+    n = n_forced((size_t)r->n_full);
+    if ((status = force(t, r->full_ids, n, r->rows, err)) != FKV_OK) return status;
+    m->top1 = (double)compare(r, r->answer_rows, r->rows, n, kl) / n;
+    m->kl_first = kl[0];
+    eval_summary(kl, n, &m->kl, &m->kl_median, &m->kl_p95);
+    return FKV_OK;
+}
+
+fkv_status eval_run_variant(struct eval_runner *r, const struct eval_task *task, const struct eval_sample *sample,
+                            const struct eval_request *request, const struct fkv_kv_params *kv,
+                            struct eval_metrics *metrics, char *err)
+{
+    struct trial t = {.r = r, .request = request, .n_predict = task->n_predict};
+    struct eval_metrics m = {0};
+    fkv_status status = begin(&t, kv, err);
+    if (status == FKV_OK) take_kept(&t, &m);
+    m.prefill = r->full_work ? (double)r->work / (double)r->full_work : 1;
+    if (status == FKV_OK) status = measure(&t, &m, err);
+    if (status == FKV_OK) status = answer(&t, err);
+    if (status == FKV_OK && !take_text(&t, task, sample, &m)) status = FKV_ERROR_MEMORY;
+    if (status == FKV_OK) *metrics = m;
+    end(&t);
+    return status;
+}

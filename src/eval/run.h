@@ -1,0 +1,54 @@
+/* run.h: one sample under full attention and under variants of retention: answers, scores, and how far the
+   distributions of the next token are apart when both are led through the same answers. */
+#ifndef FKV_EVAL_RUN_H
+#define FKV_EVAL_RUN_H
+
+#include "eval/request.h"
+
+enum { EVAL_FORCED = 64 }; /* most tokens of an answer that distributions are compared on */
+
+/* What a variant did with a sample. Shares are of what full attention has or does. */
+struct eval_metrics {
+    double score, strict; /* of its own greedy answer: score.h */
+    /* led through full attention's own answer, its end included: sum over ids of p_full (ln p_full - ln p), nats */
+    double kl, kl_median, kl_p95, kl_first; /* mean over positions, median, 95th percentile, first position */
+    double top1;                            /* share of positions with full attention's likeliest id */
+    /* led through the right answer */
+    double kl_reference, top1_reference;
+    double gold;        /* ln p of the right answer, a token; of variants, less that of full attention */
+    double kv, prefill; /* bytes kept; multiply-adds of the prefill */
+    uint64_t kept;      /* hash of the positions kept, layer by layer and head by head */
+    bool all_kept;      /* nothing was dropped: then all else has to be as with full attention, bit for bit */
+    double prefill_s;
+    int n_answer; /* ids of its own answer */
+    char *text;   /* which this is: malloc'ed, may hold any bytes but NUL */
+};
+
+struct eval_runner {
+    fkv_engine *engine;
+    struct fkv_session_params session; /* kv is set for each variant; progress is used here */
+    bool hidden;                       /* the question comes as a later turn, when the context has been compressed */
+    bool (*go_on)(void *user);         /* asked during prefills; false cancels */
+    void (*watch)(void *user, fkv_session *session); /* the session in use; NULL: none is */
+    void *user;
+    /* filled by eval_runner_open() */
+    float *memory, *first, *answer_rows, *reference_rows, *rows, *spare; /* rows: [EVAL_FORCED][n_vocab] */
+    int n_vocab;
+    uint64_t work, full_work; /* multiply-adds of this prefill, and of full attention's */
+    int32_t *full_ids;        /* [n_full] of full attention's answer to the sample under way */
+    int n_full;
+    double full_gold;
+};
+
+/* The members above are set. False when memory runs out. */
+bool eval_runner_open(struct eval_runner *runner);
+void eval_runner_close(struct eval_runner *runner);
+
+/* A sample under full attention, which comes first, and then under variants. err: FKV_ERROR_BYTES. */
+fkv_status eval_run_full(struct eval_runner *runner, const struct eval_task *task, const struct eval_sample *sample,
+                         const struct eval_request *request, struct eval_metrics *metrics, char *err);
+fkv_status eval_run_variant(struct eval_runner *runner, const struct eval_task *task, const struct eval_sample *sample,
+                            const struct eval_request *request, const struct fkv_kv_params *kv,
+                            struct eval_metrics *metrics, char *err);
+
+#endif
