@@ -246,6 +246,14 @@ static void touch(struct vk_context *c, const struct touched *t, int n)
     for (int i = 0; i < n; i++) m->touched[m->n_touched++] = t[i];
 }
 
+/* Where a binding of the slice begins: its offset, brought down to what the device allows, a power of two. */
+static uint64_t bound_offset(const struct vk_context *c, const struct vk_slice *s)
+{
+    const uint64_t least = c->properties.limits.minStorageBufferOffsetAlignment, step = least > 4 ? least : 4;
+    return s->offset & ~(step - 1);
+}
+
+/* A call touches what it is bound to, not only its part of that: so the layer sees it, too. */
 static void touch_bindings(struct vk_context *c, const struct vk_call *call)
 {
     const uint32_t writes = vk_shader_writes(call->shader);
@@ -254,7 +262,7 @@ static void touch_bindings(struct vk_context *c, const struct vk_call *call)
     for (int i = 0; i < VK_MAX_BINDINGS; i++) {
         const struct vk_slice *s = &call->bind[i];
         if (s->buffer && s->buffer != c->commands->upload.buffer)
-            t[n++] = (struct touched){s->buffer, s->offset, s->offset + s->bytes, writes >> i & 1};
+            t[n++] = (struct touched){s->buffer, bound_offset(c, s), s->offset + s->bytes, writes >> i & 1};
     }
     touch(c, t, n);
 }
@@ -340,20 +348,17 @@ struct head {
     uint32_t first_group, at[VK_MAX_BINDINGS];
 };
 
-/* A descriptor set for the call; fills head->at. Offsets are brought down to what the device allows. */
+/* A descriptor set for the call; fills head->at. */
 static VkDescriptorSet bind(struct vk_context *c, const struct vk_call *call, struct head *head)
 {
     const VkDescriptorSet set = take_set(c);
-    const uint64_t step = c->properties.limits.minStorageBufferOffsetAlignment > 4
-                              ? c->properties.limits.minStorageBufferOffsetAlignment
-                              : 4;
     VkDescriptorBufferInfo buffers[VK_MAX_BINDINGS];
     VkWriteDescriptorSet writes[VK_MAX_BINDINGS];
     uint32_t n = 0;
     for (uint32_t i = 0; set && i < VK_MAX_BINDINGS; i++) {
         const struct vk_slice *s = &call->bind[i];
         if (!s->buffer) continue;
-        const uint64_t offset = s->offset & ~(step - 1), bytes = (s->offset - offset + s->bytes + 3) & ~(uint64_t)3;
+        const uint64_t offset = bound_offset(c, s), bytes = (s->offset - offset + s->bytes + 3) & ~(uint64_t)3;
         if (bytes > c->max_range) {
             c->status = fkv_fail(&c->error, FKV_ERROR_MEMORY,
                                  "Vulkan device %s: %s: a piece of %llu bytes, of which a shader can see %llu",
