@@ -249,8 +249,13 @@ static void test_options_by_name(void **state)
     assert_true(p.kv_retain == 0.25);
     assert_int_equal(fkv_kv_set(&p, "kv-sinks", "4", NULL), FKV_OK);
     assert_int_equal(p.sinks, 4);
-    assert_int_equal(fkv_kv_set(&p, "kv-pool-avg", "1", NULL), FKV_OK);
+    assert_int_equal(fkv_kv_set(&p, "kv-pool", "avg", NULL), FKV_OK);
     assert_true(p.pool_avg);
+    assert_int_equal(fkv_kv_set(&p, "kv-pool", "max", NULL), FKV_OK);
+    assert_false(p.pool_avg);
+    expect_refused(&p, "kv-pool", "ma", "kv-pool: expected one of max, avg, found ma");
+    expect_refused(&p, "kv-pool", "", "kv-pool: expected one of max, avg, found nothing");
+    expect_refused(&p, "kv-floor", "-1", "kv-floor: expected at least 0, found -1");
     expect_refused(&p, "kv-retain", "1.5", "kv-retain: expected a share in (0, 1], found 1.5");
     expect_refused(&p, "kv-retain", "much", "kv-retain: expected a number, found much");
     expect_refused(&p, "kv-sinks", "1.5", "kv-sinks: expected a whole number, found 1.5");

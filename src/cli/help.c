@@ -40,15 +40,18 @@ static void print_option(FILE *out, const struct option *o)
     print_wrapped(out, text, column);
 }
 
-/* The options that a policy has of its own. */
-static void print_own(FILE *out, const char *policy)
+/* The options that a policy has of its own; NULL: those that policies share. */
+static void print_retention(FILE *out, const char *policy)
 {
-    char name[RETENTION_NAME], text[400];
+    static const char *const values[] = {[FKV_OPTION_SHARE] = "R", [FKV_OPTION_NUMBER] = "X", [FKV_OPTION_COUNT] = "N"};
+    char name[RETENTION_NAME], initial[RETENTION_NAME], text[400];
     struct fkv_kv_option option;
     for (int i = 0; retention_name(i, name, &option); i++) {
-        if (strcmp(option.policy, policy) != 0) continue;
-        snprintf(text, sizeof text, "%s (default %g)", option.about, option.initial);
-        print_wrapped(out, text, fprintf(out, "    %s %s", name, option.kind == FKV_OPTION_COUNT ? "N" : "X"));
+        if (policy ? !option.policy || strcmp(option.policy, policy) != 0 : option.policy != NULL) continue;
+        snprintf(text, sizeof text, "%s (default %s)", option.about, retention_text(&option, option.initial, initial));
+        print_wrapped(out, text,
+                      fprintf(out, "%s%s %s", policy ? "    " : "  ", name,
+                              option.words ? option.words : values[option.kind]));
     }
 }
 
@@ -58,7 +61,7 @@ static void print_policies(FILE *out)
     fputs("\nKV policies:\n", out);
     for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
         print_wrapped(out, about, fprintf(out, "  %s", name));
-        print_own(out, name);
+        print_retention(out, name);
     }
 }
 
@@ -73,6 +76,7 @@ void help_command(const struct command *command, FILE *out)
         group = (int)o->group;
         policies |= o->kind == OPTION_POLICY;
         print_option(out, o);
+        if (o->kind == OPTION_POLICY) print_retention(out, NULL);
     }
     if (policies) print_policies(out);
     if (*command->examples) fprintf(out, "\nExamples:\n%s", command->examples);
@@ -98,8 +102,8 @@ void help_program(FILE *out)
           out);
 }
 
-/* Those of policies, for commands that choose one. */
-static void print_own_names(FILE *out, const struct command *c)
+/* Those of retention, for commands that choose a policy. */
+static void print_retention_names(FILE *out, const struct command *c)
 {
     char name[RETENTION_NAME];
     struct fkv_kv_option option;
@@ -123,7 +127,7 @@ void help_completion_bash(FILE *out)
                 if (*s != ',') fputc(*s, out);
             fputc(' ', out);
         }
-        print_own_names(out, c);
+        print_retention_names(out, c);
         fputs("\" ;;\n", out);
     }
     fputs(

@@ -1,4 +1,5 @@
-/* The options, in the order in which --help shows them. A new one is a row here and a member of struct settings. */
+/* The options, in the order in which --help shows them. A new one is a row here and a member of struct settings. Those
+   of retention, which follow --kv-policy, come from the library's table: see retention.h. */
 #include <math.h>
 
 #include "cli/options.h"
@@ -9,7 +10,6 @@
 #define ABOVE(what, low) what, low, INFINITY, true
 #define RANGE(what, low, high) what, low, high, false
 #define ANY(what) what, -INFINITY, INFINITY, false
-#define SHARE "a share", 0, 1, true
 #define WORDS(words) words, 0, 0, false
 #define PLAIN NULL, 0, 0, false
 
@@ -79,30 +79,6 @@ const struct option cli_options[] = {
 
     {PLAN, GROUP_RETENTION, "--kv-policy", "NAME", "fastkv", OPTION_POLICY, AT(session.kv.policy),
      "which key and value (KV) entries a prompt leaves in the cache", PLAIN},
-    {PLAN, GROUP_RETENTION, "--kv-retain", "R", "0.1", OPTION_DOUBLE, AT(session.kv.kv_retain),
-     "share of the prompt kept in each layer's KV cache", SHARE},
-    {PLAN, GROUP_RETENTION, "--kv-floor", "N", "1024", OPTION_INT, AT(session.kv.kv_floor),
-     "least entries kept per head", FROM("a number of entries", 0)},
-    {PLAN, GROUP_RETENTION, "--kv-budget", "N", "0", OPTION_INT, AT(session.kv.kv_budget),
-     "entries kept per head in place of --kv-retain; 0: by share", FROM("a number of entries", 0)},
-    {PLAN, GROUP_RETENTION, "--tsp-layer", "N", "-1", OPTION_INT, AT(session.kv.tsp_layer),
-     "layer after which only the most attended tokens go on (token-selective propagation, TSP); -1: half of the "
-     "layers, less one",
-     FROM("a layer", -1)},
-    {PLAN, GROUP_RETENTION, "--tsp-rate", "R", "0.2", OPTION_DOUBLE, AT(session.kv.tsp_rate),
-     "share of the prompt that goes on", SHARE},
-    {PLAN, GROUP_RETENTION, "--tsp-floor", "N", "2048", OPTION_INT, AT(session.kv.tsp_floor), "least tokens that go on",
-     FROM("a number of tokens", 0)},
-    {PLAN, GROUP_RETENTION, "--tsp-budget", "N", "0", OPTION_INT, AT(session.kv.tsp_budget),
-     "tokens that go on in place of --tsp-rate; 0: by share", FROM("a number of tokens", 0)},
-    {PLAN, GROUP_RETENTION, "--kv-window", "N", "8", OPTION_INT, AT(session.kv.window),
-     "last tokens, always kept, whose attention scores the others", FROM("a number of tokens", 1)},
-    {PLAN, GROUP_RETENTION, "--kv-sinks", "N", "1", OPTION_INT, AT(session.kv.sinks),
-     "first tokens, always kept and propagated", FROM("a number of tokens", 0)},
-    {PLAN, GROUP_RETENTION, "--kv-pool", "max|avg", "max", OPTION_CHOICE, AT(kv_pool),
-     "how scores of neighbours are pooled", WORDS("max|avg")},
-    {PLAN, GROUP_RETENTION, "--kv-pool-kernel", "N", "7", OPTION_INT, AT(session.kv.pool_kernel),
-     "tokens pooled, an odd number", FROM("an odd number of tokens", 1)},
     {PLAN, GROUP_RETENTION, "-ctk, --cache-type-k", "TYPE", "auto", OPTION_CHOICE, AT(session.k_type),
      "type of cached keys: auto (bf16 where the CPU multiplies it, else f16; f16 on a GPU), f32, f16, bf16, q8_0",
      WORDS(kv_types)},

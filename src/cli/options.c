@@ -253,11 +253,12 @@ static bool fail_unknown(const struct command *command, const char *name, char *
     enum { NAMES = 128 };
     char all[NAMES][WORD_MAX + 1];
     const char *words[NAMES + 1];
-    struct fkv_kv_option own;
+    struct fkv_kv_option kv;
     int n = 0;
     const struct option *other = find(~0u, name, strlen(name));
-    for (const struct command *c = cli_commands; other && c->name; c++)
-        if (other->commands & c->bit)
+    const bool retention = retention_find(name, strlen(name), &kv);
+    for (const struct command *c = cli_commands; (other || retention) && c->name; c++)
+        if (other ? other->commands & c->bit : options_choose_policy(c))
             return fail(err, "%s is an option of %s, not of %s", name, c->name, command->name);
     for (const struct other_option *o = cli_other_options; o->names; o++)
         if (names_have(o->names, name, strlen(name)))
@@ -271,7 +272,7 @@ static bool fail_unknown(const struct command *command, const char *name, char *
             s += strspn(s, ", ");
         }
     }
-    for (int i = 0; options_choose_policy(command) && n < NAMES && retention_name(i, all[n], &own); i++, n++)
+    for (int i = 0; options_choose_policy(command) && n < NAMES && retention_name(i, all[n], &kv); i++, n++)
         words[n] = all[n];
     words[n] = NULL;
     const char *near = nearest_word(name, words);
@@ -288,17 +289,6 @@ bool options_choose_policy(const struct command *command)
     return false;
 }
 
-/* An option that a policy has of its own waits until the policies are known. */
-static bool parse_own(struct settings *settings, const char *name, size_t n, const char *text, char *err)
-{
-    struct option_pairs *own = &settings->own;
-    if (!text || own->n == OPTION_LIST_MAX)
-        return fail(err, "%.*s: expected %s", (int)n, name,
-                    text ? "fewer options of policies" : "a number, found nothing");
-    own->items[own->n++] = (struct option_pair){name, n, text};
-    return true;
-}
-
 static bool parse_option(struct settings *settings, const struct command *command, char ***argv, char *err)
 {
     char *arg = *(*argv)++, name[WORD_MAX + 1], expects[160];
@@ -306,11 +296,12 @@ static bool parse_option(struct settings *settings, const struct command *comman
     size_t n = equals ? (size_t)(equals - arg) : strlen(arg);
     snprintf(name, sizeof name, "%.*s", (int)(n < WORD_MAX ? n : WORD_MAX), arg);
     const struct option *o = find(command->bit, arg, n);
-    const bool own = !o && options_choose_policy(command) && retention_has(arg, n);
-    if (!o && !own) return fail_unknown(command, name, err);
+    struct fkv_kv_option kv;
+    const bool retention = !o && options_choose_policy(command) && retention_find(arg, n, &kv);
+    if (!o && !retention) return fail_unknown(command, name, err);
     const char *text = equals ? equals + 1 : NULL;
-    if ((own || o->value) && !text && **argv) text = *(*argv)++;
-    if (own) return parse_own(settings, arg, n, text, err);
+    if ((retention || o->value) && !text && **argv) text = *(*argv)++;
+    if (retention) return retention_take(settings, &kv, &(struct option_pair){arg, n, text ? text : ""}, err);
     if (o->value ? text && store(settings, o, text) : !text && store(settings, o, text)) return true;
     return fail(err, "%s: expected %s, found %.100s", name, option_expects(o, expects, sizeof expects),
                 text && *text ? text : "nothing");
@@ -380,7 +371,6 @@ bool options_parse(struct settings *settings, const struct command *command, int
         if (**argv != '-') return fail(err, "unexpected argument %.100s (fastkv %s --help)", *argv, command->name);
         if (!parse_option(settings, command, &argv, err)) return false;
     }
-    settings->session.kv.pool_avg = settings->kv_pool == 1;
     if (!retention_check(settings, settings->policies.n ? settings->policies.items : &settings->session.kv.policy,
                          settings->policies.n ? settings->policies.n : 1, err))
         return false;

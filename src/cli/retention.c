@@ -4,21 +4,30 @@
 
 bool retention_name(int i, char name[RETENTION_NAME], struct fkv_kv_option *option)
 {
-    for (int all = 0; fkv_kv_option_list(all, option); all++) {
-        if (!option->policy || i-- > 0) continue;
-        snprintf(name, RETENTION_NAME, "--%s-%s", option->policy, option->name);
-        return true;
-    }
+    if (!fkv_kv_option_list(i, option)) return false;
+    snprintf(name, RETENTION_NAME, "--%s%s%s", option->policy ? option->policy : "", option->policy ? "-" : "",
+             option->name);
+    return true;
+}
+
+bool retention_find(const char *name, size_t n, struct fkv_kv_option *option)
+{
+    char known[RETENTION_NAME];
+    for (int i = 0; retention_name(i, known, option); i++)
+        if (strlen(known) == n && memcmp(known, name, n) == 0) return true;
     return false;
 }
 
-bool retention_has(const char *name, size_t n)
+const char *retention_text(const struct fkv_kv_option *option, double value, char text[RETENTION_NAME])
 {
-    char known[RETENTION_NAME];
-    struct fkv_kv_option option;
-    for (int i = 0; retention_name(i, known, &option); i++)
-        if (strlen(known) == n && memcmp(known, name, n) == 0) return true;
-    return false;
+    const char *word = option->kind == FKV_OPTION_WORD ? option->words : NULL;
+    if (!word) {
+        snprintf(text, RETENTION_NAME, "%g", value);
+        return text;
+    }
+    for (int i = 0; i < (int)value; i++) word += strcspn(word, "|") + 1;
+    snprintf(text, RETENTION_NAME, "%.*s", (int)strcspn(word, "|"), word);
+    return text;
 }
 
 /* Is `--<policy>-...` an option of this policy? */
@@ -34,6 +43,20 @@ static bool set(struct fkv_kv_params *kv, const struct option_pair *pair, char *
     snprintf(name, sizeof name, "%.*s", (int)pair->name_bytes - 2, pair->name + 2);
     if (fkv_kv_set(kv, name, pair->value, why) == FKV_OK) return true;
     snprintf(err, FKV_ERROR_BYTES, "--%.500s", why);
+    return false;
+}
+
+bool retention_take(struct settings *settings, const struct fkv_kv_option *option, const struct option_pair *pair,
+                    char *err)
+{
+    struct option_pairs *own = &settings->own;
+    if (!option->policy) return set(&settings->session.kv, pair, err);
+    if (*pair->value && own->n < OPTION_LIST_MAX) {
+        own->items[own->n++] = *pair;
+        return true;
+    }
+    snprintf(err, FKV_ERROR_BYTES, "%.*s: expected %s", (int)pair->name_bytes, pair->name,
+             *pair->value ? "fewer options of policies" : "a number, found nothing");
     return false;
 }
 

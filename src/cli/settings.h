@@ -38,7 +38,6 @@ struct settings {
     struct fkv_session_params session;
     struct fkv_sampler_params sampler;
     int64_t seed;            /* -1: a random one; settings_finish() puts it into `sampler` */
-    int kv_pool;             /* 0 max, 1 avg; goes into `session` likewise */
     struct option_pairs own; /* of policies: see retention.h */
     /* model and prompt */
     const char *model, *prompt, *prompt_file, *prompt_ids, *system, *system_file, *chat_template;

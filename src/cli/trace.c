@@ -66,22 +66,30 @@ static void member(FILE *f, const char *name, json_t *json)
 
 /* ---- after the prefill ----------------------------------------------------------------------- */
 
+/* NULL: another policy's. */
+static json_t *option_value(const struct fkv_kv_params *kv, const char *name, const struct fkv_kv_option *option)
+{
+    char text[RETENTION_NAME];
+    double x;
+    if (!fkv_kv_get(kv, name, &x)) return NULL;
+    if (option->kind == FKV_OPTION_WORD) return json_string(retention_text(option, x, text));
+    return option->kind == FKV_OPTION_COUNT && !option->policy ? json_integer((json_int_t)x) : json_real(x);
+}
+
 static json_t *policy(const fkv_session *session)
 {
     static const char *const types[] = {"auto", "f32", "f16", "bf16", "q8_0"};
     struct fkv_session_params p = FKV_SESSION_PARAMS_INIT;
     struct fkv_kv_option option;
     char name[RETENTION_NAME];
-    double x;
     fkv_session_get_params(session, &p);
-    json_t *json = json_pack("{s:s, s:i, s:f, s:i, s:i, s:f, s:i, s:i, s:i, s:s, s:i, s:i, s:s, s:s, s:i}", "name",
-                             p.kv.policy, "tsp_layer", p.kv.tsp_layer, "tsp_rate", p.kv.tsp_rate, "tsp_floor",
-                             p.kv.tsp_floor, "tsp_budget", p.kv.tsp_budget, "kv_retain", p.kv.kv_retain, "kv_floor",
-                             p.kv.kv_floor, "kv_budget", p.kv.kv_budget, "kv_window", p.kv.window, "kv_pool",
-                             p.kv.pool_avg ? "avg" : "max", "kv_pool_kernel", p.kv.pool_kernel, "kv_sinks", p.kv.sinks,
-                             "cache_type_k", types[p.k_type], "cache_type_v", types[p.v_type], "ctx_size", p.n_ctx);
-    for (int i = 0; retention_name(i, name, &option); i++)
-        if (fkv_kv_get(&p.kv, name + 2, &x)) json_object_set_new(json, name + 2, json_real(x));
+    json_t *json = json_pack("{s:s, s:s, s:s, s:i}", "name", p.kv.policy, "cache_type_k", types[p.k_type],
+                             "cache_type_v", types[p.v_type], "ctx_size", p.n_ctx);
+    for (int i = 0; retention_name(i, name, &option); i++) {
+        json_t *x = option_value(&p.kv, name + 2, &option);
+        for (char *c = name; *c && !option.policy; c++) *c = *c == '-' ? '_' : *c; /* kv_retain, but structkv-decay */
+        if (x) json_object_set_new(json, name + 2, x);
+    }
     return json;
 }
 

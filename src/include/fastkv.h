@@ -192,7 +192,7 @@ enum fkv_option_kind {
     FKV_OPTION_SHARE,  /* in (0, 1] */
     FKV_OPTION_NUMBER, /* from least to most */
     FKV_OPTION_COUNT,  /* a whole number from least to most */
-    FKV_OPTION_FLAG    /* 0 or 1 */
+    FKV_OPTION_WORD    /* one of the words; as a number, its place among them */
 };
 struct fkv_kv_option {
     const char *name;   /* "kv-retain"; a policy's own is called "<policy>-<name>" */
@@ -200,6 +200,7 @@ struct fkv_kv_option {
     const char *about;  /* one line */
     enum fkv_option_kind kind;
     double initial, least, most;
+    const char *words; /* "max|avg" */
 };
 /* The i-th option of retention, those that policies share first; false past the last. */
 FKV_API bool fkv_kv_option_list(int i, struct fkv_kv_option *option);

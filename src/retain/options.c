@@ -17,13 +17,13 @@ struct shared_option {
     size_t at; /* in struct fkv_kv_params */
 };
 
-#define SHARE(name, member, initial, about)                                                          \
-    {                                                                                                \
-        {name, NULL, about, FKV_OPTION_SHARE, initial, 0, 1}, offsetof(struct fkv_kv_params, member) \
+#define SHARE(name, member, initial, about)                                                                \
+    {                                                                                                      \
+        {name, NULL, about, FKV_OPTION_SHARE, initial, 0, 1, NULL}, offsetof(struct fkv_kv_params, member) \
     }
-#define COUNT(name, member, initial, least, most, about)                                                    \
-    {                                                                                                       \
-        {name, NULL, about, FKV_OPTION_COUNT, initial, least, most}, offsetof(struct fkv_kv_params, member) \
+#define COUNT(name, member, initial, least, most, about)                                                          \
+    {                                                                                                             \
+        {name, NULL, about, FKV_OPTION_COUNT, initial, least, most, NULL}, offsetof(struct fkv_kv_params, member) \
     }
 
 static const struct shared_option shared[] = {
@@ -31,13 +31,14 @@ static const struct shared_option shared[] = {
     COUNT("kv-floor", kv_floor, 1024, 0, MOST, "least entries kept per head"),
     COUNT("kv-budget", kv_budget, 0, 0, MOST, "entries kept per head in place of kv-retain; 0: by share"),
     COUNT("tsp-layer", tsp_layer, -1, -1, 1023,
-          "the layer after which only the chosen tokens go on; -1: layers / 2 - 1"),
-    SHARE("tsp-rate", tsp_rate, 0.2, "share of the prompt that goes past it"),
+          "layer after which only the most attended tokens go on (token-selective propagation, TSP); -1: half of the "
+          "layers, less one"),
+    SHARE("tsp-rate", tsp_rate, 0.2, "share of the prompt that goes on"),
     COUNT("tsp-floor", tsp_floor, 2048, 0, MOST, "least tokens that go on"),
     COUNT("tsp-budget", tsp_budget, 0, 0, MOST, "tokens that go on in place of tsp-rate; 0: by share"),
-    COUNT("kv-window", window, 8, 1, FKV_MAX_WINDOW, "last tokens, whose attention scores the others"),
-    COUNT("kv-sinks", sinks, 1, 0, 65536, "first positions, always kept and passed on"),
-    {{"kv-pool-avg", NULL, "scores of neighbours are averaged; else the largest counts", FKV_OPTION_FLAG, 0, 0, 1},
+    COUNT("kv-window", window, 8, 1, FKV_MAX_WINDOW, "last tokens, always kept, whose attention scores the others"),
+    COUNT("kv-sinks", sinks, 1, 0, 65536, "first tokens, always kept and propagated"),
+    {{"kv-pool", NULL, "how scores of neighbours are pooled", FKV_OPTION_WORD, 0, 0, 1, "max|avg"},
      offsetof(struct fkv_kv_params, pool_avg)},
     COUNT("kv-pool-kernel", pool_kernel, 7, 1, 255, "tokens pooled, an odd number"),
 };
@@ -73,7 +74,13 @@ bool fkv_kv_option_list(int i, struct fkv_kv_option *option)
     const struct own own = find_own(i - N_SHARED);
     if (!own.policy) return false;
     const struct fkv_own_option *o = &own.policy->options[own.number];
-    *option = (struct fkv_kv_option){o->name, own.policy->name, o->about, o->kind, o->initial, o->least, o->most};
+    *option = (struct fkv_kv_option){.name = o->name,
+                                     .policy = own.policy->name,
+                                     .about = o->about,
+                                     .kind = o->kind,
+                                     .initial = o->initial,
+                                     .least = o->least,
+                                     .most = o->most};
     return true;
 }
 
@@ -96,7 +103,7 @@ static double shared_value(const struct fkv_kv_params *p, const struct shared_op
     const void *at = (const char *)p + o->at;
     switch (o->option.kind) {
     case FKV_OPTION_COUNT: return *(const int *)at;
-    case FKV_OPTION_FLAG: return *(const bool *)at;
+    case FKV_OPTION_WORD: return *(const bool *)at; /* of two words */
     default: return *(const double *)at;
     }
 }
@@ -106,7 +113,7 @@ static void set_shared(struct fkv_kv_params *p, const struct shared_option *o, d
     void *at = (char *)p + o->at;
     switch (o->option.kind) {
     case FKV_OPTION_COUNT: *(int *)at = (int)value; break;
-    case FKV_OPTION_FLAG: *(bool *)at = value != 0; break;
+    case FKV_OPTION_WORD: *(bool *)at = value != 0; break;
     default: *(double *)at = value; break;
     }
 }
@@ -135,6 +142,8 @@ static fkv_status check_value(const struct fkv_kv_option *o, double value, doubl
     snprintf(name, sizeof name, "%s%s%s", o->policy ? o->policy : "", o->policy ? "-" : "", o->name);
     if (o->kind == FKV_OPTION_SHARE && !(value > 0 && value <= 1))
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected a share in (0, 1], found %g", name, value);
+    if (!(value >= o->least) && most == MOST)
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected at least %.10g, found %.10g", name, o->least, value);
     if (!(value >= o->least && value <= most))
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected %.10g to %.10g, found %.10g", name, o->least, most, value);
     return FKV_OK;
@@ -159,24 +168,51 @@ fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_
     return FKV_OK;
 }
 
+static fkv_status read_word(const struct fkv_kv_option *o, const char *name, const char *value, double *x,
+                            struct fkv_error *e)
+{
+    char all[64]; /* "max, avg" */
+    size_t n = 0;
+    int place = 0;
+    for (const char *w = o->words; *w; place++) {
+        const size_t length = strcspn(w, "|");
+        *x = place;
+        if (length == strlen(value) && memcmp(w, value, length) == 0) return FKV_OK;
+        n += (size_t)snprintf(all + n, sizeof all - n, "%s%.*s", place ? ", " : "", (int)length, w);
+        w += length + (w[length] == '|');
+    }
+    return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected one of %s, found %s", name, all, *value ? value : "nothing");
+}
+
+/* Reads a number, or the place of a word among the option's. */
+static fkv_status read_value(const struct fkv_kv_option *o, const char *name, const char *value, double *x,
+                             struct fkv_error *e)
+{
+    char *end;
+    const bool whole = o->kind == FKV_OPTION_COUNT;
+    if (o->kind == FKV_OPTION_WORD) return read_word(o, name, value, x, e);
+    *x = strtod(value, &end);
+    if (end == value || *end || (whole && *x != trunc(*x)))
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected a %snumber, found %s", name, whole ? "whole " : "",
+                        *value ? value : "nothing");
+    return FKV_OK;
+}
+
 fkv_status fkv_kv_set(struct fkv_kv_params *p, const char *name, const char *value, char *err)
 {
     struct fkv_error e = {""};
     struct fkv_kv_option o;
-    char *end;
     const int i = find_option(name);
-    const double x = strtod(value, &end);
+    double x = 0;
     fkv_status status = FKV_OK;
     if (i < 0 || !fkv_kv_option_list(i, &o))
         status = fkv_fail(&e, FKV_ERROR_ARGUMENT, "%s: there is no such option of retention", name);
     else if (!belongs(p, &o))
         status = fkv_fail(&e, FKV_ERROR_ARGUMENT, "%s: an option of the policy %s, but the policy is %s", name,
                           o.policy, p->policy ? p->policy : "(null)");
-    else if (end == value || *end || (o.kind != FKV_OPTION_SHARE && o.kind != FKV_OPTION_NUMBER && x != trunc(x)))
-        status = fkv_fail(&e, FKV_ERROR_ARGUMENT, "%s: expected a %snumber, found %s", name,
-                          o.kind == FKV_OPTION_SHARE || o.kind == FKV_OPTION_NUMBER ? "" : "whole ", value);
     else
-        status = check_value(&o, x, o.most, &e);
+        status = read_value(&o, name, value, &x, &e);
+    if (status == FKV_OK) status = check_value(&o, x, o.most, &e);
     if (status != FKV_OK) {
         if (err) memcpy(err, e.text, sizeof e.text);
         return status;
