@@ -48,13 +48,14 @@ def check_direction(root):
 def check_headers(root, build, *cc):
     bad = []
     flags = ['-std=c11', '-Wall', '-Wextra', '-Werror', '-fsyntax-only', '-x', 'c', f'-I{root}', f'-I{root}/src', f'-I{root}/src/include', f'-I{build}/simd']
-    isa = {'avx2': ['-mavx2', '-mfma', '-mf16c', '-mbmi2'], 'dotprod': ['-march=armv8.2-a+fp16+dotprod'], 'i8mm': ['-march=armv8.2-a+fp16+dotprod+i8mm+bf16']}
+    isa = {'avx2': ['-mavx2', '-mfma', '-mf16c', '-mbmi2'], 'avxvnni': ['-mavx2', '-mfma', '-mf16c', '-mbmi2'], 'dotprod': ['-march=armv8.2-a+fp16+dotprod'], 'i8mm': ['-march=armv8.2-a+fp16+dotprod+i8mm+bf16']}
     wide = isa['avx2'] + ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mavx512vnni', '-mavx512vbmi', '-mavx512bf16']
+    isa['amx'] = wide + ['-mamx-tile', '-mamx-bf16']
     arm = '__aarch64__' in subprocess.run([*cc, '-dM', '-E', '-x', 'c', '/dev/null'], capture_output=True, text=True).stdout
     volk = subprocess.run([*cc, *flags, '-'], input='#include <volk.h>\n', capture_output=True, text=True).returncode == 0
     for header in sorted(p for folder in ('src', 'simd', 'models', 'vulkan') for p in (root / folder).rglob('*.h')):
         folder = header.parent.name
-        if arm and folder.startswith('avx'):
+        if arm and folder.startswith(('avx', 'amx')):
             continue
         if folder == 'vulkan' and not volk:
             continue

@@ -6,6 +6,7 @@
 
 #include <immintrin.h>
 
+#include "simd/inline.h"
 #include "simd/level.h"
 
 #define KERNEL(result, name, args) result fkv_##name##_avx2 args;
@@ -13,8 +14,6 @@
 #undef KERNEL
 
 enum { AVX2_PANEL_ROWS = 128 }; /* panel_rows of the level and of AVX-VNNI */
-
-#define INLINE static inline __attribute__((always_inline))
 
 INLINE float horizontal_sum(__m256 v)
 {

@@ -1,18 +1,13 @@
-/* cells_f32.h: cache tiles of any type as cells of floats (cell.inc), for the kernels that compute in fp32. */
+/* cells_f32.h: cache tiles of any type as cells of floats (cells.h), and queries and weights as rows for them, for the
+   kernels that compute in fp32. */
 #ifndef FKV_AVX512_CELLS_F32_H
 #define FKV_AVX512_CELLS_F32_H
 
-#include <immintrin.h>
-#include <stdbool.h>
-#include <stddef.h>
-
+#include "simd/avx512/cells.h"
+#include "simd/avx512/exponential.h"
 #include "simd/simd.h"
 
-enum { STEP_VALUES = 1 };
-
-#include "simd/avx512/cell.inc"
-
-static inline __m512 multiply_add(__m512 sum, __m512i cell, __m512i row)
+INLINE __m512 multiply_add_f32(__m512 sum, __m512i cell, __m512i row)
 {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(cell), _mm512_castsi512_ps(row), sum);
 }
@@ -86,7 +81,7 @@ static inline void expand_q8_0(const fkv_f16 *scales, const int8_t *values, bool
 }
 
 /* Cell c of a tile of K (is_k) or V. */
-static void expand_cell(int type, const char *tile, int c, int d, bool is_k, char *cell)
+static __attribute__((noinline)) void expand_f32(int type, const char *tile, int c, int d, bool is_k, char *cell)
 {
     const fkv_f16 *halves = (const fkv_f16 *)tile;
     if (type == FKV_ELEM_Q8_0) {
@@ -106,5 +101,25 @@ static void expand_cell(int type, const char *tile, int c, int d, bool is_k, cha
         store_steps(cell + 256 * i, even, odd);
     }
 }
+
+static inline void pack_query_f32(const float *q, int d, float scale, uint32_t *row)
+{
+    float *words = (float *)row;
+    for (int i = 0; i < d; i++) words[i] = q[i] * scale;
+    for (int i = d; i < fkv_padded_head(d); i++) words[i] = 0;
+}
+
+INLINE void store_weights_f32(float *s, int j, __m512 a, __m512 b)
+{
+    _mm512_store_ps(s + j, a);
+    _mm512_store_ps(s + j + 16, b);
+}
+
+static const struct cells cells_f32 = {.steps = 32,
+                                       .multiply_add = multiply_add_f32,
+                                       .expand = expand_f32,
+                                       .pack_query = pack_query_f32,
+                                       .weight = exp2_precise,
+                                       .store_weights = store_weights_f32};
 
 #endif

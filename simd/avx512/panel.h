@@ -9,9 +9,8 @@
 
 #include <immintrin.h>
 
+#include "simd/inline.h"
 #include "simd/simd.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 /* A tile multiplies the unpacked chunk [k0, k0 + k) by group g of X's rows. */
 struct panel_tile {

@@ -5,12 +5,14 @@
 #include "simd/avx512/avx512.h"
 #include "simd/avx512/exponential.h"
 #include "simd/avx512/lanes.h"
-#include "simd/avx512/tile.inc"
+#include "simd/avx512/tile.h"
 #include "simd/seen.h"
 #include "simd/wide.h"
 
 #include <float.h>
 #include <math.h>
+
+TILE_FUNCTIONS(multiply_cells, &cells_f32, load_cell)
 
 /* The columns of [n_rows][ROW_WORDS] dot products, scaled, into logits; n of them, at most 32. */
 static void store_logits(const float *dots, int n_rows, int n, float scale, float *logits, size_t ld)
@@ -26,14 +28,14 @@ void fkv_window_logits_avx512(const float *q, size_t ldq, int w, const void *k, 
                               float *logits, size_t ld)
 {
     _Alignas(64) uint32_t rows[2][FKV_MAX_WINDOW][ROW_WORDS]; /* channels below 256, and the others */
-    _Alignas(64) char cells[FKV_MAX_HEAD / 32 * CELL_BYTES];
+    _Alignas(64) char cells[FKV_MAX_HEAD / 32][MOST_CELL_BYTES];
     _Alignas(64) float dots[MOST_ROWS][ROW_WORDS];
     const int n_cells = fkv_padded_head(d) / 32, n_groups = (w + MOST_ROWS - 1) / MOST_ROWS;
     const size_t tile_bytes = fkv_tile_bytes(k_type, d);
-    struct tile_product p = {.cell_stride = CELL_BYTES,
+    struct tile_product p = {.cell_stride = sizeof *cells,
                              .out = dots[0],
                              .out_stride = ROW_WORDS,
-                             .ahead_step = tile_bytes / (size_t)(n_cells * CELL_STEPS)};
+                             .ahead_step = tile_bytes / (size_t)(n_cells * cells_f32.steps)};
     for (int r = 0; r < w; r++) {
         for (int i = 0; i < d; i += FKV_PLACE) {
             memset(rows[i / FKV_PLACE][r], 0, FKV_PLACE * sizeof(float));
@@ -43,14 +45,14 @@ void fkv_window_logits_avx512(const float *q, size_t ldq, int w, const void *k, 
     }
     for (int j = 0; j < n; j += FKV_TILE) {
         const char *tile = (const char *)k + (size_t)(j / FKV_TILE) * tile_bytes;
-        for (int c = 0; c < n_cells; c++) expand_cell(k_type, tile, c, d, true, cells + c * CELL_BYTES);
+        for (int c = 0; c < n_cells; c++) expand_f32(k_type, tile, c, d, true, cells[c]);
         p.ahead = j + FKV_TILE < n ? tile + tile_bytes : tile;
         for (int i = 0; i < n_groups; i++) {
             const int row0 = i * w / n_groups, row1 = (i + 1) * w / n_groups;
-            for (int c = 0; c < n_cells; c += ROW_CELLS) {
-                p.n_cells = n_cells - c < ROW_CELLS ? n_cells - c : ROW_CELLS;
-                p.cells = cells + c * CELL_BYTES;
-                p.rows = rows[c / ROW_CELLS][row0];
+            for (int c = 0; c < n_cells; c += row_cells(&cells_f32)) {
+                p.n_cells = n_cells - c < row_cells(&cells_f32) ? n_cells - c : row_cells(&cells_f32);
+                p.cells = cells[c];
+                p.rows = rows[c / row_cells(&cells_f32)][row0];
                 p.correction = c ? no_correction : NULL;
                 multiply_cells[row1 - row0](&p);
             }

@@ -1,19 +1,19 @@
-/* cells_bf16.h: cache tiles of any type but fp32 as cells of pairs of bf16 (cell.inc), and queries and weights as rows
+/* cells_bf16.h: cache tiles of any type but fp32 as cells of pairs of bf16 (cells.h), and queries and weights as rows
    for them. */
 #ifndef FKV_AVX512BF16_CELLS_BF16_H
 #define FKV_AVX512BF16_CELLS_BF16_H
 
-#include <immintrin.h>
-#include <stdbool.h>
-#include <stdint.h>
-
+#include "simd/avx512/cells.h"
 #include "simd/avx512/exponential.h"
 #include "simd/avx512/lanes.h"
 #include "simd/simd.h"
 
-enum { STEP_VALUES = 2 };
+enum { BF16_STEPS = 16, BF16_CELL_BYTES = BF16_STEPS * STEP_BYTES };
 
-#include "simd/avx512/cell.inc"
+INLINE __m512 multiply_add_bf16(__m512 sum, __m512i cell, __m512i row)
+{
+    return _mm512_dpbf16_ps(sum, (__m512bh)cell, (__m512bh)row);
+}
 
 static inline __m512i pack_bf16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 
@@ -25,7 +25,7 @@ static inline __m512i load_f16_pairs(const char *stored)
 
 static inline void expand_f16(const char *values, char *cell)
 {
-    for (int i = 0; i < CELL_BYTES; i += 64) _mm512_store_si512(cell + i, load_f16_pairs(values + i));
+    for (int i = 0; i < BF16_CELL_BYTES; i += 64) _mm512_store_si512(cell + i, load_f16_pairs(values + i));
 }
 
 /* 16 of 64 int8 as floats. */
@@ -65,19 +65,19 @@ static inline void expand_v_q8_0(const fkv_f16 *scales, const int8_t *values, ch
     }
 }
 
-static inline void expand_cell(int type, const char *tile, int c, int d, bool is_k, char *cell)
+static __attribute__((noinline)) void expand_bf16(int type, const char *tile, int c, int d, bool is_k, char *cell)
 {
     const fkv_f16 *halves = (const fkv_f16 *)tile;
     const int8_t *bytes = (const int8_t *)tile + 2 * fkv_padded_head(d) + 1024 * c; /* q8_0: after the scales */
     if (type == FKV_ELEM_F16)
-        expand_f16(tile + CELL_BYTES * c, cell);
+        expand_f16(tile + BF16_CELL_BYTES * c, cell);
     else if (is_k)
         expand_k_q8_0(halves + 32 * c, bytes, cell);
     else
         expand_v_q8_0(halves + 32 * c, bytes, cell);
 }
 
-static inline void pack_query(const float *q, int d, float scale, uint32_t *row)
+static inline void pack_query_bf16(const float *q, int d, float scale, uint32_t *row)
 {
     const __m512 s = _mm512_set1_ps(scale);
     for (int c = 0; c < fkv_padded_head(d); c += 32)
@@ -86,11 +86,16 @@ static inline void pack_query(const float *q, int d, float scale, uint32_t *row)
                                      _mm512_mul_ps(s, _mm512_maskz_loadu_ps(lanes_below(d - c - 16), q + c + 16))));
 }
 
-static inline __m512 weight(__m512 x) { return exp2_rough(x); }
-
-static inline void store_weights(float *s, int j, __m512 a, __m512 b)
+INLINE void store_weights_bf16(float *s, int j, __m512 a, __m512 b)
 {
     _mm512_store_si512((fkv_bf16 *)s + j, pack_bf16(a, b));
 }
+
+static const struct cells cells_bf16 = {.steps = BF16_STEPS,
+                                        .multiply_add = multiply_add_bf16,
+                                        .expand = expand_bf16,
+                                        .pack_query = pack_query_bf16,
+                                        .weight = exp2_rough,
+                                        .store_weights = store_weights_bf16};
 
 #endif

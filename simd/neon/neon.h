@@ -8,13 +8,12 @@
 #include <arm_neon.h>
 #include <math.h>
 
+#include "simd/inline.h"
 #include "simd/level.h"
 
 #define KERNEL(result, name, args) result fkv_##name##_neon args;
 #include "simd/kernels.def"
 #undef KERNEL
-
-#define INLINE static inline __attribute__((always_inline))
 
 /* ---- halves ---------------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
-/* The AVX-512 levels, and AMX above them, without AVX-512: all their files once more, over SIMDe and plain C (simde/).
-   A library of its own whose other names are hidden: they are those of the levels. */
+/* The AVX-512 levels, and AMX above them, without AVX-512: all their files once more, over SIMDe and plain C (simde/,
+   amx_model.c). A library of its own whose other names are hidden: they are those of the levels. */
 #include "simd/level.h"
 #include "twins.h"
 
@@ -22,5 +22,5 @@ EXPORT void fkv_fill_avx512bf16_simde(struct fkv_kernels *k)
 EXPORT void fkv_fill_amx_simde(struct fkv_kernels *k)
 {
     fkv_fill_avx512bf16_simde(k);
-    fkv_fill_amx_model(k);
+    fkv_fill_amx(k);
 }

@@ -1,10 +1,8 @@
-/* tile.inc: the product of rows and cells (cell.inc) that the cache kernels of these levels are made of.
+/* tile.h: the product of rows and cells (cells.h) that the cache kernels of these levels are made of.
 
    R rows are multiplied at once: out[r][lane] = start[r][lane] + sum over the steps: row[r][step] . cell[step][lane].
    Registers: 2 R sums, 2 vectors of the cell, 1 broadcast word; R up to 12.
-   Every sum runs over the steps in order, so a row's result does not depend on R.
-
-   The file that includes this has defined multiply_add() and STEP_VALUES. */
+   Every sum runs over the steps in order, so a row's result does not depend on R. */
 #ifndef FKV_AVX512_TILE_H
 #define FKV_AVX512_TILE_H
 
@@ -13,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "simd/avx512/cell.inc"
+#include "simd/avx512/cells.h"
 
 /* The sums live in registers only if the loops over rows are unrolled in full. */
 #ifdef __clang__
@@ -22,10 +20,7 @@
 #define UNROLL_ROWS _Pragma("GCC unroll 12")
 #endif
 
-enum {
-    MOST_ROWS = 12,              /* R at most */
-    ROW_CELLS = 256 / CELL_STEPS /* that a row of words reaches for; what is longer is multiplied in parts */
-};
+enum { MOST_ROWS = 12 }; /* R at most */
 static const float no_correction[MOST_ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 struct tile_product {
@@ -41,7 +36,10 @@ struct tile_product {
     size_t ahead_step;
 };
 
-static inline __m512i broadcast_word(const uint32_t *word)
+/* Cells that a row of words reaches for; what is longer is multiplied in parts. */
+INLINE int row_cells(const struct cells *cells) { return 256 / cells->steps; }
+
+INLINE __m512i broadcast_word(const uint32_t *word)
 {
     int x;
     memcpy(&x, word, sizeof x); /* it may have been written as a float or as bf16 */
@@ -51,10 +49,10 @@ static inline __m512i broadcast_word(const uint32_t *word)
 /* 64 bytes of a stored tile as the lanes of half a step. */
 typedef __m512i load_lanes(const char *stored);
 
-static inline __m512i load_cell(const char *stored) { return _mm512_load_si512(stored); }
+INLINE __m512i load_cell(const char *stored) { return _mm512_load_si512(stored); }
 
-static inline __attribute__((always_inline)) void multiply_tile(const int n_rows, load_lanes *const load,
-                                                                const struct tile_product *t)
+INLINE void multiply_tile(const struct cells *cells, load_lanes *const load, const int n_rows,
+                          const struct tile_product *t)
 {
     __m512 sum[MOST_ROWS][2];
     const uint32_t *rows = t->rows;
@@ -71,15 +69,15 @@ static inline __attribute__((always_inline)) void multiply_tile(const int n_rows
     }
     for (int c = 0; c < t->n_cells; c++) {
         const char *cell = t->cells + c * t->cell_stride;
-        for (int i = 0; i < CELL_STEPS; i++, cell += 128, rows++, ahead += ahead_step) {
+        for (int i = 0; i < cells->steps; i++, cell += STEP_BYTES, rows++, ahead += ahead_step) {
             const __m512i a0 = load(cell), a1 = load(cell + 64);
             _mm_prefetch(ahead, _MM_HINT_T1);
             _mm_prefetch(ahead + 64, _MM_HINT_T1);
             UNROLL_ROWS
             for (int r = 0; r < n_rows; r++) {
                 const __m512i x = broadcast_word(rows + r * ROW_WORDS);
-                sum[r][0] = multiply_add(sum[r][0], a0, x);
-                sum[r][1] = multiply_add(sum[r][1], a1, x);
+                sum[r][0] = cells->multiply_add(sum[r][0], a0, x);
+                sum[r][1] = cells->multiply_add(sum[r][1], a1, x);
             }
         }
     }
@@ -94,18 +92,16 @@ static inline __attribute__((always_inline)) void multiply_tile(const int n_rows
 typedef void tile_function(const struct tile_product *t);
 
 /* clang-format off */
-#define TILE_FUNCTION(name, load, R) \
-    static __attribute__((noinline)) void name##_##R(const struct tile_product *t) { multiply_tile(R, load, t); }
-#define TILE_FUNCTIONS(name, load)                                                                                     \
-    TILE_FUNCTION(name, load, 1) TILE_FUNCTION(name, load, 2) TILE_FUNCTION(name, load, 3)                             \
-    TILE_FUNCTION(name, load, 4) TILE_FUNCTION(name, load, 5) TILE_FUNCTION(name, load, 6)                             \
-    TILE_FUNCTION(name, load, 7) TILE_FUNCTION(name, load, 8) TILE_FUNCTION(name, load, 9)                             \
-    TILE_FUNCTION(name, load, 10) TILE_FUNCTION(name, load, 11) TILE_FUNCTION(name, load, 12)                          \
+#define TILE_FUNCTION(name, cells, load, R)                                                                            \
+    static __attribute__((noinline)) void name##_##R(const struct tile_product *t) { multiply_tile(cells, load, R, t); }
+#define TILE_FUNCTIONS(name, cells, load)                                                                              \
+    TILE_FUNCTION(name, cells, load, 1) TILE_FUNCTION(name, cells, load, 2) TILE_FUNCTION(name, cells, load, 3)        \
+    TILE_FUNCTION(name, cells, load, 4) TILE_FUNCTION(name, cells, load, 5) TILE_FUNCTION(name, cells, load, 6)        \
+    TILE_FUNCTION(name, cells, load, 7) TILE_FUNCTION(name, cells, load, 8) TILE_FUNCTION(name, cells, load, 9)        \
+    TILE_FUNCTION(name, cells, load, 10) TILE_FUNCTION(name, cells, load, 11) TILE_FUNCTION(name, cells, load, 12)     \
     static tile_function *const name[MOST_ROWS + 1] = {                                                                \
         NULL, name##_1, name##_2, name##_3, name##_4, name##_5, name##_6, name##_7,                                    \
         name##_8, name##_9, name##_10, name##_11, name##_12};
 /* clang-format on */
-
-TILE_FUNCTIONS(multiply_cells, load_cell)
 
 #endif

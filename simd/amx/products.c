@@ -1,4 +1,4 @@
-/* products.inc: prefill products by tdpbf16ps, of every type: sums[16][16] += a[16 rows of X][32 k] b[16 pairs of k][16
+/* Prefill products by tdpbf16ps, of every type: sums[16][16] += a[16 rows of X][32 k] b[16 pairs of k][16
    weight rows][2], all bf16.
 
    Quantised weights become bf16 too. A tile of int8 sums 64 k at a time, but scales come per 32 or 16 and would have to
@@ -19,7 +19,8 @@
    Packed X: [chunk of k][group of 32 rows][32 k][32 rows][32], so that tiles are contiguous. Rows past m are there, but
    never written: what they yield is never read. Tiles: 4 of sums (32 rows of X x 32 weight rows), 2 a, 2 b: 4 loads for
    4 products per 32 k. */
-#include "simd/amx/weights.inc"
+#include "simd/amx/amx.h"
+#include "simd/amx/weights.h"
 
 enum {
     GROUP = 32,
@@ -46,7 +47,7 @@ static int chunk_of(int k)
 /* k in the chunk at k0. */
 static int chunk_at(int k, int k0) { return k - k0 < chunk_of(k) ? k - k0 : chunk_of(k); }
 
-static size_t bytes(int m, int k) { return (size_t)groups_of(m) * GROUP * (size_t)k * sizeof(fkv_bf16); }
+size_t fkv_x8_bytes_amx(int m, int k) { return (size_t)groups_of(m) * GROUP * (size_t)k * sizeof(fkv_bf16); }
 
 /* Where a group's chunk starts, in bytes; k0 is a multiple of chunk_of(k). */
 static size_t group_at(int m, int k, int group, int k0)
@@ -54,7 +55,7 @@ static size_t group_at(int m, int k, int group, int k0)
     return ((size_t)groups_of(m) * (size_t)k0 + (size_t)group * (size_t)chunk_at(k, k0)) * GROUP * sizeof(fkv_bf16);
 }
 
-static void pack(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed)
+void fkv_x8_pack_amx(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed)
 {
     const int chunk = chunk_of(k);
     for (int i = 0; i < k; i += 32) {
@@ -201,6 +202,5 @@ static void run(const struct fkv_panel *p, const struct weight_type *type)
 }
 
 #define PANEL(type) \
-    static void panel_##type(const struct fkv_panel *p) { run(p, &weights_##type); }
+    void fkv_panel_##type##_amx(const struct fkv_panel *p) { run(p, &weights_##type); }
 PANEL(q8_0) PANEL(q4_0) PANEL(q4_1) PANEL(q5_0) PANEL(q4_k) PANEL(q5_k) PANEL(q6_k) PANEL(f16) PANEL(bf16)
-#undef PANEL

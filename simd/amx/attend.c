@@ -1,4 +1,4 @@
-/* attend.inc: attention by tdpbf16ps. The cache's tiles are what it takes as b, 16 pairs x 16 entries or channels x 2,
+/* Attention by tdpbf16ps. The cache's tiles are what it takes as b, 16 pairs x 16 entries or channels x 2,
    128 bytes from pair to pair; queries and weights, rows of bf16, are a. Types but bf16 become cells of bf16, and
    queries and weights are rounded, as on the level below.
 
@@ -13,20 +13,18 @@
    done again. Sums are of the rounded weights, so that a row which looks at one entry gets its value.
 
    288 rows share what L2 holds of a block, 128 KiB at d 128. */
+#include "simd/amx/amx.h"
+#include "simd/avx512/attend_blocks.h"
 #include "simd/avx512/avx512.h"
 #include "simd/avx512bf16/cells_bf16.h"
 
-enum { HALF_ROWS = 16, GROUP_ROWS = 2 * HALF_ROWS, GROUP_STEP = HALF_ROWS };
-
-static bool is_stored(int type, bool shared)
-{
-    (void)shared;
-    return type == FKV_ELEM_BF16;
-}
-
-#include "simd/avx512/attend_blocks.inc"
-
-enum { HALVES = FKV_ATTEND_ROWS / HALF_ROWS, TILE_FLOATS = 256, LIMIT = 44 };
+enum {
+    HALF_ROWS = 16,
+    GROUP_ROWS = 2 * HALF_ROWS,
+    HALVES = FKV_ATTEND_ROWS / HALF_ROWS,
+    TILE_FLOATS = 256,
+    LIMIT = 44
+};
 #define LOG2_E 1.44269504f
 #define LN_2 0.69314718f
 #define MAGIC 0x1.8p18f /* added to a float leaves its 32nds in the low bits */
@@ -203,26 +201,21 @@ INLINE void multiply_cell(bool both, const char *upper, const char *lower, const
     meanwhile(all_seen, s);
 }
 
-/* Several groups have enough to do with a block for the processor to fetch it in time. */
-static void fetch_meanwhile(const struct block *b, const char *ahead, size_t bytes)
-{
-    for (size_t i = 0; i < bytes && !b->shared; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
-}
-
 /* Tile t's logits, and of the tile before, if there is one, the weights. */
 INLINE void make_tile_logits(bool both, bool all_seen, const struct block *b, const struct group *g, int t)
 {
-    const char *k = k_tile(b, t), *q = query_tile(b, g->row0, 0);
+    const char *k = k_tile(&cells_bf16, b, t), *q = query_tile(b, g->row0, 0);
     float(*const logits)[2][TILE_FLOATS] = b->w->logits[t % 2];
     struct softmax s = {b, g, t - 1, t > g->tiles.from ? 0 : g->n,
                         (GROUP_ROWS + 8 * b->n_cells - 1) / (8 * b->n_cells)};
-    if (b->stored_k) fetch_meanwhile(b, b->v + t * b->v_bytes, b->v_bytes);
+    if (b->stored_k) fetch(b, b->v + t * b->v_bytes, b->v_bytes);
     TILE_ZERO(0);
     TILE_ZERO(1);
     TILE_ZERO(2);
     TILE_ZERO(3);
     for (int c = 0; c < b->n_cells; c++)
-        multiply_cell(both, q + c * TILE_BYTES, q + (b->n_cells + c) * TILE_BYTES, k + c * CELL_BYTES, all_seen, &s);
+        multiply_cell(both, q + c * TILE_BYTES, q + (b->n_cells + c) * TILE_BYTES, k + c * BF16_CELL_BYTES, all_seen,
+                      &s);
     while (s.next < g->n) make_row_weights(all_seen, &s, s.next++);
     store_sums(both, logits[0][0], logits[1][0]);
 }
@@ -244,9 +237,9 @@ static void add_values(bool both, const struct block *b, const struct group *g)
     for (int c = 0; c < b->n_cells; c++) {
         const size_t ahead = (size_t)(g->tiles.to - g->tiles.from) * part(b->k_bytes, b);
         size_t stride;
-        const char *v = v_channels(b, c, &stride);
+        const char *v = v_channels(&cells_bf16, b, c, &stride);
         float *upper = out_tile(b, g->row0, c), *lower = out_tile(b, g->row0 + HALF_ROWS, c);
-        if (b->stored_v) fetch_meanwhile(b, b->next_k + c * ahead, ahead);
+        if (b->stored_v) fetch(b, b->next_k + c * ahead, ahead);
         load_sums(both, upper, lower);
         for (int t = g->tiles.from; t < g->tiles.to; t++)
             multiply_cell(both, b->w->weights[t][0], b->w->weights[t][1], v + t * stride, true, &none);
@@ -272,20 +265,19 @@ static void attend_group(const struct block *b, const struct group *g)
         make_weights(true, false, begins, b, g);
     if (raise_references(b, g)) make_weights(both, false, false, b, g);
     for (int t = b->tiles.from; t < b->tiles.to && b->fresh; t++)
-        if (t < g->tiles.from || t >= g->tiles.to) k_tile(b, t);
+        if (t < g->tiles.from || t >= g->tiles.to) k_tile(&cells_bf16, b, t);
     add_values(both, b, g);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-static void begin_rows(const struct fkv_attend *a, struct block *b)
+static void begin_rows(const struct block *b)
 {
+    const struct fkv_attend *a = b->a;
     struct attend_scratch *w = b->w;
-    b->seen = w->seen;
-    b->cells = &w->cells;
     for (int r = 0; r < a->n_rows; r++) {
         _Alignas(64) uint32_t words[FKV_MAX_HEAD / 2];
-        pack_query(a->q + r * a->ldq, a->d, a->scale, words);
+        pack_query_bf16(a->q + r * a->ldq, a->d, a->scale, words);
         for (int c = 0; c < b->n_cells; c++) {
             float *out = row_of_tile(out_tile(b, r, c), r);
             memcpy(query_tile(b, r, c) + r % HALF_ROWS * 64, words + 16 * c, 64);
@@ -295,12 +287,12 @@ static void begin_rows(const struct fkv_attend *a, struct block *b)
         _mm512_store_ps(w->sum[r], _mm512_setzero_ps());
         _mm512_store_ps(w->top[r], _mm512_set1_ps(-1e30f));
         w->reference[r] = 0;
-        w->seen[r] = fkv_seen(a, r);
     }
 }
 
-static void finish_rows(const struct fkv_attend *a, const struct block *b)
+static void finish_rows(const struct block *b)
 {
+    const struct fkv_attend *a = b->a;
     const struct attend_scratch *w = b->w;
     for (int r = 0; r < a->n_rows; r++) {
         const bool sees = w->seen[r].to > w->seen[r].from;
@@ -315,13 +307,20 @@ static void finish_rows(const struct fkv_attend *a, const struct block *b)
     }
 }
 
-static void attend_tiles(const struct fkv_attend *a)
+void fkv_attend_amx(const struct fkv_attend *a)
 {
+    struct attend_scratch *w = a->scratch;
     if (a->k_type == FKV_ELEM_F32 || a->v_type == FKV_ELEM_F32) {
         fkv_attend_avx512(a);
         return;
     }
+    struct block b = first_block(a, GROUP_ROWS, HALF_ROWS, w->seen, &w->cells);
+    b.stored_k = a->k_type == FKV_ELEM_BF16;
+    b.stored_v = a->v_type == FKV_ELEM_BF16;
+    b.fetches = !b.shared; /* several groups have enough to do with a block for the processor to fetch it in time */
+    begin_rows(&b);
     TILES_CONFIGURE(&whole_tiles);
-    attend(a);
+    for (struct group g; next_group(&b, &g); b.fresh = false) attend_group(&b, &g);
     TILES_RELEASE();
+    finish_rows(&b);
 }

@@ -1,9 +1,12 @@
-/* weights.inc: stored weights of every type as bf16, rounded once, in the order tdpbf16ps takes as b: [16 pairs of
+/* weights.h: stored weights of every type as bf16, rounded once, in the order tdpbf16ps takes as b: [16 pairs of
    k][16 rows][2].
 
    16 rows are unpacked at a time: first what the blocks say of their scales (`heads`), then 32 k after 32 k. A row's 32
    values become a vector of 16 pairs, 16 such vectors are transposed. Types of up to 5 bits look their values up in a
    table of what a block can hold, 16 or 32 words. Infinite scales, or ones that are not numbers, come out as such. */
+#ifndef FKV_AMX_WEIGHTS_H
+#define FKV_AMX_WEIGHTS_H
+
 #include "simd/avx512vnni/vnni.h"
 
 enum { MOST_PARTS = 9 }; /* 32s of k that are unpacked together, a chunk: 8 of the K types, whose blocks have as many */
@@ -229,3 +232,5 @@ WEIGHT_TYPE(q6_k, 256, sizeof(struct fkv_block_q6_k))
 WEIGHT_TYPE(f16, 1, sizeof(fkv_f16))
 WEIGHT_TYPE(bf16, 1, sizeof(fkv_bf16))
 #undef WEIGHT_TYPE
+
+#endif
