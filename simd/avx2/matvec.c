@@ -1,15 +1,13 @@
 /* Decode: y[n] = W[n][k] v. The dot product of bytes, and the types whose products know no better one: Q6_K and
    floats. */
-#include "simd/avx2/v8.h"
-#include "simd/avx2/weights.h"
+#include "simd/avx2/matvec.h"
 
 /* Two products per int16: 2 x 63 x 127 fits, and 2 x 128 x 127 of signed weights. */
 INLINE __m256i dot_u8(__m256i w, __m256i x)
 {
     return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
 }
-#define MATVEC(format) void fkv_matvec_##format##_avx2
-#include "simd/avx2/matvec_body.inc"
+MATVECS(avx2, dot_u8)
 
 /* Block j of a Q6_K block. The 16 integer scales multiply as vpmaddwd widens: those of even blocks of 16 lie in the low
    half. */

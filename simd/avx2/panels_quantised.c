@@ -13,7 +13,7 @@
 
    Register plan: tile of 2 x 8 weight rows x 4 rows of X: 8 sums, 2 W, 1 X, products. The float sums stay in L1. */
 #include "simd/avx2/activations.h"
-#include "simd/avx2/panel.inc"
+#include "simd/avx2/panel.h"
 #include "simd/avx2/rounding.h"
 
 /* ---- unpacking ------------------------------------------------------------------------------- */
@@ -229,14 +229,14 @@ static void tile_int16(const struct panel_scratch *s, int half, const void *x_bl
 
 static void run_panel8(const struct fkv_panel *p, const struct format *f)
 {
-    run_panel(p, f, &(struct plane){p->x, sizeof(struct x_block8), CHUNK_BLOCKS});
+    fkv_panel_run_avx2(p, f, &(struct plane){p->x, X_ROWS, sizeof(struct x_block8), CHUNK_BLOCKS});
 }
 
 void fkv_panel_q8_0_avx2(const struct fkv_panel *p)
 {
     const struct format f = {unpack_q8_0, tile_int16, sizeof(struct fkv_block_q8_0), 32};
-    run_panel(p, &f,
-              &(struct plane){(const char *)x8_plane16(p->x, p->m, p->k), sizeof(struct x_block16), CHUNK_BLOCKS / 2});
+    const char *x = (const char *)x8_plane16(p->x, p->m, p->k);
+    fkv_panel_run_avx2(p, &f, &(struct plane){x, X_ROWS, sizeof(struct x_block16), CHUNK_BLOCKS / 2});
 }
 
 void fkv_panel_q4_0_avx2(const struct fkv_panel *p)

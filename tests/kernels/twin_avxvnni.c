@@ -1,6 +1,6 @@
-/* AVX-VNNI by the encoding that AVX-512 VNNI has: the same instructions on the same registers. */
+/* AVX-VNNI in another encoding (evex/): all the level's files once more, in a library of its own, whose other names are
+   hidden: they are those of the level. */
+#include "simd/level.h"
 #include "twins.h"
 
-#define VPDPBUSD "%{evex%} vpdpbusd"
-#define FILL fkv_fill_avxvnni_evex
-#include "simd/avxvnni/products.inc"
+__attribute__((visibility("default"))) void fkv_fill_avxvnni_evex(struct fkv_kernels *k) { fkv_fill_avxvnni(k); }

@@ -1,24 +1,12 @@
-/* products.inc: products of block-quantised weights by vpdpbusd on 256 bits (unsigned by signed bytes, fours added to
-   int32, no saturation).
+/* Prefill products of block-quantised weights by vpdpbusd on 256 bits.
 
-   The structure is that of AVX2 (simd/avx2/panel.inc, matvec_body.inc) with other dots: one instruction in place of two
-   or three, exact for 8 bits. Weights become unsigned bytes: those with a zero point w + 128, and the sum starts at
-   -128 times the sum of x, which lies ready in the packed X; those with a minimum as they are. Q6_K's matvec is
-   inherited: its scales per 16 multiply for free as vpmaddwd widens.
-
-   The file that includes this has defined VPDPBUSD, the instruction in one of its two encodings, and FILL, the name of
-   the level's fill. */
+   The structure is that of AVX2 (simd/avx2/panel.h) with other dots: one instruction in place of two or three, exact
+   for 8 bits. Weights become unsigned bytes: those with a zero point w + 128, and the sum starts at -128 times the
+   sum of x, which lies ready in the packed X; those with a minimum as they are. */
+#include "simd/avx2/panel.h"
 #include "simd/avx2/rounding.h"
-#include "simd/avx2/v8.h"
-#include "simd/avx2/weights.h"
-
-/* As in asm, the sums stay where they are, the compiler adds no encoding of its own, and both encodings get the same 16
-   registers. */
-INLINE __m256i dpbusd(__m256i acc, __m256i u, __m256i s)
-{
-    __asm__(VPDPBUSD " %2, %1, %0" : "+x"(acc) : "x"(u), "x"(s));
-    return acc;
-}
+#include "simd/avxvnni/avxvnni.h"
+#include "simd/avxvnni/dpbusd.h"
 
 /* ---- packed X: [group of 6 rows][block] ------------------------------------------------------ */
 
@@ -34,7 +22,7 @@ struct x_block {                 /* 32 values of 6 rows: x = scale q */
 
 static inline int x8_groups(int m) { return (m + X_ROWS - 1) / X_ROWS; }
 
-static size_t x8_bytes(int m, int k)
+size_t fkv_x8_bytes_avxvnni(int m, int k)
 {
     return ((size_t)x8_groups(m) * (size_t)(k / 32) * sizeof(struct x_block) + 63) & ~(size_t)63;
 }
@@ -52,7 +40,7 @@ static void pack_row(const float *x, int row, struct x_block *o)
     o->scaled_sum[row] = r.scale * (float)(r.sum[0] + r.sum[1]);
 }
 
-static void x8_pack(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed)
+void fkv_x8_pack_avxvnni(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed)
 {
     (void)m;
     const int blocks = k / 32;
@@ -70,8 +58,6 @@ static void x8_pack(const float *x, size_t ldx, int m, int k, int row0, int row1
 
    Register plan: tile of 2 x 8 weight rows x 6 rows of X: 12 sums, 2 W, 1 X. Per 4 k: 8 loads for 12 vpdpbusd. The
    float sums stay in L1. */
-
-#include "simd/avx2/panel.inc"
 
 INLINE __m256i plus_128(int zero, __m256i v) { return _mm256_add_epi8(v, _mm256_set1_epi8((char)(128 - zero))); }
 INLINE __m256i bytes_q8_0(const uint8_t *block) { return plus_128(0, values_q8_0(block)); }
@@ -180,11 +166,11 @@ static void tile_16(const struct panel_scratch *s, int half, const void *x_block
                            s->offset[half][b], sums);
 }
 
-#define PANEL(type, tile, values)                                                                      \
-    static void panel_##type(const struct fkv_panel *p)                                                \
-    {                                                                                                  \
-        static const struct format f = {unpack_##type, tile, sizeof(struct fkv_block_##type), values}; \
-        run_panel(p, &f, &(struct plane){p->x, sizeof(struct x_block), CHUNK_BLOCKS});                 \
+#define PANEL(type, tile, values)                                                                       \
+    void fkv_panel_##type##_avxvnni(const struct fkv_panel *p)                                          \
+    {                                                                                                   \
+        static const struct format f = {unpack_##type, tile, sizeof(struct fkv_block_##type), values};  \
+        fkv_panel_run_avx2(p, &f, &(struct plane){p->x, X_ROWS, sizeof(struct x_block), CHUNK_BLOCKS}); \
     }
 PANEL(q8_0, tile_signed, 32)
 PANEL(q4_0, tile_signed, 32)
@@ -193,30 +179,3 @@ PANEL(q5_0, tile_signed, 32)
 PANEL(q4_k, tile_offset, 256)
 PANEL(q5_k, tile_offset, 256)
 PANEL(q6_k, tile_16, 256)
-
-/* ---- decode: v8 is AVX2's -------------------------------------------------------------------- */
-
-INLINE __m256i dot_u8(__m256i w, __m256i x) { return dpbusd(_mm256_setzero_si256(), w, x); }
-#define MATVEC(format) static void matvec_##format
-#include "simd/avx2/matvec_body.inc"
-
-void FILL(struct fkv_kernels *k)
-{
-#define USE(name) k->name = name
-    USE(x8_bytes);
-    USE(x8_pack);
-    USE(panel_q8_0);
-    USE(panel_q4_0);
-    USE(panel_q4_1);
-    USE(panel_q5_0);
-    USE(panel_q4_k);
-    USE(panel_q5_k);
-    USE(panel_q6_k);
-    USE(matvec_q8_0);
-    USE(matvec_q4_0);
-    USE(matvec_q4_1);
-    USE(matvec_q5_0);
-    USE(matvec_q4_k);
-    USE(matvec_q5_k);
-#undef USE
-}

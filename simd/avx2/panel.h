@@ -1,17 +1,14 @@
-/* panel.inc: prefill products with block-quantised weights in 16 registers: unpacking, and the run over a panel. A
-   level brings the packed X, whose groups have X_ROWS rows, x8_groups(), and the tile: 16 weight rows x X_ROWS rows of
-   X.
+/* panel.h: prefill products with block-quantised weights in 16 registers: unpacking, and the run over a panel. A level
+   brings the packed X, in groups of so many rows, and the tile: 16 weight rows x a group.
 
    32 weight rows are unpacked by chunks that fit L1 (32 x 512 bytes) and used by all rows of X; the float sums stay in
    L1 too. A call has several times 32 rows: X of many columns fits no cache. Weight rows past n repeat the last one. */
+#ifndef FKV_SIMD_AVX2_PANEL_H
+#define FKV_SIMD_AVX2_PANEL_H
+
 #include "simd/avx2/weights.h"
 
-enum {
-    CHUNK_BYTES = 512,
-    CHUNK_BLOCKS = CHUNK_BYTES / 32,
-    HALF = FKV_PANEL_ROWS / 2,
-    GROUPS = FKV_BLOCK_ROWS / X_ROWS
-};
+enum { CHUNK_BYTES = 512, CHUNK_BLOCKS = CHUNK_BYTES / 32, HALF = FKV_PANEL_ROWS / 2 };
 
 /* What lies in the scratch memory. A half is 16 weight rows. */
 struct panel_scratch {
@@ -20,7 +17,7 @@ struct panel_scratch {
     float offset[2][CHUNK_BLOCKS][HALF];          /* what multiplies the sum of x */
     int16_t factor[2][2 * CHUNK_BLOCKS][HALF][2]; /* AVX2: the scale in units of the row, twice */
     float unit[2][HALF];
-    float sums[AVX2_PANEL_ROWS / FKV_PANEL_ROWS][GROUPS][2][X_ROWS][HALF];
+    float sums[AVX2_PANEL_ROWS / FKV_PANEL_ROWS][FKV_BLOCK_ROWS * FKV_PANEL_ROWS]; /* [group][half][row of X][HALF] */
 };
 _Static_assert(sizeof(struct panel_scratch) <= FKV_PANEL_SCRATCH, "panel scratch");
 
@@ -137,10 +134,12 @@ INLINE void unpack_6(const struct fkv_panel *p, int block0, int n_blocks, struct
 
 /* ---- one panel ------------------------------------------------------------------------------- */
 
+/* Packed X. */
 struct plane {
-    const char *x; /* packed X, by group of 4 rows and block */
-    size_t block_bytes;
-    int chunk_blocks; /* blocks of 32 k per chunk */
+    const char *x;      /* by group and block */
+    int x_rows;         /* of a group; a divisor of FKV_PACK_ROWS */
+    size_t block_bytes; /* 32 k of a group */
+    int chunk_blocks;   /* blocks per chunk */
 };
 
 struct format {
@@ -149,88 +148,6 @@ struct format {
     size_t bytes, values; /* of a stored block */
 };
 
-/* Lines that are wanted next come in while others are multiplied: part `i` of `parts`, one weight row after the
-   other. */
-INLINE void prefetch_part(const char *rows, int n, size_t stride, size_t bytes, int i, int parts)
-{
-    if (!rows) return;
-    const int lines = n * (int)((bytes + 63) / 64);
-    for (int line = lines * i / parts; line < lines * (i + 1) / parts; line++)
-        _mm_prefetch(rows + (size_t)(line % n) * stride + (size_t)(line / n) * 64, _MM_HINT_T1);
-}
+void fkv_panel_run_avx2(const struct fkv_panel *p, const struct format *f, const struct plane *plane);
 
-/* Where the weights lie that come after those of chunk `at` of the 32 rows from `first` on: in the next rows, in the
-   next chunk, in the next call; NULL: nowhere. */
-INLINE const char *wanted_next(const struct fkv_panel *p, int first, size_t at, size_t bytes, bool last)
-{
-    if (first + FKV_PANEL_ROWS < p->n) return (const char *)p->w + (size_t)(first + FKV_PANEL_ROWS) * p->w_stride + at;
-    return last ? p->prefetch : (const char *)p->w + at + bytes;
-}
-
-/* All rows of X times a chunk of 32 weight rows. */
-INLINE void run_chunk(const struct fkv_panel *p, const struct format *f, const struct plane *plane, int b, int n_blocks,
-                      const char *next, size_t bytes, float (*sums)[2][X_ROWS][HALF])
-{
-    struct panel_scratch *s = p->scratch;
-    const int groups = x8_groups(p->m), halves = p->n > HALF ? 2 : 1;
-    f->unpack(p, b, n_blocks, s);
-    for (int g = 0; g < groups; g++) {
-        const void *x = plane->x + ((size_t)g * (size_t)(p->k / 32) + (size_t)b) * plane->block_bytes;
-        prefetch_part(next, p->n, p->w_stride, bytes, g, groups);
-        for (int half = 0; half < halves; half++) f->tile(s, half, x, n_blocks, sums[g][half][0]);
-    }
-}
-
-static void store_rows(const struct fkv_panel *p, float (*sums)[2][X_ROWS][HALF])
-{
-    for (int row = 0; row < p->m; row++) {
-        float *y = p->y + (size_t)row * p->ldy;
-        const int first = p->n < HALF ? p->n : HALF;
-        memcpy(y, sums[row / X_ROWS][0][row % X_ROWS], (size_t)first * 4);
-        memcpy(y + first, sums[row / X_ROWS][1][row % X_ROWS], (size_t)(p->n - first) * 4);
-    }
-}
-
-/* `n` weight rows from `first` on, or as many as there are. */
-INLINE struct fkv_panel panel_part(const struct fkv_panel *p, int first, int n)
-{
-    struct fkv_panel part = *p;
-    part.w = (const char *)p->w + (size_t)first * p->w_stride;
-    part.y += first;
-    part.n = p->n - first < n ? p->n - first : n;
-    if (first + n < p->n) part.prefetch = (const char *)part.w + (size_t)n * p->w_stride;
-    return part;
-}
-
-/* Chunk after chunk, so that a chunk of X comes from memory once for all weight rows. */
-static void run_chunks(const struct fkv_panel *p, const struct format *f, const struct plane *plane)
-{
-    struct panel_scratch *s = p->scratch;
-    const int blocks = p->k / 32;
-    for (int first = 0; first < p->n; first += FKV_PANEL_ROWS)
-        memset(s->sums[first / FKV_PANEL_ROWS], 0, (size_t)x8_groups(p->m) * sizeof s->sums[0][0]);
-    for (int b = 0; b < blocks; b += plane->chunk_blocks) {
-        const int n_blocks = blocks - b < plane->chunk_blocks ? blocks - b : plane->chunk_blocks;
-        const size_t at = 32 * (size_t)b / f->values * f->bytes, bytes = 32 * (size_t)n_blocks / f->values * f->bytes;
-        for (int first = 0; first < p->n; first += FKV_PANEL_ROWS) {
-            const struct fkv_panel part = panel_part(p, first, FKV_PANEL_ROWS);
-            run_chunk(&part, f, plane, b, n_blocks, wanted_next(p, first, at, bytes, b + n_blocks == blocks), bytes,
-                      s->sums[first / FKV_PANEL_ROWS]);
-        }
-    }
-    for (int first = 0; first < p->n; first += FKV_PANEL_ROWS) {
-        const struct fkv_panel part = panel_part(p, first, FKV_PANEL_ROWS);
-        store_rows(&part, s->sums[first / FKV_PANEL_ROWS]);
-    }
-}
-
-/* X that the last cache level has room for is better read again for every 32 rows than their sums for every chunk. */
-static void run_panel(const struct fkv_panel *p, const struct format *f, const struct plane *plane)
-{
-    const size_t x_bytes = (size_t)x8_groups(p->m) * (size_t)(p->k / 32) * plane->block_bytes;
-    const int step = x_bytes > 2 << 20 ? p->n : FKV_PANEL_ROWS;
-    for (int first = 0; first < p->n; first += step) {
-        const struct fkv_panel part = panel_part(p, first, step);
-        run_chunks(&part, f, plane);
-    }
-}
+#endif

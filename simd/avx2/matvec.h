@@ -1,15 +1,24 @@
-/* matvec_body.inc: decode, y[n] = W[n][k] v, W quantised and as the file has it, one row at a time.
+/* matvec.h: decode, y[n] = W[n][k] v, W quantised and as the file has it, one row at a time.
 
    Integer dots with v8 per block, then one FMA by the product of the two scales. These products are made for up to 64
    blocks ahead, 8 at a time, and lie in memory, where broadcasting them costs no instruction. A zero point z enters as
    -z sum(v), a minimum likewise, 8 blocks at a time too. 8-bit weights are signed: |w| times v with w's sign (|-128| is
-   128 as an unsigned byte). Rows are read front to back and not past their end.
+   128 as an unsigned byte). Rows are read front to back and not past their end. */
+#ifndef FKV_SIMD_AVX2_MATVEC_H
+#define FKV_SIMD_AVX2_MATVEC_H
 
-   The file that includes this has defined dot_u8(w, x), 8 sums of 4 products of unsigned by signed bytes, and
-   MATVEC(format), what a definition starts with. */
+#include "simd/avx2/v8.h"
+#include "simd/avx2/weights.h"
+
+/* A level's own: 8 sums of 4 products of unsigned by signed bytes. */
+typedef __m256i dot_fn(__m256i w, __m256i x);
+
 enum { AHEAD = 4096, RUN = 64 }; /* bytes of prefetch; blocks whose scales are made at once */
 
-INLINE __m256i dot_s8(__m256i w, __m256i x) { return dot_u8(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)); }
+INLINE __m256i dot_s8(dot_fn *dot_u8, __m256i w, __m256i x)
+{
+    return dot_u8(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+}
 INLINE __m256i load_v(const struct v8 *v, int block)
 {
     return _mm256_loadu_si256((const __m256i *)(v->q + 32 * block));
@@ -45,12 +54,12 @@ INLINE __m256 scales_32(enum kind kind, const uint8_t *block, size_t bytes, cons
     return offset;
 }
 
-INLINE __m256 add_block(enum kind kind, __m256i w, __m256i x, const float *scale, __m256 sum)
+INLINE __m256 add_block(dot_fn *dot_u8, enum kind kind, __m256i w, __m256i x, const float *scale, __m256 sum)
 {
-    return add_scaled(kind == SIGNED ? dot_s8(w, x) : dot_u8(w, x), scale, sum);
+    return add_scaled(kind == SIGNED ? dot_s8(dot_u8, w, x) : dot_u8(w, x), scale, sum);
 }
 
-INLINE float dot_32(enum kind kind, const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
+INLINE float dot_32(dot_fn *dot_u8, enum kind kind, const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
                     __m256i (*values)(const uint8_t *))
 {
     float scales[RUN];
@@ -65,31 +74,26 @@ INLINE float dot_32(enum kind kind, const uint8_t *row, int blocks, const struct
             prefetch_block(block, 4 * bytes);
 #pragma GCC unroll 4
             for (int j = 0; j < 4; j++)
-                sum[j] = add_block(kind, values(block + (size_t)j * bytes), load_v(v, first + i + j), scales + i + j,
-                                   sum[j]);
+                sum[j] = add_block(dot_u8, kind, values(block + (size_t)j * bytes), load_v(v, first + i + j),
+                                   scales + i + j, sum[j]);
         }
         for (; i < n; i++, block += bytes)
-            sum[0] = add_block(kind, values(block), load_v(v, first + i), scales + i, sum[0]);
+            sum[0] = add_block(dot_u8, kind, values(block), load_v(v, first + i), scales + i, sum[0]);
     }
     return horizontal_sum(_mm256_add_ps(sum_4(sum), offset));
 }
 
-#define MATVEC_32(format, kind)                                                                \
-    MATVEC(format)(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
-    {                                                                                          \
-        const struct v8 v = v8_view(packed, k);                                                \
-        for (int i = 0; i < n; i++)                                                            \
-            y[i] = dot_32(kind, (const uint8_t *)w + (size_t)i * w_stride, k / 32, &v,         \
-                          sizeof(struct fkv_block_##format), values_##format);                 \
+#define MATVEC_32(level, dot, format, kind)                                                                        \
+    void fkv_matvec_##format##_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
+    {                                                                                                              \
+        const struct v8 v = v8_view(packed, k);                                                                    \
+        for (int i = 0; i < n; i++)                                                                                \
+            y[i] = dot_32(dot, kind, (const uint8_t *)w + (size_t)i * w_stride, k / 32, &v,                        \
+                          sizeof(struct fkv_block_##format), values_##format);                                     \
     }
-MATVEC_32(q8_0, SIGNED)
-MATVEC_32(q4_0, ZERO_8)
-MATVEC_32(q4_1, MINIMUM)
-MATVEC_32(q5_0, ZERO_16)
-
 /* ---- blocks of 256 --------------------------------------------------------------------------- */
 
-INLINE float dot_k(const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
+INLINE float dot_k(dot_fn *dot_u8, const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
                    __m256i (*values)(const uint8_t *, int))
 {
     float scales[RUN];
@@ -115,13 +119,22 @@ INLINE float dot_k(const uint8_t *row, int blocks, const struct v8 *v, size_t by
     return horizontal_sum(_mm256_sub_ps(sum_4(sum), minima));
 }
 
-#define MATVEC_K(format)                                                                                            \
-    MATVEC(format)(const void *w, size_t w_stride, int n, int k, const void *packed, float *y)                      \
-    {                                                                                                               \
-        const struct v8 v = v8_view(packed, k);                                                                     \
-        for (int i = 0; i < n; i++)                                                                                 \
-            y[i] = dot_k((const uint8_t *)w + (size_t)i * w_stride, k / 256, &v, sizeof(struct fkv_block_##format), \
-                         values_##format);                                                                          \
+#define MATVEC_K(level, dot, format)                                                                               \
+    void fkv_matvec_##format##_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
+    {                                                                                                              \
+        const struct v8 v = v8_view(packed, k);                                                                    \
+        for (int i = 0; i < n; i++)                                                                                \
+            y[i] = dot_k(dot, (const uint8_t *)w + (size_t)i * w_stride, k / 256, &v,                              \
+                         sizeof(struct fkv_block_##format), values_##format);                                      \
     }
-MATVEC_K(q4_k)
-MATVEC_K(q5_k)
+
+/* fkv_matvec_<format>_<level>() for all but Q6_K. */
+#define MATVECS(level, dot)              \
+    MATVEC_32(level, dot, q8_0, SIGNED)  \
+    MATVEC_32(level, dot, q4_0, ZERO_8)  \
+    MATVEC_32(level, dot, q4_1, MINIMUM) \
+    MATVEC_32(level, dot, q5_0, ZERO_16) \
+    MATVEC_K(level, dot, q4_k)           \
+    MATVEC_K(level, dot, q5_k)
+
+#endif

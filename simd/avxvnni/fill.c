@@ -1,0 +1,22 @@
+#include "simd/avxvnni/avxvnni.h"
+
+void fkv_fill_avxvnni(struct fkv_kernels *k)
+{
+#define USE(name) k->name = fkv_##name##_avxvnni
+    USE(x8_bytes);
+    USE(x8_pack);
+    USE(panel_q8_0);
+    USE(panel_q4_0);
+    USE(panel_q4_1);
+    USE(panel_q5_0);
+    USE(panel_q4_k);
+    USE(panel_q5_k);
+    USE(panel_q6_k);
+    USE(matvec_q8_0);
+    USE(matvec_q4_0);
+    USE(matvec_q4_1);
+    USE(matvec_q5_0);
+    USE(matvec_q4_k);
+    USE(matvec_q5_k);
+#undef USE
+}
