@@ -1,6 +1,6 @@
 /* Decode with sdot. */
 #include "simd/dotprod/dotprod.h"
+#include "simd/neon/matvec.h"
 
-#define dot_16 vdotq_s32
-#define LEVEL_NAME(kernel) kernel##_dotprod
-#include "simd/neon/matvec_body.inc"
+INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x) { return vdotq_s32(sum, w, x); }
+MATVECS(dotprod, dot_16)

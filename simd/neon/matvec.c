@@ -1,5 +1,5 @@
 /* Decode: y[n] = W[n][k] v. */
-#include "simd/neon/neon.h"
+#include "simd/neon/matvec.h"
 
 /* smull and smlal2 put two products in 16 bits: 2 x 128 x 127 fits. */
 INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x)
@@ -7,8 +7,7 @@ INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x)
     return vpadalq_s16(sum, vmlal_high_s8(vmull_s8(vget_low_s8(w), vget_low_s8(x)), w, x));
 }
 
-#define LEVEL_NAME(kernel) kernel##_neon
-#include "simd/neon/matvec_body.inc"
+MATVECS(neon, dot_16)
 
 /* ---- floats: four sums of 4 lanes, k divides by 32 ------------------------------------------- */
 

@@ -1,29 +1,32 @@
-/* matvec_body.inc: decode with block-quantised weights: y[n] = W[n][k] v, W as the file has it, one row at a time.
-   Included by the levels that have a dot product of bytes of their own:
-
-   LEVEL_NAME(kernel)  the kernel's name on this level
-   dot_16(sum, w, x)   int32x4_t: sum + the products of 16 bytes, spread over the lanes in any way
+/* matvec.h: decode with block-quantised weights: y[n] = W[n][k] v, W as the file has it, one row at a time.
 
    A block's integer dot becomes float in 4 lanes and enters by one fmla with the product of the two scales; lanes are
    added at the row's end. An offset is a term of its own. Rows are read front to back and not past their end. */
+#ifndef FKV_SIMD_NEON_MATVEC_H
+#define FKV_SIMD_NEON_MATVEC_H
+
 #include "simd/neon/activations.h"
 #include "simd/neon/weights.h"
 
+/* A level's own: sum + the products of 16 bytes, spread over the lanes in any way. */
+typedef int32x4_t dot_fn(int32x4_t sum, int8x16_t w, int8x16_t x);
+
 enum { AHEAD = 1024 }; /* bytes of prefetch */
 
-INLINE int32x4_t dot_block(struct bytes32 w, const int8_t *x)
+INLINE int32x4_t dot_block(dot_fn *dot_16, struct bytes32 w, const int8_t *x)
 {
     return dot_16(dot_16(vdupq_n_s32(0), w.low, vld1q_s8(x)), w.high, vld1q_s8(x + 16));
 }
 
 /* ---- blocks of 32 ---------------------------------------------------------------------------- */
 
-INLINE float32x4_t add_block(struct bytes32 w, const uint8_t *block, const struct v8 *v, int b, float32x4_t sum)
+INLINE float32x4_t add_block(dot_fn *dot_16, struct bytes32 w, const uint8_t *block, const struct v8 *v, int b,
+                             float32x4_t sum)
 {
-    return vfmaq_n_f32(sum, vcvtq_f32_s32(dot_block(w, v->q + 32 * b)), load_f16(block) * v->scale[b]);
+    return vfmaq_n_f32(sum, vcvtq_f32_s32(dot_block(dot_16, w, v->q + 32 * b)), load_f16(block) * v->scale[b]);
 }
 
-INLINE float dot_32(bool has_offset, const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
+INLINE float dot_32(dot_fn *dot_16, bool has_offset, const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
                     struct bytes32 (*values)(const uint8_t *))
 {
     float32x4_t even = vdupq_n_f32(0), odd = even;
@@ -32,8 +35,8 @@ INLINE float dot_32(bool has_offset, const uint8_t *row, int blocks, const struc
     for (; b + 2 <= blocks; b += 2) {
         const uint8_t *block = row + (size_t)b * bytes, *next = block + bytes;
         __builtin_prefetch(block + AHEAD);
-        even = add_block(values(block), block, v, b, even);
-        odd = add_block(values(next), next, v, b + 1, odd);
+        even = add_block(dot_16, values(block), block, v, b, even);
+        odd = add_block(dot_16, values(next), next, v, b + 1, odd);
         if (has_offset) {
             offset_even += load_f16(block + 2) * v->scaled_sum[b];
             offset_odd += load_f16(next + 2) * v->scaled_sum[b + 1];
@@ -41,28 +44,23 @@ INLINE float dot_32(bool has_offset, const uint8_t *row, int blocks, const struc
     }
     if (b < blocks) {
         const uint8_t *block = row + (size_t)b * bytes;
-        even = add_block(values(block), block, v, b, even);
+        even = add_block(dot_16, values(block), block, v, b, even);
         if (has_offset) offset_even += load_f16(block + 2) * v->scaled_sum[b];
     }
     return vaddvq_f32(vaddq_f32(even, odd)) + (offset_even + offset_odd);
 }
 
-#define MATVEC_32(format, has_offset)                                                                                \
-    void LEVEL_NAME(fkv_matvec_##format)(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
-    {                                                                                                                \
-        const struct v8 v = v8_view(packed, k);                                                                      \
-        for (int i = 0; i < n; i++)                                                                                  \
-            y[i] = dot_32(has_offset, (const uint8_t *)w + (size_t)i * w_stride, k / 32, &v,                         \
-                          sizeof(struct fkv_block_##format), values_##format);                                       \
+#define MATVEC_32(level, dot, format, has_offset)                                                                  \
+    void fkv_matvec_##format##_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
+    {                                                                                                              \
+        const struct v8 v = v8_view(packed, k);                                                                    \
+        for (int i = 0; i < n; i++)                                                                                \
+            y[i] = dot_32(dot, has_offset, (const uint8_t *)w + (size_t)i * w_stride, k / 32, &v,                  \
+                          sizeof(struct fkv_block_##format), values_##format);                                     \
     }
-MATVEC_32(q8_0, false)
-MATVEC_32(q4_0, false)
-MATVEC_32(q4_1, true)
-MATVEC_32(q5_0, false)
-
 /* ---- blocks of 256 --------------------------------------------------------------------------- */
 
-INLINE float dot_k(const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
+INLINE float dot_k(dot_fn *dot_16, const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
                    struct bytes32 (*values)(const uint8_t *, int))
 {
     float32x4_t sum[2] = {vdupq_n_f32(0), vdupq_n_f32(0)}, offsets = sum[0];
@@ -76,8 +74,9 @@ INLINE float dot_k(const uint8_t *row, int blocks, const struct v8 *v, size_t by
             scale[h] = vmulq_f32(scale[h], vld1q_f32(v->scale + 8 * i + 4 * h));
             offsets = vfmaq_f32(offsets, offset[h], vld1q_f32(v->scaled_sum + 8 * i + 4 * h));
         }
-#define ADD(j)                                                                                                    \
-    sum[j % 2] = vfmaq_laneq_f32(sum[j % 2], vcvtq_f32_s32(dot_block(values(block, j), v->q + 256 * i + 32 * j)), \
+#define ADD(j)                                                                                                \
+    sum[j % 2] = vfmaq_laneq_f32(sum[j % 2],                                                                  \
+                                 vcvtq_f32_s32(dot_block(dot_16, values(block, j), v->q + 256 * i + 32 * j)), \
                                  scale[j / 4], j % 4)
         ADD(0);
         ADD(1);
@@ -92,19 +91,16 @@ INLINE float dot_k(const uint8_t *row, int blocks, const struct v8 *v, size_t by
     return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), offsets));
 }
 
-#define MATVEC_K(format)                                                                                             \
-    void LEVEL_NAME(fkv_matvec_##format)(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
-    {                                                                                                                \
-        const struct v8 v = v8_view(packed, k);                                                                      \
-        for (int i = 0; i < n; i++)                                                                                  \
-            y[i] = dot_k((const uint8_t *)w + (size_t)i * w_stride, k / 256, &v, sizeof(struct fkv_block_##format),  \
-                         values_##format);                                                                           \
+#define MATVEC_K(level, dot, format)                                                                               \
+    void fkv_matvec_##format##_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
+    {                                                                                                              \
+        const struct v8 v = v8_view(packed, k);                                                                    \
+        for (int i = 0; i < n; i++)                                                                                \
+            y[i] = dot_k(dot, (const uint8_t *)w + (size_t)i * w_stride, k / 256, &v,                              \
+                         sizeof(struct fkv_block_##format), values_##format);                                      \
     }
-MATVEC_K(q4_k)
-MATVEC_K(q5_k)
-
 /* The scales of 16 values are integers and multiply as such: a lane's sum stays below 2^24. */
-INLINE float dot_q6_k(const uint8_t *row, int blocks, const struct v8 *v)
+INLINE float dot_q6_k(dot_fn *dot_16, const uint8_t *row, int blocks, const struct v8 *v)
 {
     float32x4_t sum[2] = {vdupq_n_f32(0), vdupq_n_f32(0)};
     for (int i = 0; i < blocks; i++) {
@@ -125,8 +121,21 @@ INLINE float dot_q6_k(const uint8_t *row, int blocks, const struct v8 *v)
     return vaddvq_f32(vaddq_f32(sum[0], sum[1]));
 }
 
-void LEVEL_NAME(fkv_matvec_q6_k)(const void *w, size_t w_stride, int n, int k, const void *packed, float *y)
-{
-    const struct v8 v = v8_view(packed, k);
-    for (int i = 0; i < n; i++) y[i] = dot_q6_k((const uint8_t *)w + (size_t)i * w_stride, k / 256, &v);
-}
+#define MATVEC_Q6_K(level, dot)                                                                                   \
+    void fkv_matvec_q6_k_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y)      \
+    {                                                                                                             \
+        const struct v8 v = v8_view(packed, k);                                                                   \
+        for (int i = 0; i < n; i++) y[i] = dot_q6_k(dot, (const uint8_t *)w + (size_t)i * w_stride, k / 256, &v); \
+    }
+
+/* fkv_matvec_<format>_<level>() for all seven. */
+#define MATVECS(level, dot)            \
+    MATVEC_32(level, dot, q8_0, false) \
+    MATVEC_32(level, dot, q4_0, false) \
+    MATVEC_32(level, dot, q4_1, true)  \
+    MATVEC_32(level, dot, q5_0, false) \
+    MATVEC_K(level, dot, q4_k)         \
+    MATVEC_K(level, dot, q5_k)         \
+    MATVEC_Q6_K(level, dot)
+
+#endif
