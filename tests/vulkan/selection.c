@@ -28,7 +28,7 @@ static void run_score(struct fkv_run *r, void *arg)
 }
 
 struct scoring {
-    int type, before, n; /* rows whose entries are the base, and after them */
+    int d, type, before, n; /* d: 0 for 64; rows whose entries are the base, and after them */
     struct fkv_scoring how;
     int window; /* sliding */
     bool has_sinks;
@@ -36,17 +36,17 @@ struct scoring {
 
 static void check_case(struct scoring x)
 {
-    enum { D = 64, HEADS = 2, QUERY_HEADS = 3, N_HEAD = HEADS * QUERY_HEADS, LD = N_HEAD * D };
-    const int w = x.how.window, scored = x.n - w;
-    const size_t nq = (size_t)w * LD, ng = HEADS * (size_t)scored;
+    enum { HEADS = 2, QUERY_HEADS = 3, N_HEAD = HEADS * QUERY_HEADS };
+    const int d = x.d ? x.d : 64, w = x.how.window, scored = x.n - w;
+    const size_t ld = N_HEAD * (size_t)d, nq = (size_t)w * ld, ng = HEADS * (size_t)scored;
     struct problem p;
-    problem_fill(&p, (struct fkv_kv_shape){HEADS, D, x.type, x.type}, x.before, x.n, x.before > 0);
+    problem_fill(&p, (struct fkv_kv_shape){HEADS, d, x.type, x.type}, x.before, x.n, x.before > 0);
     const struct plain_head *h = &p.plain->head[0];
     const int32_t *pos = h->pos + h->n - w;
     float *q = random_floats(nq), *sinks = random_floats(N_HEAD), *want = malloc(ng * sizeof *want), *got[N_SIDES];
     struct score a = {.how = {.n_head = N_HEAD, .scale = 0.2f, .window = x.window},
                       .scoring = x.how,
-                      .ld = LD,
+                      .ld = ld,
                       .pos = pos,
                       .n = x.n};
     plain_score(p.plain, &a.how, x.has_sinks ? sinks : NULL, &x.how, q, &(struct fkv_rows){.n = w, .pos = pos}, x.n,
@@ -65,7 +65,7 @@ static void check_case(struct scoring x)
         side_free(i, some, N_HEAD);
     }
     char what[128];
-    snprintf(what, sizeof what, "score window %d, %s of %d, %d + %d entries, type %d, sliding %d%s", w,
+    snprintf(what, sizeof what, "score d %d, window %d, %s of %d, %d + %d entries, type %d, sliding %d%s", d, w,
              x.how.pool_avg ? "average" : "largest", x.how.pool_kernel, x.before, x.n, x.type, x.window,
              x.has_sinks ? ", sinks" : "");
     if (x.type != FKV_ELEM_Q8_0) assert_close(what, want, got[SIDE_CHECK], ng, 1e-5);
@@ -98,6 +98,9 @@ void check_score(void **state)
         .type = FKV_ELEM_F16, .before = 100, .n = 300, .how = by(8, false, 7), .window = 60, .has_sinks = true});
     check_case((struct scoring){.type = FKV_ELEM_F32, .before = 100, .n = 300, .how = by(8, true, 5), .window = 500});
     check_case((struct scoring){.type = FKV_ELEM_F32, .before = 0, .n = 90, .how = by(20, false, 3), .window = 3});
+    if (few()) return;
+    check_case((struct scoring){.d = 320, .type = FKV_ELEM_F32, .before = 31, .n = 60, .how = by(8, false, 7)});
+    check_case((struct scoring){.d = 512, .type = FKV_ELEM_F16, .before = 31, .n = 60, .how = by(20, true, 7)});
 }
 
 /* ---- selections ------------------------------------------------------------------------------ */

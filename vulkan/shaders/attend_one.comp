@@ -23,7 +23,7 @@ KV_READER(read_v, V_TYPE, v)
 #include "window.glsl"
 
 const uint PIECE = 256u, FOURS = CHUNKS * 8u, SHARES = 256u / FOURS; // FOURS: of channels; SHARES: of the entries, among the invocations of a four
-shared float sq[256], weight[PIECE];
+shared float sq[32u * CHUNKS], weight[PIECE];
 shared vec4 shares[256];
 
 const uint LANES = 256u;

@@ -16,25 +16,25 @@ layout(std430, set = 0, binding = 2) readonly buffer Keys { uint keys[]; };
 layout(std430, set = 0, binding = 3) writeonly buffer Logits { float logits[]; };
 KV_READER(read_k, K_TYPE, k)
 
-const uint ROWS = 8u, MOST_D = 256u;
-shared float sq[ROWS * MOST_D];
+const uint ROWS = 8u, D = 32u * CHUNKS;
+shared float sq[ROWS * D]; // 16 KiB for heads of 512
 
 void main()
 {
     const uint tile = GROUP % p.tiles, head = GROUP / p.tiles % p.heads, row0 = GROUP / (p.tiles * p.heads) * ROWS;
     const uint h = p.h0 + head, kv = h / p.query_heads, entry = tile * 256u + LANE;
     for (uint i = 0u; i < ROWS; i++)
-        for (uint c = LANE; c < 32u * CHUNKS; c += 256u)
-            sq[i * MOST_D + c] = c < p.d && row0 + i < p.w ? q[p.at[0] + (row0 + i) * p.ldq + h * p.d + c] : 0.0;
+        for (uint c = LANE; c < D; c += 256u)
+            sq[i * D + c] = c < p.d && row0 + i < p.w ? q[p.at[0] + (row0 + i) * p.ldq + h * p.d + c] : 0.0;
     barrier();
     if (entry >= keys[p.at[2] + kv]) return;
     const uint start = p.at[1] + (kv - p.kv0) * p.k_head + entry * p.k_entry;
     float sum[ROWS];
     for (uint i = 0u; i < ROWS; i++) sum[i] = 0.0;
-    [[dont_unroll]] for (uint c = 0u; c < CHUNKS * 32u; c += 4u) {
+    [[dont_unroll]] for (uint c = 0u; c < D; c += 4u) {
         const vec4 value = read_k(start, c, CHUNKS);
         for (uint i = 0u; i < ROWS; i++) {
-            const uint at = i * MOST_D + c;
+            const uint at = i * D + c;
             sum[i] += dot(vec4(sq[at], sq[at + 1u], sq[at + 2u], sq[at + 3u]), value);
         }
     }
