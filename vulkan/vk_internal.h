@@ -67,7 +67,7 @@ enum { VK_COPY_LISTS = 3 }; /* lists of kv_copy, a word per head: see the shader
 struct fkv_choice {
     struct vk_backend *b;
     int lists, n;
-    struct vk_slice memory; /* VK_COPY_LISTS [lists]; [lists][n] rows */
+    struct vk_slice memory; /* VK_COPY_LISTS [heads of the store], which end where the rows begin; [lists][n] rows */
     int32_t *count, *rows;  /* [lists], [lists][n] */
     bool is_read;
     size_t bytes; /* of the host's */
@@ -77,6 +77,13 @@ struct fkv_choice {
 static inline struct vk_slice vk_choice_rows(const struct fkv_choice *c, int list)
 {
     const uint64_t begin = ((uint64_t)(VK_COPY_LISTS * c->lists) + (uint64_t)list * (uint64_t)c->n) * 4;
+    return (struct vk_slice){c->memory.buffer, c->memory.offset + begin, c->memory.bytes - begin};
+}
+
+/* The lists of kv_copy for a store of so many heads, and the rows after them. */
+static inline struct vk_slice vk_copy_lists(const struct fkv_choice *c, int heads)
+{
+    const uint64_t begin = (uint64_t)(VK_COPY_LISTS * (c->lists - heads)) * 4;
     return (struct vk_slice){c->memory.buffer, c->memory.offset + begin, c->memory.bytes - begin};
 }
 

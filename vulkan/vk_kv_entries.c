@@ -162,7 +162,7 @@ void vk_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_s
         const struct vk_slice uploaded = upload_lists(to, from->base, count, 0);
         lists.at = uploaded;
         if (choice) {
-            lists.at = choice->memory;
+            lists.at = vk_copy_lists(choice, to->heads);
             vk_copy(c, uploaded.buffer, lists.at.buffer,
                     &(VkBufferCopy){uploaded.offset, lists.at.offset, uploaded.bytes}, 1);
         }

@@ -269,7 +269,8 @@ static void run_retained(struct fkv_run *r, void *arg)
     r->b->ops->retain(r, a->to, a->from, a->c);
 }
 
-/* By select, by unequal counts of the host's, and all of them, to one store of another type that has entries. */
+/* By select, by unequal counts of the host's, and all of them, to one store of another type that has entries. Choices
+   have room for more lists than these stores have heads: other layers have more. */
 static void check_retained(struct fkv_kv_shape from, struct fkv_kv_shape to)
 {
     enum { N = 300 };
@@ -283,7 +284,7 @@ static void check_retained(struct fkv_kv_shape from, struct fkv_kv_shape to)
     work.next += 0;
     for (int i = 0; i < N_SIDES; i++) {
         struct chosen a =
-            {kept.on[i], work.on[i], side_choice(i, from.heads, N), side_choice(i, 1, N), side_floats(i, g, n),
+            {kept.on[i], work.on[i], side_choice(i, from.heads + 2, N), side_choice(i, 1, N), side_floats(i, g, n),
              from.heads, how};
         on_side(i, run_chosen, &a);
         int32_t *at = rows;
@@ -301,7 +302,7 @@ static void check_retained(struct fkv_kv_shape from, struct fkv_kv_shape to)
     plain_retain(kept.plain, work.plain, count, rows);
     plain_retain(kept.plain, work.plain, NULL, NULL);
     for (int i = 0; i < N_SIDES; i++) {
-        struct chosen a = {.to = kept.on[i], .from = work.on[i], .c = side_choice(i, from.heads, N)};
+        struct chosen a = {.to = kept.on[i], .from = work.on[i], .c = side_choice(i, from.heads + 1, N)};
         struct fkv_choice *made = a.c;
         side(i)->ops->choice_write(a.c, from.heads, count, rows);
         on_side(i, run_retained, &a);
