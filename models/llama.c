@@ -10,4 +10,8 @@ static void attn_in(struct fkv_block *b, const struct fkv_layer *w, unsigned wan
     fkv_rotate(b, want);
 }
 
-const struct fkv_arch fkv_arch_llama = {"llama", weights, true, NULL, attn_in, fkv_output_and_mlp};
+const struct fkv_arch fkv_arch_llama = {.name = "llama",
+                                        .weights = weights,
+                                        .rope_pairs = true,
+                                        .attn_in = attn_in,
+                                        .attn_out_ffn = fkv_output_and_mlp};

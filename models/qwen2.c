@@ -10,4 +10,7 @@ static void attn_in(struct fkv_block *b, const struct fkv_layer *w, unsigned wan
     fkv_rotate(b, want);
 }
 
-const struct fkv_arch fkv_arch_qwen2 = {"qwen2", weights, false, NULL, attn_in, fkv_output_and_mlp};
+const struct fkv_arch fkv_arch_qwen2 = {.name = "qwen2",
+                                        .weights = weights,
+                                        .attn_in = attn_in,
+                                        .attn_out_ffn = fkv_output_and_mlp};

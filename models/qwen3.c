@@ -15,4 +15,7 @@ static void attn_in(struct fkv_block *b, const struct fkv_layer *w, unsigned wan
     fkv_rotate(b, want);
 }
 
-const struct fkv_arch fkv_arch_qwen3 = {"qwen3", weights, false, NULL, attn_in, fkv_output_and_mlp};
+const struct fkv_arch fkv_arch_qwen3 = {.name = "qwen3",
+                                        .weights = weights,
+                                        .attn_in = attn_in,
+                                        .attn_out_ffn = fkv_output_and_mlp};

@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "support/tiny_session.h"
 
-static size_t live;
+static size_t live, peak;
 
 void *__real_fkv_reserve(size_t bytes);
 void *__wrap_fkv_reserve(size_t bytes);
@@ -16,6 +16,7 @@ void __wrap_fkv_unreserve(void *memory, size_t bytes);
 void *__wrap_fkv_reserve(size_t bytes)
 {
     live += bytes;
+    if (live > peak) peak = live;
     return __real_fkv_reserve(bytes);
 }
 
@@ -25,8 +26,8 @@ void __wrap_fkv_unreserve(void *memory, size_t bytes)
     __real_fkv_unreserve(memory, bytes);
 }
 
-/* A session whose prompt fills the context: before the prefill, and after, when only the working copy of a layer has
-   come and gone. */
+/* A session whose prompt fills the context: before the prefill; while it runs, when the full K and V of a layer, and
+   its positions, come besides; and after. */
 static void check(const struct tiny_model *m, int threads, bool exact, int n_ctx, int window, const char *policy,
                   enum fkv_kv_type type)
 {
@@ -52,7 +53,9 @@ static void check(const struct tiny_model *m, int threads, bool exact, int n_ctx
         fail_msg("%d threads, context %d, window %d: expected %.0f bytes, found %.0f", threads, n_ctx, window, want,
                  got);
     tiny_model_prompt(3, ids, n_ctx);
+    peak = live;
     sync_or_fail(s, ids, n_ctx);
+    assert_true(peak - live >= plan.kv_prefill && peak - live <= plan.kv_prefill + 8 * (size_t)n_ctx * 4 + 4096);
     struct fkv_session_stats stats;
     fkv_session_get_stats(s, &stats);
     assert_int_equal(stats.kv_bytes, plan.kv);
@@ -79,6 +82,22 @@ static void test_the_plan_is_what_is_taken(void **state)
     check(&m, 2, false, TINY_CONTEXT, 64, "fastkv", FKV_KV_F32);
 }
 
+static void test_layers_that_differ(void **state)
+{
+    (void)state;
+    static const struct tiny_layer layers[] = {{8, 8, 32, false, 0},
+                                               {4, 2, 64, false, 0},
+                                               {4, 2, 64, false, 0},
+                                               {2, 1, 512, false, 0},
+                                               {6, 2, 80, false, 0}};
+    struct tiny_model m = TINY_MODEL_INIT;
+    m.n_layer = 5;
+    m.layers = layers;
+    check(&m, 1, false, 224, 8, "fastkv", FKV_KV_AUTO);
+    check(&m, 2, false, TINY_CONTEXT, 8, "full", FKV_KV_Q8_0);
+    check(&m, 1, true, TINY_CONTEXT, 64, "snapkv", FKV_KV_F32);
+}
+
 /* A second session adds what it keeps, and no activations. */
 static void test_sessions_share_the_workspace(void **state)
 {
@@ -102,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_plan_is_what_is_taken),
+        cmocka_unit_test(test_layers_that_differ),
         cmocka_unit_test(test_sessions_share_the_workspace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,9 +66,11 @@ static void print_file(const fkv_engine *engine, const struct fkv_model_info *in
     printf("%-16s%s, %s parameters, %zu tensors\n", "size", SIZE(info->weight_bytes), COUNT(info->n_params),
            count_tensors(engine));
     print_types(engine);
+    const char *most = info->layers_differ ? "at most " : "";
     if (info->n_layer)
-        printf("%-16s%d, width %s, feed-forward %s\n%-16s%d heads of %d, %d KV heads\n", "layers", info->n_layer,
-               COUNT(info->d_model), COUNT(info->d_ff), "attention", info->n_head, info->d_head, info->n_kv_head);
+        printf("%-16s%d, width %s, feed-forward %s%s\n%-16s%s%d heads of %d, %d KV heads\n", "layers", info->n_layer,
+               COUNT(info->d_model), most, COUNT(info->d_ff), "attention", most, info->n_head, info->d_head,
+               info->n_kv_head);
     if (info->n_ctx_train) printf("%-16s%s tokens\n", "context", COUNT(info->n_ctx_train));
     printf("%-16s%s ids\n", "vocabulary", COUNT(info->n_vocab));
     print_text("tokenizer", engine, "tokenizer.ggml.model");

@@ -136,9 +136,7 @@ void generator_kept(const struct generator *g, struct kept *kept)
                           .stats = stats,
                           .tsp_layer = -1};
     for (int layer = 0; layer < info->n_layer; layer++) {
-        for (int head = 0; head < info->n_kv_head; head++) {
-            int n = fkv_session_kept(g->session, layer, head, &positions);
-            if (n < 0) continue;
+        for (int head = 0, n; (n = fkv_session_kept(g->session, layer, head, &positions)) >= 0; head++) {
             if ((uint64_t)n < kept->n_min) kept->n_min = (uint64_t)n;
             if ((uint64_t)n > kept->n_max) kept->n_max = (uint64_t)n;
         }

@@ -107,10 +107,9 @@ static void write_kept(FILE *f, const fkv_session *session, const struct fkv_mod
     fputs("\"kept\": [", f);
     for (int layer = 0; layer < info->n_layer; layer++) {
         fputs(layer ? ",\n[" : "[", f);
-        for (int head = 0; head < info->n_kv_head; head++) {
-            int n = fkv_session_kept(session, layer, head, &positions);
+        for (int head = 0, n; (n = fkv_session_kept(session, layer, head, &positions)) >= 0; head++) {
             if (head) fputs(", ", f);
-            value(f, id_list(positions, n > 0 ? (size_t)n : 0));
+            value(f, id_list(positions, (size_t)n));
         }
         fputs("]", f);
     }

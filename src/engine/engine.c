@@ -64,6 +64,11 @@ static void fill_info(fkv_engine *e)
     info->d_head = h->d_head;
     info->d_model = h->d_model;
     info->d_ff = h->d_ff;
+    for (int i = 0; i < h->n_layer; i++) {
+        const struct fkv_layer_hparams *l = &h->layer[i];
+        info->layers_differ |= l->n_head != h->n_head || l->n_kv_head != h->n_kv_head || l->d_head != h->d_head ||
+                               l->d_ff != h->d_ff;
+    }
     info->n_vocab = h->n_vocab;
     info->n_ctx_train = h->n_ctx_train;
     const struct fkv_place *first = e->ws.place, *last = first + e->ws.n_places - 1;

@@ -72,9 +72,10 @@ fkv_status fkv_session_shape(struct fkv_session_shape *s, const fkv_engine *e, c
 /* ---- what the owners say ------------------------------------------------------------------------- */
 
 /* What layers keep of a prompt, by the policy's estimates, and of the tokens to come: their bytes as the back ends
-   store them, and the positions that go with them. */
+   store them, and the positions that go with them. work: the full K and V of a layer, the largest, as there is one at a
+   time. */
 struct kept {
-    uint64_t bytes, full_bytes, positions;
+    uint64_t bytes, full_bytes, positions, work;
 };
 
 /* The first n_layers, all of them at b or, if b is NULL, where the engine has them. */
@@ -85,26 +86,22 @@ static struct kept kept_by(const struct fkv_session_shape *s, const fkv_engine *
     const struct fkv_policy *policy = fkv_policy_find(s->params.kv.policy);
     const int sinks = s->params.kv.sinks < n_prompt ? s->params.kv.sinks : n_prompt;
     struct fkv_layer_state state = {.n_layer = h->n_layer, .n_prompt = n_prompt, .n_rows = n_prompt, .sinks = sinks};
-    struct kept kept = {0, 0, 0};
+    struct kept kept = {0};
     for (; state.layer < n_layers; state.layer++) {
         const struct fkv_layer_hparams *l = &h->layer[state.layer];
-        const struct fkv_kv_shape shape = {l->n_kv_head, l->d_head, s->k_type, s->v_type};
+        const struct fkv_kv_shape shape = {l->n_kv_head, l->d_head, s->k_type, s->v_type},
+                                  full = {l->n_kv_head, l->d_head, s->k_work, s->v_work};
         const struct fkv_backend *at = b ? b : fkv_engine_layer(e, s, state.layer).b;
         state.n_kv_head = l->n_kv_head;
         const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, &s->params.kv, &state);
         kept.bytes += at->ops->kv_bytes_of(at, &shape, plan.keep + n_predict);
         kept.full_bytes += at->ops->kv_bytes_of(at, &shape, n_prompt + n_predict);
         kept.positions += (uint64_t)(plan.keep + n_predict) * (uint64_t)l->n_kv_head * sizeof(int32_t);
+        const uint64_t work = at->ops->kv_bytes_of(at, &full, state.n_rows);
+        if (work > kept.work) kept.work = work;
         state.n_rows = plan.propagate;
     }
     return kept;
-}
-
-/* One layer's full K and V. */
-static uint64_t work_bytes(const struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_backend *b, int n)
-{
-    const struct fkv_kv_shape shape = {e->model->h.n_kv_head, e->model->h.d_head, s->k_work, s->v_work};
-    return b->ops->kv_bytes_of(b, &shape, n);
 }
 
 /* A prompt that fills the context. */
@@ -113,8 +110,8 @@ uint64_t fkv_session_device_bytes(const struct fkv_session_shape *s, const fkv_e
 {
     const int n = s->params.n_ctx;
     if (n_layers == 0) return 0;
-    return fkv_workspace_bytes(b, e->model, n, s->params.kv.window).device + work_bytes(s, e, b, n) +
-           kept_by(s, e, b, n_layers, n, 0).bytes;
+    const struct kept kept = kept_by(s, e, b, n_layers, n, 0);
+    return fkv_workspace_bytes(b, e->model, n, s->params.kv.window).device + kept.bytes + kept.work;
 }
 
 /* What lies in the host's memory besides K and V. */
@@ -143,7 +140,7 @@ fkv_status fkv_plan_memory(const fkv_engine *e, const struct fkv_session_params 
     plan->weights = info->weight_bytes > info->gpu_weight_bytes ? info->weight_bytes - info->gpu_weight_bytes : 0;
     plan->kv = kept.bytes;
     plan->kv_full = kept.full_bytes;
-    plan->kv_prefill = work_bytes(&s, e, e->ws.place[0].b, n_prompt);
+    plan->kv_prefill = kept.work;
     plan->scratch = host_bytes(&s, e, n_prompt + n_predict, kept.positions);
     struct fkv_memory_left left;
     fkv_memory_left("", &left);

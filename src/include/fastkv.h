@@ -85,6 +85,7 @@ struct fkv_model_info {
     const char *arch, *name;  /* general.architecture, general.name ("" when the file has none) */
     const char *quantisation; /* the type that holds most weights: "Q4_K" */
     int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
+    bool layers_differ; /* in heads, their size or d_ff: those are then the most of any layer */
     int n_vocab, n_ctx_train;
     uint64_t n_params, weight_bytes; /* weight_bytes: of all tensors, as stored */
     const char *isa, *device;        /* what runs it */
@@ -244,7 +245,7 @@ struct fkv_memory_plan {
     uint64_t weights;    /* mapped from the file: those that no GPU holds */
     uint64_t kv;         /* cache after the prefill and n_predict tokens, with this policy */
     uint64_t kv_full;    /* the same with full attention */
-    uint64_t kv_prefill; /* one layer's full K and V while it is prefilled */
+    uint64_t kv_prefill; /* the largest layer's full K and V while it is prefilled */
     uint64_t scratch;    /* activations, residual stream, tables */
     uint64_t available;  /* memory that can be had now; 0: unknown. Page cache counts as free */
     char limit[256];     /* the file of the control group's limit that is met first; "": the machine's memory is */

@@ -20,6 +20,7 @@ uint64_t fkv_kv_cost(const struct fkv_hparams *h, const struct fkv_layer_hparams
 uint64_t fkv_row_cost(const struct fkv_hparams *h, const struct fkv_layer_hparams *l, uint64_t keys)
 {
     const uint64_t q_width = (uint64_t)l->n_head * (uint64_t)l->d_head;
+    if (l->window && keys > (uint64_t)l->window) keys = (uint64_t)l->window;
     return 2 * q_width * (uint64_t)h->d_model + 3 * (uint64_t)l->d_ff * (uint64_t)h->d_model + 2 * q_width * keys;
 }
 

@@ -11,7 +11,7 @@ enum fkv_going_on fkv_who_goes_on(const struct fkv_layer_plan *plan, int n, int 
 /* How many they are. */
 int fkv_rows_after(const struct fkv_layer_plan *plan, int n, int layer, int n_layer);
 
-/* Multiply-adds of a row's K and V; of its second half, queries included, when it sees `keys` entries. */
+/* Multiply-adds of a row's K and V; of its second half, queries included, with `keys` entries before it. */
 uint64_t fkv_kv_cost(const struct fkv_hparams *h, const struct fkv_layer_hparams *l);
 uint64_t fkv_row_cost(const struct fkv_hparams *h, const struct fkv_layer_hparams *l, uint64_t keys);
 /* Of the whole prefill of s->n_rows rows, by the policy's estimates. */

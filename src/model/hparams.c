@@ -21,6 +21,8 @@ enum { KEY_BYTES = 96, ALL_LAYERS = -1, REQUIRED = -1 };
 struct reader {
     const struct fkv_gguf *g;
     const char *arch;
+    const struct fkv_local_layers *local; /* NULL: none is */
+    struct fkv_rope_params rope[2];       /* of full and of local layers, but for the widths, which are a layer's */
     int n_block;
     struct fkv_warnings *warnings;
     struct fkv_error *e;
@@ -58,6 +60,16 @@ static fkv_status read_int(const struct reader *r, const char *suffix, int layer
         return fkv_fail(r->e, FKV_ERROR_FORMAT, "%s: expected %d to %d, found %u", key, least, most, u);
     *value = (int)u;
     return FKV_OK;
+}
+
+/* The same of a layer, which may be of the kind that has keys of its own. */
+static fkv_status read_int_of(const struct reader *r, const struct fkv_layer_hparams *l, const char *suffix, int layer,
+                              int most, int *value)
+{
+    char local[KEY_BYTES / 2];
+    snprintf(local, sizeof local, "%s_swa", suffix);
+    const bool its_own = l->kind == FKV_LAYER_LOCAL && has(r, local);
+    return read_int(r, its_own ? local : suffix, layer, 2, most, value);
 }
 
 static fkv_status read_float(const struct reader *r, const char *suffix, bool or_zero, float *value)
@@ -107,21 +119,25 @@ static fkv_status read_rope_scale(const struct reader *r, float *scale)
     return FKV_OK;
 }
 
-/* All but the widths, which are a layer's. */
-static fkv_status read_rope(const struct reader *r, struct fkv_rope_params *rope)
+static fkv_status read_ropes(struct reader *r, bool pairs)
 {
-    *rope = (struct fkv_rope_params){.divided = fkv_gguf_find_tensor(r->g, "rope_freqs.weight") != NULL,
+    struct fkv_rope_params *full = &r->rope[FKV_LAYER_FULL], *local = &r->rope[FKV_LAYER_LOCAL];
+    *full = (struct fkv_rope_params){.pairs = pairs,
+                                     .divided = fkv_gguf_find_tensor(r->g, "rope_freqs.weight") != NULL,
                                      .base = 10000,
                                      .magnitude = 1};
-    fkv_status status = read_float(r, "rope.freq_base", false, &rope->base);
-    if (status == FKV_OK) status = read_float(r, "rope.scaling.attn_factor", false, &rope->magnitude);
-    if (status == FKV_OK) status = read_rope_scale(r, &rope->scale);
-    return status;
+    fkv_status status = read_float(r, "rope.freq_base", false, &full->base);
+    if (status == FKV_OK) status = read_float(r, "rope.scaling.attn_factor", false, &full->magnitude);
+    if (status == FKV_OK) status = read_rope_scale(r, &full->scale);
+    *local = *full;
+    if (status != FKV_OK || !r->local) return status;
+    if (r->local->rope_plain)
+        *local = (struct fkv_rope_params){.pairs = pairs, .base = full->base, .scale = 1, .magnitude = 1};
+    if (r->local->rope_base > 0) local->base = r->local->rope_base;
+    return read_float(r, "rope.freq_base_swa", false, &local->base);
 }
 
 /* ---- a layer --------------------------------------------------------------------------------- */
-
-enum { LARGEST_HEAD = 256 }; /* of the Vulkan back end; the CPU's kernels take FKV_MAX_HEAD */
 
 static fkv_status check_layer(const struct reader *r, const struct fkv_layer_hparams *l, int d_value, int n_rot)
 {
@@ -129,9 +145,9 @@ static fkv_status check_layer(const struct reader *r, const struct fkv_layer_hpa
         return fkv_fail(r->e, FKV_ERROR_FORMAT,
                         "%s.attention.head_count_kv: expected a divisor of the %d heads, found %d", r->arch, l->n_head,
                         l->n_kv_head);
-    if (l->d_head < 2 || l->d_head % 2 || l->d_head > LARGEST_HEAD)
+    if (l->d_head < 2 || l->d_head % 2 || l->d_head > FKV_MAX_HEAD)
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected an even head size of at most %d, found %d", r->arch,
-                        LARGEST_HEAD, l->d_head);
+                        FKV_MAX_HEAD, l->d_head);
     if (d_value != l->d_head)
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.attention.value_length: expected the key length %d, found %d",
                         r->arch, l->d_head, d_value);
@@ -142,7 +158,53 @@ static fkv_status check_layer(const struct reader *r, const struct fkv_layer_hpa
     return FKV_OK;
 }
 
-static fkv_status read_layer(const struct reader *r, struct fkv_hparams *h, int layer, struct fkv_rope_params rope)
+static bool is_array(const struct reader *r, const char *suffix)
+{
+    char key[KEY_BYTES];
+    uint64_t n = 0;
+    full_key(r, suffix, key);
+    return (fkv_gguf_array(r->g, key, FKV_GGUF_BOOL, &n, NULL) == FKV_OK ||
+            fkv_gguf_array(r->g, key, FKV_GGUF_U32, &n, NULL) == FKV_OK) &&
+           n > 0;
+}
+
+/* Is the layer local, and its window? See struct fkv_local_layers. */
+static fkv_status read_window(const struct reader *r, int layer, struct fkv_layer_hparams *l)
+{
+    static const char pattern[] = "attention.sliding_window_pattern";
+    int window = 0, found = r->local ? r->local->period : 0;
+    if (!r->local) return FKV_OK;
+    fkv_status status = read_int(r, "attention.sliding_window", layer, 0, 1 << 24, &window);
+    if (status == FKV_OK) status = read_int(r, pattern, layer, 0, 1024, &found);
+    if (status != FKV_OK || window == 0) return status;
+    if (is_array(r, pattern) ? found == 0 : found > 0 && (layer + 1) % found == 0) return FKV_OK;
+    l->kind = FKV_LAYER_LOCAL;
+    l->window = window;
+    return FKV_OK;
+}
+
+static fkv_status read_heads(const struct reader *r, struct fkv_hparams *h, int layer)
+{
+    struct fkv_layer_hparams *l = &h->layer[layer];
+    fkv_status status;
+    if ((status = read_int(r, "attention.head_count", layer, 1, 1024, &l->n_head)) != FKV_OK) return status;
+    l->n_kv_head = l->n_head;
+    if ((status = read_int(r, "attention.head_count_kv", layer, 1, l->n_head, &l->n_kv_head)) != FKV_OK) return status;
+    l->d_head = h->d_model / l->n_head;
+    if ((status = read_int_of(r, l, "attention.key_length", layer, 1 << 16, &l->d_head)) != FKV_OK) return status;
+    int d_value = l->d_head, n_rot = l->d_head;
+    if ((status = read_int_of(r, l, "attention.value_length", layer, 1 << 16, &d_value)) != FKV_OK) return status;
+    if ((status = read_int_of(r, l, "rope.dimension_count", layer, 1 << 16, &n_rot)) != FKV_OK) return status;
+    if ((status = check_layer(r, l, d_value, n_rot)) != FKV_OK) return status;
+    struct fkv_rope_params rope = r->rope[l->kind];
+    rope.d_head = l->d_head;
+    rope.n_rot = n_rot;
+    l->rope = fkv_hparams_rope(h, &rope);
+    l->scale = 1.0f / sqrtf((float)l->d_head);
+    return FKV_OK;
+}
+
+static fkv_status read_layer(const struct reader *r, struct fkv_hparams *h, int layer)
 {
     struct fkv_layer_hparams *l = &h->layer[layer];
     fkv_status status;
@@ -150,21 +212,8 @@ static fkv_status read_layer(const struct reader *r, struct fkv_hparams *h, int 
     if ((status = read_int(r, "feed_forward_length", layer, 1, 1 << 19, &l->d_ff)) != FKV_OK) return status;
     if ((status = read_int(r, "expert_feed_forward_length", layer, 0, 1 << 19, &l->d_ff_expert)) != FKV_OK)
         return status;
-    if ((status = read_int(r, "attention.head_count", layer, 1, 1024, &l->n_head)) != FKV_OK) return status;
-    l->n_kv_head = l->n_head;
-    if ((status = read_int(r, "attention.head_count_kv", layer, 1, l->n_head, &l->n_kv_head)) != FKV_OK) return status;
-    l->d_head = h->d_model / l->n_head;
-    if ((status = read_int(r, "attention.key_length", layer, 2, 1 << 16, &l->d_head)) != FKV_OK) return status;
-    int d_value = l->d_head;
-    if ((status = read_int(r, "attention.value_length", layer, 2, 1 << 16, &d_value)) != FKV_OK) return status;
-    int n_rot = l->d_head;
-    if ((status = read_int(r, "rope.dimension_count", layer, 2, 1 << 16, &n_rot)) != FKV_OK) return status;
-    if ((status = check_layer(r, l, d_value, n_rot)) != FKV_OK) return status;
-    l->scale = 1.0f / sqrtf((float)l->d_head);
-    rope.d_head = l->d_head;
-    rope.n_rot = n_rot;
-    l->rope = fkv_hparams_rope(h, &rope);
-    return FKV_OK;
+    if ((status = read_window(r, layer, l)) != FKV_OK) return status;
+    return read_heads(r, h, layer);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -187,20 +236,21 @@ static void find_most(struct fkv_hparams *h)
 /* What is described here and no layer walk does yet. */
 static fkv_status refuse_layers(const struct reader *r, const struct fkv_hparams *h)
 {
-    const struct fkv_layer_hparams *first = &h->layer[0];
-    for (int i = 0; i < h->n_layer; i++) {
-        const struct fkv_layer_hparams *l = &h->layer[i];
-        const char *what = l->n_head != first->n_head               ? "attention.head_count"
-                           : l->n_kv_head != first->n_kv_head       ? "attention.head_count_kv"
-                           : l->d_head != first->d_head             ? "attention.key_length"
-                           : l->rope != first->rope                 ? "rope"
-                           : l->kind != FKV_LAYER_FULL || l->window ? "attention.sliding_window"
-                           : l->kv_from != i                        ? "attention.shared_kv_layers"
-                                                                    : NULL;
-        if (what)
+    for (int i = 0; i < h->n_layer; i++)
+        if (h->layer[i].kv_from != i)
             return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED,
-                            "%s.%s: expected all layers to be alike, found another value in layer %d", r->arch, what,
-                            i);
+                            "%s.attention.shared_kv_layers: expected layer %d to have K and V of its own, found those "
+                            "of layer %d",
+                            r->arch, i, h->layer[i].kv_from);
+    const struct fkv_rope_params *divided = NULL;
+    for (int i = 0; i < h->n_ropes; i++) {
+        if (!h->ropes[i].divided) continue;
+        if (divided && divided->n_rot != h->ropes[i].n_rot)
+            return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED,
+                            "rope_freqs.weight: expected the same number of channels to turn in all layers, found %d "
+                            "and %d",
+                            divided->n_rot, h->ropes[i].n_rot);
+        divided = &h->ropes[i];
     }
     if (h->n_expert > 0)
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.expert_count: expected 0 (no mixture of experts), found %d",
@@ -230,18 +280,16 @@ static fkv_status read_whole(const struct reader *r, struct fkv_hparams *h)
 fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, const struct fkv_gguf *g,
                             struct fkv_warnings *warnings, struct fkv_error *e)
 {
-    struct reader r = {g, arch->name, 0, warnings, e};
-    struct fkv_rope_params rope;
+    struct reader r = {.g = g, .arch = arch->name, .local = arch->local, .warnings = warnings, .e = e};
     *h = (struct fkv_hparams){.n_block = REQUIRED, .d_model = REQUIRED, .n_ctx_train = REQUIRED, .norm_eps = 1e-5f};
     fkv_status status = read_whole(&r, h);
-    if (status == FKV_OK) status = read_rope(&r, &rope);
+    if (status == FKV_OK) status = read_ropes(&r, arch->rope_pairs);
     if (status != FKV_OK) return status;
     r.n_block = h->n_block;
-    rope.pairs = arch->rope_pairs;
     h->layer = calloc((size_t)h->n_layer, sizeof *h->layer);
     h->ropes = calloc((size_t)h->n_layer, sizeof *h->ropes);
     if (!h->layer || !h->ropes) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for %d layers", h->n_layer);
-    for (int i = 0; i < h->n_layer && status == FKV_OK; i++) status = read_layer(&r, h, i, rope);
+    for (int i = 0; i < h->n_layer && status == FKV_OK; i++) status = read_layer(&r, h, i);
     if (status == FKV_OK && arch->hparams) status = arch->hparams(h, g, e);
     if (status != FKV_OK) return status;
     find_most(h);

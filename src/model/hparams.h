@@ -21,6 +21,16 @@ enum fkv_layer_kind {
     FKV_LAYER_LOCAL /* to a window of them */
 };
 
+/* How an architecture's files tell which layers are local: attention.sliding_window is the window (0 or no such key: no
+   layer is local); attention.sliding_window_pattern has a bool per layer, true for a local one, or is a number: every
+   so many layers the last is full, 0: none is. Keys with "_swa" behind their name are those of local layers:
+   attention.key_length, attention.value_length, rope.dimension_count, rope.freq_base. Source: llama.cpp, gguf-py. */
+struct fkv_local_layers {
+    int period;      /* where the file has no pattern */
+    float rope_base; /* where it has no base for local layers; 0: that of the others */
+    bool rope_plain; /* their angles are neither scaled nor divided */
+};
+
 struct fkv_layer_hparams {
     enum fkv_layer_kind kind;
     int n_head, n_kv_head, d_head;

@@ -1,9 +1,42 @@
-/* Between the halves of a prefill's layer: which rows are kept, and which go on. */
+/* A prefill's layer besides its halves: its full K and V; and between the halves, which rows are kept, and which go
+   on. */
 #include <string.h>
 
 #include "model/prefill.h"
 
 static struct fkv_kv_store *cache_of(const struct fkv_prefill_pass *p) { return p->q->layer[p->state.layer].store; }
+
+/* ---- the layer's full K and V -------------------------------------------------------------------- */
+
+static bool is_same(const struct fkv_kv_shape *a, const struct fkv_kv_shape *b)
+{
+    return a->heads == b->heads && a->d == b->d && a->k_type == b->k_type && a->v_type == b->v_type;
+}
+
+void fkv_prefill_leave_work(struct fkv_prefill_pass *p)
+{
+    p->at->b->ops->kv_destroy(p->work);
+    p->work = NULL;
+}
+
+/* Layers of one shape after one another share a store. Of two shapes only one is there at a time, so that the peak is
+   that of the largest. */
+fkv_status fkv_prefill_take_work(struct fkv_prefill_pass *p)
+{
+    const struct fkv_layer_hparams *l = fkv_prefill_layer(p);
+    const struct fkv_ops *ops = p->at->b->ops;
+    const struct fkv_kv_shape shape = {l->n_kv_head, l->d_head, p->params->k_type, p->params->v_type};
+    if (p->work && !is_same(&shape, &p->work_is)) fkv_prefill_leave_work(p);
+    if (!p->work) {
+        const fkv_status status = ops->kv_create(p->at->b, &p->work, &shape, p->held + p->state.n_rows, true);
+        if (status != FKV_OK) return status;
+        p->work_is = shape;
+    }
+    ops->kv_assign(p->work, cache_of(p));
+    return FKV_OK;
+}
+
+/* ---- scores -------------------------------------------------------------------------------------- */
 
 static void score_region(void *arg, int thread)
 {
@@ -38,7 +71,10 @@ fkv_status fkv_prefill_score(struct fkv_prefill_pass *p)
     return p->plan->wants_scores ? show_scores(p) : FKV_OK;
 }
 
-/* The rows that the layer keeps, and those that go on; retention. */
+/* ---- which rows -------------------------------------------------------------------------------------- */
+
+/* The rows that the layer keeps, and those that go on; retention. A local layer keeps what the policy keeps of it, by
+   scores that its window limits: what it then sees of that is settled where it attends, by position. */
 static void retain_region(void *arg, int thread)
 {
     const struct fkv_prefill_pass *p = arg;

@@ -180,7 +180,8 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     p->plan = &p->report->plan[p->state.layer];
     *p->plan = fkv_policy_plan(p->params->policy, p->policy, p->params->kv, &p->state);
     p->going_on = fkv_who_goes_on(p->plan, n, p->state.layer, p->state.n_layer);
-    p->at->b->ops->kv_assign(p->work, p->q->layer[p->state.layer].store);
+    fkv_status status = fkv_prefill_take_work(p);
+    if (status != FKV_OK) return status;
 
     const bool scored = p->plan->ranking == FKV_RANK_WINDOW &&
                         (!fkv_prefill_keeps_all(p) || p->going_on == FKV_CHOSEN_ROWS || p->plan->wants_scores);
@@ -190,9 +191,9 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     }
     /* Where rows may stay behind, K and V of all come first, and the second half is for those that go on. */
     const bool kv_first = p->going_on != FKV_ALL_ROWS;
-    fkv_status status = kv_first ? run_blocks(p, FKV_WANT_KV, n, fkv_kv_cost(h, l))
-                                 : run_blocks(p, FKV_WANT_Q | FKV_WANT_KV, n,
-                                              fkv_kv_cost(h, l) + fkv_row_cost(h, l, (uint64_t)n / 2));
+    status = kv_first
+                 ? run_blocks(p, FKV_WANT_KV, n, fkv_kv_cost(h, l))
+                 : run_blocks(p, FKV_WANT_Q | FKV_WANT_KV, n, fkv_kv_cost(h, l) + fkv_row_cost(h, l, (uint64_t)n / 2));
     if (status == FKV_OK && scored) status = fkv_prefill_score(p);
     if (status == FKV_OK) status = fkv_prefill_retain(p);
     if (status != FKV_OK || !kv_first) return status;
@@ -203,11 +204,8 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
 static fkv_status prefill_place(struct fkv_prefill_pass *p, float *logits)
 {
     const struct fkv_hparams *h = &p->ws->model->h;
-    const struct fkv_ops *ops = p->at->b->ops;
     const size_t most = (size_t)p->state.n_rows * (size_t)h->d_model;
-    const struct fkv_kv_shape shape = {h->n_kv_head, h->d_head, p->params->k_type, p->params->v_type};
-    fkv_status status = ops->kv_create(p->at->b, &p->work, &shape, fkv_sequence_longest(p->q) + p->state.n_rows, true);
-    if (status != FKV_OK) return status;
+    fkv_status status = FKV_OK;
     for (; p->state.layer < p->at->end && status == FKV_OK; p->state.layer++) status = prefill_layer(p);
     fkv_turns_take(&p->ws->turn); /* until what all passes share is read */
     if (status == FKV_OK && is_last(p->ws, p->at)) {
@@ -217,8 +215,8 @@ static fkv_status prefill_place(struct fkv_prefill_pass *p, float *logits)
         status = hand_over(p->ws, p->at, p->at->x, p->at[1].x, (size_t)p->state.n_rows * (size_t)h->d_model);
     }
     fkv_turns_leave(&p->ws->turn);
-    ops->kv_destroy(p->work);
-    ops->discard(p->at->b, p->at->x, most);
+    fkv_prefill_leave_work(p);
+    p->at->b->ops->discard(p->at->b, p->at->x, most);
     return status;
 }
 
@@ -234,6 +232,7 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
          .params = params,
          .report = report,
          .ids = ids,
+         .held = fkv_sequence_longest(q),
          .state = {.n_layer = n_layer, .n_prompt = n, .n_rows = n, .sinks = sinks < n ? sinks : n}};
     report->tsp_layer = report->n_propagated = -1;
     report->pruned = false;

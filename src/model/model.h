@@ -99,6 +99,7 @@ struct fkv_arch {
     const char *name;                      /* general.architecture */
     const struct fkv_weight_name *weights; /* ends with a NULL name */
     bool rope_pairs;                       /* see struct fkv_rope */
+    const struct fkv_local_layers *local;  /* NULL: no layer is local, whatever the file says */
     /* Adjusts what fkv_hparams_read() has read from the keys all architectures share, and refuses what it cannot run.
        NULL: nothing to do. */
     fkv_status (*hparams)(struct fkv_hparams *h, const struct fkv_gguf *g, struct fkv_error *e);

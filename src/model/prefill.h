@@ -16,8 +16,10 @@ struct fkv_prefill_pass {
     struct fkv_layer_state state; /* the layer, and the rows alive */
     struct fkv_layer_plan *plan;  /* of the layer */
     enum fkv_going_on going_on;
-    struct fkv_kv_store *work; /* the layer's full K and V */
-    uint64_t done, all;        /* progress, in multiply-adds */
+    struct fkv_kv_store *work;   /* the layer's full K and V, or NULL */
+    struct fkv_kv_shape work_is; /* its shape */
+    int held;                    /* most entries of any head before this prefill */
+    uint64_t done, all;          /* progress, in multiply-adds */
 };
 
 static inline const struct fkv_layer_hparams *fkv_prefill_layer(const struct fkv_prefill_pass *p)
@@ -31,6 +33,9 @@ static inline bool fkv_prefill_keeps_all(const struct fkv_prefill_pass *p) { ret
 /* A region as a turn of its own. */
 void fkv_run_in_turn(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn region, void *arg);
 
+/* p->work gets the layer's shape, and what the layer holds from before. */
+fkv_status fkv_prefill_take_work(struct fkv_prefill_pass *p);
+void fkv_prefill_leave_work(struct fkv_prefill_pass *p);
 /* The scores of the rows, which the policy sees if it wants to: p->plan and p->going_on may change. */
 fkv_status fkv_prefill_score(struct fkv_prefill_pass *p);
 /* What the plan keeps goes to the cache; the rows that go on move to the front, with their positions. */

@@ -54,3 +54,39 @@ void check_model(const struct tiny_model *m, bool exact, double most_rms)
     plain_free(want);
     plain_free(want_prompt);
 }
+
+void check_fastkv(const struct tiny_model *m, double tsp_rate, double kv_rate, int sinks)
+{
+    enum { LONG = 180 };
+    int32_t ids[LONG + MORE];
+    tiny_model_prompt(7, ids, LONG + MORE);
+    const struct plain_policy p = {m->n_layer / 2 - 1, 8, 7, sinks, tsp_rate, kv_rate};
+    struct plain_result *want = plain(m, ids, LONG, 0, &p), *want_more = plain(m, ids, LONG, MORE, &p);
+    struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+    ep.exact = true;
+    fkv_engine *e = tiny_engine(m, &ep);
+    const struct fkv_session_params sp = paper_params(tsp_rate, kv_rate, sinks);
+    fkv_session *s = tiny_session(e, &sp);
+    sync_or_fail(s, ids, LONG);
+
+    const int32_t *pos;
+    int layer;
+    assert_int_equal(fkv_session_propagated(s, &layer, &pos), want->n_propagated);
+    if (want->n_propagated >= 0) assert_memory_equal(pos, want->propagated, (size_t)want->n_propagated * sizeof *pos);
+    for (int l = 0; l < m->n_layer; l++)
+        for (int h = 0; h < (m->layers ? m->layers[l].n_kv_head : m->n_kv_head); h++) {
+            assert_int_equal(fkv_session_kept(s, l, h, &pos), want->n_kept[l]);
+            assert_memory_equal(pos, want->kept + (l * want->n_kv_head + h) * LONG,
+                                (size_t)want->n_kept[l] * sizeof *pos);
+        }
+    const double prompt = difference(want->logits, fkv_session_logits(s));
+    for (int i = 0; i < MORE; i++) append_or_fail(s, ids[LONG + i]);
+    const double decoded = difference(want_more->logits, fkv_session_logits(s));
+    printf("%s FastKV %g %g, %d sinks: relative RMS %.2g after the prompt, %.2g after decoding\n", m->arch, tsp_rate,
+           kv_rate, sinks, prompt, decoded);
+    assert_true(prompt <= 1e-5 && decoded <= 1e-5);
+    fkv_session_close(s);
+    fkv_engine_close(e);
+    plain_free(want);
+    plain_free(want_more);
+}

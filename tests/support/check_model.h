@@ -16,5 +16,7 @@ double difference(const double *want, const float *got);
 /* A prompt and some tokens after it, against the plain pass. exact: to fp32 rounding; else to what 8-bit activations
    cost. */
 void check_model(const struct tiny_model *m, bool exact, double most_rms);
+/* FastKV's choices and logits on the fp32 path equal those of the paper's order. */
+void check_fastkv(const struct tiny_model *m, double tsp_rate, double kv_rate, int sinks);
 
 #endif

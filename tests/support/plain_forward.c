@@ -5,32 +5,42 @@
 #include <stdlib.h>
 
 #include "quant/quant.h"
+#include "support/tiny_model.h"
+
+enum { MOST_LAYERS = 16 };
+
+struct layer {
+    int n_head, n_kv, d, n_rot, window; /* window: 0 for a layer that sees all */
+    double base, scale;                 /* of the angles; of the logits */
+};
 
 struct model {
     const struct fkv_gguf *g;
     char arch[16];
-    int n_layer, n_head, n_kv, d, d_model, n_rot;
-    double base, eps, scale;
+    int n_layer, d_model, most_kv, most_d;
+    double eps, stretch;
+    struct layer layer[MOST_LAYERS];
 };
 
 struct state {
     struct model m;
     int capacity;
-    double *k, *v; /* [layer][kv head][capacity][d] kept entries, k rotated */
-    int *count;    /* [layer][kv head] */
+    double *k, *v; /* [layer][most_kv][capacity][most_d] kept entries, k rotated */
+    int32_t *pos;  /* [layer][most_kv][capacity] */
+    int *count;    /* [layer][most_kv] */
 };
 
 static double *doubles(size_t n) { return calloc(n, sizeof(double)); }
 
-/* The number, or the first of an array: 0 when there is none. */
-static int read_int(const struct model *m, const char *suffix)
+/* The number, or a layer's of an array of this kind: 0 when there is none. */
+static int read_int(const struct model *m, const char *suffix, enum fkv_gguf_kind kind, int layer)
 {
     char key[96];
     uint32_t x = 0;
     uint64_t n = 0;
     snprintf(key, sizeof key, "%s.%s", m->arch, suffix);
-    if (fkv_gguf_array(m->g, key, FKV_GGUF_I32, &n, NULL) == FKV_OK && n > 0)
-        return (int)fkv_gguf_array_int(m->g, key, 0);
+    if (fkv_gguf_array(m->g, key, kind, &n, NULL) == FKV_OK && n > 0)
+        return (int)fkv_gguf_array_int(m->g, key, (uint64_t)layer);
     if (fkv_gguf_u32(m->g, key, &x, NULL) != FKV_OK) abort();
     return (int)x;
 }
@@ -43,22 +53,44 @@ static double read_float(const struct model *m, const char *suffix, float missin
     return (double)missing;
 }
 
+static struct layer read_layer(const struct model *m, int l)
+{
+    struct layer x = {.n_head = read_int(m, "attention.head_count", FKV_GGUF_I32, l),
+                      .n_kv = read_int(m, "attention.head_count_kv", FKV_GGUF_I32, l),
+                      .d = read_int(m, "attention.key_length", FKV_GGUF_I32, l),
+                      .n_rot = read_int(m, "rope.dimension_count", FKV_GGUF_I32, l)};
+    char key[96];
+    uint64_t n = 0;
+    if (!x.n_rot) x.n_rot = x.d;
+    x.base = read_float(m, "rope.freq_base", 10000);
+    x.scale = 1 / sqrt(x.d);
+    if (read_int(m, "attention.sliding_window_pattern", FKV_GGUF_BOOL, l)) {
+        x.window = read_int(m, "attention.sliding_window", FKV_GGUF_I32, l);
+        x.base = read_float(m, "rope.freq_base_swa", 10000);
+    }
+    snprintf(key, sizeof key, "%s." TINY_SCALE, m->arch);
+    fkv_gguf_array(m->g, key, FKV_GGUF_F32, &n, NULL);
+    if (n > 0 && fkv_gguf_array_f32(m->g, key, (uint64_t)l) > 0)
+        x.scale = (double)fkv_gguf_array_f32(m->g, key, (uint64_t)l);
+    return x;
+}
+
 static struct model read_model(const struct fkv_gguf *g)
 {
     struct model m = {.g = g};
     struct fkv_str arch = {"", 0};
     fkv_gguf_str(g, "general.architecture", &arch, NULL);
     snprintf(m.arch, sizeof m.arch, "%.*s", (int)arch.n, arch.data);
-    m.n_layer = read_int(&m, "block_count");
-    m.n_head = read_int(&m, "attention.head_count");
-    m.n_kv = read_int(&m, "attention.head_count_kv");
-    m.d = read_int(&m, "attention.key_length");
-    m.d_model = read_int(&m, "embedding_length");
-    m.n_rot = read_int(&m, "rope.dimension_count");
-    if (!m.n_rot) m.n_rot = m.d;
-    m.base = read_float(&m, "rope.freq_base", 10000);
-    m.scale = read_float(&m, "rope.scaling.factor", 1) * read_float(&m, "rope.scale_linear", 1);
+    m.n_layer = read_int(&m, "block_count", FKV_GGUF_I32, 0);
+    m.d_model = read_int(&m, "embedding_length", FKV_GGUF_I32, 0);
+    m.stretch = read_float(&m, "rope.scaling.factor", 1) * read_float(&m, "rope.scale_linear", 1);
     m.eps = read_float(&m, "attention.layer_norm_rms_epsilon", 1e-5f);
+    if (m.n_layer > MOST_LAYERS) abort();
+    for (int l = 0; l < m.n_layer; l++) {
+        m.layer[l] = read_layer(&m, l);
+        if (m.layer[l].n_kv > m.most_kv) m.most_kv = m.layer[l].n_kv;
+        if (m.layer[l].d > m.most_d) m.most_d = m.layer[l].d;
+    }
     return m;
 }
 
@@ -106,16 +138,16 @@ static void norm(const struct model *m, int layer, const char *name, const doubl
     free(w);
 }
 
-static void rotate(const struct model *m, double *x, int n, int heads, const int32_t *pos)
+static void rotate(const struct model *m, const struct layer *l, double *x, int n, int heads, const int32_t *pos)
 {
     float *freqs = tensor(m, -1, "rope_freqs.weight");
-    const int half = m->n_rot / 2, pairs = m->arch[0] == 'l';
+    const int half = l->n_rot / 2, pairs = m->arch[0] == 'l';
     for (int i = 0; i < n; i++)
         for (int h = 0; h < heads; h++)
             for (int j = 0; j < half; j++) {
-                double *head = x + (i * heads + h) * m->d, *a = head + (pairs ? 2 * j : j),
+                double *head = x + (i * heads + h) * l->d, *a = head + (pairs ? 2 * j : j),
                        *b = head + (pairs ? 2 * j + 1 : j + half);
-                const double angle = pos[i] / m->scale * pow(m->base, -2.0 * j / m->n_rot) /
+                const double angle = pos[i] / m->stretch * pow(l->base, -2.0 * j / l->n_rot) /
                                      (freqs ? (double)freqs[j] : 1),
                              x0 = *a, x1 = *b;
                 *a = x0 * cos(angle) - x1 * sin(angle);
@@ -124,28 +156,49 @@ static void rotate(const struct model *m, double *x, int n, int heads, const int
     free(freqs);
 }
 
+static size_t kept_at(const struct state *s, int layer, int head, int entry)
+{
+    return ((size_t)layer * (size_t)s->m.most_kv + (size_t)head) * (size_t)s->capacity + (size_t)entry;
+}
+
 static double *kept_row(const struct state *s, double *base, int layer, int head, int entry)
 {
-    return base +
-           (((size_t)layer * (size_t)s->m.n_kv + (size_t)head) * (size_t)s->capacity + (size_t)entry) * (size_t)s->m.d;
+    return base + kept_at(s, layer, head, entry) * (size_t)s->m.most_d;
 }
 
-/* p[keys] = softmax of one query over the first `keys` rows at k, `stride` apart. */
-static void probabilities(const struct model *m, const double *q, const double *k, int stride, int keys, double *p)
+static void keep(struct state *s, int layer, int head, const double *k, const double *v, int32_t pos)
+{
+    const int i = s->count[layer * s->m.most_kv + head]++;
+    const size_t bytes = (size_t)s->m.layer[layer].d * sizeof *k;
+    memcpy(kept_row(s, s->k, layer, head, i), k, bytes);
+    memcpy(kept_row(s, s->v, layer, head, i), v, bytes);
+    s->pos[kept_at(s, layer, head, i)] = pos;
+}
+
+/* Keys at positions pos[keys], `stride` apart. */
+struct keys {
+    const double *k;
+    const int32_t *pos;
+    int stride;
+};
+
+/* p[n] = softmax of a query at position `at` over the first n keys. */
+static void probabilities(const struct layer *l, const double *q, int32_t at, struct keys keys, int n, double *p)
 {
     double top = -INFINITY, sum = 0;
-    for (int j = 0; j < keys; j++) {
+    for (int j = 0; j < n; j++) {
         p[j] = 0;
-        for (int c = 0; c < m->d; c++) p[j] += q[c] * k[j * stride + c] / sqrt(m->d);
+        for (int c = 0; c < l->d; c++) p[j] += q[c] * keys.k[j * keys.stride + c] * l->scale;
+        if (l->window && at - keys.pos[j] >= l->window) p[j] = -INFINITY;
         top = fmax(top, p[j]);
     }
-    for (int j = 0; j < keys; j++) sum += p[j] = exp(p[j] - top);
-    for (int j = 0; j < keys; j++) p[j] /= sum;
+    for (int j = 0; j < n; j++) sum += p[j] = exp(p[j] - top);
+    for (int j = 0; j < n; j++) p[j] /= sum;
 }
 
-static void weigh(const struct model *m, const double *p, const double *v, int stride, int keys, double *out)
+static void weigh(const struct layer *l, const double *p, const double *v, int stride, int keys, double *out)
 {
-    for (int c = 0; c < m->d; c++) {
+    for (int c = 0; c < l->d; c++) {
         out[c] = 0;
         for (int j = 0; j < keys; j++) out[c] += p[j] * v[j * stride + c];
     }
@@ -156,7 +209,7 @@ static void second_half(const struct model *m, int layer, double *x, int n, cons
 {
     char down[64];
     snprintf(down, sizeof down, "blk.%d.ffn_down.weight", layer);
-    const int q = m->n_head * m->d, d_ff = (int)fkv_gguf_find_tensor(m->g, down)->dims[0];
+    const int q = m->layer[layer].n_head * m->layer[layer].d, d_ff = (int)fkv_gguf_find_tensor(m->g, down)->dims[0];
     double *y = doubles((size_t)(n * m->d_model)), *gate = doubles((size_t)(n * d_ff)),
            *up = doubles((size_t)(n * d_ff));
     multiply(m, layer, "attn_output.weight", "attn_output.bias", att, n, m->d_model, q, y);
@@ -173,27 +226,30 @@ static void second_half(const struct model *m, int layer, double *x, int n, cons
 static void first_half(const struct model *m, int layer, const double *x, int n, const int32_t *pos, double *q,
                        double *k, double *v)
 {
+    const struct layer *l = &m->layer[layer];
     double *y = doubles((size_t)(n * m->d_model));
     norm(m, layer, "attn_norm.weight", x, n, m->d_model, y);
-    multiply(m, layer, "attn_q.weight", "attn_q.bias", y, n, m->n_head * m->d, m->d_model, q);
-    multiply(m, layer, "attn_k.weight", "attn_k.bias", y, n, m->n_kv * m->d, m->d_model, k);
-    multiply(m, layer, "attn_v.weight", "attn_v.bias", y, n, m->n_kv * m->d, m->d_model, v);
-    norm(m, layer, "attn_q_norm.weight", q, n * m->n_head, m->d, q);
-    norm(m, layer, "attn_k_norm.weight", k, n * m->n_kv, m->d, k);
-    rotate(m, q, n, m->n_head, pos);
-    rotate(m, k, n, m->n_kv, pos);
+    multiply(m, layer, "attn_q.weight", "attn_q.bias", y, n, l->n_head * l->d, m->d_model, q);
+    multiply(m, layer, "attn_k.weight", "attn_k.bias", y, n, l->n_kv * l->d, m->d_model, k);
+    multiply(m, layer, "attn_v.weight", "attn_v.bias", y, n, l->n_kv * l->d, m->d_model, v);
+    norm(m, layer, "attn_q_norm.weight", q, n * l->n_head, l->d, q);
+    norm(m, layer, "attn_k_norm.weight", k, n * l->n_kv, l->d, k);
+    rotate(m, l, q, n, l->n_head, pos);
+    rotate(m, l, k, n, l->n_kv, pos);
     free(y);
 }
 
 /* g[n_kv][n - w]: fastkv paper, section 3.2, with max pooling. */
-static double *window_scores(const struct model *m, const double *q, const double *k, int n, int w, int kernel)
+static double *window_scores(const struct layer *l, const double *q, const double *k, const int32_t *pos, int n, int w,
+                             int kernel)
 {
-    double *g = doubles((size_t)(m->n_kv * n)), *p = doubles((size_t)n), *sum = doubles((size_t)n);
-    for (int h = 0; h < m->n_head; h++) {
-        const int kv = h / (m->n_head / m->n_kv);
+    double *g = doubles((size_t)(l->n_kv * n)), *p = doubles((size_t)n), *sum = doubles((size_t)n);
+    for (int h = 0; h < l->n_head; h++) {
+        const int kv = h / (l->n_head / l->n_kv);
+        const struct keys keys = {k + kv * l->d, pos, l->n_kv * l->d};
         for (int j = 0; j < n; j++) sum[j] = 0;
         for (int i = n - w; i < n; i++) {
-            probabilities(m, q + (i * m->n_head + h) * m->d, k + kv * m->d, m->n_kv * m->d, i + 1, p);
+            probabilities(l, q + (i * l->n_head + h) * l->d, pos[i], keys, i + 1, p);
             for (int j = 0; j < n - w; j++) sum[j] += p[j];
         }
         for (int j = 0; j < n - w; j++) {
@@ -234,32 +290,31 @@ static int budget(int n, double rate, int w, int sinks)
 static void retain(struct state *s, struct plain_result *r, int layer, const double *k, const double *v,
                    const int32_t *pos, int n, const double *g, const struct plain_policy *p)
 {
-    const struct model *m = &s->m;
+    const struct layer *l = &s->m.layer[layer];
     const int cap = budget(n, layer <= p->tsp_layer ? p->kv_rate : p->kv_rate / p->tsp_rate, p->window, p->sinks),
               kept = cap < n ? cap : n;
     int32_t *rows = malloc((size_t)n * sizeof *rows);
-    for (int h = 0; h < m->n_kv; h++) {
+    for (int h = 0; h < l->n_kv; h++) {
         for (int i = 0; i < n; i++) rows[i] = i;
         if (cap < n) choose(g + h * (n - p->window), n, p->window, cap, p->sinks, rows);
         for (int i = 0; i < kept; i++) {
-            memcpy(kept_row(s, s->k, layer, h, i), k + (rows[i] * m->n_kv + h) * m->d, (size_t)m->d * sizeof *k);
-            memcpy(kept_row(s, s->v, layer, h, i), v + (rows[i] * m->n_kv + h) * m->d, (size_t)m->d * sizeof *v);
-            r->kept[(layer * m->n_kv + h) * r->n + i] = pos[rows[i]];
+            const int at = (rows[i] * l->n_kv + h) * l->d;
+            keep(s, layer, h, k + at, v + at, pos[rows[i]]);
+            r->kept[(layer * r->n_kv_head + h) * r->n + i] = pos[rows[i]];
         }
-        s->count[layer * m->n_kv + h] = kept;
     }
     r->n_kept[layer] = kept;
     free(rows);
 }
 
 /* Rows that go past the TSP layer, moved to the front; returns their number. */
-static int propagate(const struct model *m, struct plain_result *r, double *x, int32_t *pos, int n, const double *g,
-                     const struct plain_policy *p)
+static int propagate(const struct model *m, int heads, struct plain_result *r, double *x, int32_t *pos, int n,
+                     const double *g, const struct plain_policy *p)
 {
     const int cap = budget(n, p->tsp_rate, p->window, p->sinks), scored = n - p->window;
     if (cap >= n) return n;
     double *sum = doubles((size_t)scored);
-    for (int h = 0; h < m->n_kv; h++)
+    for (int h = 0; h < heads; h++)
         for (int i = 0; i < scored; i++) sum[i] += g[h * scored + i];
     choose(sum, n, p->window, cap, p->sinks, r->propagated);
     for (int i = 0; i < cap; i++) {
@@ -277,21 +332,22 @@ static int prefill_layer(struct state *s, struct plain_result *r, int layer, dou
                          const struct plain_policy *p)
 {
     const struct model *m = &s->m;
-    const int kv_stride = m->n_kv * m->d;
-    double *q = doubles((size_t)(n * m->n_head * m->d)), *k = doubles((size_t)(n * kv_stride)),
+    const struct layer *l = &m->layer[layer];
+    const int kv_stride = l->n_kv * l->d, q_stride = l->n_head * l->d;
+    double *q = doubles((size_t)(n * q_stride)), *k = doubles((size_t)(n * kv_stride)),
            *v = doubles((size_t)(n * kv_stride));
-    double *att = doubles((size_t)(n * m->n_head * m->d)), *prob = doubles((size_t)n);
+    double *att = doubles((size_t)(n * q_stride)), *prob = doubles((size_t)n);
     first_half(m, layer, x, n, pos, q, k, v);
     for (int i = 0; i < n; i++)
-        for (int h = 0; h < m->n_head; h++) {
-            const int kv = h / (m->n_head / m->n_kv);
-            probabilities(m, q + (i * m->n_head + h) * m->d, k + kv * m->d, kv_stride, i + 1, prob);
-            weigh(m, prob, v + kv * m->d, kv_stride, i + 1, att + (i * m->n_head + h) * m->d);
+        for (int h = 0; h < l->n_head; h++) {
+            const int kv = h / (l->n_head / l->n_kv), at = i * q_stride + h * l->d;
+            probabilities(l, q + at, pos[i], (struct keys){k + kv * l->d, pos, kv_stride}, i + 1, prob);
+            weigh(l, prob, v + kv * l->d, kv_stride, i + 1, att + at);
         }
-    double *g = n > p->window ? window_scores(m, q, k, n, p->window, p->kernel) : NULL;
+    double *g = n > p->window ? window_scores(l, q, k, pos, n, p->window, p->kernel) : NULL;
     retain(s, r, layer, k, v, pos, n, g, p);
     second_half(m, layer, x, n, att);
-    if (layer == p->tsp_layer && g) n = propagate(m, r, x, pos, n, g, p);
+    if (layer == p->tsp_layer && g) n = propagate(m, l->n_kv, r, x, pos, n, g, p);
     free(q), free(k), free(v), free(att), free(prob), free(g);
     return n;
 }
@@ -299,19 +355,17 @@ static int prefill_layer(struct state *s, struct plain_result *r, int layer, dou
 static void decode_layer(struct state *s, int layer, double *x, int32_t pos)
 {
     const struct model *m = &s->m;
-    double *q = doubles((size_t)(m->n_head * m->d)), *k = doubles((size_t)(m->n_kv * m->d)),
-           *v = doubles((size_t)(m->n_kv * m->d));
-    double *att = doubles((size_t)(m->n_head * m->d)), *prob = doubles((size_t)s->capacity);
+    const struct layer *l = &m->layer[layer];
+    double *q = doubles((size_t)(l->n_head * l->d)), *k = doubles((size_t)(l->n_kv * l->d)),
+           *v = doubles((size_t)(l->n_kv * l->d));
+    double *att = doubles((size_t)(l->n_head * l->d)), *prob = doubles((size_t)s->capacity);
     first_half(m, layer, x, 1, &pos, q, k, v);
-    for (int h = 0; h < m->n_kv; h++) {
-        const int i = s->count[layer * m->n_kv + h]++;
-        memcpy(kept_row(s, s->k, layer, h, i), k + h * m->d, (size_t)m->d * sizeof *k);
-        memcpy(kept_row(s, s->v, layer, h, i), v + h * m->d, (size_t)m->d * sizeof *v);
-    }
-    for (int h = 0; h < m->n_head; h++) {
-        const int kv = h / (m->n_head / m->n_kv), count = s->count[layer * m->n_kv + kv];
-        probabilities(m, q + h * m->d, kept_row(s, s->k, layer, kv, 0), m->d, count, prob);
-        weigh(m, prob, kept_row(s, s->v, layer, kv, 0), m->d, count, att + h * m->d);
+    for (int h = 0; h < l->n_kv; h++) keep(s, layer, h, k + h * l->d, v + h * l->d, pos);
+    for (int h = 0; h < l->n_head; h++) {
+        const int kv = h / (l->n_head / l->n_kv), count = s->count[layer * m->most_kv + kv];
+        const struct keys keys = {kept_row(s, s->k, layer, kv, 0), s->pos + kept_at(s, layer, kv, 0), m->most_d};
+        probabilities(l, q + h * l->d, pos, keys, count, prob);
+        weigh(l, prob, kept_row(s, s->v, layer, kv, 0), m->most_d, count, att + h * l->d);
     }
     second_half(m, layer, x, 1, att);
     free(q), free(k), free(v), free(att), free(prob);
@@ -330,18 +384,20 @@ struct plain_result *plain_forward(const struct fkv_gguf *g, const int32_t *ids,
 {
     struct state s = {.m = read_model(g), .capacity = n + n_more};
     const struct model *m = &s.m;
-    const size_t entries = (size_t)(m->n_layer * m->n_kv) * (size_t)s.capacity * (size_t)m->d;
+    const size_t entries = (size_t)(m->n_layer * m->most_kv) * (size_t)s.capacity;
     struct plain_result *r = calloc(1, sizeof *r);
     double *x = doubles((size_t)(n * m->d_model)), *y = doubles((size_t)m->d_model);
     int32_t *pos = malloc((size_t)n * sizeof *pos);
     const int n_vocab = (int)fkv_gguf_find_tensor(g, "token_embd.weight")->dims[1];
-    s.k = doubles(entries), s.v = doubles(entries);
-    s.count = calloc((size_t)(m->n_layer * m->n_kv), sizeof(int));
+    s.k = doubles(entries * (size_t)m->most_d), s.v = doubles(entries * (size_t)m->most_d);
+    s.pos = calloc(entries, sizeof *s.pos);
+    s.count = calloc((size_t)(m->n_layer * m->most_kv), sizeof(int));
     *r = (struct plain_result){doubles((size_t)n_vocab),
                                -1,
                                calloc((size_t)n, sizeof(int32_t)),
-                               calloc((size_t)(m->n_layer * m->n_kv * n), sizeof(int32_t)),
+                               calloc((size_t)(m->n_layer * m->most_kv * n), sizeof(int32_t)),
                                calloc((size_t)m->n_layer, sizeof(int)),
+                               m->most_kv,
                                n};
     for (int i = 0; i < n; i++) pos[i] = i;
     embed(m, ids, n, x);
@@ -356,7 +412,7 @@ struct plain_result *plain_forward(const struct fkv_gguf *g, const int32_t *ids,
     norm(m, -1, "output_norm.weight", last, 1, m->d_model, y);
     multiply(m, -1, fkv_gguf_find_tensor(g, "output.weight") ? "output.weight" : "token_embd.weight", "output.bias", y,
              1, n_vocab, m->d_model, r->logits);
-    free(x), free(y), free(pos), free(s.k), free(s.v), free(s.count);
+    free(x), free(y), free(pos), free(s.k), free(s.v), free(s.pos), free(s.count);
     return r;
 }
 

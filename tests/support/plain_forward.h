@@ -1,6 +1,7 @@
 /* plain_forward.h: a forward pass in the plainest way, in double, with FastKV in the paper's order: every layer attends
    with all its rows, and rows and entries are dropped afterwards. None of the engine's savings, none of its code but
-   the file reader and the dequantisers. */
+   the file reader and the dequantisers. Layers are as the file's arrays have them, local ones too, whatever the
+   architecture. */
 #ifndef FKV_TESTS_PLAIN_FORWARD_H
 #define FKV_TESTS_PLAIN_FORWARD_H
 
@@ -17,6 +18,7 @@ struct plain_result {
     int32_t *propagated;
     int32_t *kept; /* [n_layer][n_kv_head][n]: the first n_kept[layer] of each */
     int *n_kept;   /* [n_layer] */
+    int n_kv_head; /* the most of any layer */
     int n;
 };
 

@@ -104,11 +104,17 @@ static void put_vector(struct maker *m, const char *name, int n, float middle, f
     free(x);
 }
 
+static struct tiny_layer layer_of(const struct tiny_model *t, int l)
+{
+    return t->layers ? t->layers[l] : (struct tiny_layer){t->n_head, t->n_kv_head, t->d_head, false, 0};
+}
+
 #define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
 
 static void put_qkv(struct maker *m, const struct tiny_model *t, int l)
 {
-    const int q = t->n_head * t->d_head, kv = t->n_kv_head * t->d_head;
+    const struct tiny_layer s = layer_of(t, l);
+    const int q = s.n_head * s.d_head, kv = s.n_kv_head * s.d_head;
     const bool biases = t->biases || strcmp(t->arch, "qwen2") == 0;
     char name[64];
     if (t->fused) {
@@ -145,14 +151,15 @@ static void put_mlp(struct maker *m, const struct tiny_model *t, int l)
 
 static void put_layer(struct maker *m, const struct tiny_model *t, int l)
 {
+    const struct tiny_layer s = layer_of(t, l);
     char name[64];
     put_vector(m, NAME("attn_norm.weight"), t->d_model, 1, 0.1f);
     put_qkv(m, t, l);
     if (strcmp(t->arch, "qwen3") == 0) {
-        put_vector(m, NAME("attn_q_norm.weight"), t->d_head, 1.5f, 0.3f);
-        put_vector(m, NAME("attn_k_norm.weight"), t->d_head, 1.5f, 0.3f);
+        put_vector(m, NAME("attn_q_norm.weight"), s.d_head, 1.5f, 0.3f);
+        put_vector(m, NAME("attn_k_norm.weight"), s.d_head, 1.5f, 0.3f);
     }
-    put_matrix(m, NAME("attn_output.weight"), t->type, t->d_model, t->n_head * t->d_head);
+    put_matrix(m, NAME("attn_output.weight"), t->type, t->d_model, s.n_head * s.d_head);
     if (t->biases) put_vector(m, NAME("attn_output.bias"), t->d_model, 0, 0.2f);
     put_mlp(m, t, l);
 }
@@ -196,6 +203,43 @@ static void put_per_layer(struct gguf_writer *w, const struct tiny_model *t, con
         gguf_put_u32(w, key, (uint32_t)first);
 }
 
+/* Numbers of heads, and which layers are local. */
+static void put_heads(struct gguf_writer *w, const struct tiny_model *t)
+{
+    enum { HEADS, KV_HEADS, KEYS, VALUES, N };
+    static const char *const names[N] = {"head_count", "head_count_kv", "key_length", "value_length"};
+    int32_t values[N][64];
+    uint8_t local[64];
+    float scale[64];
+    bool scaled = false;
+    char key[64];
+    for (int l = 0; l < t->n_layer; l++) {
+        const struct tiny_layer s = layer_of(t, l);
+        values[HEADS][l] = s.n_head;
+        values[KV_HEADS][l] = s.n_kv_head;
+        values[KEYS][l] = values[VALUES][l] = s.d_head;
+        local[l] = s.local;
+        scale[l] = s.scale;
+        scaled = scaled || s.scale > 0;
+    }
+    for (int i = 0; i < N; i++) {
+        snprintf(key, sizeof key, "%s.attention.%s", t->arch, names[i]);
+        if (t->arrays || t->layers)
+            gguf_put_array(w, key, FKV_GGUF_I32, values[i], (uint64_t)t->n_layer);
+        else
+            gguf_put_u32(w, key, (uint32_t)values[i][0]);
+    }
+    snprintf(key, sizeof key, "%s." TINY_SCALE, t->arch);
+    if (scaled) gguf_put_array(w, key, FKV_GGUF_F32, scale, (uint64_t)t->n_layer);
+    if (!t->window) return;
+    snprintf(key, sizeof key, "%s.attention.sliding_window", t->arch);
+    gguf_put_u32(w, key, (uint32_t)t->window);
+    snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", t->arch);
+    gguf_put_array(w, key, FKV_GGUF_BOOL, local, (uint64_t)t->n_layer);
+    snprintf(key, sizeof key, "%s.rope.freq_base_swa", t->arch);
+    gguf_put_f32(w, key, 500);
+}
+
 static void put_hparams(struct gguf_writer *w, const struct tiny_model *t)
 {
     char key[64];
@@ -206,11 +250,8 @@ static void put_hparams(struct gguf_writer *w, const struct tiny_model *t)
     gguf_put_u32(w, KEY("context_length"), (uint32_t)(t->n_ctx ? t->n_ctx : TINY_CONTEXT));
     gguf_put_u32(w, KEY("embedding_length"), (uint32_t)t->d_model);
     put_per_layer(w, t, KEY("feed_forward_length"), t->d_ff, t->d_ff_more);
-    put_per_layer(w, t, KEY("attention.head_count"), t->n_head, 0);
-    put_per_layer(w, t, KEY("attention.head_count_kv"), t->n_kv_head, 0);
+    put_heads(w, t);
     if (t->n_rot) gguf_put_u32(w, KEY("rope.dimension_count"), (uint32_t)t->n_rot);
-    gguf_put_u32(w, KEY("attention.key_length"), (uint32_t)t->d_head);
-    gguf_put_u32(w, KEY("attention.value_length"), (uint32_t)t->d_head);
     gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
     gguf_put_f32(w, KEY("rope.freq_base"), 10000);
 #undef KEY
@@ -226,7 +267,7 @@ static struct gguf_writer *start(const struct tiny_model *t)
     put_vector(&m, "output_norm.weight", t->d_model, 1, 0.1f);
     if (t->own_output) put_matrix(&m, "output.weight", t->type, TINY_VOCAB, t->d_model);
     if (t->biases) put_vector(&m, "output.bias", TINY_VOCAB, 0, 0.5f);
-    if (t->rope_freqs) put_vector(&m, "rope_freqs.weight", t->d_head / 2, 4, 3);
+    if (t->rope_freqs) put_vector(&m, "rope_freqs.weight", (t->n_rot ? t->n_rot : t->d_head) / 2, 4, 3);
     for (int l = 0; l < t->n_layer; l++) put_layer(&m, t, l);
     gguf_writer_leave_out(m.w, NULL);
     if (t->also) t->also(m.w);

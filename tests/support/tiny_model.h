@@ -5,6 +5,13 @@
 
 #include "support/gguf_writer.h"
 
+/* What a layer has of its own. */
+struct tiny_layer {
+    int n_head, n_kv_head, d_head;
+    bool local;
+    float scale; /* of its logits; 0: as a rule */
+};
+
 struct tiny_model {
     const char *arch; /* "llama", "qwen2", "qwen3" */
     int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
@@ -15,6 +22,8 @@ struct tiny_model {
     bool fused;                          /* the same weights with q, k, v in one tensor, and gate and up */
     bool arrays;                         /* the same numbers, with an array where a layer may have its own */
     int d_ff_more;                       /* every layer's d_ff is so much more than the one's before */
+    const struct tiny_layer *layers;     /* [n_layer] in place of n_head, n_kv_head, d_head; NULL: all alike */
+    int window;                          /* of local layers: 0: no keys for them */
     int n_rot;                           /* 0: d_head, and no key for it */
     const char *without;                 /* a key or tensor that is left out; NULL: none */
     void (*also)(struct gguf_writer *w); /* writes keys or tensors besides; NULL: none */
@@ -30,6 +39,8 @@ enum { TINY_VOCAB = 320, TINY_CONTEXT = 1024 };
 uint8_t *tiny_model_make(const struct tiny_model *m, size_t *bytes);
 /* The same in a file of a temporary name, which goes to path[64]; the caller removes it. */
 void tiny_model_write(const struct tiny_model *m, char path[64]);
+/* The key with which a file says the scales of its layers, for tests alone: "<arch>.test.scale". */
+#define TINY_SCALE "test.scale"
 /* ids[n] of the vocabulary, the same for the same seed. */
 void tiny_model_prompt(uint32_t seed, int32_t *ids, int n);
 
