@@ -158,8 +158,10 @@ static void test_against_single_steps(void **state)
     int32_t ids[256], own[256];
     double top1, gold;
     fkv_session *full = start(&all), *variant = start(&half);
-    assert_int_equal(eval_run_full(&runner, task, &sample, &request, &of_full, err), FKV_OK);
-    assert_int_equal(eval_run_variant(&runner, task, &sample, &request, &half, &m, err), FKV_OK);
+    assert_int_equal(eval_run_start(&runner, &request, (const struct fkv_kv_params *[]){&half}, 1, err), FKV_OK);
+    assert_int_equal(eval_run_full(&runner, task, &sample, &of_full, err), FKV_OK);
+    assert_int_equal(eval_run_variant(&runner, task, &sample, 0, &m, err), FKV_OK);
+    eval_run_end(&runner);
 
     const int n = say(full, ids);
     text_of(ids, n, text, sizeof text);
@@ -190,19 +192,25 @@ static void test_all_is_full(void **state)
 {
     (void)state;
     if (!engine) skip();
-    struct eval_metrics full, m;
+    struct eval_metrics full, m, seen, hidden;
     char err[FKV_ERROR_BYTES];
-    const struct fkv_kv_params all = options("fastkv", 1), tenth = options("snapkv", 0.1);
-    assert_int_equal(eval_run_full(&runner, task, &sample, &request, &full, err), FKV_OK);
-    assert_int_equal(eval_run_variant(&runner, task, &sample, &request, &all, &m, err), FKV_OK);
+    const struct fkv_kv_params all = options("fastkv", 1), tenth = options("snapkv", 0.1), *both[] = {&all, &tenth};
+    assert_int_equal(eval_run_start(&runner, &request, both, 2, err), FKV_OK);
+    assert_int_equal(eval_run_full(&runner, task, &sample, &full, err), FKV_OK);
+    assert_int_equal(eval_run_variant(&runner, task, &sample, 0, &m, err), FKV_OK);
+    assert_int_equal(eval_run_variant(&runner, task, &sample, 1, &seen, err), FKV_OK);
+    eval_run_end(&runner);
     assert_true(m.all_kept && m.kl == 0 && m.kl_reference == 0 && m.gold == 0 && m.top1 == 1 && m.kv == 1);
     assert_string_equal(m.text, full.text);
     assert_true(m.kept == full.kept);
+    assert_true(seen.prefill == 1 && seen.prefill_s == 0 && full.prefill_s > 0);
     free(m.text);
-    struct eval_metrics seen, hidden;
-    assert_int_equal(eval_run_variant(&runner, task, &sample, &request, &tenth, &seen, err), FKV_OK);
+    free(full.text);
     runner.hidden = true;
-    assert_int_equal(eval_run_variant(&runner, task, &sample, &request, &tenth, &hidden, err), FKV_OK);
+    assert_int_equal(eval_run_start(&runner, &request, both + 1, 1, err), FKV_OK);
+    assert_int_equal(eval_run_full(&runner, task, &sample, &full, err), FKV_OK);
+    assert_int_equal(eval_run_variant(&runner, task, &sample, 0, &hidden, err), FKV_OK);
+    eval_run_end(&runner);
     runner.hidden = false;
     assert_true(seen.kept != hidden.kept);
     assert_true(hidden.kv > 0 && hidden.kv < 1);

@@ -8,7 +8,7 @@
 #include "engine/session.h"
 #include "support/tiny_session.h"
 
-enum { N = 700, STEPS = 6, MOST = 1000 };
+enum { N = 700, STEPS = 6, MOST = 1000, SESSIONS_OF_TEST = 4 };
 
 static int32_t ids[MOST];
 
@@ -130,6 +130,97 @@ static void test_batches_that_cannot_be(void **state)
     fkv_session_close(c);
     fkv_engine_close(e);
     fkv_engine_close(other);
+}
+
+/* ---- one prefill for several ----------------------------------------------------------------------- */
+
+/* Every policy, with windows that differ. */
+static int sessions_of_all(fkv_engine *e, fkv_session **sessions, int most)
+{
+    const char *name, *about;
+    int n = 0;
+    for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
+        for (int window = 4; window <= 24 && n < most; window += 20) {
+            struct fkv_session_params p = paper_params(0.3, 0.2, 1);
+            p.kv.policy = n == 0 ? "full" : name;
+            p.kv.window = window;
+            p.kv.sinks = window / 8;
+            sessions[n++] = tiny_session(e, &p);
+        }
+    }
+    return n;
+}
+
+static void check_same_bytes(fkv_session *a, fkv_session *b)
+{
+    void *x, *y;
+    size_t n, m;
+    assert_int_equal(fkv_session_export(a, &x, &n), FKV_OK);
+    assert_int_equal(fkv_session_export(b, &y, &m), FKV_OK);
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    fkv_free(x);
+    fkv_free(y);
+    assert_same_logits(a, b);
+}
+
+/* What one pass keeps for each is what each keeps alone, bit for bit, and goes on as that does; policies that leave
+   rows behind are left to their own pass. */
+static void check_one_prefill(bool exact, uint32_t type)
+{
+    enum { SESSIONS = 24 };
+    fkv_engine *e = engine_of(exact, type);
+    fkv_session *alone[SESSIONS], *together[SESSIONS];
+    const int n = sessions_of_all(e, alone, SESSIONS);
+    int filled = 0, layer;
+    const int32_t *positions;
+    assert_int_equal(sessions_of_all(e, together, SESSIONS), n);
+    if (fkv_batch_prefill(together, n, ids, N) != FKV_OK) fail_msg("%s", fkv_session_error(together[0]));
+    for (int i = 0; i < n; i++) {
+        sync_or_fail(alone[i], ids, N);
+        const bool rows_stay = fkv_session_propagated(alone[i], &layer, &positions) >= 0;
+        assert_int_equal(fkv_session_n_seen(together[i]), rows_stay ? 0 : N);
+        filled += !rows_stay;
+        sync_or_fail(together[i], ids, N);
+        check_same_bytes(alone[i], together[i]);
+        append_or_fail(alone[i], ids[5]);
+        append_or_fail(together[i], ids[5]);
+        assert_same_logits(alone[i], together[i]);
+        assert_int_equal(fkv_session_cut(together[i], N), FKV_OK);
+    }
+    assert_true(filled >= 8 && filled < n);
+    for (int i = 0; i < n; i++) {
+        fkv_session_close(alone[i]);
+        fkv_session_close(together[i]);
+    }
+    fkv_engine_close(e);
+}
+
+static void test_one_prefill_fills_several_sessions(void **state)
+{
+    (void)state;
+    check_one_prefill(false, FKV_TYPE_F32);
+    check_one_prefill(true, FKV_TYPE_Q8_0);
+    check_one_prefill(false, FKV_TYPE_Q8_0);
+}
+
+static void test_prefills_that_cannot_be_one(void **state)
+{
+    (void)state;
+    fkv_engine *e = engine_of(false, FKV_TYPE_F32);
+    fkv_session *s[SESSIONS_OF_TEST];
+    assert_int_equal(sessions_of_all(e, s, SESSIONS_OF_TEST), SESSIONS_OF_TEST);
+    assert_int_equal(fkv_batch_prefill(s, 0, ids, N), FKV_ERROR_ARGUMENT);
+    assert_int_equal(fkv_batch_prefill(s, 2, ids, 0), FKV_ERROR_ARGUMENT);
+    assert_int_equal(fkv_batch_prefill((fkv_session *[]){s[2], s[0]}, 2, ids, N), FKV_ERROR_ARGUMENT);
+    assert_non_null(strstr(fkv_session_error(s[2]), "expected full attention in the first session, found policy "));
+    assert_int_equal(fkv_batch_prefill((fkv_session *[]){s[0], s[2], s[2]}, 3, ids, N), FKV_ERROR_ARGUMENT);
+    assert_non_null(strstr(fkv_session_error(s[2]), "session 2 is not one"));
+    sync_or_fail(s[1], ids, 9);
+    assert_int_equal(fkv_batch_prefill(s, 2, ids, N), FKV_ERROR_ARGUMENT);
+    assert_int_equal(fkv_session_n_seen(s[1]), 9);
+    for (int i = 0; i < SESSIONS_OF_TEST; i++) fkv_session_close(s[i]);
+    fkv_engine_close(e);
 }
 
 /* ---- forks --------------------------------------------------------------------------------------- */
@@ -390,6 +481,8 @@ int main(void)
         cmocka_unit_test(test_a_batch_gives_the_bits_of_single_tokens),
         cmocka_unit_test(test_a_draft_gives_the_logits_of_appends),
         cmocka_unit_test(test_batches_that_cannot_be),
+        cmocka_unit_test(test_one_prefill_fills_several_sessions),
+        cmocka_unit_test(test_prefills_that_cannot_be_one),
         cmocka_unit_test(test_forks_go_their_own_way),
         cmocka_unit_test(test_chains_of_forks),
         cmocka_unit_test(test_forks_that_cannot_be),

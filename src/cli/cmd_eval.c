@@ -79,11 +79,15 @@ static int measure(struct evaluation *e, struct eval_record *r, const struct eva
 {
     const struct eval_task *task = e->plan.tasks[r->task];
     char err[FKV_ERROR_BYTES] = "";
-    fkv_status status = eval_run_full(&e->runner, task, sample, request, &r->full, err);
+    const struct fkv_kv_params *kv[OPTION_LIST_MAX];
+    for (int v = 0; v < e->plan.n_variants; v++) kv[v] = &e->plan.variants[v].kv;
+    fkv_status status = eval_run_start(&e->runner, request, kv, e->plan.n_variants, err);
+    if (status == FKV_OK) status = eval_run_full(&e->runner, task, sample, &r->full, err);
     for (int v = 0; v < e->plan.n_variants && status == FKV_OK; v++) {
-        status = eval_run_variant(&e->runner, task, sample, request, &e->plan.variants[v].kv, &r->variants[v], err);
+        status = eval_run_variant(&e->runner, task, sample, v, &r->variants[v], err);
         if (status == FKV_OK) check_identity(e, r, v);
     }
+    eval_run_end(&e->runner);
     if (status != FKV_OK) return exit_status(e, status, err);
     return eval_log_add(&e->log, &e->plan, r, sample) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -171,6 +175,12 @@ static int check(const struct evaluation *e, int longest)
                              COUNT((uint64_t)e->g.n_ctx));
     params.kv.policy = "full";
     int status = generator_plan(&e->g, &params, (size_t)longest, 0, &need);
+    for (int v = 0; v < e->plan.n_variants && status == EXIT_SUCCESS; v++) { /* their caches are there together */
+        struct memory_need variant;
+        params.kv = e->plan.variants[v].kv;
+        status = generator_plan(&e->g, &params, (size_t)longest, 0, &variant);
+        if (status == EXIT_SUCCESS) need.plan.kv += variant.plan.kv;
+    }
     if (status == EXIT_SUCCESS) status = generator_check_memory(&e->g, &need.plan);
     return status;
 }

@@ -71,7 +71,7 @@ static const struct {
     {"length of answer", length, 2, false, false},
     {"KV kept, %", kv, 1, false, false},
     {"prefill's work, %", prefill, 1, false, false},
-    {"prefill, s", prefill_s, 2, true, true},
+    {"own prefill, s", prefill_s, 2, true, true},
 };
 
 /* ---- sums ------------------------------------------------------------------------------------ */

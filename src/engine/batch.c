@@ -99,3 +99,76 @@ fkv_status fkv_batch_verify(fkv_session *s, const int32_t *ids, int n, float *lo
     settle(s, status, n, fkv_clock_s() - t0);
     return status;
 }
+
+/* ---- one prefill for several sessions -------------------------------------------------------------- */
+
+enum { SHARED_MOST = 64 };
+
+/* The first session says how the prompt runs; the others are empty, like it. */
+static fkv_status check_shared(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids)
+{
+    fkv_session *first = sessions[0];
+    if (n < 1 || n > SHARED_MOST || n_ids == 0)
+        return fkv_fail(&first->error, FKV_ERROR_ARGUMENT,
+                        "batch: expected 1 to %d sessions and an id, found %d and %zu", SHARED_MOST, n, n_ids);
+    if (strcmp(first->prefill.policy->name, "full"))
+        return fkv_fail(&first->error, FKV_ERROR_ARGUMENT,
+                        "batch: expected full attention in the first session, found policy %s",
+                        first->prefill.policy->name);
+    for (int i = 0; i < n; i++) {
+        bool twice = false;
+        for (int j = 0; j < i; j++) twice |= sessions[j] == sessions[i];
+        if (sessions[i]->e != first->e || sessions[i]->q->n_seen || twice)
+            return fkv_fail(&sessions[i]->error, FKV_ERROR_ARGUMENT,
+                            "batch: expected empty sessions of one engine, none twice; session %d is not one", i);
+        const fkv_status status = fkv_session_check_ids(sessions[i], ids, n_ids, 0);
+        if (status != FKV_OK) return status;
+    }
+    return FKV_OK;
+}
+
+/* The session holds what the pass kept for it. */
+static void take_shared(fkv_session *s, const fkv_session *first, size_t n_ids)
+{
+    s->q->n_seen = n_ids;
+    if (s->report.pruned) fkv_sequence_pruned(s->q, s->prefill.policy->name);
+    if (s != first) memcpy(s->logits, first->logits, (size_t)s->e->model->h.n_vocab * sizeof *s->logits);
+    s->have_logits = true;
+    s->sync_kind = FKV_SYNC_EXTENDED;
+    s->reused = 0;
+    s->stats.prefill_tokens += n_ids;
+    memcpy(s->stats.stage_s, s->report.stage_s, sizeof s->report.stage_s);
+}
+
+fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids)
+{
+    const double t0 = fkv_clock_s();
+    struct fkv_keeper keepers[SHARED_MOST];
+    fkv_status status = check_shared(sessions, n, ids, n_ids);
+    if (status != FKV_OK) return status;
+    fkv_session *first = sessions[0];
+    struct fkv_workspace *ws = &first->e->ws;
+    struct fkv_prefill_params params = first->prefill;
+    params.keepers = keepers;
+    atomic_store(&first->cancel, false);
+    for (int i = 0; i < n; i++) {
+        fkv_session *s = sessions[i];
+        s->have_logits = false;
+        memcpy(s->q->ids, ids, n_ids * sizeof *ids);
+        if (i > 0 && s->prefill.k_type == params.k_type && s->prefill.v_type == params.v_type)
+            keepers[params.n_keepers++] = (struct fkv_keeper){.q = s->q, .params = &s->prefill, .report = &s->report};
+    }
+    fkv_turns_take(&ws->lent);
+    status = fkv_prefill(ws, first->q, ids, (int)n_ids, &params, &first->report, first->logits);
+    fkv_turns_leave(&ws->lent);
+    for (int i = 0; i < n; i++) {
+        bool kept = i == 0;
+        for (int k = 0; k < params.n_keepers; k++) kept |= keepers[k].q == sessions[i]->q && !keepers[k].left_out;
+        if (status == FKV_OK && kept)
+            take_shared(sessions[i], first, n_ids);
+        else
+            fkv_session_forget(sessions[i], 0);
+    }
+    first->stats.prefill_s += fkv_clock_s() - t0;
+    return fkv_session_failed(first, status);
+}

@@ -25,6 +25,7 @@ bool eval_runner_open(struct eval_runner *r)
 
 void eval_runner_close(struct eval_runner *r)
 {
+    eval_run_end(r);
     free(r->memory);
     free(r->full_ids);
     r->memory = NULL;
@@ -60,33 +61,35 @@ static fkv_status failed(const struct trial *t, fkv_status status, char *err)
 static void end(struct trial *t)
 {
     t->r->watch(t->r->user, NULL);
-    fkv_session_close(t->s);
     free(t->ids);
 }
 
-/* Opens a session and prefills the prompt; its last logits go to r->first. */
-static fkv_status begin(struct trial *t, const struct fkv_kv_params *kv, char *err)
+/* Makes a session hold the first n ids of the prompt, and counts the work. */
+static fkv_status sync(struct trial *t, size_t n, uint64_t *work)
+{
+    t->r->work = 0;
+    const fkv_status status = fkv_session_sync(t->s, t->request->ids, n);
+    *work += t->r->work;
+    return status;
+}
+
+/* The prompt goes into the i-th session, as far as it is not there; its last logits go to r->first. */
+static fkv_status begin(struct trial *t, int i, uint64_t *work, char *err)
 {
     struct eval_runner *r = t->r;
-    struct fkv_session_params params = r->session;
-    params.progress = step;
-    params.progress_user = r;
-    params.kv = *kv;
+    t->s = r->sessions[i];
+    t->request = r->request;
     t->ids = malloc((size_t)t->n_predict * sizeof *t->ids);
     if (!t->ids) {
         snprintf(err, FKV_ERROR_BYTES, "out of memory for an answer");
         return FKV_ERROR_MEMORY;
     }
-    fkv_status status = fkv_session_open(&t->s, r->engine, &params, err);
-    if (status != FKV_OK) return status;
     r->watch(r->user, t->s);
-    uint64_t work = 0;
-    if (r->hidden && t->request->n_context > 0) {
-        status = fkv_session_sync(t->s, t->request->ids, t->request->n_context);
-        work = r->work;
-    }
-    if (status == FKV_OK) status = fkv_session_sync(t->s, t->request->ids, t->request->n);
-    r->work += work;
+    const bool shared = fkv_session_n_seen(t->s) > 0;
+    *work = shared ? r->shared_work : 0;
+    fkv_status status = FKV_OK;
+    if (!shared && r->hidden && t->request->n_context > 0) status = sync(t, t->request->n_context, work);
+    if (status == FKV_OK) status = sync(t, t->request->n, work);
     if (status == FKV_OK) memcpy(r->first, fkv_session_logits(t->s), (size_t)r->n_vocab * sizeof *r->first);
     return failed(t, status, err);
 }
@@ -142,6 +145,44 @@ static fkv_status say(struct trial *t, const float *row, float *rows, char *err)
         row = fkv_session_logits(t->s);
     }
     return FKV_OK;
+}
+
+/* ---- all sessions of a sample ---------------------------------------------------------------- */
+
+static fkv_status open_session(struct eval_runner *r, const struct fkv_kv_params *kv, char *err)
+{
+    struct fkv_session_params params = r->session;
+    params.progress = step;
+    params.progress_user = r;
+    params.kv = *kv;
+    const fkv_status status = fkv_session_open(&r->sessions[r->n_sessions], r->engine, &params, err);
+    r->n_sessions += status == FKV_OK;
+    return status;
+}
+
+fkv_status eval_run_start(struct eval_runner *r, const struct eval_request *request,
+                          const struct fkv_kv_params *const *kv, int n, char *err)
+{
+    struct fkv_kv_params full = FKV_KV_PARAMS_INIT;
+    full.policy = "full";
+    r->request = request;
+    fkv_status status = open_session(r, &full, err);
+    for (int i = 0; i < n && status == FKV_OK; i++) status = open_session(r, kv[i], err);
+    if (status != FKV_OK) return status;
+    const size_t first = r->hidden && request->n_context > 0 ? request->n_context : request->n;
+    r->watch(r->user, r->sessions[0]);
+    r->work = 0;
+    status = fkv_batch_prefill(r->sessions, r->n_sessions, request->ids, first);
+    r->shared_work = r->work;
+    r->watch(r->user, NULL);
+    for (int i = 0; i < r->n_sessions && status != FKV_OK; i++)
+        if (*fkv_session_error(r->sessions[i])) snprintf(err, FKV_ERROR_BYTES, "%s", fkv_session_error(r->sessions[i]));
+    return status;
+}
+
+void eval_run_end(struct eval_runner *r)
+{
+    while (r->n_sessions > 0) fkv_session_close(r->sessions[--r->n_sessions]);
 }
 
 /* ---- what it came to ------------------------------------------------------------------------- */
@@ -210,21 +251,20 @@ static int n_forced(size_t n) { return n < EVAL_FORCED ? (int)n : EVAL_FORCED; }
 /* ---- full attention -------------------------------------------------------------------------- */
 
 fkv_status eval_run_full(struct eval_runner *r, const struct eval_task *task, const struct eval_sample *sample,
-                         const struct eval_request *request, struct eval_metrics *metrics, char *err)
+                         struct eval_metrics *metrics, char *err)
 {
-    struct trial t = {.r = r, .request = request, .n_predict = task->n_predict};
+    struct trial t = {.r = r, .n_predict = task->n_predict};
     struct eval_metrics m = {.top1 = 1, .top1_reference = 1, .prefill = 1};
-    struct fkv_kv_params kv = FKV_KV_PARAMS_INIT;
-    kv.policy = "full";
-    fkv_status status = begin(&t, &kv, err);
+    uint64_t work;
+    fkv_status status = begin(&t, 0, &work, err);
     if (status == FKV_OK) take_kept(&t, &m);
-    if (status == FKV_OK) status = force(&t, request->answer, n_forced(request->n_answer), r->reference_rows, err);
+    if (status == FKV_OK) status = force(&t, t.request->answer, n_forced(t.request->n_answer), r->reference_rows, err);
     if (status == FKV_OK) status = start_answer(&t, r->spare, err);
     if (status == FKV_OK) status = say(&t, r->spare, r->answer_rows, err);
     if (status == FKV_OK && !take_text(&t, task, sample, &m)) status = FKV_ERROR_MEMORY;
     if (status == FKV_OK) {
         r->full_gold = m.gold = gold(&t, r->reference_rows);
-        r->full_work = r->work;
+        r->full_work = work;
         free(r->full_ids);
         r->full_ids = t.ids;
         r->n_full = t.n;
@@ -274,17 +314,17 @@ static fkv_status measure(struct trial *t, struct eval_metrics *m, char *err)
 }
 
 fkv_status eval_run_variant(struct eval_runner *r, const struct eval_task *task, const struct eval_sample *sample,
-                            const struct eval_request *request, const struct fkv_kv_params *kv,
-                            struct eval_metrics *metrics, char *err)
+                            int i, struct eval_metrics *metrics, char *err)
 {
-    struct trial t = {.r = r, .request = request, .n_predict = task->n_predict};
+    struct trial t = {.r = r, .n_predict = task->n_predict};
     struct eval_metrics m = {0};
-    fkv_status status = begin(&t, kv, err);
+    uint64_t work;
+    fkv_status status = begin(&t, i + 1, &work, err);
     if (status == FKV_OK) take_kept(&t, &m);
-    m.prefill = r->full_work ? (double)r->work / (double)r->full_work : 1;
     if (status == FKV_OK) status = measure(&t, &m, err);
     if (status == FKV_OK) status = answer(&t, err);
     if (status == FKV_OK && !take_text(&t, task, sample, &m)) status = FKV_ERROR_MEMORY;
+    m.prefill = r->full_work ? (double)work / (double)r->full_work : 1;
     if (status == FKV_OK) *metrics = m;
     end(&t);
     return status;

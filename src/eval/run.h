@@ -5,7 +5,10 @@
 
 #include "eval/request.h"
 
-enum { EVAL_FORCED = 64 }; /* most tokens of an answer that distributions are compared on */
+enum {
+    EVAL_FORCED = 64,   /* most tokens of an answer that distributions are compared on */
+    EVAL_VARIANTS = 63, /* most variants of a sample */
+};
 
 /* What a variant did with a sample. Shares are of what full attention has or does. */
 struct eval_metrics {
@@ -19,9 +22,9 @@ struct eval_metrics {
     double kv, prefill; /* bytes kept; multiply-adds of the prefill */
     uint64_t kept;      /* hash of the positions kept, layer by layer and head by head */
     bool all_kept;      /* nothing was dropped: then all else has to be as with full attention, bit for bit */
-    double prefill_s;
-    int n_answer; /* ids of its own answer */
-    char *text;   /* which this is: malloc'ed, may hold any bytes but NUL */
+    double prefill_s;   /* of a prefill of its own: 0 where full attention's served */
+    int n_answer;       /* ids of its own answer */
+    char *text;         /* which this is: malloc'ed, may hold any bytes but NUL */
 };
 
 struct eval_runner {
@@ -34,8 +37,12 @@ struct eval_runner {
     /* filled by eval_runner_open() */
     float *memory, *first, *answer_rows, *reference_rows, *rows, *spare; /* rows: [EVAL_FORCED][n_vocab] */
     int n_vocab;
-    uint64_t work, full_work; /* multiply-adds of this prefill, and of full attention's */
-    int32_t *full_ids;        /* [n_full] of full attention's answer to the sample under way */
+    const struct eval_request *request;       /* the sample under way */
+    fkv_session *sessions[1 + EVAL_VARIANTS]; /* [n_sessions] full attention's, and those of the variants */
+    int n_sessions;
+    uint64_t work, shared_work,
+        full_work;     /* multiply-adds: of the last prefill, of the shared one, of full attention */
+    int32_t *full_ids; /* [n_full] of full attention's answer to the sample under way */
     int n_full;
     double full_gold;
 };
@@ -44,11 +51,16 @@ struct eval_runner {
 bool eval_runner_open(struct eval_runner *runner);
 void eval_runner_close(struct eval_runner *runner);
 
-/* A sample under full attention, which comes first, and then under variants. err: FKV_ERROR_BYTES. */
+/* Starts a sample: one prefill under full attention fills the sessions of all variants that keep every row going; the
+   others prefill by themselves later. kv: [n] the variants' options, n up to EVAL_VARIANTS. err: FKV_ERROR_BYTES. After
+   a failure, too, eval_run_end() follows. */
+fkv_status eval_run_start(struct eval_runner *runner, const struct eval_request *request,
+                          const struct fkv_kv_params *const *kv, int n, char *err);
+void eval_run_end(struct eval_runner *runner);
+/* The sample under full attention, which comes first, and under the i-th variant. */
 fkv_status eval_run_full(struct eval_runner *runner, const struct eval_task *task, const struct eval_sample *sample,
-                         const struct eval_request *request, struct eval_metrics *metrics, char *err);
+                         struct eval_metrics *metrics, char *err);
 fkv_status eval_run_variant(struct eval_runner *runner, const struct eval_task *task, const struct eval_sample *sample,
-                            const struct eval_request *request, const struct fkv_kv_params *kv,
-                            struct eval_metrics *metrics, char *err);
+                            int i, struct eval_metrics *metrics, char *err);
 
 #endif

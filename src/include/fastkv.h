@@ -327,6 +327,14 @@ FKV_API fkv_status fkv_batch_append(fkv_session *const *sessions, const int32_t 
    fkv_session_cut(). */
 FKV_API fkv_status fkv_batch_verify(fkv_session *session, const int32_t *ids, int n, float *logits);
 
+/* Prefills empty sessions of one engine with the same ids in one pass: of the first, under full attention, and of the
+   others, which keep of every layer what their own policies say, as if each had run alone. A session whose policy
+   leaves rows behind (fastkv), or whose cache's types differ from the first's, stays empty: fkv_session_sync() runs it
+   alone, and does nothing for the others. Time counts for the first, which also reports progress and takes the
+   cancelling. After a failure all are empty, and its error says what is wrong, or that of the session that is not as
+   said. At most 64 sessions. */
+FKV_API fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids);
+
 /* ---- sampling -------------------------------------------------------------------------------- */
 
 typedef struct fkv_sampler fkv_sampler;

@@ -183,10 +183,11 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     fkv_status status = fkv_prefill_take_work(p);
     if (status != FKV_OK) return status;
 
-    const bool scored = p->plan->ranking == FKV_RANK_WINDOW &&
-                        (!fkv_prefill_keeps_all(p) || p->going_on == FKV_CHOSEN_ROWS || p->plan->wants_scores);
-    if (scored) {
-        struct layer_pass window = rows_of(p, n - p->plan->scoring.window, p->plan->scoring.window, FKV_WANT_Q);
+    const bool scored = fkv_prefill_scores(p);
+    const int others = fkv_keepers_plan(p), own = scored ? p->plan->scoring.window : 0;
+    p->n_queries = own > others ? own : others;
+    if (p->n_queries) {
+        struct layer_pass window = rows_of(p, n - p->n_queries, p->n_queries, FKV_WANT_Q);
         fkv_run_in_turn(p->at, &p->ws->turn, window_region, &window);
     }
     /* Where rows may stay behind, K and V of all come first, and the second half is for those that go on. */
@@ -194,6 +195,7 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     status = kv_first
                  ? run_blocks(p, FKV_WANT_KV, n, fkv_kv_cost(h, l))
                  : run_blocks(p, FKV_WANT_Q | FKV_WANT_KV, n, fkv_kv_cost(h, l) + fkv_row_cost(h, l, (uint64_t)n / 2));
+    if (status == FKV_OK) status = fkv_keepers_keep(p);
     if (status == FKV_OK && scored) status = fkv_prefill_score(p);
     if (status == FKV_OK) status = fkv_prefill_retain(p);
     if (status != FKV_OK || !kv_first) return status;
@@ -240,6 +242,7 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
     fkv_status status = FKV_OK;
     if (params->policy->begin) status = params->policy->begin(&p.policy, params->kv, n_layer, n);
     if (status != FKV_OK) return status;
+    status = fkv_keepers_begin(&p);
     p.all = fkv_prefill_cost(&ws->model->h, params->policy, params->kv, &p.state);
     for (int i = 0; i < n; i++) ws->pos[i] = first + i;
     fkv_turns_take(&ws->turn);
@@ -247,6 +250,7 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
     fkv_team_run(p.at->b->team, embed_region, &p);
     fkv_turns_leave(&ws->turn);
     for (; status == FKV_OK && p.at < ws->place + ws->n_places; p.at++) status = prefill_place(&p, logits);
+    fkv_keepers_end(&p);
     if (params->policy->end && p.policy) params->policy->end(p.policy);
     return status;
 }

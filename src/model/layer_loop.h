@@ -14,6 +14,16 @@
 #include "model/workspace.h"
 #include "retain/policy.h"
 
+/* A second sequence that one prefill fills: from every layer's full K and V it keeps by a policy of its own. */
+struct fkv_keeper {
+    struct fkv_sequence *q; /* empty */
+    const struct fkv_prefill_params *params;
+    struct fkv_prefill_report *report;
+    void *policy; /* its state */
+    int sinks;
+    bool left_out; /* its policy would leave rows behind, which the pass cannot: what the sequence holds is void */
+};
+
 /* What a session wants of a prefill. */
 struct fkv_prefill_params {
     const struct fkv_policy *policy;
@@ -22,6 +32,8 @@ struct fkv_prefill_params {
     fkv_progress progress;
     void *progress_user;
     const atomic_bool *cancel;
+    struct fkv_keeper *keepers; /* [n_keepers] beside the sequence, whose policy lets all rows go on */
+    int n_keepers;
 };
 
 /* What the last prefill did. */

@@ -19,6 +19,7 @@ struct fkv_prefill_pass {
     struct fkv_kv_store *work;   /* the layer's full K and V, or NULL */
     struct fkv_kv_shape work_is; /* its shape */
     int held;                    /* most entries of any head before this prefill */
+    int n_queries;               /* rows of q_window, the last of those alive: the largest window that scores */
     uint64_t done, all;          /* progress, in multiply-adds */
 };
 
@@ -36,9 +37,18 @@ void fkv_run_in_turn(const struct fkv_place *at, struct fkv_turns *turn, fkv_tea
 /* p->work gets the layer's shape, and what the layer holds from before. */
 fkv_status fkv_prefill_take_work(struct fkv_prefill_pass *p);
 void fkv_prefill_leave_work(struct fkv_prefill_pass *p);
+/* Does the layer's plan need scores? */
+bool fkv_prefill_scores(const struct fkv_prefill_pass *p);
 /* The scores of the rows, which the policy sees if it wants to: p->plan and p->going_on may change. */
 fkv_status fkv_prefill_score(struct fkv_prefill_pass *p);
 /* What the plan keeps goes to the cache; the rows that go on move to the front, with their positions. */
 fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p);
+
+/* keepers.c: the other sequences. Begins and ends their policies; plans the layer for each and returns the largest
+   window that one of them scores by, 0 when none does; keeps the layer's rows in each. */
+fkv_status fkv_keepers_begin(const struct fkv_prefill_pass *p);
+void fkv_keepers_end(const struct fkv_prefill_pass *p);
+int fkv_keepers_plan(const struct fkv_prefill_pass *p);
+fkv_status fkv_keepers_keep(const struct fkv_prefill_pass *p);
 
 #endif
