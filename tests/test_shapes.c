@@ -1,5 +1,6 @@
 /* Models whose layers differ: heads, head sizes, windows, rotary tables, scales. No architecture has local layers yet:
    the linker sends fkv_hparams_read() through here, so that all of them have, and a scale by a key of the tests. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -61,8 +62,8 @@ static struct tiny_model model_of(uint32_t seed, const char *arch, struct tiny_l
         layers[l] = (struct tiny_layer){.n_kv_head = kv,
                                         .n_head = kv * ONE_OF(1, 2, 3),
                                         .d_head = sizes[(l + (int)seed) % 5],
-                                        .local = ONE_OF(0, 1) == 1,
-                                        .scale = 0.01f * (float)ONE_OF(0, 5, 10, 20)};
+                                        .local = ONE_OF(0, 1) == 1};
+        layers[l].scale = 0.1f * (float)ONE_OF(0, 5, 8, 15) / sqrtf((float)layers[l].d_head); /* near the rule's */
         if (layers[l].n_head * layers[l].d_head % 32) layers[l].n_head *= 2; /* Vulkan's rows of weights divide by 32 */
     }
     layers[1].local = true;
