@@ -1,4 +1,5 @@
-/* retention.h: the options of retention, by fkv_kv_option_list(): `--<name> X`, and a policy's own, `--<policy>-<name> X`. */
+/* retention.h: the options of retention, by fkv_kv_option_list(): `--<name> X`; a policy's own are
+   `--<policy>-<name> X`. */
 #ifndef FKV_CLI_RETENTION_H
 #define FKV_CLI_RETENTION_H
 
