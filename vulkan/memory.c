@@ -158,7 +158,8 @@ bool vk_slice_alloc(struct vk_context *c, uint64_t bytes, struct vk_slice *s)
     struct vk_memory *m = c->memory;
     const uint64_t whole = taken(c, bytes);
     bool found = false;
-    for (int i = 0; !found && !c->own_buffers && i < m->n_blocks; i++) found = take(&m->block[i], whole, s);
+    for (int i = 0; !found && i < m->n_blocks; i++)
+        found = (!c->own_buffers || m->block[i].bytes == whole) && take(&m->block[i], whole, s);
     if (!found) {
         struct block *b = whole < BLOCK_BYTES && !c->own_buffers ? add_block(c, BLOCK_BYTES) : NULL;
         if (!b) b = add_block(c, whole);
