@@ -1,5 +1,6 @@
 /* Decoding several sessions in one pass, against one after the other: batch MODEL [depth [rounds]]. Each session has a
-   cache of its own. */
+   cache of its own. Weights are read and unpacked once for all (on AVX2, types of blocks of 256); attention is not
+   shared: bench/results/kernels.md. */
 #include <stdio.h>
 #include <stdlib.h>
 

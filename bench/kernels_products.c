@@ -6,7 +6,8 @@
 #include "bench.h"
 #include "quant/quant.h"
 
-enum { UNIT_BYTES = 1 << 20 }; /* what one matvec call takes: a thread's piece of work */
+/* Weights that one matvec call takes, a thread's piece of work: with one vector, and with several. */
+enum { UNIT_BYTES = 1 << 20, FEW_BYTES = 20 << 10 };
 
 /* What the arithmetic of a type's products is measured against; it tells the packed form of the activations too. */
 static enum peak_kind peak_of(uint32_t type)
@@ -188,15 +189,16 @@ static void bench_panel(const struct bench *b, const char *slot, uint32_t type, 
 
 /* ---- matvec ---------------------------------------------------------------------------------- */
 
-typedef void matvec_fn(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
+typedef void matvec_fn(const struct fkv_matvec *p);
 
 struct matvec {
     uint32_t type;
     matvec_fn *matvec;
     const uint8_t *w;
     size_t row_bytes;
-    int n, unit, k; /* rows in all, and of one call */
+    int n, unit, k, m; /* rows in all, and of one call; vectors */
     const void *v;
+    size_t v_bytes; /* of one vector */
     float *y;
 };
 
@@ -204,7 +206,30 @@ static void run_matvec(void *state)
 {
     const struct matvec *s = state;
     for (int j = 0; j < s->n; j += s->unit)
-        s->matvec(s->w + j * s->row_bytes, s->row_bytes, s->n - j < s->unit ? s->n - j : s->unit, s->k, s->v, s->y + j);
+        s->matvec(&(struct fkv_matvec){.w = s->w + j * s->row_bytes,
+                                       .w_stride = s->row_bytes,
+                                       .n = s->n - j < s->unit ? s->n - j : s->unit,
+                                       .k = s->k,
+                                       .v = s->v,
+                                       .v_stride = s->v_bytes,
+                                       .m = s->m,
+                                       .y = s->y + j,
+                                       .ldy = (size_t)s->n});
+}
+
+/* m vectors as the slot takes them; the floats themselves or packed. *v_bytes: of one. */
+static void *matvec_vectors(const struct fkv_kernels *level, uint32_t type, const float *x, int m, int k,
+                            size_t *v_bytes)
+{
+    const bool packed = peak_of(type) == PEAK_INT8;
+    *v_bytes = packed ? level->v8_bytes(k) : (size_t)k * sizeof *x;
+    char *v = bench_alloc((size_t)m * *v_bytes);
+    for (int i = 0; i < m; i++)
+        if (packed)
+            level->v8_pack(x + (size_t)i * k, k, v + (size_t)i * *v_bytes);
+        else
+            memcpy(v + (size_t)i * *v_bytes, x + (size_t)i * k, *v_bytes);
+    return v;
 }
 
 /* Row by row. */
@@ -212,43 +237,51 @@ static void multiply_by_matvec(const struct bench *b, const void *kernel, const 
                                int k, const float *x, int m, float *y)
 {
     const struct matvec *s = kernel;
-    void *packed = bench_alloc(b->level->v8_bytes(k));
     for (int r = 0; r < m; r++) {
-        const float *row = x + (size_t)r * k;
-        if (peak_of(s->type) == PEAK_INT8) b->level->v8_pack(row, k, packed);
-        s->matvec(w, w_stride, n, k, peak_of(s->type) == PEAK_INT8 ? packed : row, y + (size_t)r * n);
+        size_t v_bytes;
+        void *v = matvec_vectors(b->level, s->type, x + (size_t)r * k, 1, k, &v_bytes);
+        s->matvec(
+            &(struct fkv_matvec){.w = w, .w_stride = w_stride, .n = n, .k = k, .v = v, .m = 1, .y = y + (size_t)r * n});
+        free(v);
     }
-    free(packed);
 }
 
+/* One vector, and as many as one call takes: of few rows each, so that kernels which go over the weights several times
+   find them in the first cache. */
 static void bench_matvec(const struct bench *b, const char *slot, uint32_t type, matvec_fn *matvec)
 {
     const int k = b->sizes->k;
     const size_t row_bytes = fkv_quant_row_bytes(fkv_quant_find(type), k);
     const int n = stream_rows(b, row_bytes);
-    float *x = bench_normal_floats(k), *y = bench_alloc(n * sizeof *y);
+    float *x = bench_normal_floats((size_t)FKV_STEP_VECTORS * k),
+          *y = bench_alloc((size_t)FKV_STEP_VECTORS * n * sizeof *y);
     uint8_t *w = bench_weights(type, n, k);
-    void *packed = bench_alloc(b->level->v8_bytes(k));
-    b->level->v8_pack(x, k, packed);
-    struct matvec s = {type, matvec,
-                       w,    row_bytes,
-                       n,    (int)(UNIT_BYTES / row_bytes),
-                       k,    peak_of(type) == PEAK_INT8 ? packed : x,
-                       y};
-    struct job job = {.slot = slot,
-                      .run = run_matvec,
-                      .state = &s,
-                      .operations = 2.0 * n * k,
-                      .peak = peak_of(type),
-                      .bytes = (double)n * (double)row_bytes,
-                      .from_memory = true,
-                      .errors = bench_product_errors(b, type, multiply_by_matvec, &s)};
-    snprintf(job.shape, sizeof job.shape, "m 1 n %d k %d", n, k);
-    bench_job(b, &job);
+    for (int m = 1; m <= FKV_STEP_VECTORS; m += FKV_STEP_VECTORS - 1) {
+        struct matvec s = {.type = type,
+                           .matvec = matvec,
+                           .w = w,
+                           .row_bytes = row_bytes,
+                           .n = n,
+                           .unit = (int)((m == 1 ? UNIT_BYTES : FEW_BYTES) / row_bytes),
+                           .k = k,
+                           .m = m,
+                           .y = y};
+        s.v = matvec_vectors(b->level, type, x, m, k, &s.v_bytes);
+        struct job job = {.slot = slot,
+                          .run = run_matvec,
+                          .state = &s,
+                          .operations = 2.0 * m * n * k,
+                          .peak = peak_of(type),
+                          .bytes = (double)n * (double)row_bytes,
+                          .from_memory = true,
+                          .errors = m == 1 ? bench_product_errors(b, type, multiply_by_matvec, &s) : BENCH_NO_ERRORS};
+        snprintf(job.shape, sizeof job.shape, "m %d n %d k %d", m, n, k);
+        bench_job(b, &job);
+        free((void *)(uintptr_t)s.v);
+    }
     free(x);
     free(y);
     free(w);
-    free(packed);
 }
 
 #define PRODUCT_BENCHES(name, type)                                                                                  \

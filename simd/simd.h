@@ -24,6 +24,7 @@ enum {
     FKV_TILE = 32,                 /* entries of one cache tile */
     FKV_ATTEND_ROWS = 288,         /* most query rows of one attend call: see attend_rows */
     FKV_ATTEND_SCRATCH = 4 << 19,  /* bytes of scratch an attend call may use, 64-byte aligned */
+    FKV_STEP_VECTORS = 8,          /* most vectors of one matvec call */
     FKV_MAX_HEAD = 512,            /* largest head size d */
     FKV_MAX_WINDOW = 64,           /* largest observation window */
 };
@@ -54,7 +55,29 @@ struct fkv_panel {
 /* panel_f32 sums over k in one order whatever m: exact enough to serve the fp32 check path.
 
    Matvec. v8 is the packed form of one vector for the block-quantised types (v8_bytes a multiple of 64, 64-byte
-   aligned); matvec_f16, _bf16 and _f32 take plain floats as v. y[n]. */
+   aligned); matvec_f16, _bf16 and _f32 take plain floats. A vector gets the same bits whatever m is; memory
+   gives each weight once, if w_stride is not large. */
+struct fkv_matvec {
+    const void *w; /* n rows of stored blocks or values */
+    size_t w_stride;
+    int n, k;        /* n >= 0 */
+    const void *v;   /* m vectors */
+    size_t v_stride; /* bytes from vector to vector; not read when m is 1 */
+    int m;           /* 1 <= m <= FKV_STEP_VECTORS */
+    float *y;        /* y[m][ldy], columns 0 .. n-1 are written */
+    size_t ldy;      /* not read when m is 1 */
+};
+
+/* Vector i of a call, and where its results go. */
+static inline const void *fkv_matvec_vector(const struct fkv_matvec *p, int i)
+{
+    return (const char *)p->v + (size_t)i * p->v_stride;
+}
+static inline float *fkv_matvec_result(const struct fkv_matvec *p, int i) { return p->y + (size_t)i * p->ldy; }
+static inline const uint8_t *fkv_matvec_row(const struct fkv_matvec *p, int i)
+{
+    return (const uint8_t *)p->w + (size_t)i * p->w_stride;
+}
 
 /* ---- the KV cache's tiles -----------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 /* call_kernel LEVEL CASE CALLS: calls one kernel on zeros that many times and prints the useful operations of a call.
    Counting what two numbers of calls execute gives a call's instructions (instructions.py). No case: lists them. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,9 +87,15 @@ static void attend(int rows, int k_type, int v_type)
     t.level->attend(&a);
 }
 
+static void matvec(void (*kernel)(const struct fkv_matvec *), const void *v)
+{
+    kernel(&(struct fkv_matvec){
+        .w = t.weights, .w_stride = (size_t)K * 4, .n = MATVEC_ROWS, .k = K, .v = v, .m = 1, .y = t.y});
+}
+
 #define PRODUCT(format, x, v)                                               \
     static void panel_##format(void) { panel(t.level->panel_##format, x); } \
-    static void matvec_##format(void) { t.level->matvec_##format(t.weights, (size_t)K * 4, MATVEC_ROWS, K, v, t.y); }
+    static void matvec_##format(void) { matvec(t.level->matvec_##format, v); }
 PRODUCT(q8_0, t.packed8, t.vector8)
 PRODUCT(q4_0, t.packed8, t.vector8)
 PRODUCT(q4_1, t.packed8, t.vector8)

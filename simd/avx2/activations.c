@@ -111,20 +111,50 @@ void fkv_x16_pack_avx2(const float *x, size_t ldx, int m, int k, int row0, int r
 
 size_t fkv_v8_bytes_avx2(int k)
 {
-    return ((size_t)k + (size_t)v8_padded_blocks(k) * 4 * sizeof(float) + 63) & ~(size_t)63;
+    const size_t floats = (size_t)v8_padded_blocks(k) * 2 * sizeof(float);
+    return ((size_t)k + floats + (size_t)v8_n_256(k) * 2 * sizeof(struct v8_256) + 63) & ~(size_t)63;
+}
+
+/* Eight blocks of 32 to the order of lanes: block[c] + more g is that of lane c in group g. */
+INLINE void arrange_256(const int8_t *q, const float *scale, const int block[4], int more, struct v8_256 *o)
+{
+    for (int g = 0; g < 2; g++) {
+        __m256i v[4];
+        for (int c = 0; c < 4; c++) {
+            v[c] = _mm256_loadu_si256((const __m256i *)(q + 32 * (block[c] + more * g)));
+            o->scale[4 * g + c] = scale[block[c] + more * g];
+        }
+        transpose_halves(v);
+        for (int u = 0; u < 4; u++) _mm256_storeu_si256((__m256i *)o->q[4 * g + u], v[u]);
+    }
+}
+
+/* sum: of 16 values each. */
+static void pack_256(const int8_t *q, const float *scale, const float *scaled_sum, const int32_t sum[8][2],
+                     struct v8_256 *pairs, struct v8_256 *sixes)
+{
+    static const int even[4] = {0, 2, 4, 6}, lower[4] = {0, 1, 4, 5};
+    arrange_256(q, scale, even, 1, pairs);
+    arrange_256(q, scale, lower, 2, sixes);
+    for (int lane = 0; lane < 8; lane++) {
+        const int six = lower[lane % 4] + 2 * (lane / 4);
+        pairs->scaled_sum[lane] = scaled_sum[even[lane % 4] + lane / 4];
+        for (int h = 0; h < 2; h++) sixes->sum_16[lane][h] = (int16_t)sum[six][h];
+    }
 }
 
 void fkv_v8_pack_avx2(const float *x, int k, void *packed)
 {
     const struct v8 o = v8_view(packed, k);
+    int32_t sum[8][2];
     for (int b = 0; b < k / 32; b++) {
         const struct rounded q = round_to_8(x + 32 * b);
         _mm256_storeu_si256((__m256i *)(o.q + 32 * b), q.bytes);
         o.scale[b] = q.scale;
         o.scaled_sum[b] = q.scale * (float)(q.sum[0] + q.sum[1]);
-        o.sum_16[2 * b] = q.scale * (float)q.sum[0];
-        o.sum_16[2 * b + 1] = q.scale * (float)q.sum[1];
+        memcpy(sum[b % 8], q.sum, sizeof q.sum);
+        if (b % 8 == 7)
+            pack_256(o.q + 32 * (b - 7), o.scale + b - 7, o.scaled_sum + b - 7, sum, o.pairs + b / 8, o.sixes + b / 8);
     }
-    for (int b = k / 32; b < v8_padded_blocks(k); b++)
-        o.scale[b] = o.scaled_sum[b] = o.sum_16[2 * b] = o.sum_16[2 * b + 1] = 0;
+    for (int b = k / 32; b < v8_padded_blocks(k); b++) o.scale[b] = o.scaled_sum[b] = 0;
 }

@@ -82,6 +82,17 @@ INLINE void store_first(void *p, int count, __m256 v)
     memcpy(p, lanes, (size_t)count * 4);
 }
 
+/* In both halves by themselves, v[i] lane j becomes v[j] lane i. */
+INLINE void transpose_halves(__m256i v[4])
+{
+    const __m256i a = _mm256_unpacklo_epi32(v[0], v[1]), b = _mm256_unpacklo_epi32(v[2], v[3]);
+    const __m256i c = _mm256_unpackhi_epi32(v[0], v[1]), d = _mm256_unpackhi_epi32(v[2], v[3]);
+    v[0] = _mm256_unpacklo_epi64(a, b);
+    v[1] = _mm256_unpackhi_epi64(a, b);
+    v[2] = _mm256_unpacklo_epi64(c, d);
+    v[3] = _mm256_unpackhi_epi64(c, d);
+}
+
 /* v[i] lane j becomes v[j] lane i. */
 INLINE void transpose_8x8(__m256i v[8])
 {

@@ -1,4 +1,4 @@
-/* matvec.h: decode, y[n] = W[n][k] v, W quantised and as the file has it, one row at a time.
+/* matvec.h: decode with weights in blocks of 32, as the file has them, a row and a vector at a time.
 
    Integer dots with v8 per block, then one FMA by the product of the two scales. These products are made for up to 64
    blocks ahead, 8 at a time, and lie in memory, where broadcasting them costs no instruction. A zero point z enters as
@@ -83,58 +83,24 @@ INLINE float dot_32(dot_fn *dot_u8, enum kind kind, const uint8_t *row, int bloc
     return horizontal_sum(_mm256_add_ps(sum_4(sum), offset));
 }
 
-#define MATVEC_32(level, dot, format, kind)                                                                        \
-    void fkv_matvec_##format##_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
-    {                                                                                                              \
-        const struct v8 v = v8_view(packed, k);                                                                    \
-        for (int i = 0; i < n; i++)                                                                                \
-            y[i] = dot_32(dot, kind, (const uint8_t *)w + (size_t)i * w_stride, k / 32, &v,                        \
-                          sizeof(struct fkv_block_##format), values_##format);                                     \
-    }
-/* ---- blocks of 256 --------------------------------------------------------------------------- */
+#define MATVEC_32(level, dot, format, kind)                                                                      \
+    static void few_##format(const struct fkv_matvec *p)                                                         \
+    {                                                                                                            \
+        for (int j = 0; j < p->m; j++) {                                                                         \
+            const struct v8 v = v8_view(fkv_matvec_vector(p, j), p->k);                                          \
+            float *y = fkv_matvec_result(p, j);                                                                  \
+            for (int i = 0; i < p->n; i++)                                                                       \
+                y[i] = dot_32(dot, kind, fkv_matvec_row(p, i), p->k / 32, &v, sizeof(struct fkv_block_##format), \
+                              values_##format);                                                                  \
+        }                                                                                                        \
+    }                                                                                                            \
+    void fkv_matvec_##format##_##level(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_##format); }
 
-INLINE float dot_k(dot_fn *dot_u8, const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
-                   __m256i (*values)(const uint8_t *, int))
-{
-    float scales[RUN];
-    __m256 sum[4], minima = _mm256_setzero_ps();
-    for (int i = 0; i < 4; i++) sum[i] = minima;
-    for (int first = 0; first < blocks; first += RUN / 8) {
-        const int n = blocks - first < RUN / 8 ? blocks - first : RUN / 8;
-        const uint8_t *block = row + (size_t)first * bytes;
-        for (int i = 0; i < n; i++) {
-            __m256 scale, minimum;
-            scales_q4_k(block + (size_t)i * bytes, &scale, &minimum);
-            _mm256_storeu_ps(scales + 8 * i, _mm256_mul_ps(scale, _mm256_loadu_ps(v->scale + 8 * (first + i))));
-            minima = _mm256_fmadd_ps(minimum, _mm256_loadu_ps(v->scaled_sum + 8 * (first + i)), minima);
-        }
-        for (int i = 0; i < n; i++, block += bytes) {
-            prefetch_block(block, bytes);
-#pragma GCC unroll 8
-            for (int j = 0; j < 8; j++)
-                sum[j % 4] = add_scaled(dot_u8(values(block, j), load_v(v, 8 * (first + i) + j)), scales + 8 * i + j,
-                                        sum[j % 4]);
-        }
-    }
-    return horizontal_sum(_mm256_sub_ps(sum_4(sum), minima));
-}
-
-#define MATVEC_K(level, dot, format)                                                                               \
-    void fkv_matvec_##format##_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
-    {                                                                                                              \
-        const struct v8 v = v8_view(packed, k);                                                                    \
-        for (int i = 0; i < n; i++)                                                                                \
-            y[i] = dot_k(dot, (const uint8_t *)w + (size_t)i * w_stride, k / 256, &v,                              \
-                         sizeof(struct fkv_block_##format), values_##format);                                      \
-    }
-
-/* fkv_matvec_<format>_<level>() for all but Q6_K. */
-#define MATVECS(level, dot)              \
+/* fkv_matvec_<format>_<level>() for types in blocks of 32. */
+#define MATVECS_32(level, dot)           \
     MATVEC_32(level, dot, q8_0, SIGNED)  \
     MATVEC_32(level, dot, q4_0, ZERO_8)  \
     MATVEC_32(level, dot, q4_1, MINIMUM) \
-    MATVEC_32(level, dot, q5_0, ZERO_16) \
-    MATVEC_K(level, dot, q4_k)           \
-    MATVEC_K(level, dot, q5_k)
+    MATVEC_32(level, dot, q5_0, ZERO_16)
 
 #endif

@@ -154,11 +154,15 @@ INLINE float dot_row(load_fn load, size_t bytes, const uint8_t *row, int k, cons
     return _mm512_reduce_add_ps(_mm512_add_ps(a, b));
 }
 
-#define MATVEC(type, bytes)                                                                                      \
-    void fkv_matvec_##type##_avx512(const void *w, size_t w_stride, int n, int k, const void *v, float *y)       \
-    {                                                                                                            \
-        for (int i = 0; i < n; i++) y[i] = dot_row(load_##type, bytes, (const uint8_t *)w + i * w_stride, k, v); \
-    }
+#define MATVEC(type, bytes)                                                                          \
+    static void few_##type(const struct fkv_matvec *p)                                               \
+    {                                                                                                \
+        for (int j = 0; j < p->m; j++)                                                               \
+            for (int i = 0; i < p->n; i++)                                                           \
+                fkv_matvec_result(p, j)[i] = dot_row(load_##type, bytes, fkv_matvec_row(p, i), p->k, \
+                                                     fkv_matvec_vector(p, j));                       \
+    }                                                                                                \
+    void fkv_matvec_##type##_avx512(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_##type); }
 MATVEC(f32, 4)
 MATVEC(f16, 2)
 MATVEC(bf16, 2)

@@ -24,12 +24,15 @@ INLINE float dot_float(const char *row, int k, const float *v, size_t value_byte
     return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), vaddq_f32(sum[2], sum[3])));
 }
 
-#define MATVEC_FLOAT(format, value_bytes)                                                                  \
-    void fkv_matvec_##format##_neon(const void *w, size_t w_stride, int n, int k, const void *v, float *y) \
-    {                                                                                                      \
-        for (int i = 0; i < n; i++)                                                                        \
-            y[i] = dot_float((const char *)w + (size_t)i * w_stride, k, v, value_bytes, load_4_##format);  \
-    }
+#define MATVEC_FLOAT(format, value_bytes)                                                                      \
+    static void few_##format(const struct fkv_matvec *p)                                                       \
+    {                                                                                                          \
+        for (int j = 0; j < p->m; j++)                                                                         \
+            for (int i = 0; i < p->n; i++)                                                                     \
+                fkv_matvec_result(p, j)[i] = dot_float((const char *)fkv_matvec_row(p, i), p->k,               \
+                                                       fkv_matvec_vector(p, j), value_bytes, load_4_##format); \
+    }                                                                                                          \
+    void fkv_matvec_##format##_neon(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_##format); }
 MATVEC_FLOAT(f16, 2)
 MATVEC_FLOAT(bf16, 2)
 MATVEC_FLOAT(f32, 4)

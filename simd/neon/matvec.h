@@ -50,14 +50,18 @@ INLINE float dot_32(dot_fn *dot_16, bool has_offset, const uint8_t *row, int blo
     return vaddvq_f32(vaddq_f32(even, odd)) + (offset_even + offset_odd);
 }
 
-#define MATVEC_32(level, dot, format, has_offset)                                                                  \
-    void fkv_matvec_##format##_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
-    {                                                                                                              \
-        const struct v8 v = v8_view(packed, k);                                                                    \
-        for (int i = 0; i < n; i++)                                                                                \
-            y[i] = dot_32(dot, has_offset, (const uint8_t *)w + (size_t)i * w_stride, k / 32, &v,                  \
-                          sizeof(struct fkv_block_##format), values_##format);                                     \
-    }
+#define MATVEC_32(level, dot, format, has_offset)                                                         \
+    static void few_##format(const struct fkv_matvec *p)                                                  \
+    {                                                                                                     \
+        for (int j = 0; j < p->m; j++) {                                                                  \
+            const struct v8 v = v8_view(fkv_matvec_vector(p, j), p->k);                                   \
+            for (int i = 0; i < p->n; i++)                                                                \
+                fkv_matvec_result(p, j)[i] = dot_32(dot, has_offset, fkv_matvec_row(p, i), p->k / 32, &v, \
+                                                    sizeof(struct fkv_block_##format), values_##format);  \
+        }                                                                                                 \
+    }                                                                                                     \
+    void fkv_matvec_##format##_##level(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_##format); }
+
 /* ---- blocks of 256 --------------------------------------------------------------------------- */
 
 INLINE float dot_k(dot_fn *dot_16, const uint8_t *row, int blocks, const struct v8 *v, size_t bytes,
@@ -91,14 +95,18 @@ INLINE float dot_k(dot_fn *dot_16, const uint8_t *row, int blocks, const struct 
     return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), offsets));
 }
 
-#define MATVEC_K(level, dot, format)                                                                               \
-    void fkv_matvec_##format##_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y) \
-    {                                                                                                              \
-        const struct v8 v = v8_view(packed, k);                                                                    \
-        for (int i = 0; i < n; i++)                                                                                \
-            y[i] = dot_k(dot, (const uint8_t *)w + (size_t)i * w_stride, k / 256, &v,                              \
-                         sizeof(struct fkv_block_##format), values_##format);                                      \
-    }
+#define MATVEC_K(level, dot, format)                                                                    \
+    static void few_##format(const struct fkv_matvec *p)                                                \
+    {                                                                                                   \
+        for (int j = 0; j < p->m; j++) {                                                                \
+            const struct v8 v = v8_view(fkv_matvec_vector(p, j), p->k);                                 \
+            for (int i = 0; i < p->n; i++)                                                              \
+                fkv_matvec_result(p, j)[i] = dot_k(dot, fkv_matvec_row(p, i), p->k / 256, &v,           \
+                                                   sizeof(struct fkv_block_##format), values_##format); \
+        }                                                                                               \
+    }                                                                                                   \
+    void fkv_matvec_##format##_##level(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_##format); }
+
 /* The scales of 16 values are integers and multiply as such: a lane's sum stays below 2^24. */
 INLINE float dot_q6_k(dot_fn *dot_16, const uint8_t *row, int blocks, const struct v8 *v)
 {
@@ -121,12 +129,16 @@ INLINE float dot_q6_k(dot_fn *dot_16, const uint8_t *row, int blocks, const stru
     return vaddvq_f32(vaddq_f32(sum[0], sum[1]));
 }
 
-#define MATVEC_Q6_K(level, dot)                                                                                   \
-    void fkv_matvec_q6_k_##level(const void *w, size_t w_stride, int n, int k, const void *packed, float *y)      \
-    {                                                                                                             \
-        const struct v8 v = v8_view(packed, k);                                                                   \
-        for (int i = 0; i < n; i++) y[i] = dot_q6_k(dot, (const uint8_t *)w + (size_t)i * w_stride, k / 256, &v); \
-    }
+#define MATVEC_Q6_K(level, dot)                                                                   \
+    static void few_q6_k(const struct fkv_matvec *p)                                              \
+    {                                                                                             \
+        for (int j = 0; j < p->m; j++) {                                                          \
+            const struct v8 v = v8_view(fkv_matvec_vector(p, j), p->k);                           \
+            for (int i = 0; i < p->n; i++)                                                        \
+                fkv_matvec_result(p, j)[i] = dot_q6_k(dot, fkv_matvec_row(p, i), p->k / 256, &v); \
+        }                                                                                         \
+    }                                                                                             \
+    void fkv_matvec_q6_k_##level(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_q6_k); }
 
 /* fkv_matvec_<format>_<level>() for all seven. */
 #define MATVECS(level, dot)            \

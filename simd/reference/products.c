@@ -69,8 +69,9 @@ static float dot_block(const struct fkv_weights32 *w, const struct x32 *x)
 
 typedef void unpack_fn(const void *row, int i, struct fkv_weights32 *w);
 
-static void multiply_quantised(unpack_fn *unpack, const void *w, size_t w_stride, int n, int k, const struct x32 *x,
-                               int m, float *y, size_t ldy)
+/* x: m rows of k / 32 blocks, x_stride bytes apart. */
+static void multiply_quantised(unpack_fn *unpack, const void *w, size_t w_stride, int n, int k, const void *x,
+                               size_t x_stride, int m, float *y, size_t ldy)
 {
     struct fkv_weights32 piece[PIECE / 32];
     const int n_blocks = k / 32;
@@ -80,7 +81,7 @@ static void multiply_quantised(unpack_fn *unpack, const void *w, size_t w_stride
             const int count = min_int(n_blocks - first, PIECE / 32);
             for (int i = 0; i < count; i++) unpack((const char *)w + j * w_stride, first + i, &piece[i]);
             for (int r = 0; r < m; r++) {
-                const struct x32 *row = x + (size_t)r * n_blocks + first;
+                const struct x32 *row = (const struct x32 *)((const char *)x + r * x_stride) + first;
                 float sum = y[r * ldy + j];
                 for (int i = 0; i < count; i++) sum += dot_block(&piece[i], &row[i]);
                 y[r * ldy + j] = sum;
@@ -89,14 +90,15 @@ static void multiply_quantised(unpack_fn *unpack, const void *w, size_t w_stride
     }
 }
 
-#define QUANTISED_PRODUCT(type)                                                                               \
-    void fkv_panel_##type##_reference(const struct fkv_panel *p)                                              \
-    {                                                                                                         \
-        multiply_quantised(fkv_unpack_##type, p->w, p->w_stride, p->n, p->k, p->x, p->m, p->y, p->ldy);       \
-    }                                                                                                         \
-    void fkv_matvec_##type##_reference(const void *w, size_t w_stride, int n, int k, const void *v, float *y) \
-    {                                                                                                         \
-        multiply_quantised(fkv_unpack_##type, w, w_stride, n, k, v, 1, y, 0);                                 \
+#define QUANTISED_PRODUCT(type)                                                                                      \
+    void fkv_panel_##type##_reference(const struct fkv_panel *p)                                                     \
+    {                                                                                                                \
+        multiply_quantised(fkv_unpack_##type, p->w, p->w_stride, p->n, p->k, p->x,                                   \
+                           (size_t)(p->k / 32) * sizeof(struct x32), p->m, p->y, p->ldy);                            \
+    }                                                                                                                \
+    void fkv_matvec_##type##_reference(const struct fkv_matvec *p)                                                   \
+    {                                                                                                                \
+        multiply_quantised(fkv_unpack_##type, p->w, p->w_stride, p->n, p->k, p->v, p->v_stride, p->m, p->y, p->ldy); \
     }
 QUANTISED_PRODUCT(q8_0)
 QUANTISED_PRODUCT(q4_0)
@@ -172,17 +174,17 @@ void fkv_panel_f32_reference(const struct fkv_panel *p)
     multiply_floats(expand_f32, p->w, p->w_stride, p->n, p->k, p->x, p->ldx, p->m, p->y, p->ldy);
 }
 
-void fkv_matvec_f16_reference(const void *w, size_t w_stride, int n, int k, const void *v, float *y)
+void fkv_matvec_f16_reference(const struct fkv_matvec *p)
 {
-    multiply_floats(expand_f16, w, w_stride, n, k, v, 0, 1, y, 0);
+    multiply_floats(expand_f16, p->w, p->w_stride, p->n, p->k, p->v, p->v_stride / sizeof(float), p->m, p->y, p->ldy);
 }
 
-void fkv_matvec_bf16_reference(const void *w, size_t w_stride, int n, int k, const void *v, float *y)
+void fkv_matvec_bf16_reference(const struct fkv_matvec *p)
 {
-    multiply_floats(expand_bf16, w, w_stride, n, k, v, 0, 1, y, 0);
+    multiply_floats(expand_bf16, p->w, p->w_stride, p->n, p->k, p->v, p->v_stride / sizeof(float), p->m, p->y, p->ldy);
 }
 
-void fkv_matvec_f32_reference(const void *w, size_t w_stride, int n, int k, const void *v, float *y)
+void fkv_matvec_f32_reference(const struct fkv_matvec *p)
 {
-    multiply_floats(expand_f32, w, w_stride, n, k, v, 0, 1, y, 0);
+    multiply_floats(expand_f32, p->w, p->w_stride, p->n, p->k, p->v, p->v_stride / sizeof(float), p->m, p->y, p->ldy);
 }

@@ -17,7 +17,7 @@ static enum activations activations_of(const struct format *f)
 typedef size_t bytes_fn(int m, int k);
 typedef void pack_fn(const float *x, size_t ldx, int m, int k, int row0, int row1, void *packed);
 typedef void panel_fn(const struct fkv_panel *p);
-typedef void matvec_fn(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
+typedef void matvec_fn(const struct fkv_matvec *p);
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
@@ -220,17 +220,61 @@ static void check_panel(const struct fkv_kernels *level, panel_fn *panel, const 
 
 /* ---- matvec ---------------------------------------------------------------------------------- */
 
+/* m vectors as the slot takes them, `stride` bytes apart. */
+static void *pack_vectors(const struct fkv_kernels *level, const struct problem *p, const float *x, int m,
+                          size_t stride)
+{
+    char *v = guarded((size_t)m * stride, GUARD_AFTER);
+    for (int i = 0; i < m; i++)
+        if (activations_of(p->f) == ACTIVATIONS_X8)
+            level->v8_pack(x + (size_t)i * p->ldx, p->k, v + (size_t)i * stride);
+        else
+            memcpy(v + (size_t)i * stride, x + (size_t)i * p->ldx, (size_t)p->k * sizeof *x);
+    return v;
+}
+
+static size_t vector_bytes(const struct fkv_kernels *level, const struct problem *p)
+{
+    return activations_of(p->f) == ACTIVATIONS_X8 ? level->v8_bytes(p->k) : (size_t)p->k * sizeof(float);
+}
+
 static float *run_matvec(const struct fkv_kernels *level, matvec_fn *matvec, const struct problem *p, const float *x)
 {
-    const void *v = x;
-    if (activations_of(p->f) == ACTIVATIONS_X8) {
-        void *packed = new_packed(level->v8_bytes(p->k));
-        level->v8_pack(x, p->k, packed);
-        v = packed;
-    }
     float *y = guarded_floats(p->n, p->n % 3 ? GUARD_AFTER : GUARD_BEFORE);
-    matvec(p->w, p->w_stride, p->n, p->k, v, y);
+    matvec(&(struct fkv_matvec){.w = p->w,
+                                .w_stride = p->w_stride,
+                                .n = p->n,
+                                .k = p->k,
+                                .v = pack_vectors(level, p, x, 1, vector_bytes(level, p)),
+                                .m = 1,
+                                .y = y});
     return y;
+}
+
+/* Each of several vectors, apart by any distance, gets the bits it gets alone; columns from n on stay untouched. */
+static void check_matvec_several(const struct fkv_kernels *level, matvec_fn *matvec, const struct format *f, int n,
+                                 int m, int k, enum w_kind w, enum x_kind x)
+{
+    struct problem p;
+    problem_make(&p, f, n, m, k, w, x);
+    const size_t stride = vector_bytes(level, &p) + (size_t)(64 * (n % 3)), ldy = (size_t)(n + m % 3);
+    float *y = guarded_floats((size_t)(m - 1) * ldy + (size_t)n, n % 2 ? GUARD_AFTER : GUARD_BEFORE);
+    matvec(&(struct fkv_matvec){.w = p.w,
+                                .w_stride = p.w_stride,
+                                .n = n,
+                                .k = k,
+                                .v = pack_vectors(level, &p, p.x, m, stride),
+                                .v_stride = stride,
+                                .m = m,
+                                .y = y,
+                                .ldy = ldy});
+    for (int i = 0; i < m; i++) {
+        const float *alone = run_matvec(level, matvec, &p, p.x + (size_t)i * p.ldx);
+        assert_memory_equal(y + (size_t)i * ldy, alone, (size_t)n * sizeof *y);
+        for (size_t j = (size_t)n; j < ldy && i < m - 1; j++) assert_true(is_untouched(y[(size_t)i * ldy + j]));
+    }
+    problem_free(&p);
+    guarded_release();
 }
 
 static void check_matvec_case(const struct fkv_kernels *level, matvec_fn *matvec, const struct format *f, int n, int k,
@@ -273,6 +317,13 @@ static void check_matvec(const struct fkv_kernels *level, matvec_fn *matvec, con
     for (int w = 0; w < N_W_KINDS; w++)
         for (int x = 0; x < N_X_KINDS; x++) check_matvec_case(level, matvec, f, 19, 512, w, x, NULL);
     check_matvec_one_hot(level, matvec, f);
+    for (int m = 1; m <= FKV_STEP_VECTORS; m++) {
+        for (int n = 1; n <= 67; n += 1 + n * m % 11)
+            check_matvec_several(level, matvec, f, n, m, g * (1 + (n + m) % 9), W_RANDOM, X_OUTLIERS);
+        check_matvec_several(level, matvec, f, 21, m, 8960, W_RANDOM, m % N_X_KINDS);
+    }
+    for (int w = 0; w < N_W_KINDS; w++)
+        for (int x = 0; x < N_X_KINDS; x++) check_matvec_several(level, matvec, f, 18, 1 + (w + x) % 8, 512, w, x);
     struct error_sum sum = {0};
     for (int i = 0; i < 4; i++) check_matvec_case(level, matvec, f, 256, 1536, W_RANDOM, X_NORMAL, &sum);
     print_message("matvec_%s on %s: relative RMS %.5f %%\n", f->name, level->isa, 100 * error_rms(&sum));

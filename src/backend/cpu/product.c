@@ -1,17 +1,19 @@
 /* Products of activations and weights, by panels of weight rows.
 
    Rows of activations are prepared once (normalised, rounded as the weights' kernels want them), each thread its share;
-   then the threads take panels: 32 weight rows are unpacked once and serve all rows of the block. One row takes the
-   stored weights as they lie, which memory feeds. The fp32 check path, and types without kernels of their own,
-   dequantise and multiply floats. Precise products of many rows take quantised weights as bf16, so that activations are
-   not rounded to 8 bits. */
+   then the threads take panels: 32 weight rows are unpacked once and serve all rows of the block. One row, or a few
+   that shall get the bits of one, takes the stored weights as they lie, which memory feeds. The fp32 check path, and
+   types without kernels of their own, dequantise and multiply floats. Precise products of many rows take quantised
+   weights as bf16, so that activations are not rounded to 8 bits. */
 #include <assert.h>
 #include <string.h>
 
 #include "backend/cpu/cpu_backend.h"
 #include "quant/quant.h"
 
-enum { VECTOR_ROWS = 64, VECTOR_BYTES = 20 << 10, BLAS_LEAST_ROWS = 16, PIECES = 8 };
+enum { VECTOR_ROWS = 64, STEP_ROWS = 32, BLAS_LEAST_ROWS = 16, PIECES = 8 };
+
+_Static_assert((int)FKV_STEP_ROWS <= (int)FKV_STEP_VECTORS, "a decode step is one matvec call");
 
 enum prepared { PREPARED_FLOATS, PREPARED_X8, PREPARED_X16, N_PREPARED };
 
@@ -19,7 +21,7 @@ enum prepared { PREPARED_FLOATS, PREPARED_X8, PREPARED_X16, N_PREPARED };
 struct format {
     enum prepared input;
     void (*panel)(const struct fkv_panel *p);
-    void (*matvec)(const void *w, size_t w_stride, int n, int k, const void *v, float *y);
+    void (*matvec)(const struct fkv_matvec *p);
     bool as_bf16; /* weights are turned into it first */
 };
 
@@ -160,18 +162,10 @@ static struct input prepare(struct fkv_run *r, const struct fkv_input *in, int k
 
 /* ---- a piece of the output ------------------------------------------------------------------- */
 
-/* Weight rows of one piece of a product with vectors: of several, all go over rows that stay in the first cache. */
-static int vector_rows(const struct fkv_input *in, const struct fkv_weight *w)
-{
-    if (in->n == 1) return VECTOR_ROWS;
-    const size_t fit = VECTOR_BYTES / w->stride / 4 * 4;
-    return fit < 4 ? 4 : fit < VECTOR_ROWS ? (int)fit : VECTOR_ROWS;
-}
-
 /* Weight rows of one piece of work: as many as a panel call takes, if that leaves every thread a few pieces. */
 static int piece_rows(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
 {
-    if (as_vectors(r, in)) return vector_rows(in, w);
+    if (as_vectors(r, in)) return in->n == 1 ? VECTOR_ROWS : STEP_ROWS;
     const struct format f = format_of_weight(cpu_of(r), w);
     if (f.input == PREPARED_FLOATS) return CPU_FLOAT_ROWS;
     if (format_of(r, in, w, true).as_bf16) return FKV_PANEL_ROWS;
@@ -242,9 +236,15 @@ static void multiply_vectors(struct fkv_run *r, const struct input *p, struct fo
     if (as_floats) weights = weight_floats(cpu_scratch_of(r), w, row, n);
     const size_t stride = as_floats ? (size_t)p->k * sizeof(float) : w->stride;
     const size_t step = f.input == PREPARED_X8 ? cpu_of(r)->k->v8_bytes(w->cols) : p->ldf * sizeof(float);
-    for (int i = 0; i < p->n; i++)
-        f.matvec(weights, stride, n, as_floats ? p->k : w->cols, (const char *)p->form[f.input] + (size_t)i * step,
-                 y + (size_t)i * ld);
+    f.matvec(&(struct fkv_matvec){.w = weights,
+                                  .w_stride = stride,
+                                  .n = n,
+                                  .k = as_floats ? p->k : w->cols,
+                                  .v = p->form[f.input],
+                                  .v_stride = step,
+                                  .m = p->n,
+                                  .y = y,
+                                  .ldy = ld});
 }
 
 /* y[n rows of x][rows of w] for weight rows [row, row + n). */
