@@ -40,7 +40,8 @@ static int close_sources(void **state)
 static size_t measure(void *user, const struct eval_task *task, const struct eval_sample *s)
 {
     (void)user;
-    return (s->context.n + s->question.n + s->prefix.n) / BYTES_A_TOKEN + (size_t)task->n_predict;
+    const size_t turns = s->system.n + s->earlier.n + s->earlier_answer.n;
+    return (turns + s->context.n + s->question.n + s->prefix.n) / BYTES_A_TOKEN + (size_t)task->n_predict;
 }
 
 static struct eval_sample make_at(const struct eval_task *task, uint64_t seed, int length, int index)
@@ -55,9 +56,10 @@ static struct eval_sample make(const struct eval_task *task, int index) { return
 
 static uint64_t hash_of(const struct eval_sample *s)
 {
-    const struct eval_text *texts[] = {&s->context, &s->question, &s->prefix, &s->answer};
+    const struct eval_text *texts[] = {&s->context, &s->question, &s->prefix,        &s->answer,
+                                       &s->system,  &s->earlier,  &s->earlier_answer};
     uint64_t hash = EVAL_HASH;
-    for (int i = 0; i < 4; i++) hash = eval_hash(hash, texts[i]->s, texts[i]->n);
+    for (int i = 0; i < 7; i++) hash = eval_hash(hash, texts[i]->s ? texts[i]->s : "", texts[i]->n);
     for (int i = 0; i < s->n_references; i++) hash = eval_hash(hash, s->reference[i].s, s->reference[i].n);
     return hash;
 }
@@ -85,23 +87,28 @@ static const struct eval_task *find(const char *name)
     return NULL;
 }
 
-/* One number for all of it: a machine or a change that makes other samples is found out. */
+/* One number for all of a suite: a machine or a change that makes other samples is found out. */
 static void test_same_seed_same_bytes(void **state)
 {
     (void)state;
-    uint64_t all = EVAL_HASH;
-    int n = 0;
-    for (const struct eval_task *task; (task = eval_task_list(n)); n++) {
+    uint64_t suites[2] = {EVAL_HASH, EVAL_HASH};
+    int n[2] = {0};
+    const struct eval_task *task;
+    for (int i = 0; (task = eval_task_list(i)); i++) {
         const uint64_t hash = hash_at(task, SEED, LENGTH, 0);
         assert_true(hash == hash_at(task, SEED, LENGTH, 0));
         assert_true(hash != hash_at(task, SEED + 1, LENGTH, 0));
         assert_true(hash != hash_at(task, SEED, LENGTH + 512, 0));
         assert_true(hash != hash_at(task, SEED, LENGTH, 1));
-        all = eval_hash(all, task->name, strlen(task->name));
-        for (int b = 0; b < 8; b++) all = eval_hash(all, &(unsigned char){(unsigned char)(hash >> (8 * b))}, 1);
+        uint64_t *all = &suites[task->is_long];
+        *all = eval_hash(*all, task->name, strlen(task->name));
+        for (int b = 0; b < 8; b++) *all = eval_hash(*all, &(unsigned char){(unsigned char)(hash >> (8 * b))}, 1);
+        n[task->is_long]++;
     }
-    assert_int_equal(n, 13);
-    assert_int_equal(all, UINT64_C(0x7e75ca47e71febf8));
+    assert_int_equal(n[0], 13);
+    assert_int_equal(suites[0], UINT64_C(0x7e75ca47e71febf8));
+    assert_int_equal(n[1], 7);
+    assert_int_equal(suites[1], UINT64_C(0x075becf1899db776));
 }
 
 static void test_as_long_as_asked(void **state)
@@ -127,8 +134,18 @@ static void test_too_short(void **state)
     assert_null(s.context.s);
 }
 
-/* An answer that is right is right for its own sample and for no other; two lists of ten common words may share one, or
-   one may lie within another. */
+/* What another sample's right answer may score at most: two lists of ten common words may share one, or one may lie
+   within another; lines of code are alike, though not the same; of five rules three are about form. Questions on
+   licences may be the same one, and a refusal is right for all that no document answers. */
+static double most_of_others(const struct eval_task *task, const struct eval_sample *x, const struct eval_sample *y)
+{
+    if (task->scoring == EVAL_LINE) return 0.95;
+    if (task->scoring == EVAL_RULES) return 0.6;
+    if (task->is_long && !strcmp(x->answer.s, y->answer.s)) return 1;
+    return strcmp(task->name, "cwe") ? 0 : 0.3;
+}
+
+/* An answer that is right is right for its own sample and for no other. */
 static void test_references(void **state)
 {
     (void)state;
@@ -142,15 +159,20 @@ static void test_references(void **state)
             for (int r = 0; r < s[i].n_references; r++)
                 if (!strstr(s[i].context.s, s[i].reference[r].s) && task->scoring == EVAL_ALL)
                     fail_msg("%s: %s is not in the text", task->name, s[i].reference[r].s);
-            assert_non_null(strstr(s[i].context.s, s[i].reference[0].s));
+            if (task->scoring != EVAL_RULES) assert_non_null(strstr(s[i].context.s, s[i].reference[0].s));
             for (int j = 0; j < SAMPLES; j++) {
                 const double right = eval_score(task, &s[i], s[j].answer.s);
-                if (i == j ? right != 1 : right > (strcmp(task->name, "cwe") ? 0 : 0.3))
+                if (i == j ? right != 1 : right > most_of_others(task, &s[i], &s[j]))
                     fail_msg("%s: sample %d scores %g for the answer of %d", task->name, i, right, j);
                 if (i == j) assert_true(eval_score_strict(task, &s[i], s[j].answer.s) == 1);
             }
-            assert_true(eval_score(task, &s[i], s[i].question.s) == 0);
-            assert_true(eval_score(task, &s[i], s[i].prefix.s) == 0);
+            const double asked = eval_score(task, &s[i], s[i].question.s);
+            if (task->scoring == EVAL_LINE || task->scoring == EVAL_RULES)
+                assert_true(asked < 0.5);
+            else if (strcmp(task->name, "unanswerable")) /* which says how to refuse */
+                assert_true(asked == 0);
+            const double begun = eval_score(task, &s[i], s[i].prefix.s);
+            assert_true(task->scoring == EVAL_LINE ? begun < 0.5 : begun == 0);
         }
         for (int i = 0; i < SAMPLES; i++) eval_sample_release(&s[i]);
     }
@@ -283,6 +305,107 @@ static void test_hops(void **state)
     }
 }
 
+/* ---- samples of the suite "long" ------------------------------------------------------------- */
+
+/* The line asked for is in the module once, in the function that is named, and its depth is the sample's. */
+static void test_code_line(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        struct eval_sample s = make(find("code_line"), i);
+        char name[64], head[80];
+        assert_int_equal(sscanf(strstr(s.question.s, "# as in "), "# as in %63s", name), 1);
+        snprintf(head, sizeof head, "def %s(", name);
+        assert_int_equal(count(s.context.s, head), 1);
+        const char *function = strstr(s.context.s, head), *line = strstr(s.context.s, s.reference[0].s);
+        assert_ptr_equal(line, strchr(function, '\n') + 1);
+        assert_int_equal(count(s.context.s, s.reference[0].s), 1);
+        assert_true(s.reference[0].n < 200);
+        const double at = (double)(function - s.context.s) / (double)s.context.n, wanted = (double)(i * 17 % 40) / 39;
+        if (at < wanted - 0.1 || at > wanted + 0.1) fail_msg("sample %d: at %g, wanted %g", i, at, wanted);
+        eval_sample_release(&s);
+    }
+}
+
+/* Every question's licence, passage and answer are there, at every length; nothing of the question gives it away. */
+static void test_licence_questions(void **state)
+{
+    (void)state;
+    enum { SAMPLES = 400, QUESTIONS = 60 };
+    static char met[QUESTIONS][200];
+    int n_met = 0;
+    for (int i = 0; i < SAMPLES; i++) {
+        struct eval_sample s = make_at(find("licence_qa"), SEED, i % 16 ? 300 : 12000, i);
+        char title[64], name[32];
+        assert_int_equal(sscanf(strstr(s.question.s, "Question on "), "Question on %31[^:]", name), 1);
+        snprintf(title, sizeof title, "=== %s ===\n", name);
+        const char *text = strstr(s.context.s, title);
+        assert_non_null(text);
+        const char *end = strstr(text + strlen(title), "\n\n==="), *answer = strstr(text, s.reference[0].s);
+        if (!answer || (end && answer > end)) fail_msg("%s: no answer to %s", name, s.question.s);
+        int known = 0;
+        while (known < n_met && strcmp(met[known], strstr(s.question.s, "Question on "))) known++;
+        assert_true(known < QUESTIONS);
+        if (known == n_met) snprintf(met[n_met++], sizeof *met, "%s", strstr(s.question.s, "Question on "));
+        eval_sample_release(&s);
+    }
+    assert_int_equal(n_met, QUESTIONS);
+}
+
+/* The same question of the same documents, whatever its place. */
+static void test_places(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct eval_sample last = make(find("question_last"), i), first = make(find("question_first"), i),
+                           second = make(find("second_turn"), i);
+        const char *asked = strstr(last.question.s, "Question: ");
+        assert_string_equal(second.question.s, last.question.s);
+        assert_string_equal(second.answer.s, last.answer.s);
+        assert_string_equal(first.answer.s, last.answer.s);
+        const char *ahead = strstr(first.context.s, asked), *document = strstr(first.context.s, "Document 1:");
+        assert_true(ahead && ahead < document);
+        assert_null(strstr(first.question.s, asked));
+        assert_null(strstr(last.context.s, asked));
+        assert_true(!last.earlier.n && !first.earlier.n && second.earlier.n);
+        assert_string_not_equal(strstr(second.earlier.s, "Question: "), asked);
+        const char *earlier = second.earlier_answer.s + strlen("Answer: ");
+        assert_non_null(strstr(second.context.s, earlier));
+        eval_sample_release(&last);
+        eval_sample_release(&first);
+        eval_sample_release(&second);
+    }
+}
+
+/* What no document answers is what another task asks where it is answered: the place is named nowhere. */
+static void test_unanswerable(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        struct eval_sample s = make(find("unanswerable"), i);
+        char name[64];
+        const char *asked = strstr(s.question.s, "Question: ");
+        assert_int_equal(sscanf(strstr(asked, " the ") + 5, "%63s", name), 1);
+        strcat(name, " ");
+        assert_null(strstr(s.context.s, name));
+        assert_true(eval_score(find("unanswerable"), &s, " 1883") == 0);
+        assert_true(eval_score(find("unanswerable"), &s, " It is NOT MENTIONED in any of them.") == 1);
+        eval_sample_release(&s);
+    }
+}
+
+/* The system message says what is checked. */
+static void test_rules(void **state)
+{
+    (void)state;
+    struct eval_sample s = make(find("rules"), 0);
+    assert_int_equal(s.n_references, 5);
+    assert_int_equal(count(s.system.s, "\n"), 5);
+    for (int i = 0; i < 3; i++) assert_non_null(strstr(s.system.s, strchr(s.reference[i].s, ' ') + 1));
+    assert_null(strstr(s.context.s, s.system.s));
+    eval_sample_release(&s);
+}
+
 /* ---- what was read --------------------------------------------------------------------------- */
 
 static void test_sha256(void **state)
@@ -374,6 +497,64 @@ static void test_scores(void **state)
     }
 }
 
+static void test_line_scores(void **state)
+{
+    (void)state;
+    const struct eval_task task = {.scoring = EVAL_LINE};
+    struct eval_sample s = {.reference = {{.s = "    total = a * 3"}}, .n_references = 1};
+    static const struct {
+        const char *answer;
+        double score;
+    } cases[] = {
+        {"total = a * 3", 1},           {"```python\n\n# as there\n\ttotal = a * 3 \r\nreturn total\n", 1},
+        {"total = a * 4", 12.0 / 13},   {"total = a * 35", 13.0 / 14},
+        {"total = * 3", 11.0 / 13},     {"xtotal", 1 - 9.0 / 13},
+        {"return 1\ntotal = a * 3", 0}, {"", 0},
+        {"\n# total = a * 3", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const double score = eval_score(&task, &s, cases[i].answer);
+        if (!strncmp(cases[i].answer, "return", 6))
+            assert_true(score < 0.5);
+        else
+            assert_float_equal(score, cases[i].score, 1e-12);
+        assert_true(eval_score_strict(&task, &s, cases[i].answer) == (cases[i].score == 1));
+    }
+}
+
+static void test_rule_scores(void **state)
+{
+    (void)state;
+    const struct eval_task task = {.scoring = EVAL_RULES};
+    struct eval_sample s = {.reference = {{.s = "begins calm"},
+                                          {.s = "ends river"},
+                                          {.s = "lines 2"},
+                                          {.s = "lower-case"},
+                                          {.s = "no-comma"}},
+                            .n_references = 5};
+    static const struct {
+        const char *answer;
+        double score;
+    } cases[] = {
+        {"calm words\nof a river", 1},
+        {"\n \"calm\" words\n\n of a river.\n", 1},
+        {"calm words of a river", 0.8},
+        {"Calm words\nof a river", 0.8},
+        {"calm, words\nof a river", 0.8},
+        {"calmer words\nof a river", 0.8},
+        {"calm words\nof a driver", 0.8},
+        {"calm words\nof a riv", 0.8},
+        {"X, y", 0},
+        {"words", 0.4},
+        {"", 0},
+        {" \n", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_float_equal(eval_score(&task, &s, cases[i].answer), cases[i].score, 1e-12);
+        assert_true(eval_score_strict(&task, &s, cases[i].answer) == (cases[i].score == 1));
+    }
+}
+
 /* ---- intervals ------------------------------------------------------------------------------- */
 
 /* One sample in twenty loses or wins all: half the interval is 1.96 sqrt(0.05 / n) of that. */
@@ -431,10 +612,17 @@ int main(void)
         cmocka_unit_test(test_chain),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_hops),
+        cmocka_unit_test(test_code_line),
+        cmocka_unit_test(test_licence_questions),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_unanswerable),
+        cmocka_unit_test(test_rules),
         cmocka_unit_test(test_sha256),
         cmocka_unit_test(test_sources),
         cmocka_unit_test(test_own_texts),
         cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_line_scores),
+        cmocka_unit_test(test_rule_scores),
         cmocka_unit_test(test_interval),
         cmocka_unit_test(test_means_of_means),
         cmocka_unit_test(test_samples_needed),

@@ -219,6 +219,73 @@ static void test_all_is_full(void **state)
     free(full.text);
 }
 
+static uint64_t kept_of(const fkv_session *s)
+{
+    const int32_t *positions;
+    uint64_t hash = EVAL_HASH;
+    for (int layer = 0; fkv_session_kept(s, layer, 0, &positions) >= 0; layer++)
+        for (int head = 0, n; (n = fkv_session_kept(s, layer, head, &positions)) >= 0; head++)
+            hash = eval_hash(hash, positions, (size_t)n * sizeof *positions);
+    return hash;
+}
+
+/* A question of a second turn comes when the first turn's prompt, as it would be alone, has been compressed. */
+static void test_second_turn(void **state)
+{
+    (void)state;
+    if (!engine) skip();
+    enum { IN_TURNS = 600 };
+    const struct eval_sample one_turn = sample;
+    const struct eval_request one_request = request;
+    const struct eval_task *const one_task = task;
+    struct eval_meter meter = {.engine = engine};
+    struct eval_request first;
+    struct eval_metrics full, m, same;
+    char err[FKV_ERROR_BYTES];
+    for (int t = 0; (task = eval_task_list(t)) && strcmp(task->name, "second_turn");) t++;
+    assert_non_null(task);
+    assert_true(eval_task_sample(task, &sources, SEED, IN_TURNS, 0, eval_request_measure, &meter, &sample));
+    assert_int_equal(eval_request_make(engine, &sample, &request, err), FKV_OK);
+    struct eval_sample alone = sample;
+    alone.question = sample.earlier;
+    alone.earlier.n = 0;
+    assert_int_equal(eval_request_make(engine, &alone, &first, err), FKV_OK);
+    assert_true(request.later && !first.later);
+    assert_int_equal(request.n_context, first.n);
+    assert_memory_equal(request.ids, first.ids, first.n * sizeof *first.ids);
+
+    const struct fkv_kv_params tenth = options("snapkv", 0.1), all = options("fastkv", 1), *both[] = {&tenth, &all};
+    runner.session.n_ctx = IN_TURNS + 2 * EVAL_FORCED;
+    assert_int_equal(eval_run_start(&runner, &request, both, 2, err), FKV_OK);
+    assert_int_equal(eval_run_full(&runner, task, &sample, &full, err), FKV_OK);
+    assert_int_equal(eval_run_variant(&runner, task, &sample, 0, &m, err), FKV_OK);
+    assert_int_equal(eval_run_variant(&runner, task, &sample, 1, &same, err), FKV_OK);
+    eval_run_end(&runner);
+    assert_true(same.all_kept && same.kl == 0 && same.kl_reference == 0);
+    assert_string_equal(same.text, full.text);
+
+    struct fkv_session_params params = runner.session;
+    fkv_session *turns, *at_once = start(&tenth);
+    params.kv = tenth;
+    assert_int_equal(fkv_session_open(&turns, engine, &params, NULL), FKV_OK);
+    assert_int_equal(fkv_session_sync(turns, first.ids, first.n), FKV_OK);
+    assert_int_equal(fkv_session_sync(turns, request.ids, request.n), FKV_OK);
+    assert_true(m.kept == kept_of(turns));
+    assert_true(m.kept != kept_of(at_once));
+    fkv_session_close(turns);
+    fkv_session_close(at_once);
+    free(full.text);
+    free(m.text);
+    free(same.text);
+    eval_request_release(&first);
+    eval_request_release(&request);
+    eval_sample_release(&sample);
+    runner.session.n_ctx = LENGTH + 2 * EVAL_FORCED;
+    sample = one_turn;
+    request = one_request;
+    task = one_task;
+}
+
 /* With a real tokenizer lengths are met, too: a pair of UUIDs is the largest unit. */
 static void test_lengths(void **state)
 {
@@ -256,6 +323,7 @@ static void test_distances(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_single_steps), cmocka_unit_test(test_all_is_full),
-                                       cmocka_unit_test(test_lengths), cmocka_unit_test(test_distances)};
+                                       cmocka_unit_test(test_second_turn), cmocka_unit_test(test_lengths),
+                                       cmocka_unit_test(test_distances)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -11,7 +11,7 @@
 
 static bool unknown_task(const char *name, size_t n)
 {
-    char all[1024] = "ruler";
+    char all[1024] = "ruler, long";
     size_t used = strlen(all);
     for (int i = 0; eval_task_list(i) && used < sizeof all; i++)
         used += (size_t)snprintf(all + used, sizeof all - used, ", %s", eval_task_list(i)->name);
@@ -27,14 +27,15 @@ static bool add_task(struct eval_plan *p, const struct eval_task *task)
     return true;
 }
 
-/* The name of a task, or "ruler" for all of them. */
+/* The name of a task, or of a suite for all of its tasks. */
 static bool take_tasks(void *user, const char *name, size_t n)
 {
-    const bool all = n == 5 && !memcmp(name, "ruler", n);
+    const bool ruler = n == 5 && !memcmp(name, "ruler", n), is_long = n == 4 && !memcmp(name, "long", n);
     bool found = false;
     for (int i = 0; eval_task_list(i); i++) {
         const struct eval_task *task = eval_task_list(i);
-        if (all || (strlen(task->name) == n && !memcmp(task->name, name, n))) found = add_task(user, task);
+        if ((task->is_long ? is_long : ruler) || (strlen(task->name) == n && !memcmp(task->name, name, n)))
+            found = add_task(user, task);
     }
     return found || unknown_task(name, n);
 }

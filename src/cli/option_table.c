@@ -114,7 +114,7 @@ const struct option cli_options[] = {
      "format; csv and json are in plain units", WORDS("md|csv|json")},
 
     {COMMAND_EVAL, GROUP_BENCH, "--tasks", "NAME,...", "ruler", OPTION_TEXT, AT(tasks),
-     "tasks: ruler for the thirteen types of RULER, or single ones: niah_single_1, vt, qa_2", PLAIN},
+     "tasks: ruler for the thirteen types of RULER, long for seven others, or single ones: vt, qa_2, code_line", PLAIN},
     {COMMAND_EVAL, GROUP_BENCH, "--lengths", "N,N,...", "4096", OPTION_INTS, AT(lengths),
      "tokens of prompt and answer together", FROM("numbers of tokens", 256)},
     {COMMAND_EVAL, GROUP_BENCH, "--samples", "N", "10", OPTION_INT, AT(samples), "samples of each task at each length",

@@ -142,35 +142,44 @@ static void ask_through_book(const struct card *c, size_t which, struct eval_sam
 
 /* ---- samples --------------------------------------------------------------------------------- */
 
-/* The first card is the one asked about; with two hops each card is followed by its book. */
-static void make_cards(int hops, struct eval_maker *m, const struct card *asked, struct card *cards, int n)
+/* The first cards are those asked about; with two hops each card is followed by its book. */
+static void make_cards(int hops, struct eval_maker *m, const struct card *asked, int n_asked, struct card *cards, int n)
 {
-    cards[0] = *asked;
-    for (int i = 1; i < n; i++) {
+    for (int i = 0; i < n; i++) {
         if (hops == 2 && i % 2 == 1) {
             cards[i] = cards[i - 1];
             cards[i].book = true;
             cards[i].year = 1500 + eval_random_below(&m->random, 500);
             continue;
         }
-        do make_card(m, &cards[i]);
-        while (alike(&cards[i], asked));
+        if (i < n_asked) {
+            cards[i] = asked[i];
+            continue;
+        }
+        bool taken = true;
+        while (taken) {
+            make_card(m, &cards[i]);
+            taken = false;
+            for (int a = 0; a < n_asked; a++) taken |= alike(&cards[i], &asked[a]);
+        }
     }
 }
 
-/* The place asked about lies at the maker's depth, all else anywhere. */
-static void write_documents(int hops, struct eval_maker *m, const struct card *asked, int n, struct eval_text *out)
+/* The first place asked about lies at the maker's depth, all else anywhere. `left_out`: of the places asked about the
+   first is not written, and what they share with it none of the others does. */
+static void write_documents(int hops, struct eval_maker *m, const struct card *asked, int n_asked, int left_out, int n,
+                            struct eval_text *out)
 {
-    struct card *cards = malloc((size_t)n * sizeof *cards);
+    struct card *cards = malloc((size_t)(n + left_out) * sizeof *cards);
     int *order = malloc((size_t)n * sizeof *order), at = 0;
     if (cards && order) {
         const int depth = (int)(m->depth * (n - 1) + 0.5);
-        make_cards(hops, m, asked, cards, n);
+        make_cards(hops, m, asked, n_asked, cards, n + left_out);
         eval_random_order(&m->random, order, n);
         while (order[at] != 0) at++;
         order[at] = order[depth];
         order[depth] = 0;
-        for (int i = 0; i < n; i++) write_card(&cards[order[i]], i + 1, out);
+        for (int i = 0; i < n; i++) write_card(&cards[order[i] + left_out], i + 1, out);
     } else {
         out->failed = true;
     }
@@ -178,11 +187,12 @@ static void write_documents(int hops, struct eval_maker *m, const struct card *a
     free(order);
 }
 
+static const char instruction[] = "Answer the question based on the given documents. Only give me the answer and do "
+                                  "not output any other words.";
+static const char introduction[] = "The following are given documents.";
+
 void eval_cards_make(int hops, struct eval_maker *m, int units, struct eval_sample *s)
 {
-    static const char instruction[] =
-        "Answer the question based on the given documents. Only give me the answer and do "
-        "not output any other words.";
     struct card asked;
     make_card(m, &asked);
     eval_text_print(&s->question, "%s\nQuestion: ", instruction);
@@ -192,6 +202,66 @@ void eval_cards_make(int hops, struct eval_maker *m, int units, struct eval_samp
     else
         ask_through_book(&asked, which % 2, s);
     eval_text_print(&s->prefix, "Answer:");
-    eval_text_print(&s->context, "%s\n\nThe following are given documents.\n", instruction);
-    write_documents(hops, m, &asked, units < hops ? hops : units, &s->context);
+    eval_text_print(&s->context, "%s\n\n%s\n", instruction, introduction);
+    write_documents(hops, m, &asked, 1, 0, units < hops ? hops : units, &s->context);
+}
+
+/* The other question becomes the earlier turn. */
+static void ask_earlier(const struct card *c, size_t which, struct eval_sample *s)
+{
+    struct eval_sample other = {0};
+    ask_fact(c, which, &other);
+    if (!other.question.failed && !other.answer.failed) {
+        eval_text_print(&s->earlier, "%s\nQuestion: %s", instruction, other.question.s);
+        eval_text_print(&s->earlier_answer, "Answer:%s", other.answer.s);
+    } else {
+        s->earlier.failed = true;
+    }
+    eval_sample_release(&other);
+}
+
+void eval_cards_ask(enum eval_place place, struct eval_maker *m, int units, struct eval_sample *s)
+{
+    enum { ASKED = 2 };
+    struct card asked[ASKED];
+    struct eval_text first = {0};
+    make_card(m, &asked[0]);
+    do make_card(m, &asked[1]);
+    while (alike(&asked[0], &asked[1]));
+    const size_t which = eval_random_below(&m->random, 4), which_earlier = eval_random_below(&m->random, 4);
+    eval_text_print(&s->question, "%s\nQuestion: ", instruction);
+    ask_fact(&asked[0], which, s);
+    eval_text_print(&s->prefix, "Answer:");
+    if (place == EVAL_FIRST) { /* what stands behind the documents says nothing of what is asked */
+        first = s->question;
+        s->question = (struct eval_text){0};
+        eval_text_print(&s->question, "Now answer the question that stands before the documents.");
+        if (first.failed) s->question.failed = true;
+    }
+    eval_text_print(&s->context, "%s\n\n%s\n", first.n ? first.s : instruction, introduction);
+    free(first.s);
+    write_documents(1, m, asked, ASKED, 0, units < ASKED ? ASKED : units, &s->context);
+    if (place == EVAL_SECOND_TURN) ask_earlier(&asked[1], which_earlier, s);
+}
+
+void eval_cards_ask_in_vain(struct eval_maker *m, int units, struct eval_sample *s)
+{
+    static const char refusal[] = "If the documents do not say, answer \"not in the documents\".";
+    static const char *const refusals[] = {"not in the documents", "Not in the documents", "do not say",
+                                           "not mentioned",        "no information",       "not provided",
+                                           "not stated",           "not specified",        "not given"};
+    struct eval_sample unasked = {0};
+    struct card asked;
+    make_card(m, &asked);
+    ask_fact(&asked, eval_random_below(&m->random, 4), &unasked);
+    if (!unasked.question.failed)
+        eval_text_print(&s->question, "%s %s\nQuestion: %s", instruction, refusal, unasked.question.s);
+    s->question.failed |= unasked.question.failed;
+    eval_sample_release(&unasked);
+    eval_text_print(&s->prefix, "Answer:");
+    eval_text_print(&s->answer, " %s", refusals[0]);
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        eval_text_print(&s->reference[s->n_references++], "%s", refusals[i]);
+    eval_text_print(&s->context, "%s %s\n\n%s\n", instruction, refusal, introduction);
+    write_documents(1, m, &asked, 1, 1, units, &s->context);
 }

@@ -9,4 +9,12 @@
 /* hops: 1 or 2. A unit is a document. */
 void eval_cards_make(int hops, struct eval_maker *maker, int units, struct eval_sample *sample);
 
+/* One hop, of two cards that are asked about: the one that counts behind the documents or before them, or behind them
+   in a later turn, when the other one was asked about and answered. */
+enum eval_place { EVAL_LAST, EVAL_FIRST, EVAL_SECOND_TURN };
+void eval_cards_ask(enum eval_place place, struct eval_maker *maker, int units, struct eval_sample *sample);
+
+/* One hop, about a card that is not there: right is any answer that says so. */
+void eval_cards_ask_in_vain(struct eval_maker *maker, int units, struct eval_sample *sample);
+
 #endif

@@ -4,38 +4,85 @@
 #include <stdlib.h>
 #include <string.h>
 
-fkv_status eval_request_text(const fkv_engine *engine, const struct eval_sample *sample, char **text, size_t *n,
-                             char *err)
+enum { MESSAGES = 4 };
+
+static void add_line(struct eval_text *out, const struct eval_text *line)
 {
-    struct eval_text asked = {0};
-    eval_text_print(&asked, "%s\n%s", sample->context.s, sample->question.s);
-    if (asked.failed) {
-        free(asked.s);
+    if (line->n) eval_text_print(out, "%s\n", line->s);
+}
+
+/* The sample without a template: line after line. */
+static void write_plain(const struct eval_sample *s, struct eval_text *out)
+{
+    const struct eval_text *const lines[] = {&s->system, &s->context, &s->earlier, &s->earlier_answer, &s->question};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) add_line(out, lines[i]);
+}
+
+/* in_user: the system message goes into the user's. */
+static fkv_status format(const fkv_engine *engine, const struct eval_sample *s, bool in_user, char **text, size_t *n,
+                         char *err)
+{
+    struct fkv_message messages[MESSAGES];
+    struct eval_text first = {0};
+    int count = 0;
+    if (in_user) add_line(&first, &s->system);
+    eval_text_print(&first, "%s\n%s", s->context.s, s->earlier.n ? s->earlier.s : s->question.s);
+    if (first.failed) {
+        free(first.s);
         snprintf(err, FKV_ERROR_BYTES, "out of memory for a prompt");
         return FKV_ERROR_MEMORY;
     }
-    if (!fkv_chat_template(engine)) {
-        eval_text_print(&asked, "\n");
-        *text = asked.s;
-        *n = asked.n;
-        return FKV_OK;
+    if (s->system.n && !in_user) messages[count++] = (struct fkv_message){"system", s->system.s};
+    messages[count++] = (struct fkv_message){"user", first.s};
+    if (s->earlier.n) {
+        messages[count++] = (struct fkv_message){"assistant", s->earlier_answer.s};
+        messages[count++] = (struct fkv_message){"user", s->question.s};
     }
-    const struct fkv_message message = {"user", asked.s};
-    const fkv_status status = fkv_chat_format(engine, NULL, &message, 1, true, NULL, text, n, err);
-    free(asked.s);
+    const fkv_status status = fkv_chat_format(engine, NULL, messages, (size_t)count, true, NULL, text, n, err);
+    free(first.s);
     return status;
 }
 
-/* How many ids of the prompt come before the question: those that the text up to there gives on its own, too. */
+fkv_status eval_request_text(const fkv_engine *engine, const struct eval_sample *sample, char **text, size_t *n,
+                             char *err)
+{
+    if (fkv_chat_template(engine)) {
+        const fkv_status status = format(engine, sample, false, text, n, err);
+        return status == FKV_OK || !sample->system.n ? status : format(engine, sample, true, text, n, err);
+    }
+    struct eval_text plain = {0};
+    write_plain(sample, &plain);
+    *text = plain.s;
+    *n = plain.n;
+    if (!plain.failed) return FKV_OK;
+    free(plain.s);
+    snprintf(err, FKV_ERROR_BYTES, "out of memory for a prompt");
+    return FKV_ERROR_MEMORY;
+}
+
+/* The last place of `what` in text[.. end); NULL if there is none. */
+static const char *last_of(const char *text, const char *end, const char *what)
+{
+    const char *found = NULL;
+    for (const char *s = text; (s = strstr(s, what)) && s < end; s++) found = s;
+    return found;
+}
+
+/* How many ids of the prompt come before the question, or an earlier answer: those that the text up to there gives on
+   its own, too. */
 static fkv_status count_context(const fkv_engine *engine, const char *text, const struct eval_sample *sample,
                                 unsigned flags, struct eval_request *r, char *err)
 {
-    const char *question = NULL;
+    const char *start = last_of(text, text + strlen(text), sample->question.s);
     int32_t *ids;
     size_t n;
-    for (const char *s = text; (s = strstr(s, sample->question.s)); s++) question = s;
-    if (!question) question = text; /* a template that changes the text: all of it counts as the question */
-    const fkv_status status = fkv_tokenize(engine, text, (size_t)(question - text), flags, &ids, &n, err);
+    if (start && sample->earlier.n) start = last_of(text, start, sample->earlier_answer.s);
+    if (!start && sample->earlier.n) {
+        snprintf(err, FKV_ERROR_BYTES, "chat template: expected an earlier answer as it was given, found it changed");
+        return FKV_ERROR_UNSUPPORTED;
+    }
+    if (!start) start = text; /* a template that changes the text: all of it counts as the question */
+    const fkv_status status = fkv_tokenize(engine, text, (size_t)(start - text), flags, &ids, &n, err);
     if (status != FKV_OK) return status;
     while (r->n_context < n && r->n_context < r->n && ids[r->n_context] == r->ids[r->n_context]) r->n_context++;
     fkv_free(ids);
@@ -45,7 +92,7 @@ static fkv_status count_context(const fkv_engine *engine, const char *text, cons
 fkv_status eval_request_make(const fkv_engine *engine, const struct eval_sample *sample, struct eval_request *request,
                              char *err)
 {
-    struct eval_request r = {0};
+    struct eval_request r = {.later = sample->earlier.n > 0};
     char *text = NULL;
     size_t n = 0;
     unsigned flags = FKV_TOKENIZE_PARSE_SPECIAL;

@@ -10,15 +10,17 @@
 struct eval_request {
     int32_t *ids; /* [n] the prompt */
     size_t n;
-    size_t n_context; /* ids before the question */
+    size_t n_context; /* ids before the question; with an earlier turn, those before that turn's answer */
+    bool later;       /* the ids behind n_context come as a later turn, whatever else is asked for */
     int32_t *prefix;  /* [n_prefix] what the answer begins with: after the prompt, and not compressed with it */
     size_t n_prefix;
     int32_t *answer; /* [n_answer] the right answer, after the prefix */
     size_t n_answer;
 };
 
-/* One user message, of context and question, by the model's template; without a template the text as it stands. err:
-   FKV_ERROR_BYTES. */
+/* The system message, if there is one, an earlier turn, if there is one, and a user message of context and question, by
+   the model's template; without a template the text as it stands. A template that takes no system message has it at the
+   head of the user's; one that changes an earlier answer cannot be used. err: FKV_ERROR_BYTES. */
 fkv_status eval_request_make(const fkv_engine *engine, const struct eval_sample *sample, struct eval_request *request,
                              char *err);
 void eval_request_release(struct eval_request *request);

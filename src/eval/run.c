@@ -73,6 +73,12 @@ static fkv_status sync(struct trial *t, size_t n, uint64_t *work)
     return status;
 }
 
+/* Is the prompt's end to come as a later turn? */
+static bool in_turns(const struct eval_runner *r)
+{
+    return (r->hidden || r->request->later) && r->request->n_context > 0;
+}
+
 /* The prompt goes into the i-th session, as far as it is not there; its last logits go to r->first. */
 static fkv_status begin(struct trial *t, int i, uint64_t *work, char *err)
 {
@@ -88,7 +94,7 @@ static fkv_status begin(struct trial *t, int i, uint64_t *work, char *err)
     const bool shared = fkv_session_n_seen(t->s) > 0;
     *work = shared ? r->shared_work : 0;
     fkv_status status = FKV_OK;
-    if (!shared && r->hidden && t->request->n_context > 0) status = sync(t, t->request->n_context, work);
+    if (!shared && in_turns(r)) status = sync(t, t->request->n_context, work);
     if (status == FKV_OK) status = sync(t, t->request->n, work);
     if (status == FKV_OK) memcpy(r->first, fkv_session_logits(t->s), (size_t)r->n_vocab * sizeof *r->first);
     return failed(t, status, err);
@@ -169,7 +175,7 @@ fkv_status eval_run_start(struct eval_runner *r, const struct eval_request *requ
     fkv_status status = open_session(r, &full, err);
     for (int i = 0; i < n && status == FKV_OK; i++) status = open_session(r, kv[i], err);
     if (status != FKV_OK) return status;
-    const size_t first = r->hidden && request->n_context > 0 ? request->n_context : request->n;
+    const size_t first = in_turns(r) ? request->n_context : request->n;
     r->watch(r->user, r->sessions[0]);
     r->work = 0;
     status = fkv_batch_prefill(r->sessions, r->n_sessions, request->ids, first);

@@ -178,6 +178,13 @@ bool eval_sources_open(struct eval_sources *sources, const char *folder, char *e
     return ok;
 }
 
+const char *eval_sources_licence(int i, const char **name)
+{
+    if (i < 0 || i >= N_SHIPPED) return NULL;
+    *name = shipped[i].name;
+    return shipped[i].text;
+}
+
 void eval_sources_close(struct eval_sources *sources)
 {
     release(&sources->adjectives);

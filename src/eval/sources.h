@@ -24,6 +24,8 @@ struct eval_sources {
 /* folder: its files are read in the order of their names, links and hidden ones left out; NULL: the texts that come
    with the program. err: EVAL_ERROR_BYTES. On failure nothing is held. */
 bool eval_sources_open(struct eval_sources *sources, const char *folder, char *err);
+/* The i-th licence text that comes with the program, whatever folder was read; NULL past the last. */
+const char *eval_sources_licence(int i, const char **name);
 void eval_sources_close(struct eval_sources *sources);
 
 #endif

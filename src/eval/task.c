@@ -18,8 +18,11 @@ const struct eval_task *eval_task_list(int i) { return i >= 0 && i < N_TASKS ? t
 
 void eval_sample_release(struct eval_sample *sample)
 {
+    free(sample->system.s);
     free(sample->context.s);
     free(sample->question.s);
+    free(sample->earlier.s);
+    free(sample->earlier_answer.s);
     free(sample->prefix.s);
     free(sample->answer.s);
     for (int i = 0; i < EVAL_REFERENCES; i++) free(sample->reference[i].s);
@@ -28,7 +31,8 @@ void eval_sample_release(struct eval_sample *sample)
 
 static bool whole(const struct eval_sample *s)
 {
-    bool failed = s->context.failed || s->question.failed || s->prefix.failed || s->answer.failed;
+    bool failed = s->system.failed || s->context.failed || s->question.failed || s->prefix.failed || s->answer.failed ||
+                  s->earlier.failed || s->earlier_answer.failed;
     for (int i = 0; i < s->n_references; i++) failed |= s->reference[i].failed;
     return !failed;
 }
@@ -36,7 +40,8 @@ static bool whole(const struct eval_sample *s)
 static uint64_t seed_of(const struct eval_task *task, uint64_t seed, int length, int index)
 {
     const uint64_t numbers[] = {seed, (uint64_t)length, (uint64_t)index};
-    uint64_t hash = eval_hash(EVAL_HASH, task->name, strlen(task->name));
+    const char *name = task->family ? task->family : task->name;
+    uint64_t hash = eval_hash(EVAL_HASH, name, strlen(name));
     for (int i = 0; i < 3; i++) { /* bytes in one order on every machine */
         unsigned char bytes[8];
         for (int b = 0; b < 8; b++) bytes[b] = (unsigned char)(numbers[i] >> (8 * b));

@@ -1,6 +1,6 @@
 /* task.h: the tasks that measure quality: a seeded maker of samples and how an answer is scored. A new one is a file in
-   src/eval/tasks and a row in tasks.def. The types are those of RULER (arXiv 2404.06654); texts, words and cards are
-   ours. */
+   src/eval/tasks and a row in tasks.def. Two suites: "ruler" has the types of RULER (arXiv 2404.06654), "long" what
+   users do with long texts besides. Texts, words and cards are ours. */
 #ifndef FKV_EVAL_TASK_H
 #define FKV_EVAL_TASK_H
 
@@ -16,9 +16,13 @@ enum { EVAL_REFERENCES = 10 };
 
 /* What a sample asks, and what is right. Texts are malloc'ed. */
 struct eval_sample {
+    struct eval_text system;   /* the system message; often none */
     struct eval_text context;  /* instruction and haystack; the user's message is this, "\n" and the question */
     struct eval_text question; /* the instruction's last part, which a user has in mind */
-    struct eval_text prefix;   /* how the answer begins: "The special magic number for X is" */
+    /* An earlier turn on the same context, if there is one: the prompt is compressed when that turn's question is known
+       and this one's is not. */
+    struct eval_text earlier, earlier_answer;
+    struct eval_text prefix; /* how the answer begins: "The special magic number for X is" */
     struct eval_text reference[EVAL_REFERENCES];
     int n_references;
     struct eval_text answer; /* the right answer as a model would write it after the prefix, from its space on */
@@ -34,12 +38,16 @@ struct eval_maker {
 };
 
 enum eval_scoring {
-    EVAL_ALL, /* share of the references that the answer contains */
-    EVAL_ANY, /* does it contain one? */
+    EVAL_ALL,   /* share of the references that the answer contains */
+    EVAL_ANY,   /* does it contain one? */
+    EVAL_LINE,  /* edit similarity of its first line of code and the reference */
+    EVAL_RULES, /* share of the references, which are rules ("lines 3"), that it obeys: score.h */
 };
 
 struct eval_task {
     const char *name, *about;
+    bool is_long;       /* of the suite "long"; else of "ruler" */
+    const char *family; /* tasks of one family have the same random numbers: they ask the same in other ways; or NULL */
     enum eval_scoring scoring;
     int n_predict; /* most tokens of an answer */
     /* Writes the sample with `units` of haystack, 1 or more. The references and the question are the same for any
