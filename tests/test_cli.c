@@ -698,6 +698,26 @@ static void test_eval(void **state)
     free(again);
 }
 
+/* Means of the suites have lines of their own where both are there. The model says "hello world", which obeys two of five
+   rules. */
+static void test_eval_suites(void **state)
+{
+    (void)state;
+    static const char *const tasks[] = {"vt,rules", "vt", "rules"};
+    for (int i = 0; i < 3; i++) {
+        struct result r = RUN("eval", "-m", small_model, "--lengths", "512", "--samples", "1", "--policies", "full",
+                              "--tasks", tasks[i]);
+        expect_success(r);
+        if (i == 0) {
+            expect_text(r.out, "\nmean of ruler         0.0\nmean of long         40.0\nmean of 2            20.0\n");
+        } else {
+            assert_null(strstr(r.out, "mean of ruler"));
+            assert_null(strstr(r.out, "mean of long"));
+        }
+        release(r);
+    }
+}
+
 static void test_eval_failures(void **state)
 {
     (void)state;
@@ -788,8 +808,8 @@ int main(void)
         cmocka_unit_test(test_chat),          cmocka_unit_test(test_bench),
         cmocka_unit_test(test_interrupt),     cmocka_unit_test(test_chat_messages),
         cmocka_unit_test(test_encodings),     cmocka_unit_test(test_habits),
-        cmocka_unit_test(test_eval),          cmocka_unit_test(test_eval_failures),
-        cmocka_unit_test(test_eval_dump),
+        cmocka_unit_test(test_eval),          cmocka_unit_test(test_eval_suites),
+        cmocka_unit_test(test_eval_failures), cmocka_unit_test(test_eval_dump),
     };
     program = getenv("FKV_PROGRAM");
     small_model = getenv("FKV_SMALL_MODEL");

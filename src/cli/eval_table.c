@@ -76,14 +76,22 @@ static const struct {
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 
-/* task: of the plan, -1: all of them, -2: all that count. */
-enum { ALL_TASKS = -1, COUNTED = -2 };
+/* A task of the plan, or one of these. */
+enum { ALL_TASKS = -1, COUNTED = -2, RULER = -3, LONG = -4 };
+
+static bool is_of(const struct block *b, int i, int task)
+{
+    const int own = b->records[i]->task;
+    if (task == COUNTED) return b->counted[b->group[i]];
+    if (task == RULER || task == LONG) return b->plan->tasks[own]->is_long == (task == LONG);
+    return task == ALL_TASKS || own == task;
+}
 
 static bool summary(struct block *b, number take, int variant, int task, struct eval_interval *interval)
 {
     int n = 0;
     for (int i = 0; i < b->n; i++) {
-        if (task >= 0 ? b->records[i]->task != task : task == COUNTED && !b->counted[b->group[i]]) continue;
+        if (!is_of(b, i, task)) continue;
         b->x[n] = take(b->records[i], variant);
         b->of[n++] = b->group[i];
     }
@@ -100,8 +108,7 @@ static double mean(const struct block *b, number take, int variant, int task)
         double within = 0;
         int n = 0;
         for (int i = 0; i < b->n; i++) {
-            if (b->group[i] != g || (task >= 0 ? b->records[i]->task != task : task == COUNTED && !b->counted[g]))
-                continue;
+            if (b->group[i] != g || !is_of(b, i, task)) continue;
             within += take(b->records[i], variant);
             n++;
         }
@@ -192,6 +199,16 @@ static void warn_of_same(const struct block *b)
     }
 }
 
+/* The means of the two suites, where there are tasks of both. */
+static void print_suites(FILE *out, struct block *b)
+{
+    bool have[2] = {false, false};
+    for (int t = 0; t < b->plan->n_tasks; t++) have[b->plan->tasks[t]->is_long] = true;
+    if (!have[0] || !have[1]) return;
+    print_scores(out, b, "mean of ruler", score, difference, RULER);
+    print_scores(out, b, "mean of long", score, difference, LONG);
+}
+
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
 static void print_uncounted(FILE *out, const struct block *b)
@@ -228,6 +245,7 @@ static void print_block(FILE *out, struct block *b)
     for (int v = 0; v < b->plan->n_variants; v++) print_cell(out, b, v, b->plan->variants[v].name);
     fputc('\n', out);
     for (int t = 0; t < b->plan->n_tasks; t++) print_scores(out, b, b->plan->tasks[t]->name, score, difference, t);
+    print_suites(out, b);
     snprintf(title, sizeof title, "mean of %d", n_groups);
     print_scores(out, b, title, score, difference, ALL_TASKS);
     if (n_counted < n_groups && n_counted > 0) {
