@@ -698,8 +698,8 @@ static void test_eval(void **state)
     free(again);
 }
 
-/* Means of the suites have lines of their own where both are there. The model says "hello world", which obeys two of five
-   rules. */
+/* Means of the suites have lines of their own where both are there. The model says "hello world", which obeys two of
+   five rules. */
 static void test_eval_suites(void **state)
 {
     (void)state;
