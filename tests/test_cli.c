@@ -698,6 +698,23 @@ static void test_eval(void **state)
     free(again);
 }
 
+/* Prompts without their texts are short, whatever length is asked for, and the table says that they were. */
+static void test_eval_closed_book(void **state)
+{
+    (void)state;
+    char *json = path_of("closed.jsonl");
+    struct result r = RUN("eval", "-m", small_model, "--lengths", "512", "--samples", "1", "--policies", "full",
+                          "--tasks", "vt", "--closed-book", "--json", json);
+    expect_success(r);
+    expect_text(r.out, "question alone  512 tokens  1 task, 1 samples\n");
+    release(r);
+    char *text = read_all(json);
+    json_t *sample = json_loads(strchr(text, '\n') + 1, JSON_DISABLE_EOF_CHECK, NULL);
+    assert_in_range(json_integer_value(json_object_get(sample, "n_prompt")), 100, 120); /* 397 with the text */
+    json_decref(sample);
+    free(text);
+}
+
 /* Means of the suites have lines of their own where both are there. The model says "hello world", which obeys two of
    five rules. */
 static void test_eval_suites(void **state)
@@ -729,6 +746,7 @@ static void test_eval_failures(void **state)
              json);
     expect_failure(RUN(EVAL, "--tasks", "vt", "--json", json, "--resume", "--seed", "5"), message);
     expect_failure(RUN(EVAL, "--resume"), "--resume: expected --json FILE, found none");
+    expect_failure(RUN(EVAL, "--closed-book", "--hidden"), "--closed-book: expected no --hidden, found it");
     expect_failure(RUN(EVAL, "--variant", "x"), "--variant: expected NAME=POLICY,OPTION=VALUE,..., found x");
     expect_failure(RUN(EVAL, "--variant", "x=nothing"),
                    "--variant: expected NAME=POLICY,OPTION=VALUE,..., found x=nothing");
@@ -799,17 +817,29 @@ int main(void)
 {
     static char made[] = "/tmp/fastkv-test-XXXXXX";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),          cmocka_unit_test(test_program_options),
-        cmocka_unit_test(test_usage_errors),  cmocka_unit_test(test_bad_models),
-        cmocka_unit_test(test_devices),       cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_tokenize),      cmocka_unit_test(test_info),
-        cmocka_unit_test(test_run_and_trace), cmocka_unit_test(test_sampling),
-        cmocka_unit_test(test_ends),          cmocka_unit_test(test_run_failures),
-        cmocka_unit_test(test_chat),          cmocka_unit_test(test_bench),
-        cmocka_unit_test(test_interrupt),     cmocka_unit_test(test_chat_messages),
-        cmocka_unit_test(test_encodings),     cmocka_unit_test(test_habits),
-        cmocka_unit_test(test_eval),          cmocka_unit_test(test_eval_suites),
-        cmocka_unit_test(test_eval_failures), cmocka_unit_test(test_eval_dump),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_program_options),
+        cmocka_unit_test(test_usage_errors),
+        cmocka_unit_test(test_bad_models),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_run_and_trace),
+        cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_run_failures),
+        cmocka_unit_test(test_chat),
+        cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_chat_messages),
+        cmocka_unit_test(test_encodings),
+        cmocka_unit_test(test_habits),
+        cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_eval_suites),
+        cmocka_unit_test(test_eval_closed_book),
+        cmocka_unit_test(test_eval_failures),
+        cmocka_unit_test(test_eval_dump),
     };
     program = getenv("FKV_PROGRAM");
     small_model = getenv("FKV_SMALL_MODEL");

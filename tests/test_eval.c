@@ -178,6 +178,29 @@ static void test_references(void **state)
     }
 }
 
+/* Without the haystack nothing of the answer is left; where text is asked for, what stays is the instruction. */
+static void test_closed_book(void **state)
+{
+    (void)state;
+    const struct eval_task *task;
+    for (int t = 0; (task = eval_task_list(t)); t++) {
+        for (int i = 0; i < 4; i++) {
+            struct eval_sample s = make(task, i), closed = make(task, i);
+            eval_sample_close_book(&closed);
+            assert_true(closed.context.n > 20 && closed.context.n < 600 && closed.context.n < s.context.n / 4);
+            assert_int_equal(strlen(closed.context.s), closed.context.n);
+            assert_memory_equal(closed.context.s, s.context.s, closed.context.n);
+            const double left = eval_score(task, &s, closed.context.s);
+            if (task->scoring == EVAL_ALL || (task->scoring == EVAL_ANY && strcmp(task->name, "unanswerable")))
+                assert_true(left == 0);
+            else if (task->scoring == EVAL_LINE)
+                assert_true(left < 0.5);
+            eval_sample_release(&s);
+            eval_sample_release(&closed);
+        }
+    }
+}
+
 /* The needle goes from the beginning to the end of the text as the index does. */
 static void test_depths(void **state)
 {
@@ -606,6 +629,7 @@ int main(void)
         cmocka_unit_test(test_as_long_as_asked),
         cmocka_unit_test(test_too_short),
         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_closed_book),
         cmocka_unit_test(test_depths),
         cmocka_unit_test(test_one_line_a_key),
         cmocka_unit_test(test_values_and_queries),

@@ -102,6 +102,7 @@ static int make(struct evaluation *e, const struct eval_task *task, int length, 
         if (*meter.err) return console_error("%s", meter.err);
         return console_error("--lengths: %s does not fit %d tokens with its answer", task->name, length);
     }
+    if (e->settings->closed_book) eval_sample_close_book(sample);
     const fkv_status status = eval_request_make(e->g.engine, sample, request, err);
     if (status == FKV_OK) return EXIT_SUCCESS;
     eval_sample_release(sample);
@@ -247,9 +248,12 @@ int cmd_eval(struct settings *settings)
     struct evaluation *e = calloc(1, sizeof *e);
     if (!e) return console_error("out of memory");
     e->settings = settings;
-    if (settings->resume && !settings->json) {
+    const char *wrong = settings->resume && !settings->json         ? "--resume: expected --json FILE, found none"
+                        : settings->closed_book && settings->hidden ? "--closed-book: expected no --hidden, found it"
+                                                                    : NULL;
+    if (wrong) {
         free(e);
-        return console_error("--resume: expected --json FILE, found none");
+        return console_error("%s", wrong);
     }
     settings->engine.vocab_only = settings->dump != NULL;
     int status = eval_plan_open(&e->plan, settings) ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -69,7 +69,7 @@ static json_t *header_of(const struct eval_plan *p, const fkv_engine *engine)
                      "quantisation", info->quantisation, "fingerprint", sha, "engine", "device", info->device, "isa",
                      info->isa, "exact", s->engine.exact, "precise", s->engine.precise, "k_type",
                      (int)s->session.k_type, "v_type", (int)s->session.v_type, "texts", p->sources.digest, "seed",
-                     (json_int_t)s->seed, "question", s->hidden ? "hidden" : "seen", "variants", variants);
+                     (json_int_t)s->seed, "question", eval_question_is(s), "variants", variants);
 }
 
 /* ---- a sample -------------------------------------------------------------------------------- */

@@ -117,6 +117,11 @@ bool eval_plan_open(struct eval_plan *plan, const struct settings *settings)
     return false;
 }
 
+const char *eval_question_is(const struct settings *settings)
+{
+    return settings->closed_book ? "alone" : settings->hidden ? "hidden" : "seen";
+}
+
 void eval_plan_close(struct eval_plan *plan) { eval_sources_close(&plan->sources); }
 
 /* ---- records --------------------------------------------------------------------------------- */

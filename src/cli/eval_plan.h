@@ -22,6 +22,8 @@ struct eval_plan {
 
 /* Reads --tasks, --policies, --variant and the texts. Prints why not and returns false; nothing is held then. */
 bool eval_plan_open(struct eval_plan *plan, const struct settings *settings);
+/* "seen", "hidden" or "alone": how the question is put, for tables and files. */
+const char *eval_question_is(const struct settings *settings);
 void eval_plan_close(struct eval_plan *plan);
 
 /* One sample, measured. */

@@ -291,7 +291,7 @@ static void print_title(FILE *out, const struct block *b, const fkv_engine *engi
     const struct eval_plan *p = b->plan;
     const struct fkv_model_info *info = fkv_engine_info(engine);
     fprintf(out, "%s (%s)  texts %.6s  seed %lld  question %s  ", info->name, info->quantisation, p->sources.digest,
-            (long long)p->settings->seed, p->settings->hidden ? "hidden" : "seen");
+            (long long)p->settings->seed, eval_question_is(p->settings));
     if (of)
         fprintf(out, "%s tokens", COUNT((uint64_t)of));
     else

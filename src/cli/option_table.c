@@ -126,6 +126,8 @@ const struct option cli_options[] = {
     {COMMAND_EVAL, GROUP_BENCH, "--variant", "NAME=POLICY,OPTION=VALUE,...", NULL, OPTION_TEXTS, AT(variants),
      "a policy with options of its own, as in wide=fastkv,kv-retain=0.2,kv-window=32; may be given several times",
      PLAIN},
+    {COMMAND_EVAL, GROUP_BENCH, "--closed-book", NULL, NULL, OPTION_FLAG, AT(closed_book),
+     "leave the texts out: what scores then was known or guessed", PLAIN},
     {COMMAND_EVAL, GROUP_BENCH, "--hidden", NULL, NULL, OPTION_FLAG, AT(hidden),
      "the question comes when the context has been compressed, as that of a later turn does", PLAIN},
     {COMMAND_EVAL, GROUP_BENCH, "--texts", "FOLDER", NULL, OPTION_TEXT, AT(texts),

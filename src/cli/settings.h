@@ -59,7 +59,7 @@ struct settings {
     const char *tasks, *texts, *json, *dump;
     struct option_texts variants;
     int samples;
-    bool hidden, resume, times;
+    bool hidden, closed_book, resume, times;
     /* devices */
     bool self_test;
 };

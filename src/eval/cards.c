@@ -203,6 +203,7 @@ void eval_cards_make(int hops, struct eval_maker *m, int units, struct eval_samp
         ask_through_book(&asked, which % 2, s);
     eval_text_print(&s->prefix, "Answer:");
     eval_text_print(&s->context, "%s\n\n%s\n", instruction, introduction);
+    s->n_instruction = s->context.n;
     write_documents(hops, m, &asked, 1, 0, units < hops ? hops : units, &s->context);
 }
 
@@ -240,6 +241,7 @@ void eval_cards_ask(enum eval_place place, struct eval_maker *m, int units, stru
     }
     eval_text_print(&s->context, "%s\n\n%s\n", first.n ? first.s : instruction, introduction);
     free(first.s);
+    s->n_instruction = s->context.n;
     write_documents(1, m, asked, ASKED, 0, units < ASKED ? ASKED : units, &s->context);
     if (place == EVAL_SECOND_TURN) ask_earlier(&asked[1], which_earlier, s);
 }
@@ -263,5 +265,6 @@ void eval_cards_ask_in_vain(struct eval_maker *m, int units, struct eval_sample 
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
         eval_text_print(&s->reference[s->n_references++], "%s", refusals[i]);
     eval_text_print(&s->context, "%s %s\n\n%s\n", instruction, refusal, introduction);
+    s->n_instruction = s->context.n;
     write_documents(1, m, &asked, 1, 1, units, &s->context);
 }

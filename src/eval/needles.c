@@ -117,5 +117,6 @@ void eval_needles_make(const struct eval_needles *needles, struct eval_maker *ma
                     "Some special magic %s are hidden within the following text. Memorize them: afterwards I will ask "
                     "for some of them.\n",
                     needles->uuid_values ? "UUIDs" : "numbers");
+    sample->n_instruction = sample->context.n;
     eval_haystack_write(&haystack, maker, units, &sample->context);
 }

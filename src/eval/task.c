@@ -29,6 +29,12 @@ void eval_sample_release(struct eval_sample *sample)
     *sample = (struct eval_sample){0};
 }
 
+void eval_sample_close_book(struct eval_sample *sample)
+{
+    sample->context.n = sample->n_instruction;
+    sample->context.s[sample->context.n] = '\0';
+}
+
 static bool whole(const struct eval_sample *s)
 {
     bool failed = s->system.failed || s->context.failed || s->question.failed || s->prefix.failed || s->answer.failed ||

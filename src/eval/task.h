@@ -18,6 +18,7 @@ enum { EVAL_REFERENCES = 10 };
 struct eval_sample {
     struct eval_text system;   /* the system message; often none */
     struct eval_text context;  /* instruction and haystack; the user's message is this, "\n" and the question */
+    size_t n_instruction;      /* bytes of the context before the haystack */
     struct eval_text question; /* the instruction's last part, which a user has in mind */
     /* An earlier turn on the same context, if there is one: the prompt is compressed when that turn's question is known
        and this one's is not. */
@@ -67,5 +68,7 @@ typedef size_t (*eval_measure)(void *user, const struct eval_task *task, const s
 bool eval_task_sample(const struct eval_task *task, const struct eval_sources *sources, uint64_t seed, int length,
                       int index, eval_measure measure, void *user, struct eval_sample *sample);
 void eval_sample_release(struct eval_sample *sample);
+/* Takes the haystack away: what a model answers then it did not read. */
+void eval_sample_close_book(struct eval_sample *sample);
 
 #endif

@@ -66,6 +66,7 @@ static void make(struct eval_maker *m, int units, struct eval_sample *s)
     struct function asked;
     make_function(m, &asked);
     eval_text_print(&s->context, "Please complete the code given below.\n\n");
+    s->n_instruction = s->context.n;
     write_module(m, &asked, units, &s->context);
     print_cut(&asked, &s->question);
     eval_text_print(&s->question, "\nComplete the last function. Only give me the code.");

@@ -44,6 +44,7 @@ static void make(struct eval_maker *m, int units, struct eval_sample *s)
     eval_text_print(&s->context,
                     "Below is a numbered list of words. In these words, some appear more often than others. "
                     "Memorize the ones that appear most often.\n");
+    s->n_instruction = s->context.n;
     for (int i = 0; i < COMMON; i++) {
         print_word(m->sources, words, i, &s->reference[s->n_references++]);
         eval_text_print(&s->answer, " %d. %s", i + 1, s->reference[i].s ? s->reference[i].s : "");

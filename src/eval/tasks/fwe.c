@@ -45,6 +45,7 @@ static void make(struct eval_maker *m, int units, struct eval_sample *s)
     make_words(m, names);
     eval_text_print(&s->context, "Read the following coded text and track the frequency of each coded word. Find the "
                                  "three most frequently appeared coded words.\n");
+    s->n_instruction = s->context.n;
     for (int i = 1; i <= ASKED; i++) {
         eval_text_print(&s->reference[s->n_references++], "%s", names[i]);
         eval_text_print(&s->answer, "%s%s", i > 1 ? ", " : " ", names[i]);

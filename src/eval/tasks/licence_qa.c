@@ -85,6 +85,7 @@ static void make(struct eval_maker *m, int units, struct eval_sample *s)
     while (text && strcmp(name, q->licence)) text = eval_sources_licence(++asked, &name);
     write_words(text ? text : "", 0, INT_MAX, &licence);
     eval_text_print(&s->context, "%s", instruction);
+    s->n_instruction = s->context.n;
     s->context.failed |= !licence.s || licence.failed;
     if (!s->context.failed) write_context(m, q, asked, &licence, units, &s->context);
     free(licence.s);

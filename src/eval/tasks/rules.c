@@ -43,6 +43,7 @@ static void make(struct eval_maker *m, int units, struct eval_sample *s)
     const int lines = 2 + (int)eval_random_below(&m->random, 4);
     write_rules(m, first, last, lines, s);
     eval_text_print(&s->context, "Read the following text.\n\n");
+    s->n_instruction = s->context.n;
     eval_haystack_write(&haystack, m, units, &s->context);
     eval_text_print(&s->question, "\nTell me in a few words what the text above is about.");
     eval_text_print(&s->prefix, "%s", "");

@@ -27,6 +27,7 @@ static void make(struct eval_maker *m, int units, struct eval_sample *s)
     }
     eval_text_print(&s->context,
                     "Memorize and track the chain of variable assignments hidden in the following text.\n");
+    s->n_instruction = s->context.n;
     eval_haystack_write(&haystack, m, units, &s->context);
     eval_text_print(&s->question, "Question: Find all variables that are assigned the value %zu in the text above.",
                     value);
