@@ -23,7 +23,8 @@ install_packages $BUILD_PACKAGES
 [ $# -gt 0 ] || install_packages $MODEL_PACKAGES
 
 say "building"
-[ -f "$BUILD/build.ninja" ] || meson setup "$BUILD" -Dtests=disabled >"$BUILD.log" || { tail -5 "$BUILD.log" >&2; die "meson setup failed"; }
+mkdir -p "$BUILD"
+[ -f "$BUILD/build.ninja" ] || meson setup "$BUILD" -Dtests=disabled >"$BUILD/setup.log" || { tail -5 "$BUILD/setup.log" >&2; die "meson setup failed"; }
 ninja -C "$BUILD" src/cli/fastkv >/dev/null
 
 if [ $# -gt 0 ]; then
