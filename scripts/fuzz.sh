@@ -22,6 +22,7 @@ DIR=build-fuzz
 ninja -C $DIR fuzz >$DIR/ninja.log || { tail -n 40 $DIR/ninja.log >&2; die "$DIR does not build"; }
 python3 tests/fuzz/seeds.py $DIR/seeds
 
+for name in "$@"; do [ -x "$DIR/tests/fuzz/fuzz_$name" ] || die "there is no fuzz target $name: $(cd tests/fuzz && echo fuzz_*.c)"; done
 for program in $DIR/tests/fuzz/fuzz_*; do
     name=${program##*/fuzz_}
     [ -x "$program" ] && [ -f "$program" ] || continue

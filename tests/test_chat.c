@@ -74,6 +74,11 @@ static void test_content(void **state)
     /* a template that refuses what it is tried with */
     check("{% if messages[0].role != 'system' %}{{ raise_exception('no') }}{% endif %}{{ messages[0].content }}", NULL,
           "S");
+    check("{% if messages[0].role != 'system' %}{{ raise_exception('no') }}{% endif %}"
+          "{% for m in messages %}[{% for p in m.content %}{{ p.text }}{% endfor %}]{% endfor %}",
+          NULL, "[S][U]");
+    /* printed in capitals */
+    check("{% for m in messages %}{% for p in m.content %}{{ p.text | upper }}{% endfor %}{% endfor %}", NULL, "SU");
 }
 
 static void test_variables(void **state)
@@ -83,6 +88,7 @@ static void test_variables(void **state)
         "{{ bos_token }}{% if enable_thinking is defined and not enable_thinking %}no {% endif %}"
         "thinking{{ x.y[0] if x }}";
     check(source, NULL, "<s>thinking");
+    check("{{ tools is defined }} {{ tools is none }} {{ documents is none }}", NULL, "True True True");
     check(source, "{\"enable_thinking\": false}", "<s>no thinking");
     check(source, "{\"enable_thinking\": true, \"x\": {\"y\": [7]}, \"bos_token\": \"B\"}", "Bthinking7");
     check(source, "[1]", "template variables: expected a JSON object, found [1]");

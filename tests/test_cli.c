@@ -37,14 +37,18 @@ static char *slurp(FILE *f)
     return text;
 }
 
+/* -1: the stream is closed */
 static pid_t start(char **argv, int in, int out, int err)
 {
+    const int from[] = {in, out, err};
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid) return pid;
-    dup2(in, STDIN_FILENO);
-    dup2(out, STDOUT_FILENO);
-    dup2(err, STDERR_FILENO);
+    for (int fd = 0; fd < 3; fd++)
+        if (from[fd] < 0)
+            close(fd);
+        else
+            dup2(from[fd], fd);
     execv(program, argv);
     _exit(99);
 }
@@ -813,6 +817,22 @@ static void remove_folder(void)
     rmdir(folder);
 }
 
+/* A file that is opened where a stream was closed is not written to by what the stream is for. */
+static void test_closed_streams(void **state)
+{
+    (void)state;
+    FILE *null = fopen("/dev/null", "r+");
+    assert_non_null(null);
+    const int other = fileno(null);
+    assert_int_equal(wait_for(start((char *[]){program, "--version", NULL}, other, -1, other)), 1);
+    NEED_MODEL;
+    char *trace = path_of("closed.json");
+    char *run[] = {program, "run", "-m", model, "--raw", "-p", "hi", "-n", "1", "--temp", "0", "--trace", trace, NULL};
+    assert_int_equal(wait_for(start(run, -1, other, -1)), 0);
+    json_decref(read_json(trace));
+    fclose(null);
+}
+
 int main(void)
 {
     static char made[] = "/tmp/fastkv-test-XXXXXX";
@@ -840,6 +860,7 @@ int main(void)
         cmocka_unit_test(test_eval_closed_book),
         cmocka_unit_test(test_eval_failures),
         cmocka_unit_test(test_eval_dump),
+        cmocka_unit_test(test_closed_streams),
     };
     program = getenv("FKV_PROGRAM");
     small_model = getenv("FKV_SMALL_MODEL");

@@ -138,6 +138,7 @@ static void test_spellings(void **state)
 static void test_ends_of_ranges(void **state)
 {
     (void)state;
+    assert_string_equal(parsed(COMMAND_RUN, "-m x --n-gpu-layers 7").engine.gpu_layers, "7");
     assert_true(parsed(COMMAND_RUN, "-m x --temp -1").sampler.temperature == 0);
     struct settings s = parsed(COMMAND_RUN, "-m x --top-p 0");
     assert_true(s.sampler.top_k == 1 && s.sampler.top_p == 1); /* only the likeliest is left */

@@ -92,6 +92,9 @@ static void test_version_2(void **state)
     expect_left(99, "/sys/fs/cgroup/a/b/memory.high");
     put("sys/fs/cgroup/a/b/memory.current", "209715200\n"); /* above its limit: nothing is left */
     expect_left(0, "/sys/fs/cgroup/a/b/memory.high");
+    struct fkv_memory_left left;
+    fkv_memory_left(root, &left);
+    assert_int_equal(left.bytes, 1); /* which is known */
 }
 
 /* A container that sees its own group as the root, though its name is longer. */

@@ -249,6 +249,8 @@ static void add_what_does_not_matter(struct gguf_writer *w)
     gguf_put_u32(w, "llama.nextn_predict_layers", 1);
 }
 
+static void add_not_causal(struct gguf_writer *w) { gguf_put_bool(w, "llama.attention.causal", false); }
+
 static void test_every_tensor_is_used(void **state)
 {
     (void)state;
@@ -258,6 +260,9 @@ static void test_every_tensor_is_used(void **state)
                    "blk.3.attn_sinks.weight: expected no such tensor in a model of 4 layers");
     m.also = add_layer;
     expect_refused(&m, FKV_ERROR_UNSUPPORTED, "blk.4.attn_norm.weight: expected no such tensor");
+    m.also = add_not_causal;
+    expect_refused(&m, FKV_ERROR_UNSUPPORTED, "llama.attention.causal: expected true");
+    m.also = add_layer;
     m.fused = true;
     m.also = add_separate_gate;
     expect_refused(&m, FKV_ERROR_FORMAT, "blk.0.ffn_up.weight: expected [96 x 64], file has [192 x 64]");

@@ -127,7 +127,10 @@ void fkv_memory_left(const char *root, struct fkv_memory_left *left)
     visit_groups(root, "/sys/fs/cgroup", "", apply_memory_2, left);
     visit_groups(root, "/sys/fs/cgroup/unified", "", apply_memory_2, left);
     visit_groups(root, "/sys/fs/cgroup/memory", "memory", apply_memory_1, left);
-    if (left->bytes == UINT64_MAX) left->bytes = 0;
+    if (left->bytes == UINT64_MAX)
+        left->bytes = 0;
+    else if (left->bytes == 0)
+        left->bytes = 1;
 }
 
 /* ---- CPUs ------------------------------------------------------------------------------------ */

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +45,17 @@ static int dispatch(int argc, char **argv)
     return EXIT_SUCCESS;
 }
 
+/* Where a standard stream was closed, the next file that is opened would be taken for it: one that fails takes its
+   place. */
+static void fill_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
+    fill_streams();
     int status = dispatch(argc, argv);
     bool lost = ferror(stdout);
     if ((fflush(stdout) || lost) && status == EXIT_SUCCESS) status = console_error("standard output cannot be written");

@@ -36,7 +36,7 @@ const struct option cli_options[] = {
      "start even when the plan needs more memory than there is", PLAIN},
     {PLAN | COMMAND_DEVICES, GROUP_MODEL, "--device", "NAME", "cpu", OPTION_TEXT, AT(engine.device),
      "cpu, vulkan[:N] or auto: a GPU if its products are the faster", PLAIN},
-    {PLAN, GROUP_MODEL, "-ngl, --gpu-layers", "N|auto|all", "auto", OPTION_TEXT, AT(engine.gpu_layers),
+    {PLAN, GROUP_MODEL, "-ngl, --gpu-layers, --n-gpu-layers", "N|auto|all", "auto", OPTION_TEXT, AT(engine.gpu_layers),
      "layers on the GPU, from the first; the others stay on the CPU. auto: as many as its memory holds", PLAIN},
     {PLAN, GROUP_MODEL, "--exact", NULL, NULL, OPTION_FLAG, AT(engine.exact),
      "fp32 throughout, nothing rounded: slow, for checking", PLAIN},

@@ -4,7 +4,7 @@
 
 const struct other_option cli_other_options[] = {
     {"-b, --batch-size, -ub, --ubatch-size", "the prompt is computed in blocks that fit the caches"},
-    {"-tb, --threads-batch", "-t is for prompt and answer"},
+    {"-tb, --threads-batch, -tbd, --threads-batch-draft, -td, --threads-draft", "-t is for prompt and answer"},
     {"-fa, --flash-attn", "attention never stores its scores"},
     {"-C, --cpu-mask, -Cr, --cpu-range, -Cb, --cpu-mask-batch, -Crb, --cpu-range-batch, --cpu-strict*",
      "taskset -c LIST fastkv ... binds it to CPUs"},
@@ -26,6 +26,7 @@ const struct other_option cli_other_options[] = {
     {"-bf, --binary-file", "-f takes any bytes with --raw"},
     {"-i, --interactive, -if, --interactive-first, -cnv, --conversation", "fastkv chat is the conversation"},
     {"-no-cnv, --no-conversation, -st, --single-turn", "fastkv run answers one prompt; --raw without a chat template"},
+    {"--temperature, --top_k, --top_p", "--temp, --top-k and --top-p are their names"},
     {"-mli, --multiline-input", "in fastkv chat, a line that ends with \\ goes on in the next"},
     {"--in-prefix*, --in-suffix*", "the chat template says what surrounds a message: --chat-template"},
     {"--chat-template-file", "--chat-template takes a name or a file"},
@@ -41,11 +42,12 @@ const struct other_option cli_other_options[] = {
     {"--samplers, --sampler-seq, --sampling-seq, --typical*, --xtc-*, --dry-*, --mirostat*, --presence-penalty, "
      "--frequency-penalty, --dynatemp-*, -l, --logit-bias, --top-n-sigma, --top-nsigma, --adaptive-*, -bs",
      "sampling is by --temp, --top-k, --top-p, --min-p and --repeat-penalty"},
-    {"-md, --model-draft, --draft*, -ngld, -devd, -cd, --spec-*, --lookup*", "there is no speculative decoding yet"},
+    {"-md, --model-draft, --draft*, -ngld, -devd, -cd, --spec-*, --lookup*, -lcs, -lcd, -ctkd, -ctvd, -otd",
+     "there is no speculative decoding yet"},
     {"-mm, --mmproj*, --image, --audio, --no-mmproj*", "text only"},
     {"--host, --port, --api-*, -np, --parallel, -cb, --cont-batching, --metrics, --slots, --props, --threads-http, "
      "--ssl-*, "
-     "--path, --no-webui, --timeout, -to, --embedding*, --rerank*",
+     "--path, --no-webui, --timeout, -to, --embedding*, --rerank*, --pooling, --infill, --cache-ram, -cram, --rpc",
      "there is no server yet"},
     {"-v, --verbose, --log-verbose, -lv, --verbosity, --log-*, --verbose-prompt",
      "what there is to say goes to standard error; --trace FILE has the rest"},

@@ -40,6 +40,8 @@ static json_t *chat_context(const fkv_engine *e, bool add_generation_prompt)
 {
     json_t *context = json_object();
     if (context && json_object_set_new(context, "add_generation_prompt", json_boolean(add_generation_prompt)) == 0 &&
+        json_object_set_new(context, "tools", json_null()) == 0 && /* defined, as transformers has them */
+        json_object_set_new(context, "documents", json_null()) == 0 &&
         add_token(context, "bos_token", e, fkv_tokenizer_bos(e->tokenizer)) &&
         add_token(context, "eos_token", e, fkv_tokenizer_eos(e->tokenizer)))
         return context;
@@ -62,16 +64,19 @@ static fkv_status add_variables(json_t *context, const char *variables, struct f
     return status;
 }
 
-/* Whether the template prints what a user says when it comes in this form. */
+/* Whether the template prints what a user says, alone or after a system message, when it comes in this form. */
 static bool prints_content(const char *source, json_t *context, bool as_parts)
 {
-    static const struct fkv_message probe = {"user", "is this text printed"};
-    char *text = NULL;
-    size_t n;
-    const bool printed = set_messages(context, &probe, 1, as_parts) &&
-                         fkv_chat_render(source, strlen(source), context, &text, &n, NULL) == FKV_OK &&
-                         memmem(text, n, probe.content, strlen(probe.content));
-    free(text);
+    static const struct fkv_message probe[] = {{"system", "be brief"}, {"user", "is this text printed"}};
+    bool printed = false;
+    for (size_t first = 2; first-- > 0 && !printed;) {
+        char *text = NULL;
+        size_t n;
+        printed = set_messages(context, probe + first, 2 - first, as_parts) &&
+                  fkv_chat_render(source, strlen(source), context, &text, &n, NULL) == FKV_OK &&
+                  strcasestr(text, probe[1].content);
+        free(text);
+    }
     return printed;
 }
 

@@ -271,6 +271,11 @@ static fkv_status read_whole(const struct reader *r, struct fkv_hparams *h)
     if ((status = read_int(r, "expert_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert)) != FKV_OK) return status;
     if ((status = read_int(r, "expert_used_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert_used)) != FKV_OK) return status;
     char key[KEY_BYTES];
+    bool causal = true;
+    if ((status = fkv_gguf_bool(r->g, full_key(r, "attention.causal", key), &causal, r->e)) != FKV_OK) return status;
+    if (!causal)
+        return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected true (a row sees those before it), found false",
+                        key);
     if (!has(r, "attention.layer_norm_rms_epsilon"))
         fkv_warn(r->warnings, "%s: not in the file: %g is assumed",
                  full_key(r, "attention.layer_norm_rms_epsilon", key), (double)h->norm_eps);

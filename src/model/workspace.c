@@ -128,6 +128,10 @@ void fkv_workspace_destroy(struct fkv_workspace *ws)
     *ws = (struct fkv_workspace){0};
 }
 
+/* Rows of a table are made so many at a time: only the first one's angles take cos() and sin(), the others are it
+   turned, in double. */
+enum { ANGLE_ROWS = 32 };
+
 /* ---- growing ------------------------------------------------------------------------------------- */
 
 static size_t lay_out(struct fkv_workspace *ws, const struct fkv_workspace *of, int n_ctx, void *memory)
@@ -139,6 +143,7 @@ static size_t lay_out(struct fkv_workspace *ws, const struct fkv_workspace *of, 
     ws->pos = fkv_carve(&c, n * sizeof *ws->pos);
     ws->hidden = fkv_carve(&c, n * sizeof *ws->hidden);
     ws->after = fkv_carve(&c, (size_t)of->block_rows * sizeof *ws->after);
+    ws->angle_rows = fkv_carve(&c, ANGLE_ROWS * (size_t)h->d_head * sizeof *ws->angle_rows);
     ws->choosing = fkv_carve(&c, fkv_choose_bytes(h->n_kv_head, n_ctx));
     ws->copy = fkv_carve(&c, own_memory ? (x > logits ? x : logits) * sizeof *ws->copy : 0);
     return c.offset;
@@ -209,10 +214,6 @@ struct fkv_bytes fkv_workspace_bytes(const struct fkv_backend *b, const struct f
 
 /* ---- the rotary tables --------------------------------------------------------------------------- */
 
-/* Rows of a table are made so many at a time: only the first one's angles take cos() and sin(), the others are it
-   turned, in double. */
-enum { ANGLE_ROWS = 32 };
-
 static void fill_angles(const struct fkv_model *m, const struct fkv_rope_params *p, int first, int rows, float *table)
 {
     const double magnitude = (double)p->magnitude;
@@ -235,15 +236,14 @@ static void fill_angles(const struct fkv_model *m, const struct fkv_rope_params 
 void fkv_workspace_rotate(struct fkv_workspace *ws, int n)
 {
     const struct fkv_hparams *h = &ws->model->h;
-    float table[ANGLE_ROWS * FKV_MAX_HEAD];
     while (ws->angles < n) {
         const int rows = ws->n_ctx - ws->angles < ANGLE_ROWS ? ws->n_ctx - ws->angles : ANGLE_ROWS;
         for (int r = 0; r < h->n_ropes; r++) {
             const size_t n_rot = (size_t)h->ropes[r].n_rot;
-            fill_angles(ws->model, &h->ropes[r], ws->angles, rows, table);
+            fill_angles(ws->model, &h->ropes[r], ws->angles, rows, ws->angle_rows);
             for (int i = 0; i < ws->n_places; i++) {
                 const struct fkv_place *p = &ws->place[i];
-                p->b->ops->write(p->b, fkv_tensor_from(p->ropes[r].cos_sin, (size_t)ws->angles * n_rot), table,
+                p->b->ops->write(p->b, fkv_tensor_from(p->ropes[r].cos_sin, (size_t)ws->angles * n_rot), ws->angle_rows,
                                  (size_t)rows * n_rot);
             }
         }

@@ -37,6 +37,7 @@ struct fkv_workspace {
     int32_t *pos, *hidden; /* [n_ctx] of the rows alive: see struct fkv_rows */
     int block_rows;        /* the most of any place */
     int32_t *after;        /* [block_rows] block_rows - 1 .. 0: what rows of a block do not see of it */
+    float *angle_rows;     /* those of a rotary table that are being made */
     void *choosing;        /* fkv_choose_bytes(n_kv_head, n_ctx) */
     float *copy;           /* what the host reads of a device with its own memory: [n_ctx][d_model], or logits */
     void *memory;
