@@ -303,7 +303,7 @@ static void test_parameters_of_any_size(void **state)
     fkv_engine *e = engine_of(0, false, FKV_TYPE_F32);
     fkv_session *s = NULL;
     char err[FKV_ERROR_BYTES];
-    struct fkv_session_params older = FKV_SESSION_PARAMS_INIT, got;
+    struct fkv_session_params older = FKV_SESSION_PARAMS_INIT, got = FKV_SESSION_PARAMS_INIT;
     older.n_ctx = 77;
     older.kv.window = 9999; /* behind what the older one has */
     older.size = offsetof(struct fkv_session_params, kv);
@@ -312,6 +312,11 @@ static void test_parameters_of_any_size(void **state)
     assert_int_equal(got.n_ctx, 77);
     assert_int_equal(got.kv.window, 8);
     assert_int_equal(got.size, sizeof got);
+    got.size = offsetof(struct fkv_session_params, kv);
+    got.kv.window = 5;
+    fkv_session_get_params(s, &got);
+    assert_int_equal(got.size, offsetof(struct fkv_session_params, kv));
+    assert_int_equal(got.kv.window, 5); /* a caller's older structure ends before it */
     fkv_session_close(s);
     newer.p.size = sizeof newer;
     assert_int_equal(fkv_session_open(&s, e, &newer.p, err), FKV_OK);
@@ -330,7 +335,7 @@ static void test_names_are_copied(void **state)
     (void)state;
     fkv_engine *e = engine_of(0, false, FKV_TYPE_F32);
     char name[] = "snapkv";
-    struct fkv_session_params p = paper_params(0.2, 0.1, 1), got;
+    struct fkv_session_params p = paper_params(0.2, 0.1, 1), got = FKV_SESSION_PARAMS_INIT;
     p.kv.policy = name;
     fkv_session *s = tiny_session(e, &p);
     memset(name, 'x', sizeof name - 1);

@@ -1,5 +1,6 @@
 /* The memory plan against what is taken: every reservation of the library is counted (the linker sends fkv_reserve()
    and fkv_unreserve() through here). */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +14,11 @@ void *__wrap_fkv_reserve(size_t bytes);
 void __real_fkv_unreserve(void *memory, size_t bytes);
 void __wrap_fkv_unreserve(void *memory, size_t bytes);
 
+static int fail_at; /* counts down: the reservation at which it comes to 0 fails */
+
 void *__wrap_fkv_reserve(size_t bytes)
 {
+    if (fail_at > 0 && --fail_at == 0) return NULL;
     live += bytes;
     if (live > peak) peak = live;
     return __real_fkv_reserve(bytes);
@@ -117,12 +121,74 @@ static void test_sessions_share_the_workspace(void **state)
     fkv_engine_close(e);
 }
 
+/* Counts that differ from head to head take a little more, which the plan has. */
+static void test_uneven_heads(void **state)
+{
+    (void)state;
+    const struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+    const struct tiny_model m = TINY_MODEL_INIT;
+    struct fkv_session_params p = paper_params(0.3, 0.2, 1);
+    struct fkv_memory_plan plan;
+    struct fkv_session_stats stats;
+    int32_t ids[TINY_CONTEXT];
+    char err[FKV_ERROR_BYTES];
+    p.kv.policy = "adakv";
+    p.n_ctx = TINY_CONTEXT;
+    fkv_engine *e = tiny_engine(&m, &ep);
+    tiny_model_prompt(3, ids, TINY_CONTEXT);
+    for (int n = 40; n <= TINY_CONTEXT; n += 37) {
+        fkv_session *s = tiny_session(e, &p);
+        assert_int_equal(fkv_plan_memory(e, &p, n, 0, &plan, NULL), FKV_OK);
+        sync_or_fail(s, ids, n);
+        fkv_session_get_stats(s, &stats);
+        assert_true(stats.kv_bytes <= plan.kv);
+        fkv_session_close(s);
+    }
+    assert_int_equal(fkv_plan_memory(e, &p, INT_MAX, 1, &plan, err), FKV_ERROR_ARGUMENT);
+    assert_non_null(strstr(err, "in all, found 2147483647 and 1 to predict"));
+    fkv_engine_close(e);
+}
+
+/* A session that cannot be had, at whichever reservation it fails, leaves the others theirs. */
+static void test_a_session_too_large(void **state)
+{
+    (void)state;
+    const struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+    const struct tiny_model m = TINY_MODEL_INIT;
+    struct fkv_session_params p = policy_params("full");
+    int32_t ids[TINY_CONTEXT];
+    char err[FKV_ERROR_BYTES];
+    fkv_status status = FKV_ERROR_MEMORY;
+    int failures = 0;
+    p.n_ctx = 64;
+    fkv_engine *e = tiny_engine(&m, &ep), *other = tiny_engine(&m, &ep);
+    fkv_session *a = tiny_session(e, &p), *b = tiny_session(other, &p), *large = NULL;
+    tiny_model_prompt(3, ids, TINY_CONTEXT);
+    sync_or_fail(a, ids, 30);
+    sync_or_fail(b, ids, 30);
+    for (p.n_ctx = TINY_CONTEXT; status != FKV_OK; failures += status != FKV_OK) {
+        fail_at = failures + 1;
+        status = fkv_session_open(&large, e, &p, err);
+        append_or_fail(a, ids[30 + failures % 8]);
+        append_or_fail(b, ids[30 + failures % 8]);
+        assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
+        assert_true(failures < 30);
+    }
+    fail_at = 0;
+    assert_true(failures >= 5);
+    fkv_session_close(large);
+    fkv_session_close(a);
+    fkv_session_close(b);
+    fkv_engine_close(e);
+    fkv_engine_close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_plan_is_what_is_taken),
-        cmocka_unit_test(test_layers_that_differ),
-        cmocka_unit_test(test_sessions_share_the_workspace),
+        cmocka_unit_test(test_the_plan_is_what_is_taken),    cmocka_unit_test(test_layers_that_differ),
+        cmocka_unit_test(test_sessions_share_the_workspace), cmocka_unit_test(test_uneven_heads),
+        cmocka_unit_test(test_a_session_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

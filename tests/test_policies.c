@@ -268,6 +268,9 @@ static void test_options_by_name(void **state)
     expect_refused(&p, "structkv-decay", "1.5", "structkv-decay: expected 0 to 1, found 1.5");
     assert_int_equal(fkv_kv_set(&p, "structkv-decay", "0.5", NULL), FKV_OK);
     assert_true(fkv_kv_get(&p, "structkv-decay", &x) && x == 0.5);
+    p.policy = "adakv"; /* whose first option is another */
+    assert_true(fkv_kv_get(&p, "adakv-guarantee", &x) && x == 0.2);
+    p.policy = "structkv";
     assert_true(p.kv_retain == 0.25); /* what failed changed nothing */
 }
 

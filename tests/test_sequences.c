@@ -170,7 +170,7 @@ static void check_same_bytes(fkv_session *a, fkv_session *b)
 }
 
 /* What one pass keeps for each is what each keeps alone, bit for bit, and goes on as that does; policies that leave
-   rows behind are left to their own pass. */
+   rows behind, and other windows, are left to passes of their own. */
 static void check_one_prefill(bool exact, uint32_t type)
 {
     enum { SESSIONS = 24 };
@@ -184,8 +184,9 @@ static void check_one_prefill(bool exact, uint32_t type)
     for (int i = 0; i < n; i++) {
         sync_or_fail(alone[i], ids, n_prompt);
         const bool rows_stay = fkv_session_propagated(alone[i], &layer, &positions) >= 0;
-        assert_int_equal(fkv_session_n_seen(together[i]), rows_stay ? 0 : n_prompt);
-        filled += !rows_stay;
+        const bool other_window = i > 0 && i % 2 == 0; /* than that of the first after the one that runs */
+        assert_int_equal(fkv_session_n_seen(together[i]), rows_stay || other_window ? 0 : n_prompt);
+        filled += !rows_stay && !other_window;
         sync_or_fail(together[i], ids, n_prompt);
         check_same_bytes(alone[i], together[i]);
         append_or_fail(alone[i], ids[5]);
@@ -193,7 +194,7 @@ static void check_one_prefill(bool exact, uint32_t type)
         assert_same_logits(alone[i], together[i]);
         assert_int_equal(fkv_session_cut(together[i], n_prompt), FKV_OK);
     }
-    assert_true(filled >= 8 && filled < n);
+    assert_true(filled >= 5 && filled < n);
     for (int i = 0; i < n; i++) {
         fkv_session_close(alone[i]);
         fkv_session_close(together[i]);

@@ -155,7 +155,9 @@ fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t 
         fkv_session *s = sessions[i];
         s->have_logits = false;
         memcpy(s->q->ids, ids, n_ids * sizeof *ids);
-        if (i > 0 && s->prefill.k_type == params.k_type && s->prefill.v_type == params.v_type)
+        const int window = params.n_keepers ? keepers[0].params->kv->window : s->prefill.kv->window;
+        if (i > 0 && s->prefill.k_type == params.k_type && s->prefill.v_type == params.v_type &&
+            s->prefill.kv->window == window) /* of other windows, products of queries may round otherwise */
             keepers[params.n_keepers++] = (struct fkv_keeper){.q = s->q, .params = &s->prefill, .report = &s->report};
     }
     fkv_turns_take(&ws->lent);

@@ -94,7 +94,9 @@ static struct kept kept_by(const struct fkv_session_shape *s, const fkv_engine *
         const struct fkv_backend *at = b ? b : fkv_engine_layer(e, s, state.layer).b;
         state.n_kv_head = l->n_kv_head;
         const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, &s->params.kv, &state);
-        kept.bytes += at->ops->kv_bytes_of(at, &shape, plan.keep + n_predict);
+        /* Heads of unequal counts each begin a unit of their own. */
+        const int uneven = plan.spread == FKV_SPREAD_POOLED ? FKV_TILE - 1 : 0;
+        kept.bytes += at->ops->kv_bytes_of(at, &shape, plan.keep + n_predict + uneven);
         kept.full_bytes += at->ops->kv_bytes_of(at, &shape, n_prompt + n_predict);
         kept.positions += (uint64_t)(plan.keep + n_predict) * (uint64_t)l->n_kv_head * sizeof(int32_t);
         const uint64_t work = at->ops->kv_bytes_of(at, &full, state.n_rows);
@@ -130,10 +132,11 @@ fkv_status fkv_plan_memory(const fkv_engine *e, const struct fkv_session_params 
     struct fkv_error error = {""};
     struct fkv_session_shape s;
     fkv_status status = fkv_session_shape(&s, e, params, &error);
-    if (status == FKV_OK && (n_prompt < 1 || n_predict < 0))
-        status = fkv_fail(&error, FKV_ERROR_ARGUMENT,
-                          "memory plan: expected a prompt of at least 1 token, found %d and %d to predict", n_prompt,
-                          n_predict);
+    if (status == FKV_OK && (n_prompt < 1 || n_predict < 0 || n_prompt > FKV_CONTEXT_MAX - n_predict))
+        status =
+            fkv_fail(&error, FKV_ERROR_ARGUMENT,
+                     "memory plan: expected a prompt of at least 1 token and %d in all, found %d and %d to predict",
+                     FKV_CONTEXT_MAX, n_prompt, n_predict);
     if (status != FKV_OK) return fkv_tell(err, &error, status);
     const struct fkv_model_info *info = &e->info;
     const struct kept kept = kept_by(&s, e, NULL, e->model->h.n_layer, n_prompt, n_predict);

@@ -334,4 +334,10 @@ const char *fkv_stage_name(int i)
     return i >= 0 && i < FKV_N_STAGES ? names[i] : NULL;
 }
 
-void fkv_session_get_params(const fkv_session *s, struct fkv_session_params *params) { *params = s->shape.params; }
+void fkv_session_get_params(const fkv_session *s, struct fkv_session_params *params)
+{
+    const size_t known = sizeof *params, size = params->size < known ? params->size : known;
+    struct fkv_session_params all = s->shape.params;
+    all.size = params->size;
+    memcpy(params, &all, size);
+}

@@ -182,11 +182,12 @@ struct fkv_kv_params {
     int tsp_floor;      /* least rows propagated */
     int kv_budget;      /* entries kept per head in place of kv_retain; 0: by rate */
     int tsp_budget;     /* rows propagated in place of tsp_rate; 0: by rate */
-    unsigned own_given; /* which of the policy's own options were set: bits, by fkv_kv_set() */
+    unsigned own_given; /* which of a policy's own options were set: bits, by fkv_kv_set() */
+    const char *own_of; /* which policy's */
     double own[FKV_KV_OWN_OPTIONS];
 };
 /* clang-format off */
-#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, {0} }
+#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, NULL, {0} }
 /* clang-format on */
 
 enum fkv_option_kind {
@@ -310,7 +311,7 @@ struct fkv_session_stats {
 FKV_API void fkv_session_get_stats(const fkv_session *session, struct fkv_session_stats *stats);
 /* Name of stage i of stage_s ("product", "attention", ...); NULL past the last. */
 FKV_API const char *fkv_stage_name(int i);
-/* The options in force, with -1 and AUTO resolved. */
+/* The options in force, with -1 and AUTO resolved: as much of them as params->size says there is room for. */
 FKV_API void fkv_session_get_params(const fkv_session *session, struct fkv_session_params *params);
 
 /* ---- several tokens in one pass ------------------------------------------------------------------
@@ -329,8 +330,8 @@ FKV_API fkv_status fkv_batch_verify(fkv_session *session, const int32_t *ids, in
 
 /* Prefills empty sessions of one engine with the same ids in one pass: of the first, under full attention, and of the
    others, which keep of every layer what their own policies say, as if each had run alone. A session whose policy
-   leaves rows behind (fastkv), or whose cache's types differ from the first's, stays empty: fkv_session_sync() runs it
-   alone, and does nothing for the others. Time counts for the first, which also reports progress and takes the
+   leaves rows behind (fastkv), whose cache's types differ from the first's, or whose window from the others', stays
+   empty: fkv_session_sync() runs it alone, and does nothing for those that are full. Time counts for the first, which also reports progress and takes the
    cancelling. After a failure all are empty, and its error says what is wrong, or that of the session that is not as
    said. At most 64 sessions. */
 FKV_API fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids);

@@ -239,7 +239,8 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
     report->tsp_layer = report->n_propagated = -1;
     report->pruned = false;
     memset(report->stage_s, 0, sizeof report->stage_s);
-    fkv_status status = FKV_OK;
+    fkv_status status = first + n <= ws->n_ctx ? FKV_OK : FKV_ERROR_MEMORY; /* see fkv_step() */
+    if (status != FKV_OK) return status;
     if (params->policy->begin) status = params->policy->begin(&p.policy, params->kv, n_layer, n);
     if (status != FKV_OK) return status;
     status = fkv_keepers_begin(&p);
@@ -297,6 +298,7 @@ fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequen
     fkv_status status = FKV_OK;
     int last = 0;
     for (int i = 0; i < rows->n; i++) last = rows->pos[i] > last ? rows->pos[i] : last;
+    if (last >= ws->n_ctx) return FKV_ERROR_MEMORY; /* a larger session took the workspace, and failed */
     fkv_turns_take(&ws->turn);
     fkv_workspace_rotate(ws, last + 1);
     for (fkv_team_run(s.at->b->team, step_region, &s); status == FKV_OK && !is_last(ws, s.at);) {

@@ -172,22 +172,15 @@ static struct fkv_extent extent_of(const struct fkv_hparams *h, int n_ctx, int w
     return (struct fkv_extent){n_ctx, h->n_head, h->d_head, window};
 }
 
-fkv_status fkv_workspace_reserve(struct fkv_workspace *ws, int n_ctx, int window)
+static fkv_status make_context(struct fkv_workspace *ws, int n_ctx)
 {
-    const struct fkv_hparams *h = &ws->model->h;
-    const struct fkv_extent extent = extent_of(h, n_ctx, window);
     fkv_status status = FKV_OK;
-    for (int i = 0; i < ws->n_places && status == FKV_OK; i++)
-        status = ws->place[i].b->ops->prepare(ws->place[i].b, &extent);
-    if (status != FKV_OK) return status;
-    if (window > ws->window) ws->window = window;
-    if (n_ctx <= ws->n_ctx) return FKV_OK;
-    release_context(ws);
     ws->n_ctx = n_ctx;
     ws->bytes = lay_out(ws, ws, n_ctx, NULL);
     ws->memory = fkv_reserve(ws->bytes);
     if (!ws->memory) status = FKV_ERROR_MEMORY;
-    for (int i = 0; i < ws->n_places && status == FKV_OK; i++) status = reserve_place(&ws->place[i], h, n_ctx);
+    for (int i = 0; i < ws->n_places && status == FKV_OK; i++)
+        status = reserve_place(&ws->place[i], &ws->model->h, n_ctx);
     if (status != FKV_OK) {
         release_context(ws);
         return status;
@@ -195,6 +188,22 @@ fkv_status fkv_workspace_reserve(struct fkv_workspace *ws, int n_ctx, int window
     lay_out(ws, ws, n_ctx, ws->memory);
     for (int i = 0; i < ws->block_rows; i++) ws->after[i] = ws->block_rows - 1 - i;
     return FKV_OK;
+}
+
+fkv_status fkv_workspace_reserve(struct fkv_workspace *ws, int n_ctx, int window)
+{
+    const struct fkv_extent extent = extent_of(&ws->model->h, n_ctx, window);
+    const int before = ws->n_ctx;
+    fkv_status status = FKV_OK;
+    for (int i = 0; i < ws->n_places && status == FKV_OK; i++)
+        status = ws->place[i].b->ops->prepare(ws->place[i].b, &extent);
+    if (status != FKV_OK) return status;
+    if (window > ws->window) ws->window = window;
+    if (n_ctx <= ws->n_ctx) return FKV_OK;
+    release_context(ws);
+    status = make_context(ws, n_ctx);
+    if (status != FKV_OK && before) make_context(ws, before); /* for the sessions there are */
+    return status;
 }
 
 struct fkv_bytes fkv_workspace_bytes(const struct fkv_backend *b, const struct fkv_model *model, int n_ctx, int window)

@@ -80,7 +80,8 @@ bool fkv_kv_option_list(int i, struct fkv_kv_option *option)
                                      .kind = o->kind,
                                      .initial = o->initial,
                                      .least = o->least,
-                                     .most = o->most};
+                                     .most = o->most,
+                                     .words = o->words};
     return true;
 }
 
@@ -120,7 +121,8 @@ static void set_shared(struct fkv_kv_params *p, const struct shared_option *o, d
 
 double fkv_own_option(const struct fkv_policy *policy, const struct fkv_kv_params *p, int i)
 {
-    return p->own_given >> i & 1 ? p->own[i] : policy->options[i].initial;
+    const bool given = p->own_of && strcmp(p->own_of, policy->name) == 0 && p->own_given >> i & 1;
+    return given ? p->own[i] : policy->options[i].initial;
 }
 
 /* The value of an option of the list. */
@@ -220,9 +222,11 @@ fkv_status fkv_kv_set(struct fkv_kv_params *p, const char *name, const char *val
     if (i < N_SHARED) {
         set_shared(p, &shared[i], x);
     } else {
-        const int number = find_own(i - N_SHARED).number;
-        p->own[number] = x;
-        p->own_given |= 1u << number;
+        const struct own own = find_own(i - N_SHARED);
+        if (!p->own_of || strcmp(p->own_of, own.policy->name) != 0) p->own_given = 0;
+        p->own_of = own.policy->name;
+        p->own[own.number] = x;
+        p->own_given |= 1u << own.number;
     }
     return FKV_OK;
 }

@@ -42,7 +42,7 @@ struct fkv_own_option {
     const char *name;
     enum fkv_option_kind kind;
     double initial, least, most;
-    const char *about;
+    const char *about, *words; /* words: "a|b" of FKV_OPTION_WORD, else NULL */
 };
 struct fkv_policy {
     const char *name, *about;

@@ -98,12 +98,16 @@ static void prepare_region(void *arg, int thread)
         return;
     const struct fkv_extent most = {larger(now->n_entries, want->n_entries), larger(now->n_head, want->n_head),
                                     larger(now->d, want->d), larger(now->window, want->window)};
+    float *part;
+    const size_t bytes = lay_out_long(b, &most, NULL, &part, NULL);
+    void *memory = fkv_reserve(bytes);
+    p->ok = memory != NULL; /* if not, the old stays: others use it */
+    if (!p->ok) return;
     fkv_unreserve(b->long_memory, b->long_bytes);
-    b->long_bytes = lay_out_long(b, &most, NULL, &b->part, NULL);
-    b->long_memory = fkv_reserve(b->long_bytes);
-    p->ok = b->long_memory != NULL;
-    if (p->ok) lay_out_long(b, &most, b->long_memory, &b->part, b->scratch);
-    b->most = p->ok ? most : (struct fkv_extent){0};
+    b->long_memory = memory;
+    b->long_bytes = bytes;
+    lay_out_long(b, &most, memory, &b->part, b->scratch);
+    b->most = most;
 }
 
 /* In a region of its own: another session's region may be using the scratch. */
