@@ -171,6 +171,11 @@ static void test_head_counts(void **state)
         check_widths(&m, true, 1e-5);
         check_widths(&m, false, 0.03);
     }
+    struct tiny_model m = TINY_MODEL_INIT;
+    m.n_head = FKV_ATTEND_ROWS + 1;
+    m.n_kv_head = 1;
+    m.d_head = 2;
+    expect_refused(&m, FKV_ERROR_UNSUPPORTED, "llama: expected at most 288 query heads for a KV head, found 289");
 }
 
 /* ---- rotary keys ----------------------------------------------------------------------------- */

@@ -145,6 +145,9 @@ static fkv_status check_layer(const struct reader *r, const struct fkv_layer_hpa
         return fkv_fail(r->e, FKV_ERROR_FORMAT,
                         "%s.attention.head_count_kv: expected a divisor of the %d heads, found %d", r->arch, l->n_head,
                         l->n_kv_head);
+    if (l->n_head / l->n_kv_head > FKV_ATTEND_ROWS)
+        return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected at most %d query heads for a KV head, found %d",
+                        r->arch, FKV_ATTEND_ROWS, l->n_head / l->n_kv_head);
     if (l->d_head < 2 || l->d_head % 2 || l->d_head > FKV_MAX_HEAD)
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected an even head size of at most %d, found %d", r->arch,
                         FKV_MAX_HEAD, l->d_head);
