@@ -239,6 +239,8 @@ static void test_options_by_name(void **state)
     for (int i = 0; fkv_kv_option_list(i, &o); i++) {
         assert_non_null(o.about);
         own += o.policy != NULL;
+        assert_true(o.policy ? o.kind != FKV_OPTION_WORD && !o.words
+                             : (o.kind == FKV_OPTION_WORD) == (o.words != NULL));
         if (!o.policy) { /* the defaults of the table are the header's */
             assert_true(fkv_kv_get(&p, o.name, &x));
             assert_true(x == o.initial);

@@ -80,8 +80,7 @@ bool fkv_kv_option_list(int i, struct fkv_kv_option *option)
                                      .kind = o->kind,
                                      .initial = o->initial,
                                      .least = o->least,
-                                     .most = o->most,
-                                     .words = o->words};
+                                     .most = o->most};
     return true;
 }
 

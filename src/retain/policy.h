@@ -40,9 +40,9 @@ struct fkv_layer_plan {
    fkv_kv_set(). */
 struct fkv_own_option {
     const char *name;
-    enum fkv_option_kind kind;
+    enum fkv_option_kind kind; /* a number of some kind */
     double initial, least, most;
-    const char *about, *words; /* words: "a|b" of FKV_OPTION_WORD, else NULL */
+    const char *about;
 };
 struct fkv_policy {
     const char *name, *about;
