@@ -496,5 +496,13 @@ int main(void)
         cmocka_unit_test(test_import_trusts_nothing),
         cmocka_unit_test(test_a_decoding_session_gets_a_turn_after_every_block),
     };
-    return cmocka_run_group_tests(tests, set_up, NULL);
+    /* An emulated GPU compiles every engine's shaders anew: half a minute. */
+    const struct CMUnitTest few_tests[] = {
+        cmocka_unit_test(test_a_batch_gives_the_bits_of_single_tokens),
+        cmocka_unit_test(test_a_draft_gives_the_logits_of_appends),
+        cmocka_unit_test(test_forks_go_their_own_way),
+        cmocka_unit_test(test_export_and_import),
+    };
+    return getenv("FKV_TEST_FEW") ? cmocka_run_group_tests(few_tests, set_up, NULL)
+                                  : cmocka_run_group_tests(tests, set_up, NULL);
 }
