@@ -8,18 +8,16 @@
 #include "engine/session.h"
 #include "support/tiny_session.h"
 
-enum { STEPS = 6, MOST = 1000, SESSIONS_OF_TEST = 4 };
+enum { n_prompt = 700, STEPS = 6, MOST = 1000, SESSIONS_OF_TEST = 4 };
 
 static int32_t ids[MOST];
 static bool few; /* smaller cases, where the device is a GPU that the CPU stands for */
-static int n_prompt;
 
 static int set_up(void **state)
 {
     (void)state;
     tiny_model_prompt(21, ids, MOST);
     few = getenv("FKV_TEST_FEW") != NULL;
-    n_prompt = few ? 460 : 700;
     return 0;
 }
 
