@@ -143,8 +143,8 @@ static void repeat(char *text, const char *pattern, size_t n)
     for (size_t i = 0; i < MEGABYTE; i++) text[i] = pattern[i % n];
 }
 
-/* Far above what is measured (0.003 to 0.7 s on one core of an AMD EPYC; CPU time grows to twice that where other
-   programs share its caches, and sanitizers take several times as long) and far below the hours of a quadratic merge. */
+/* Far above what is measured (0.003 to 0.7 s on one core of an AMD EPYC; twice that where other programs share its
+   caches, several times that under sanitizers) and far below the hours of a quadratic merge. */
 #if defined(NDEBUG) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static const double most_seconds = 4.0;
 #else

@@ -9,7 +9,8 @@
 enum { FKV_LIMIT_BYTES = 256 };
 
 struct fkv_memory_left {
-    uint64_t bytes;              /* that can be had without swapping: page cache counts as free; at least 1 where known, else 0 */
+    /* that can be had without swapping, page cache counting as free: at least 1 where it is known, else 0 */
+    uint64_t bytes;
     char limit[FKV_LIMIT_BYTES]; /* the file of the control group's limit that is met first; "": the machine's memory */
 };
 void fkv_memory_left(const char *root, struct fkv_memory_left *left);
