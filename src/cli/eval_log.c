@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/console.h"
+#include "cli/retention.h"
 #include "cli/utf8.h"
 #include "eval/sha256.h"
 
@@ -41,13 +42,10 @@ static json_t *options_of(const struct fkv_kv_params *kv)
 {
     json_t *options = json_object();
     struct fkv_kv_option option;
-    char name[128];
+    char name[RETENTION_NAME];
     double value;
-    for (int i = 0; fkv_kv_option_list(i, &option); i++) {
-        snprintf(name, sizeof name, "%s%s%s", option.policy ? option.policy : "", option.policy ? "-" : "",
-                 option.name);
-        if (fkv_kv_get(kv, name, &value)) json_object_set_new(options, name, json_real(value));
-    }
+    for (int i = 0; retention_name(i, name, &option); i++)
+        if (fkv_kv_get(kv, name + 2, &value)) json_object_set_new(options, name + 2, json_real(value));
     return options;
 }
 

@@ -8,6 +8,7 @@
 #include "cli/report.h"
 #include "cli/retention.h"
 #include "cli/trace.h"
+#include "eval/distance.h"
 
 enum { TOP = 64 };
 
@@ -133,14 +134,6 @@ static json_t *logits_top(const float *logits, int n_vocab)
     return list;
 }
 
-static double logsumexp(const float *logits, int n)
-{
-    double most = -INFINITY, sum = 0;
-    for (int i = 0; i < n; i++) most = fmax(most, (double)logits[i]);
-    for (int i = 0; i < n; i++) sum += exp((double)logits[i] - most);
-    return most + log(sum);
-}
-
 void trace_prefill(FILE *f, const struct generator *g, const int32_t *ids, size_t n)
 {
     const struct fkv_model_info *info = fkv_engine_info(g->engine);
@@ -158,7 +151,7 @@ void trace_prefill(FILE *f, const struct generator *g, const int32_t *ids, size_
     member(f, "propagated", propagated(g->session));
     write_kept(f, g->session, info);
     member(f, "logits_top", logits_top(logits, info->n_vocab));
-    member(f, "logsumexp", number(logsumexp(logits, info->n_vocab)));
+    member(f, "logsumexp", number(eval_log_sum_exp(logits, info->n_vocab)));
 }
 
 /* ---- after the answer ------------------------------------------------------------------------ */

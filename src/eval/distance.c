@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-static double log_sum(const float *p, int n)
+double eval_log_sum_exp(const float *p, int n)
 {
     double most = -INFINITY, sum = 0;
     for (int i = 0; i < n; i++) most = fmax(most, p[i]);
@@ -13,7 +13,7 @@ static double log_sum(const float *p, int n)
 
 double eval_kl(const float *p, const float *q, int n)
 {
-    const double norm_p = log_sum(p, n), norm_q = log_sum(q, n);
+    const double norm_p = eval_log_sum_exp(p, n), norm_q = eval_log_sum_exp(q, n);
     double sum = 0;
     for (int i = 0; i < n; i++) {
         const double log_p = p[i] - norm_p;
@@ -22,7 +22,7 @@ double eval_kl(const float *p, const float *q, int n)
     return sum < 0 ? 0 : sum; /* rounding */
 }
 
-double eval_log_p(const float *p, int n, int32_t id) { return p[id] - log_sum(p, n); }
+double eval_log_p(const float *p, int n, int32_t id) { return p[id] - eval_log_sum_exp(p, n); }
 
 int32_t eval_likeliest(const float *p, int n)
 {

@@ -45,10 +45,9 @@ static void score_region(void *arg, int thread)
     const struct fkv_attention how = fkv_layer_attention(l, &p->ws->model->layer[p->state.layer]);
     const struct fkv_scoring *scoring = &p->plan->scoring;
     const struct fkv_rows window = {.n = scoring->window, .pos = p->ws->pos + p->state.n_rows - scoring->window};
-    const size_t width = (size_t)l->n_head * (size_t)l->d_head;
-    const struct fkv_tensor q = fkv_tensor_from(p->at->q_window, (size_t)(p->n_queries - scoring->window) * width);
     struct fkv_run r = {p->at->b, thread, p->report->stage_s};
-    r.b->ops->score(&r, p->work, &how, scoring, q, width, &window, p->state.n_rows, p->at->scores);
+    r.b->ops->score(&r, p->work, &how, scoring, p->at->q_window, (size_t)l->n_head * (size_t)l->d_head, &window,
+                    p->state.n_rows, p->at->scores);
 }
 
 /* The policy sees the scores, and says by what rows go on. */

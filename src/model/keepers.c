@@ -1,7 +1,5 @@
 /* Other sequences that a prefill fills, each by its own policy: what they keep of a layer is chosen while its full K
    and V are there, before the pass's own sequence takes its share. */
-#include <string.h>
-
 #include "model/prefill.h"
 
 /* The pass as the keeper sees it: all rows go on. */
@@ -27,9 +25,7 @@ fkv_status fkv_keepers_begin(const struct fkv_prefill_pass *p)
         const struct fkv_policy *policy = k->params->policy;
         k->left_out = false;
         k->sinks = k->params->kv->sinks < n ? k->params->kv->sinks : n;
-        k->report->tsp_layer = k->report->n_propagated = -1;
-        k->report->pruned = false;
-        memset(k->report->stage_s, 0, sizeof k->report->stage_s);
+        fkv_report_begin(k->report);
         const fkv_status status = policy->begin ? policy->begin(&k->policy, k->params->kv, p->state.n_layer, n)
                                                 : FKV_OK;
         if (status != FKV_OK) return status;
@@ -54,7 +50,7 @@ int fkv_keepers_plan(const struct fkv_prefill_pass *p)
         const struct fkv_prefill_pass o = view(p, k);
         *o.plan = fkv_policy_plan(k->params->policy, k->policy, k->params->kv, &o.state);
         k->left_out = fkv_who_goes_on(o.plan, o.state.n_rows, o.state.layer, o.state.n_layer) == FKV_CHOSEN_ROWS;
-        if (!k->left_out && fkv_prefill_scores(&o) && o.plan->scoring.window > window) window = o.plan->scoring.window;
+        if (!k->left_out && fkv_prefill_scores(&o)) window = o.plan->scoring.window;
     }
     return window;
 }

@@ -184,10 +184,9 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     if (status != FKV_OK) return status;
 
     const bool scored = fkv_prefill_scores(p);
-    const int others = fkv_keepers_plan(p), own = scored ? p->plan->scoring.window : 0;
-    p->n_queries = own > others ? own : others;
-    if (p->n_queries) {
-        struct layer_pass window = rows_of(p, n - p->n_queries, p->n_queries, FKV_WANT_Q);
+    const int others = fkv_keepers_plan(p), n_queries = scored ? p->plan->scoring.window : others;
+    if (n_queries) {
+        struct layer_pass window = rows_of(p, n - n_queries, n_queries, FKV_WANT_Q);
         fkv_run_in_turn(p->at, &p->ws->turn, window_region, &window);
     }
     /* Where rows may stay behind, K and V of all come first, and the second half is for those that go on. */
@@ -236,9 +235,7 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
          .ids = ids,
          .held = fkv_sequence_longest(q),
          .state = {.n_layer = n_layer, .n_prompt = n, .n_rows = n, .sinks = sinks < n ? sinks : n}};
-    report->tsp_layer = report->n_propagated = -1;
-    report->pruned = false;
-    memset(report->stage_s, 0, sizeof report->stage_s);
+    fkv_report_begin(report);
     fkv_status status = first + n <= ws->n_ctx ? FKV_OK : FKV_ERROR_MEMORY; /* see fkv_step() */
     if (status != FKV_OK) return status;
     if (params->policy->begin) status = params->policy->begin(&p.policy, params->kv, n_layer, n);

@@ -32,7 +32,7 @@ struct fkv_prefill_params {
     fkv_progress progress;
     void *progress_user;
     const atomic_bool *cancel;
-    struct fkv_keeper *keepers; /* [n_keepers] beside the sequence, whose policy lets all rows go on */
+    struct fkv_keeper *keepers; /* [n_keepers] of one window beside the sequence, whose policy is full attention */
     int n_keepers;
 };
 

@@ -2,6 +2,8 @@
 #ifndef FKV_MODEL_PREFILL_H
 #define FKV_MODEL_PREFILL_H
 
+#include <string.h>
+
 #include "model/cost.h"
 #include "model/layer_loop.h"
 
@@ -19,7 +21,6 @@ struct fkv_prefill_pass {
     struct fkv_kv_store *work;   /* the layer's full K and V, or NULL */
     struct fkv_kv_shape work_is; /* its shape */
     int held;                    /* most entries of any head before this prefill */
-    int n_queries;               /* rows of q_window, the last of those alive: the largest window that scores */
     uint64_t done, all;          /* progress, in multiply-adds */
 };
 
@@ -30,6 +31,14 @@ static inline const struct fkv_layer_hparams *fkv_prefill_layer(const struct fkv
 
 /* The layer keeps every row that is alive. */
 static inline bool fkv_prefill_keeps_all(const struct fkv_prefill_pass *p) { return p->plan->keep >= p->state.n_rows; }
+
+/* Nothing has been done yet. */
+static inline void fkv_report_begin(struct fkv_prefill_report *report)
+{
+    report->tsp_layer = report->n_propagated = -1;
+    report->pruned = false;
+    memset(report->stage_s, 0, sizeof report->stage_s);
+}
 
 /* A region as a turn of its own. */
 void fkv_run_in_turn(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn region, void *arg);
@@ -44,8 +53,8 @@ fkv_status fkv_prefill_score(struct fkv_prefill_pass *p);
 /* What the plan keeps goes to the cache; the rows that go on move to the front, with their positions. */
 fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p);
 
-/* keepers.c: the other sequences. Begins and ends their policies; plans the layer for each and returns the largest
-   window that one of them scores by, 0 when none does; keeps the layer's rows in each. */
+/* keepers.c: the other sequences. Begins and ends their policies; plans the layer for each and returns the window that
+   they score by, 0 when none does; keeps the layer's rows in each. */
 fkv_status fkv_keepers_begin(const struct fkv_prefill_pass *p);
 void fkv_keepers_end(const struct fkv_prefill_pass *p);
 int fkv_keepers_plan(const struct fkv_prefill_pass *p);
