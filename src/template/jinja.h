@@ -121,7 +121,7 @@ typedef struct jbuffer {
 typedef struct jinja {
     struct jchunk *chunks;
     size_t memory_left; /* bytes the arena may still take */
-    size_t work_left;   /* steps: about one per node evaluated, item visited or 32 bytes of text touched */
+    size_t work_left;   /* steps: about one per node evaluated, item visited, 32 bytes of text touched or 4 looked at */
     int depth;          /* nesting of whatever is running */
     int line;           /* of the construct at work, for messages */
     jscope *scope;      /* the innermost variables */
@@ -147,6 +147,8 @@ void *fkv_jinja_alloc(jinja *j, size_t n, size_t size);
 void fkv_jinja_free_all(jinja *j);
 void fkv_jinja_work(jinja *j, size_t steps);
 static inline void fkv_jinja_work_text(jinja *j, size_t bytes) { fkv_jinja_work(j, 1 + bytes / 32); }
+/* Text that is looked at character by character. */
+static inline void fkv_jinja_work_characters(jinja *j, size_t bytes) { fkv_jinja_work(j, 1 + bytes / 4); }
 void fkv_jinja_enter(jinja *j);
 static inline void fkv_jinja_leave(jinja *j) { j->depth--; }
 

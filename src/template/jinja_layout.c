@@ -84,7 +84,7 @@ static jvalue s_swapcase(jinja *j, const jcall *c)
 {
     const jvalue s = c->self;
     jbuffer b = {0};
-    fkv_jinja_work(j, s.n / 4);
+    fkv_jinja_work_characters(j, s.n);
     for (size_t at = 0, size; at < s.n; at += size) {
         const int32_t ch = fkv_jinja_character(s.text, s.n, at, &size);
         const bool upper = utf8proc_category(ch) == UTF8PROC_CATEGORY_LU;
@@ -98,7 +98,7 @@ static jvalue s_expandtabs(jinja *j, const jcall *c)
     const int64_t tab = fkv_jinja_integer_argument(j, c->a[0], 8);
     int64_t column = 0;
     jbuffer b = {0};
-    fkv_jinja_work_text(j, c->self.n);
+    fkv_jinja_work_characters(j, c->self.n);
     for (size_t at = 0, size; at < c->self.n; at += size) {
         const int32_t ch = fkv_jinja_character(c->self.text, c->self.n, at, &size);
         if (ch == '\t') {
@@ -123,7 +123,7 @@ static jvalue s_isascii(jinja *j, const jcall *c)
 static jvalue s_istitle(jinja *j, const jcall *c)
 {
     bool cased = false, within = false;
-    fkv_jinja_work_text(j, c->self.n);
+    fkv_jinja_work_characters(j, c->self.n);
     for (size_t at = 0, size; at < c->self.n; at += size) {
         const utf8proc_category_t kind = utf8proc_category(fkv_jinja_character(c->self.text, c->self.n, at, &size));
         const bool upper = kind == UTF8PROC_CATEGORY_LU || kind == UTF8PROC_CATEGORY_LT;
@@ -172,7 +172,7 @@ static jvalue f_wordcount(jinja *j, const jcall *c)
     const jvalue s = fkv_jinja_str(j, c->self);
     int64_t n = 0;
     bool within = false;
-    fkv_jinja_work_text(j, s.n);
+    fkv_jinja_work_characters(j, s.n);
     for (size_t at = 0, size; at < s.n; at += size) {
         const int32_t ch = fkv_jinja_character(s.text, s.n, at, &size);
         const utf8proc_category_t kind = utf8proc_category(ch);

@@ -34,6 +34,7 @@ static jvalue list_of(const jitems *items) { return fkv_jinja_sequence(J_LIST, i
 static jvalue split_words(jinja *j, jvalue s, int64_t at_most)
 {
     jitems words = {0};
+    fkv_jinja_work_characters(j, s.n);
     size_t at = fkv_jinja_skip_space(s.text, s.n, 0);
     for (; at < s.n && at_most-- != 0;) {
         size_t end = at, size;
@@ -56,8 +57,8 @@ static jvalue s_split(jinja *j, const jcall *c)
 {
     jvalue s = c->self;
     int64_t at_most = fkv_jinja_integer_argument(j, c->a[1], -1);
-    fkv_jinja_work_text(j, s.n);
     if (c->a[0].kind == J_ABSENT || c->a[0].kind == J_NONE) return split_words(j, s, at_most);
+    fkv_jinja_work_text(j, s.n);
     jvalue by = separator(j, c);
     jitems parts = {0};
     size_t from = 0;
@@ -215,7 +216,7 @@ static bool is_alnum(int32_t c)
 /* Not empty, and every character is one. */
 static jvalue all_are(jinja *j, jvalue s, bool (*is)(int32_t))
 {
-    fkv_jinja_work_text(j, s.n);
+    fkv_jinja_work_characters(j, s.n);
     for (size_t at = 0, size; at < s.n; at += size)
         if (!is(fkv_jinja_character(s.text, s.n, at, &size))) return fkv_jinja_bool(false);
     return fkv_jinja_bool(s.n > 0);

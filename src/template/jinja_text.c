@@ -71,7 +71,6 @@ static bool is_stripped(jinja *j, int32_t c, jvalue chars)
 jvalue fkv_jinja_strip(jinja *j, jvalue s, jvalue chars, bool left, bool right)
 {
     size_t from = 0, to = s.n, size;
-    fkv_jinja_work_text(j, s.n);
     while (left && from < to && is_stripped(j, fkv_jinja_character(s.text, to, from, &size), chars)) from += size;
     while (right && to > from) {
         size_t last = to - 1;
@@ -79,6 +78,7 @@ jvalue fkv_jinja_strip(jinja *j, jvalue s, jvalue chars, bool left, bool right)
         if (!is_stripped(j, fkv_jinja_character(s.text, to, last, &size), chars)) break;
         to = last;
     }
+    fkv_jinja_work_characters(j, s.n - (to - from));
     return fkv_jinja_string(s.text + from, to - from);
 }
 
@@ -159,7 +159,7 @@ jvalue fkv_jinja_recase(jinja *j, jvalue s, enum jcase to)
 {
     jbuffer b = {0};
     bool first = true;
-    fkv_jinja_work(j, s.n / 4);
+    fkv_jinja_work_characters(j, s.n);
     for (size_t at = 0, size; at < s.n; at += size) {
         int32_t c = fkv_jinja_character(s.text, s.n, at, &size);
         bool titled = to != J_LOWER && to != J_UPPER && first;
