@@ -169,9 +169,12 @@ static void test_crew_makes_room(void **state)
         fkv_crew_init(&c, cores);
         assert_true(simulate(&c, &clock, cores, 0, 5) > 0.999); /* nobody else: all, always */
         assert_int_equal(c.now, cores);
+        assert_true(c.shared_s < clock);
         assert_true(simulate(&c, &clock, cores, 1, 20) > 0.95); /* one other program */
+        assert_true(c.shared_s > clock);
         assert_true(simulate(&c, &clock, cores, 0, 20) > 0.85); /* it ends: all are back in 4 s */
         assert_int_equal(c.now, cores);
+        assert_true(c.shared_s < clock);
     }
 }
 

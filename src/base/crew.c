@@ -7,6 +7,8 @@
 static const double window_s = 20e-3, first_wait_s = 0.25, longest_wait_s = 4;
 /* Threads kept from their core, as a mean over the window, from which on fewer are tried. */
 static const double least_away = 0.25;
+/* Share of a region, summed over threads, from which on the cores are shared, and for how long that is then believed. */
+static const double shared_share = 0.05, shared_for_s = 0.25;
 
 void fkv_crew_init(struct fkv_crew *c, int n_threads)
 {
@@ -43,6 +45,7 @@ static void begin_trial(struct fkv_crew *c, double region_s, double away)
 void fkv_crew_note(struct fkv_crew *c, const void *task, double wall_s, double away_s, double clock_s)
 {
     if (c->all == 1) return;
+    if (away_s > shared_share * wall_s || c->now < c->all) c->shared_s = clock_s + shared_for_s;
     if (task != c->task) {
         if (c->before) end_trial(c, false, clock_s); /* times of different tasks do not compare */
         begin_window(c, task);

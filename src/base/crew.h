@@ -1,6 +1,6 @@
-/* crew.h: how many of a team's threads take part. All, unless other programs want the cores too: a thread that has to
-   share its core holds up all others at every barrier, and then fewer threads, each with a core of its own, are the
-   faster. What is faster is measured, and asked again from time to time. */
+/* crew.h: how many of a team's threads take part, and whether others want the cores. All, unless other programs do: a
+   thread that has to share its core holds up all others at every barrier, and then fewer threads, each with a core of
+   its own, are the faster. What is faster is measured, and asked again from time to time. */
 #ifndef FKV_BASE_CREW_H
 #define FKV_BASE_CREW_H
 
@@ -15,6 +15,7 @@ struct fkv_crew {
     double before_s;        /* a region's time then */
     bool fewer;             /* the last trial was of fewer threads */
     double again_s, wait_s; /* when the next trial may be, and how long after the last */
+    double shared_s;        /* until when other programs are taken to want the cores */
 };
 
 void fkv_crew_init(struct fkv_crew *crew, int n_threads);

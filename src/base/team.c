@@ -13,10 +13,11 @@
 
 enum { THREADS_MAX = 1024 };
 
-/* Waits at barriers are a few microseconds where every thread has its core; where not, what is waited away is lost.
-   SmolLM2 135M on 2 cores, 2 threads, tokens/s awake for 0, 20, 100, 500, 3000 us: with one other busy process 49, 43,
-   25, 11, 4; without 87, 101, 101 (bench/results/busy.md). */
-static const double AWAKE_S = 20e-6;
+/* How long a thread waits without sleeping. Waits at barriers are a few microseconds where every thread has its core,
+   and being woken takes some 100: awake for 500 us a prefill is 2 to 3 % faster than for 20 us. Where other programs
+   want the cores, what is waited away is lost: SmolLM2 135M on 2 cores, 2 threads, tokens/s awake for 0, 20, 100, 500,
+   3000 us: with one other busy process 49, 43, 25, 11, 4 (bench/results/busy.md). */
+enum { AWAKE_NS = 500 * 1000, AWAKE_SHARED_NS = 20 * 1000 };
 
 struct fkv_worker {
     struct fkv_bell start;        /* regions it takes part in */
@@ -25,7 +26,8 @@ struct fkv_worker {
 
 struct fkv_team {
     int n_threads, n_active; /* all; those of the region that runs now */
-    double awake_s;          /* how long a thread waits without sleeping */
+    bool crowded;            /* more threads than cores: whoever waits sleeps */
+    atomic_int awake_ns;     /* how long a thread waits without sleeping */
     pthread_mutex_t lock;    /* callers take turns */
     fkv_team_fn fn;          /* the region's; NULL: the workers end */
     void *arg;
@@ -38,6 +40,11 @@ struct fkv_team {
 };
 
 /* ---- threads ------------------------------------------------------------------------------------ */
+
+static double awake_s(const struct fkv_team *t)
+{
+    return 1e-9 * (double)atomic_load_explicit(&t->awake_ns, memory_order_relaxed);
+}
 
 /* What a thread does in a region. Away: the time in which it did not run though it wanted to. */
 static void take_part(struct fkv_team *t, int thread)
@@ -53,7 +60,7 @@ static void work(void *arg, int thread)
 {
     struct fkv_team *t = arg;
     for (unsigned regions = 0;; regions++) {
-        fkv_bell_wait(&t->worker[thread].start, regions, t->awake_s);
+        fkv_bell_wait(&t->worker[thread].start, regions, awake_s(t));
         if (!t->fn) return;
         take_part(t, thread);
     }
@@ -69,7 +76,8 @@ fkv_status fkv_team_create(struct fkv_team **team, int n_threads, struct fkv_err
     struct fkv_team *t = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
     if (!t) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a team of %d threads", n_threads);
     memset(t, 0, bytes);
-    t->awake_s = n_threads <= cores ? AWAKE_S : 0;
+    t->crowded = n_threads > cores;
+    atomic_init(&t->awake_ns, t->crowded ? 0 : AWAKE_NS);
     pthread_mutex_init(&t->lock, NULL);
     t->threads = fkv_threads_start(n_threads, work, t, &t->n_threads);
     fkv_crew_init(&t->crew, t->n_threads);
@@ -96,6 +104,9 @@ void fkv_team_run(struct fkv_team *team, fkv_team_fn fn, void *arg)
     team->fn = fn;
     team->arg = arg;
     team->n_active = team->crew.now;
+    if (!team->crowded)
+        atomic_store_explicit(&team->awake_ns, begin < team->crew.shared_s ? AWAKE_SHARED_NS : AWAKE_NS,
+                              memory_order_relaxed);
     atomic_store_explicit(&team->away_ns, 0, memory_order_relaxed);
     for (int i = 1; i < team->n_active; i++) fkv_bell_ring(&team->worker[i].start);
     take_part(team, 0);
@@ -111,7 +122,7 @@ void fkv_team_barrier(struct fkv_team *team)
     const unsigned old = fkv_bell_number(&team->passed);
     const int all = team->n_active; /* read before this thread counts as arrived: the next region may have fewer */
     if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 < all) {
-        const double slept = fkv_bell_wait(&team->passed, old, team->awake_s);
+        const double slept = fkv_bell_wait(&team->passed, old, awake_s(team));
         if (slept > 0) atomic_fetch_sub_explicit(&team->away_ns, (long long)(slept * 1e9), memory_order_relaxed);
         return;
     }
