@@ -214,8 +214,8 @@ static double cpu_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* The bound is on work, not time. What an empty loop takes until it is stopped tells how fast this machine is, or the one
-   that it emulates: nothing may take many times as long. */
+/* The bound is on work, not time. What an empty loop takes until it is stopped tells how fast this machine is, or the
+   one that it emulates: nothing may take many times as long. */
 static double most_seconds(void)
 {
     static const char loop[] = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";

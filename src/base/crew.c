@@ -7,7 +7,7 @@
 static const double window_s = 20e-3, first_wait_s = 0.25, longest_wait_s = 4;
 /* Threads kept from their core, as a mean over the window, from which on fewer are tried. */
 static const double least_away = 0.25;
-/* Share of a region, summed over threads, from which on the cores are shared, and for how long that is then believed. */
+/* Share of a region that threads were kept away, from which on the cores are shared; for how long that is believed. */
 static const double shared_share = 0.05, shared_for_s = 0.25;
 
 void fkv_crew_init(struct fkv_crew *c, int n_threads)
