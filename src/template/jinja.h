@@ -126,6 +126,7 @@ typedef struct jinja {
     int line;           /* of the construct at work, for messages */
     jscope *scope;      /* the innermost variables */
     jbuffer *out;       /* where text goes: the result, or a macro's or block's own buffer */
+    struct jnode *blocks; /* of the template, joined by `other` */
     struct fkv_error *error;
     fkv_status status;
     jmp_buf failed;
@@ -213,6 +214,8 @@ void fkv_jinja_assign(jinja *j, jscope *scope, jvalue name, jvalue value);
 /* jinja_print.c: values as text. */
 void fkv_jinja_put_str(jinja *j, jbuffer *b, jvalue v);  /* as str() */
 void fkv_jinja_put_repr(jinja *j, jbuffer *b, jvalue v); /* as repr() */
+/* 's': as str(), 'r': as repr(), 'a': as ascii(). */
+void fkv_jinja_put_as(jinja *j, jbuffer *b, jvalue v, char conversion);
 jvalue fkv_jinja_str(jinja *j, jvalue v);
 jvalue fkv_jinja_escape(jinja *j, jvalue s); /* a string for HTML, marked as escaped; one that is marked stays */
 struct jjson {
@@ -238,7 +241,7 @@ int64_t fkv_jinja_search(jvalue s, size_t from, jvalue what);
 int64_t fkv_jinja_search_last(jinja *j, jvalue s, jvalue what);
 jvalue fkv_jinja_replace(jinja *j, jvalue s, jvalue old, jvalue new, int64_t at_most);
 jvalue fkv_jinja_split_lines(jinja *j, jvalue s, bool keep_ends);
-enum jcase { J_LOWER, J_UPPER, J_CAPITALIZED, J_TITLE_METHOD, J_TITLE_FILTER };
+enum jcase { J_LOWER, J_UPPER, J_SWAPPED, J_CAPITALIZED, J_TITLE_METHOD, J_TITLE_FILTER };
 jvalue fkv_jinja_recase(jinja *j, jvalue s, enum jcase to);
 void fkv_jinja_put_character(jinja *j, jbuffer *b, int32_t character);
 

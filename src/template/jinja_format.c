@@ -116,12 +116,9 @@ static void put_field(jinja *j, jbuffer *b, struct formatting *f, jvalue field, 
     if (fkv_spec_peek(field, at) == '!') {
         const char conversion = fkv_spec_peek(field, at + 1);
         jbuffer text = {0};
-        if ((conversion != 'r' && conversion != 's') || (at + 2 < field.n && fkv_spec_peek(field, at + 2) != ':'))
+        if (!conversion || !strchr("sra", conversion) || (at + 2 < field.n && fkv_spec_peek(field, at + 2) != ':'))
             fkv_jinja_bad(j, "format: '%.*s' is not a field", J_SHOWN(field));
-        if (conversion == 'r')
-            fkv_jinja_put_repr(j, &text, value);
-        else
-            fkv_jinja_put_str(j, &text, value);
+        fkv_jinja_put_as(j, &text, value, conversion);
         value = fkv_jinja_taken(&text);
         at += 2;
     }

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "template/jinja_run.h"
+#include "template/jinja_spec.h"
 
 static jvalue part(jvalue s, size_t from, size_t to) { return fkv_jinja_string(s.text + from, to - from); }
 
@@ -80,19 +80,6 @@ static jvalue s_format_map(jinja *j, const jcall *c)
     return fkv_jinja_format(j, c->self, &args);
 }
 
-static jvalue s_swapcase(jinja *j, const jcall *c)
-{
-    const jvalue s = c->self;
-    jbuffer b = {0};
-    fkv_jinja_work_characters(j, s.n);
-    for (size_t at = 0, size; at < s.n; at += size) {
-        const int32_t ch = fkv_jinja_character(s.text, s.n, at, &size);
-        const bool upper = utf8proc_category(ch) == UTF8PROC_CATEGORY_LU;
-        fkv_jinja_put_string(j, &b, fkv_jinja_recase(j, part(s, at, at + size), upper ? J_LOWER : J_UPPER));
-    }
-    return fkv_jinja_taken(&b);
-}
-
 static jvalue s_expandtabs(jinja *j, const jcall *c)
 {
     const int64_t tab = fkv_jinja_integer_argument(j, c->a[0], 8);
@@ -107,6 +94,25 @@ static jvalue s_expandtabs(jinja *j, const jcall *c)
         }
         fkv_jinja_put(j, &b, c->self.text + at, size);
         column = ch == '\n' || ch == '\r' ? 0 : column + 1;
+    }
+    return fkv_jinja_taken(&b);
+}
+
+/* By a dict from characters' numbers to texts, numbers or none. */
+static jvalue s_translate(jinja *j, const jcall *c)
+{
+    const jvalue s = c->self, table = c->a[0];
+    jbuffer b = {0};
+    if (table.kind != J_DICT) fkv_jinja_lacks(j, "translate by %s is not supported", fkv_jinja_type_name(table));
+    for (size_t at = 0, size; at < s.n; at += size) {
+        const int32_t ch = fkv_jinja_character(s.text, s.n, at, &size);
+        const jvalue *to = fkv_jinja_find(j, table.pairs, table.n, fkv_jinja_int(ch));
+        if (!to)
+            fkv_jinja_put(j, &b, s.text + at, size);
+        else if (fkv_jinja_is_integer(*to))
+            fkv_spec_put_character(j, &b, &(struct fkv_spec){.why = "translate"}, to->integer);
+        else if (to->kind != J_NONE)
+            fkv_jinja_put_string(j, &b, fkv_jinja_string_argument(j, *to));
     }
     return fkv_jinja_taken(&b);
 }
@@ -144,7 +150,7 @@ const jbuiltin fkv_jinja_layout_methods[] = {
     {"rpartition", "sep", s_rpartition},
     {"format", "*", s_format},
     {"format_map", "mapping", s_format_map},
-    {"swapcase", "", s_swapcase},
+    {"translate", "table", s_translate},
     {"expandtabs", "?tabsize", s_expandtabs},
     {"isascii", "", s_isascii},
     {"istitle", "", s_istitle},

@@ -17,12 +17,14 @@ static jvalue s_lstrip(jinja *j, const jcall *c) { return strip(j, c, true, fals
 static jvalue s_rstrip(jinja *j, const jcall *c) { return strip(j, c, false, true); }
 static jvalue s_upper(jinja *j, const jcall *c) { return fkv_jinja_recase(j, c->self, J_UPPER); }
 static jvalue s_lower(jinja *j, const jcall *c) { return fkv_jinja_recase(j, c->self, J_LOWER); }
-/* Beside lower(), only the common sharp s becomes another text. */
+/* Beside lower(), only the common sharp s and the final sigma become another text. */
 static jvalue s_casefold(jinja *j, const jcall *c)
 {
-    const jvalue sharp = fkv_jinja_string("\xc3\x9f", 2), ss = fkv_jinja_string("ss", 2);
-    return fkv_jinja_replace(j, fkv_jinja_recase(j, c->self, J_LOWER), sharp, ss, -1);
+    const jvalue lower = fkv_jinja_recase(j, c->self, J_LOWER);
+    const jvalue plain = fkv_jinja_replace(j, lower, fkv_jinja_string("ß", 2), fkv_jinja_string("ss", 2), -1);
+    return fkv_jinja_replace(j, plain, fkv_jinja_string("ς", 2), fkv_jinja_string("σ", 2), -1);
 }
+static jvalue s_swapcase(jinja *j, const jcall *c) { return fkv_jinja_recase(j, c->self, J_SWAPPED); }
 static jvalue s_title(jinja *j, const jcall *c) { return fkv_jinja_recase(j, c->self, J_TITLE_METHOD); }
 static jvalue s_capitalize(jinja *j, const jcall *c) { return fkv_jinja_recase(j, c->self, J_CAPITALIZED); }
 
@@ -256,6 +258,7 @@ const jbuiltin fkv_jinja_string_methods[] = {
     {"upper", "", s_upper},
     {"lower", "", s_lower},
     {"casefold", "", s_casefold},
+    {"swapcase", "", s_swapcase},
     {"title", "", s_title},
     {"capitalize", "", s_capitalize},
     {"find", "sub ?start ?end", s_find},

@@ -267,7 +267,13 @@ static jnode *parse_block(jparser *p)
 {
     jnode *node = fkv_jinja_new_node(p, N_BLOCK);
     fkv_jinja_advance(p);
-    const jvalue name = fkv_jinja_expect_name(p);
+    const jvalue name = node->value = fkv_jinja_expect_name(p);
+    for (const jnode *b = p->j->blocks; b; b = b->other) {
+        fkv_jinja_work(p->j, 1);
+        if (fkv_jinja_equal(p->j, b->value, name)) fkv_jinja_bad(p->j, "block '%.*s' is there twice", J_SHOWN(name));
+    }
+    node->other = p->j->blocks;
+    p->j->blocks = node;
     if (fkv_jinja_at_name(p, "scoped") || fkv_jinja_at_name(p, "required"))
         fkv_jinja_lacks(p->j, "a block that is %.*s is not supported", J_SHOWN(p->now.value));
     const char *const ends[] = {"endblock", NULL};
@@ -276,8 +282,7 @@ static jnode *parse_block(jparser *p)
     node->body = parse_body(p, ends);
     p->loops = loops;
     fkv_jinja_advance(p);
-    if (p->now.kind == T_NAME && p->now.value.n == name.n && !memcmp(p->now.value.text, name.text, name.n))
-        fkv_jinja_advance(p);
+    if (p->now.kind == T_NAME && fkv_jinja_equal(p->j, p->now.value, name)) fkv_jinja_advance(p);
     return node;
 }
 
@@ -295,6 +300,17 @@ static jnode *parse_with(jparser *p)
         last = &set->next;
     }
     node->body = parse_body_to(p, "endwith");
+    return node;
+}
+
+/* {% autoescape false %} changes nothing: templates of chats are rendered without. */
+static jnode *parse_autoescape(jparser *p)
+{
+    jnode *node = fkv_jinja_new_node(p, N_SCOPE);
+    fkv_jinja_advance(p);
+    if (!fkv_jinja_take_name(p, "false") && !fkv_jinja_take_name(p, "False"))
+        fkv_jinja_lacks(p->j, "autoescape by '%.*s' is not supported, only by false", J_SHOWN(p->now.source));
+    node->body = parse_body_to(p, "endautoescape");
     return node;
 }
 
@@ -327,6 +343,7 @@ static jnode *parse_tag(jparser *p)
                 {"call", parse_call_block},
                 {"block", parse_block},
                 {"with", parse_with},
+                {"autoescape", parse_autoescape},
                 {"break", parse_jump},
                 {"continue", parse_jump},
                 {"generation", parse_generation},

@@ -32,10 +32,7 @@ static void put_converted(jinja *j, jbuffer *b, struct fkv_spec *s, jvalue v)
 {
     if (strchr("sra", s->type)) {
         jbuffer text = {0};
-        if (s->type == 's')
-            fkv_jinja_put_str(j, &text, v);
-        else
-            fkv_jinja_put_repr(j, &text, v);
+        fkv_jinja_put_as(j, &text, v, s->type);
         if (s->fill == '0') s->fill = ' ';
         if (s->align == '=') s->align = 0;
         if (!s->align) s->align = '>';

@@ -67,6 +67,11 @@ static void put_escaped(jinja *j, jbuffer *b, const char *format, int32_t c)
     put_text(j, b, out);
 }
 
+static void put_code(jinja *j, jbuffer *b, int32_t c)
+{
+    put_escaped(j, b, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+}
+
 static void put_quoted(jinja *j, jbuffer *b, jvalue s)
 {
     bool doubled = s.n && memchr(s.text, '\'', s.n) && !memchr(s.text, '"', s.n);
@@ -81,7 +86,7 @@ static void put_quoted(jinja *j, jbuffer *b, jvalue s)
         else if (is_printable(c))
             fkv_jinja_put(j, b, s.text + at, size);
         else
-            put_escaped(j, b, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+            put_code(j, b, c);
     }
     fkv_jinja_put(j, b, &quote, 1);
 }
@@ -166,6 +171,24 @@ void fkv_jinja_put_str(jinja *j, jbuffer *b, jvalue v)
         fkv_jinja_put_string(j, b, v);
     else if (v.kind != J_UNDEFINED)
         fkv_jinja_put_repr(j, b, v);
+}
+
+void fkv_jinja_put_as(jinja *j, jbuffer *b, jvalue v, char conversion)
+{
+    jbuffer repr = {0};
+    if (conversion == 's') {
+        fkv_jinja_put_str(j, b, v);
+        return;
+    }
+    fkv_jinja_put_repr(j, &repr, v);
+    fkv_jinja_work_characters(j, repr.n);
+    for (size_t at = 0, size; at < repr.n; at += size) {
+        const int32_t c = fkv_jinja_character(repr.text, repr.n, at, &size);
+        if (conversion == 'a' && c >= 0x80)
+            put_code(j, b, c);
+        else
+            fkv_jinja_put(j, b, repr.text + at, size);
+    }
 }
 
 jvalue fkv_jinja_str(jinja *j, jvalue v)

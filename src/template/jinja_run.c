@@ -146,7 +146,14 @@ static enum flow run(jinja *j, const jnode *statements)
     return flow;
 }
 
-void fkv_jinja_run(jinja *j, const jnode *statements) { run(j, statements); }
+/* self.name() is what a block prints. */
+void fkv_jinja_run(jinja *j, const jnode *statements)
+{
+    jscope *blocks = new_scope(j, NULL);
+    for (const jnode *b = j->blocks; b; b = b->other) fkv_jinja_assign(j, blocks, b->value, macro_of(j, b));
+    fkv_jinja_assign(j, j->scope, fkv_jinja_string("self", 4), (jvalue){.kind = J_NAMESPACE, .scope = blocks});
+    run(j, statements);
+}
 
 /* What the statements print, with variables of their own. */
 static jvalue capture_in(jinja *j, const jnode *statements, jscope *scope)

@@ -61,7 +61,7 @@ enum jnode_kind {
     N_SET,        /* a: target, b: expression */
     N_MACRO,      /* value: name, list: N_PARAMETER, body, op: enum juses of the body */
     N_SCOPE,      /* list: N_SET, evaluated outside and assigned inside; body */
-    N_BLOCK,      /* body, run outside of what surrounds it */
+    N_BLOCK,      /* value: name, body, run outside of what surrounds it; other: the block before it */
     N_CALL_BLOCK, /* a: N_CALL, which gets a macro `caller` with list and body as in N_MACRO */
     N_BREAK,
     N_CONTINUE,

@@ -1,4 +1,5 @@
-/* UTF-8 text as Python's str sees it. Letter case follows the one-to-one mappings of Unicode, but for the common ß. */
+/* UTF-8 text as Python's str sees it. Letter case follows the one-to-one mappings of Unicode, but for the common ß and
+   the sigma that ends a word. */
 #define _GNU_SOURCE
 #include <string.h>
 #include <utf8proc.h>
@@ -155,18 +156,55 @@ static bool word_follows(int32_t c, enum jcase to)
     return fkv_jinja_is_space(c) || (c < 128 && c && strchr("-({[<", c));
 }
 
+/* Unicode's Case_Ignorable: may stand within a word. */
+static bool is_ignorable(int32_t c)
+{
+    static const int32_t between[] = {'\'',   '.',    ':',    0xb7,   0x387,  0x55f,  0x5f4,  0x2018, 0x2019,
+                                      0x2024, 0x2027, 0xfe13, 0xfe52, 0xfe55, 0xff07, 0xff0e, 0xff1a};
+    for (size_t i = 0; i < sizeof between / sizeof *between; i++)
+        if (c == between[i]) return true;
+    const utf8proc_category_t category = utf8proc_category(c);
+    return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_ME || category == UTF8PROC_CATEGORY_CF ||
+           category == UTF8PROC_CATEGORY_LM || category == UTF8PROC_CATEGORY_SK;
+}
+
+enum { CAPITAL_SIGMA = 0x3a3, SMALL_SIGMA = 0x3c3, FINAL_SIGMA = 0x3c2 };
+
+/* A small sigma in place of the capital one at text[at]: the final one behind a letter, from `start` on, and before
+   none. */
+static int32_t small_sigma(jvalue s, size_t start, size_t at)
+{
+    int32_t before = -1, after = -1;
+    size_t size;
+    for (size_t i = at; i > start && (before < 0 || is_ignorable(before));) {
+        do i--;
+        while (i > start && !starts_character(s.text[i]));
+        before = fkv_jinja_character(s.text, at, i, &size);
+    }
+    fkv_jinja_character(s.text, s.n, at, &size);
+    for (size_t i = at + size; i < s.n && (after < 0 || is_ignorable(after)); i += size)
+        after = fkv_jinja_character(s.text, s.n, i, &size);
+    return is_letter(before) && !is_letter(after) ? FINAL_SIGMA : SMALL_SIGMA;
+}
+
 jvalue fkv_jinja_recase(jinja *j, jvalue s, enum jcase to)
 {
     jbuffer b = {0};
     bool first = true;
+    size_t word = 0; /* the filter title lowers what follows a word's first character by itself */
     fkv_jinja_work_characters(j, s.n);
     for (size_t at = 0, size; at < s.n; at += size) {
         int32_t c = fkv_jinja_character(s.text, s.n, at, &size);
-        bool titled = to != J_LOWER && to != J_UPPER && first;
-        if (c == 0xdf && (to == J_UPPER || titled))
-            fkv_jinja_put(j, &b, to == J_UPPER || to == J_TITLE_FILTER ? "SS" : "Ss", 2);
-        else if (to == J_UPPER || (titled && to == J_TITLE_FILTER))
+        const bool titled = to >= J_CAPITALIZED && first;
+        const bool upper = to == J_UPPER || (to == J_SWAPPED && utf8proc_category(c) != UTF8PROC_CATEGORY_LU) ||
+                           (titled && to == J_TITLE_FILTER);
+        if (titled && to == J_TITLE_FILTER) word = at + size;
+        if (c == 0xdf && (upper || titled))
+            fkv_jinja_put(j, &b, upper ? "SS" : "Ss", 2);
+        else if (upper)
             fkv_jinja_put_character(j, &b, utf8proc_toupper(c));
+        else if (c == CAPITAL_SIGMA && !titled)
+            fkv_jinja_put_character(j, &b, small_sigma(s, word, at));
         else
             fkv_jinja_put_character(j, &b, titled ? utf8proc_totitle(c) : utf8proc_tolower(c));
         first = (to == J_TITLE_METHOD || to == J_TITLE_FILTER) && word_follows(c, to);

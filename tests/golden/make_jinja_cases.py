@@ -897,6 +897,30 @@ html | e is escaped
 (', ' | safe).join(['<', '>'])
 [('<a>' | safe)]
 ('<a>' | safe) | upper + '<'
+'ΟΔΟΣ ΣΑΣ Σ'.lower()
+'ΟΔΟΣ ΣΑΣ Σ' | lower
+'ΑΣ, ΑΣ.Α ΑΣ. ΑΣ\'Σ Α\'Σ'.lower()
+'ΑΣ\u0301 Α\u0301Σ Α\u00adΣ ΑΣʰ 1Σ ΑΣ1'.lower()
+'ΣΣ ΑΣΑΣ ὈΔΥΣΣΕΎΣ'.lower()
+'ΟΔΟΣ ΣΑΣ' | title
+'ΟΔΟΣ-ΣΑΣ ΑΣ'.title()
+'ΟΔΟΣ ΣΑΣ'.capitalize()
+'ΟΔΟΣ ΣΑΣ' | capitalize
+'ΟΔΟΣ Σας'.swapcase()
+'ΟΔΟΣ Σας'.casefold()
+['ΑΣ', 'ας'] | unique | list
+'aBc dß'.swapcase()
+'%a' % u
+'%a|%8a|%.3a' % ('é', 'ü', '日本')
+'%a' % [u, 1]
+'%a' % q
+'{!a}'.format(u)
+'{!a:>12}'.format('é')
+'abcß'.translate({97: 'x', 98: none, 99: 'yz', 223: 115})
+'abc'.translate({'a': 'x'})
+'日本'.translate({26085: '本'})
+'abc'.translate({})
+self is defined
 '''.strip('\n')
 
 # Each must be refused by Jinja2.
@@ -974,6 +998,13 @@ REFUSED = [
     "{{ range(*[1], *[2]) }}",
     "{{ dict(**{}, a=1) }}",
     "{{ range(*[1], 2) }}",
+    "{% block a %}{% endblock %}{% block a %}{% endblock %}",
+    "{% block a %}{% endblock %}{{ self.b() }}",
+    "{% block a %}{{ self.a() }}{% endblock %}",
+    "{{ 'a'.translate({97: 1.5}) }}",
+    "{{ 'a'.translate({97: -1}) }}",
+    "{{ 'a'.translate() }}",
+    "{{ '%a' % () }}",
 ]
 
 # Structures. Rendered in CONTEXT.
@@ -1083,6 +1114,14 @@ STATEMENTS = [
     "{{ l | join(*[',']) }}",
     "{{ 6 is divisibleby(*[3]) }}",
     "{{ 'a-b'.split(*['-'], **{'maxsplit': 1}) }}",
+    "{% block a %}<{{ s }}>{% endblock %}{{ self.a() }}{{ self.a() | upper }}",
+    "{{ self.a() }}{% set x = 1 %}{% block a %}{{ x }}{% endblock a %}{{ self.a() }}",
+    "{% block a %}{% block b %}b{% endblock %}a{% endblock %}{{ self.b() ~ self.a() }}",
+    "{% for i in l %}{% if loop.first %}{% block a %}{{ i is defined }}{% endblock %}{% endif %}{{ self.a() }}{% endfor %}",
+    "{% macro m() %}{{ self.a() }}{% endmacro %}{% block a %}x{% endblock %}{{ m() }}",
+    "{% block a %}{% endblock %}{{ self.b is defined }}{{ self.a is defined }}",
+    "{% autoescape false %}{{ html }}{% set x = 1 %}{{ x }}{% endautoescape %}{{ x is defined }}",
+    "{% autoescape False -%}  <{{ '<' }}>{%- endautoescape %}",
 ]
 
 SIGNS = ['', '-', '+']
