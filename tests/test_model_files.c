@@ -337,6 +337,81 @@ static void test_what_is_assumed_is_told(void **state)
                         "llama.attention.layer_norm_rms_epsilon: not in the file: 1e-05 is assumed");
     assert_null(fkv_engine_warning(e, 1));
     fkv_engine_close(e);
+    m.without = "llama.context_length";
+    e = tiny_engine(&m, &p);
+    assert_string_equal(fkv_engine_warning(e, 0),
+                        "llama.context_length: expected 1 to 16777216 tokens, found 0: 4096 is assumed");
+    assert_int_equal(fkv_engine_info(e)->n_ctx_train, 4096);
+    fkv_engine_close(e);
+    m = (struct tiny_model)TINY_MODEL_INIT;
+    m.n_ctx = 1 << 30;
+    e = tiny_engine(&m, &p);
+    assert_string_equal(fkv_engine_warning(e, 0),
+                        "llama.context_length: expected 1 to 16777216 tokens, found 1073741824: 16777216 is assumed");
+    assert_int_equal(fkv_engine_info(e)->n_ctx_train, FKV_CONTEXT_MAX);
+    fkv_engine_close(e);
+}
+
+/* ---- vocabularies ---------------------------------------------------------------------------- */
+
+static void add_strange_tokenizer(struct gguf_writer *w)
+{
+    gguf_writer_leave_out(w, NULL);
+    gguf_put_str(w, "tokenizer.ggml.model", "none");
+}
+
+static void add_numbers_for_flags(struct gguf_writer *w)
+{
+    gguf_put_u32(w, "tokenizer.ggml.add_bos_token", 1);
+    gguf_put_u32(w, "tokenizer.ggml.add_space_prefix", 1);
+}
+
+static void test_flags_of_another_kind(void **state)
+{
+    (void)state;
+    struct tiny_model m = TINY_MODEL_INIT;
+    const struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    m.also = add_numbers_for_flags;
+    fkv_engine *e = tiny_engine(&m, &p);
+    assert_non_null(strstr(fkv_engine_warning(e, 0), "add_bos_token: expected bool, found u32: ignored"));
+    assert_non_null(strstr(fkv_engine_warning(e, 1), "add_space_prefix: expected bool, found u32: ignored"));
+    fkv_engine_close(e);
+}
+
+/* Ids need no tokenizer. */
+static void test_a_strange_tokenizer(void **state)
+{
+    (void)state;
+    struct tiny_model m = TINY_MODEL_INIT, strange = m;
+    strange.without = "tokenizer.ggml.model";
+    strange.also = add_strange_tokenizer;
+    expect_same(&m, &strange, true);
+    m.without = "tokenizer.ggml.model";
+    expect_refused(&m, FKV_ERROR_FORMAT, "tokenizer.ggml.model: missing");
+}
+
+static void put_rows(struct gguf_writer *w, uint64_t n)
+{
+    static const float zeros[(TINY_VOCAB + 1) * 64];
+    gguf_writer_leave_out(w, NULL);
+    gguf_put_tensor(w, "token_embd.weight", FKV_TYPE_F32, 2, (const uint64_t[]){64, n}, zeros, n * 64 * sizeof *zeros);
+}
+
+static void add_too_few_rows(struct gguf_writer *w) { put_rows(w, TINY_VOCAB - 1); }
+static void add_padded_rows(struct gguf_writer *w) { put_rows(w, TINY_VOCAB + 1); }
+
+static void test_rows_and_tokens(void **state)
+{
+    (void)state;
+    struct tiny_model m = TINY_MODEL_INIT;
+    const struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    m.without = "token_embd.weight";
+    m.also = add_padded_rows;
+    fkv_engine *e = tiny_engine(&m, &p);
+    assert_int_equal(fkv_engine_info(e)->n_vocab, TINY_VOCAB + 1);
+    fkv_engine_close(e);
+    m.also = add_too_few_rows;
+    expect_refused(&m, FKV_ERROR_FORMAT, "token_embd.weight: expected a row for each of the 320 tokens, found 319");
 }
 
 int main(void)
@@ -352,6 +427,9 @@ int main(void)
         cmocka_unit_test(test_every_tensor_is_used),
         cmocka_unit_test(test_a_table_with_experts),
         cmocka_unit_test(test_what_is_assumed_is_told),
+        cmocka_unit_test(test_flags_of_another_kind),
+        cmocka_unit_test(test_a_strange_tokenizer),
+        cmocka_unit_test(test_rows_and_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

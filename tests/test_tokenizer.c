@@ -328,9 +328,41 @@ static void test_ends_by_name(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "<|eot_id|>",       "<|eom_id|>",  "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<|end|>",    "<EOT>",
-        "<|return|>",       "<|call|>",    "<turn|>",       "<|eot|>",       "<|eom|>",         "[EOT]",      "<eos>",
-        "<|tool_response>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>",  "<file_sep>",      "<reponame>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<end_of_turn>",
+        "<|endoftext|>",
+        "<|end_of_text|>",
+        "<|end|>",
+        "<EOT>",
+        "<|return|>",
+        "<|call|>",
+        "<turn|>",
+        "<|eot|>",
+        "<|eom|>",
+        "[EOT]",
+        "<eos>",
+        "<|tool_response>",
+        "<|fim_pad|>",
+        "<|repo_name|>",
+        "<|file_sep|>",
+        "<file_sep>",
+        "<reponame>",
+        "<|file_separator|>",
+        "<｜end▁of▁sentence｜>",
+        "<|end▁of▁sentence|>",
+        "<|end_of_sentence|>",
+        "▁<EOT>",
+        "<|EOT|>",
+        "<|END_OF_TURN_TOKEN|>",
+        "<|end_of_turn|>",
+        "[|endofturn|]",
+        "<|endofresponse|>",
+        "<|assistant_end|>",
+        "<|role_end|>",
+        "<|message_sep|>",
+        "<|eos|>",
+        "<seed:eos>",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         for (int type = 1; type <= 4; type++) /* files give them any of these types */
@@ -611,6 +643,7 @@ static void no_model(struct tiny_vocab *v) { v->model = NULL; }
 static void bert(struct tiny_vocab *v) { v->model = "bert"; }
 static void unknown_pre(struct tiny_vocab *v) { v->pre = "poro-chat"; }
 static void no_tokens(struct tiny_vocab *v) { v->n_tokens = 0; }
+static void no_vocabulary(struct tiny_vocab *v) { v->model = "none", v->n_tokens = 0; }
 static void few_types(struct tiny_vocab *v) { v->n_types--; }
 static void type_seven(struct tiny_vocab *v) { v->type[5] = 7; }
 static void type_negative(struct tiny_vocab *v) { v->type[264] = -1; }
@@ -654,9 +687,6 @@ static const struct lie {
     const char *message; /* a part of it */
 } lies[] = {
     {false, no_model, FKV_ERROR_FORMAT, "tokenizer.ggml.model: missing"},
-    {false, bert, FKV_ERROR_UNSUPPORTED, "tokenizer.ggml.model: \"bert\" is not supported (supported: gpt2, llama)"},
-    {false, unknown_pre, FKV_ERROR_UNSUPPORTED,
-     "tokenizer.ggml.pre: \"poro-chat\" is not supported (supported: default, gpt-2, "},
     {false, no_tokens, FKV_ERROR_FORMAT, "tokenizer.ggml.tokens: missing or empty"},
     {false, few_types, FKV_ERROR_FORMAT, "tokenizer.ggml.token_type: expected "},
     {false, no_merges, FKV_ERROR_FORMAT, "tokenizer.ggml.merges: missing"},
@@ -676,6 +706,43 @@ static void test_lies(void **state)
         const fkv_status status = load(&t, &v, NULL, &e);
         if (status != lies[i].status || !strstr(e.text, lies[i].message))
             fail_msg("expected %d '%s', got %d '%s'", lies[i].status, lies[i].message, status, e.text);
+    }
+}
+
+/* Where it is not known how text becomes ids, ids still become text, and end the answer. */
+static void test_text_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*tell)(struct tiny_vocab *v);
+        const char *why, *space; /* what "\u0120" spells */
+    } cases[] = {
+        {unknown_pre, "tokenizer.ggml.pre: \"poro-chat\" is not supported (supported: default, gpt-2, ", " "},
+        {bert, "tokenizer.ggml.model: \"bert\" is not supported (supported: gpt2, llama)", "\xc4\xa0"},
+        {no_vocabulary, "tokenizer.ggml.model: \"none\" is not supported (supported: gpt2, llama)", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct tiny_vocab v = tiny_bpe("gpt-2");
+        struct fkv_tokenizer *t;
+        struct fkv_warnings warnings = {0};
+        struct fkv_error e = {""};
+        const char *bytes;
+        int32_t *ids;
+        size_t n_ids;
+        const int space = ' ';
+        cases[i].tell(&v);
+        if (load(&t, &v, &warnings, &e)) fail_msg("%s", e.text);
+        assert_int_equal(warnings.n, 1);
+        assert_non_null(strstr(warnings.text[0], "prompts can be given as ids only: tokenizer.ggml."));
+        assert_non_null(strstr(warnings.text[0], cases[i].why));
+        assert_int_equal(fkv_tokenizer_encode(t, "hello", 5, ADD, &ids, &n_ids, &e), FKV_ERROR_UNSUPPORTED);
+        assert_memory_equal(e.text, cases[i].why, strlen(cases[i].why));
+        assert_int_equal(fkv_tokenizer_bytes(t, space, true, &bytes), strlen(cases[i].space));
+        assert_memory_equal(bytes, cases[i].space, strlen(cases[i].space));
+        assert_true(fkv_tokenizer_is_end(t, v.eos));
+        assert_false(fkv_tokenizer_is_end(t, space));
+        fkv_warnings_destroy(&warnings);
+        fkv_tokenizer_destroy(t);
     }
 }
 
@@ -830,12 +897,16 @@ static void test_changed_bytes(void **state)
         struct fkv_tokenizer *t;
         struct fkv_error e = {""};
         if (fkv_gguf_open_memory(&gguf, file, bytes, &e) == FKV_OK) {
-            if (fkv_tokenizer_create(&t, gguf, NULL, &e) == FKV_OK) {
-                int32_t *ids;
-                assert_int_equal(fkv_tokenizer_encode(t, text, sizeof text - 1, ADD | PARSE, &ids, &n, &e), FKV_OK);
-                for (size_t i = 0; i < n; i++) assert_in_range(ids[i], 0, fkv_tokenizer_n_vocab(t) - 1);
+            int32_t *ids = NULL;
+            fkv_status status = fkv_tokenizer_create(&t, gguf, NULL, &e);
+            if (status == FKV_OK) {
+                status = fkv_tokenizer_encode(t, text, sizeof text - 1, ADD | PARSE, &ids, &n, &e);
+                for (size_t i = 0; ids && i < n; i++) assert_in_range(ids[i], 0, fkv_tokenizer_n_vocab(t) - 1);
+                assert_true(status == FKV_OK || status == FKV_ERROR_UNSUPPORTED);
                 free(ids);
                 fkv_tokenizer_destroy(t);
+            }
+            if (status == FKV_OK) {
                 loaded++;
             } else {
                 assert_int_not_equal(e.text[0], '\0');
@@ -917,6 +988,7 @@ int main(void)
         cmocka_unit_test(test_spm_against_reference),
         cmocka_unit_test(test_bpe_against_reference),
         cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_text_refused),
         cmocka_unit_test(test_flaws),
         cmocka_unit_test(test_no_warnings),
         cmocka_unit_test(test_no_token_for_a_byte),

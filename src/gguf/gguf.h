@@ -8,6 +8,8 @@
 #ifndef FKV_GGUF_GGUF_H
 #define FKV_GGUF_GGUF_H
 
+#include <string.h>
+
 #include "base/error.h"
 #include "simd/blocks.h"
 
@@ -18,6 +20,10 @@ struct fkv_str {
     const char *data;
     size_t n;
 };
+static inline bool fkv_str_is(struct fkv_str s, const char *text)
+{
+    return s.n == strlen(text) && memcmp(s.data, text, s.n) == 0;
+}
 
 enum fkv_gguf_kind { /* numbers of the file format */
                      FKV_GGUF_U8,

@@ -140,7 +140,8 @@ enum fkv_tokenize_flags {
     FKV_TOKENIZE_PARSE_SPECIAL = 2, /* "<|im_end|>" in the text is the special token, not its letters */
 };
 /* text: n_bytes of any bytes, NUL and invalid UTF-8 included. *ids: malloc'ed array of *n_ids, freed with
-   fkv_free(). */
+   fkv_free(). FKV_ERROR_UNSUPPORTED when the file's tokenizer is of a kind that is not there: ids are all that the
+   engine takes then. */
 FKV_API fkv_status fkv_tokenize(const fkv_engine *engine, const char *text, size_t n_bytes, unsigned flags,
                                 int32_t **ids, size_t *n_ids, char *err);
 /* The bytes a token stands for (not always whole UTF-8), valid as long as the engine. Special tokens are spelled out

@@ -97,8 +97,6 @@ int fkv_hparams_rope(struct fkv_hparams *h, const struct fkv_rope_params *rope)
     return h->n_ropes++;
 }
 
-static bool is(struct fkv_str s, const char *text) { return s.n == strlen(text) && memcmp(s.data, text, s.n) == 0; }
-
 /* The scale by which positions are divided. A factor without a type is a linear one; its key was once scale_linear; 0
    stands for none. yarn by 1 changes nothing. */
 static fkv_status read_rope_scale(const struct reader *r, float *scale)
@@ -111,8 +109,8 @@ static fkv_status read_rope_scale(const struct reader *r, float *scale)
     if (status == FKV_OK) status = fkv_gguf_str(r->g, full_key(r, "rope.scaling.type", key), &type, r->e);
     if (status != FKV_OK) return status;
     *scale = 1;
-    if (is(type, "none") || (is(type, "yarn") && (factor == 0 || factor == 1))) return FKV_OK;
-    if (!is(type, "linear"))
+    if (fkv_str_is(type, "none") || (fkv_str_is(type, "yarn") && (factor == 0 || factor == 1))) return FKV_OK;
+    if (!fkv_str_is(type, "linear"))
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected none or linear, found \"%.*s\"", key,
                         (int)(type.n < 32 ? type.n : 32), type.data);
     if (factor > 0) *scale = factor;
@@ -261,6 +259,23 @@ static fkv_status refuse_layers(const struct reader *r, const struct fkv_hparams
     return FKV_OK;
 }
 
+/* How long texts were in training limits only what nobody sets: a number that says nothing is no reason to refuse. */
+static void read_context(const struct reader *r, struct fkv_hparams *h)
+{
+    enum { ASSUMED = 4096 };
+    char key[KEY_BYTES];
+    uint32_t found = 0;
+    struct fkv_error why = {""};
+    const fkv_status status = fkv_gguf_u32(r->g, full_key(r, "context_length", key), &found, &why);
+    const bool too_many = status == FKV_OK && found > FKV_CONTEXT_MAX;
+    h->n_ctx_train = too_many ? FKV_CONTEXT_MAX : found > 0 ? (int)found : ASSUMED;
+    if (status != FKV_OK)
+        fkv_warn(r->warnings, "%.400s: %d is assumed", why.text, h->n_ctx_train);
+    else if (too_many || found == 0)
+        fkv_warn(r->warnings, "%s: expected 1 to %d tokens, found %u: %d is assumed", key, FKV_CONTEXT_MAX, found,
+                 h->n_ctx_train);
+}
+
 static fkv_status read_whole(const struct reader *r, struct fkv_hparams *h)
 {
     fkv_status status;
@@ -269,7 +284,7 @@ static fkv_status read_whole(const struct reader *r, struct fkv_hparams *h)
     if ((status = read_int(r, "nextn_predict_layers", ALL_LAYERS, 0, h->n_block - 1, &n_draft)) != FKV_OK)
         return status;
     h->n_layer = h->n_block - n_draft;
-    if ((status = read_int(r, "context_length", ALL_LAYERS, 1, 1 << 24, &h->n_ctx_train)) != FKV_OK) return status;
+    read_context(r, h);
     if ((status = read_int(r, "embedding_length", ALL_LAYERS, 1, 1 << 17, &h->d_model)) != FKV_OK) return status;
     if ((status = read_int(r, "expert_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert)) != FKV_OK) return status;
     if ((status = read_int(r, "expert_used_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert_used)) != FKV_OK) return status;
@@ -289,7 +304,7 @@ fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, 
                             struct fkv_warnings *warnings, struct fkv_error *e)
 {
     struct reader r = {.g = g, .arch = arch->name, .local = arch->local, .warnings = warnings, .e = e};
-    *h = (struct fkv_hparams){.n_block = REQUIRED, .d_model = REQUIRED, .n_ctx_train = REQUIRED, .norm_eps = 1e-5f};
+    *h = (struct fkv_hparams){.n_block = REQUIRED, .d_model = REQUIRED, .norm_eps = 1e-5f};
     fkv_status status = read_whole(&r, h);
     if (status == FKV_OK) status = read_ropes(&r, arch->rope_pairs);
     if (status != FKV_OK) return status;

@@ -23,7 +23,7 @@ static fkv_status find_arch(const struct fkv_arch **arch, const struct fkv_gguf 
     if (status != FKV_OK) return status;
     char known[128] = "";
     for (int i = 0; i < N_ARCHS; i++) {
-        if (strlen(archs[i]->name) == name.n && memcmp(archs[i]->name, name.data, name.n) == 0) {
+        if (fkv_str_is(name, archs[i]->name)) {
             *arch = archs[i];
             return FKV_OK;
         }

@@ -21,8 +21,22 @@ static const char *const end_names[] = {
     "<end_of_utterance>",
     "<EOT>",
     "_<EOT>",
+    "\xe2\x96\x81<EOT>", /* U+2581 */
+    "<|EOT|>",
     "[EOT]",
     "[EOS]",
+    "<｜end▁of▁sentence｜>", /* DeepSeek: U+FF5C and U+2581 */
+    "<|end▁of▁sentence|>",
+    "<|end_of_sentence|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|end_of_turn|>",
+    "[|endofturn|]",
+    "<|endofresponse|>",
+    "<|assistant_end|>",
+    "<|role_end|>",
+    "<|message_sep|>",
+    "<|eos|>",
+    "<seed:eos>",
     /* of what is handed to a tool */
     "<|return|>",
     "<|call|>",
@@ -30,6 +44,7 @@ static const char *const end_names[] = {
     "<|flush|>",
     "<|tool_response>",
     /* of a file: padding of fill-in-the-middle, the next repository, the next file */
+    "<|file_separator|>",
     "<|fim_pad|>",
     "<fim-pad>",
     "<fim_pad>",

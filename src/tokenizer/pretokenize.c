@@ -169,8 +169,7 @@ enum { n_pretokenizers = sizeof pretokenizers / sizeof *pretokenizers };
 const struct fkv_pretokenizer *fkv_pretokenizer_find(struct fkv_str name)
 {
     for (int i = 0; i < n_pretokenizers; i++)
-        if (strlen(pretokenizers[i].name) == name.n && memcmp(pretokenizers[i].name, name.data, name.n) == 0)
-            return &pretokenizers[i];
+        if (fkv_str_is(name, pretokenizers[i].name)) return &pretokenizers[i];
     return NULL;
 }
 

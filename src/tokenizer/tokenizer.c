@@ -20,12 +20,14 @@ struct fkv_tokenizer {
     struct fkv_spm spm; /* when is_spm */
     int32_t bos, eos;   /* -1: none */
     bool add_bos, add_eos, space_prefix;
-    bool *ends_turn; /* [vocab.n] */
+    bool *ends_turn;          /* [vocab.n] */
+    struct fkv_error refusal; /* why text does not become ids; "": it does */
 };
 
 static bool makes_token(const void *context, int32_t id)
 {
     const struct fkv_tokenizer *t = context;
+    if (*t->refusal.text) return false;
     return t->is_spm ? fkv_spm_makes(&t->spm, id) : fkv_bpe_makes(&t->bpe, id);
 }
 
@@ -55,6 +57,18 @@ static fkv_status decode_tokens(struct fkv_tokenizer *t, struct fkv_error *e)
     return FKV_OK;
 }
 
+/* How text becomes ids. Not to know it is a failure only of those who have a text. */
+static fkv_status load_rules(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, int32_t unknown,
+                             struct fkv_warnings *warnings, struct fkv_error *e)
+{
+    if (*t->refusal.text) return FKV_OK;
+    if (t->is_spm) return fkv_spm_load(&t->spm, &t->vocab, gguf, unknown, warnings, e);
+    struct fkv_error why = {""};
+    const fkv_status status = fkv_bpe_load(&t->bpe, &t->vocab, gguf, warnings, &why);
+    if (status == FKV_ERROR_UNSUPPORTED) t->refusal = why;
+    return status && status != FKV_ERROR_UNSUPPORTED ? fkv_fail(e, status, "%s", why.text) : FKV_OK;
+}
+
 /* Finds out which of the two kinds this is, and loads it. *add_bos: the kind's default. */
 static fkv_status load_model(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool *add_bos,
                              struct fkv_warnings *warnings, struct fkv_error *e)
@@ -64,47 +78,64 @@ static fkv_status load_model(struct fkv_tokenizer *t, const struct fkv_gguf *ggu
     fkv_status status = fkv_gguf_str(gguf, key, &model, e);
     if (status) return status;
     if (!model.data) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: missing", key);
-    t->is_spm = model.n == 5 && memcmp(model.data, "llama", 5) == 0;
-    if (!t->is_spm && !(model.n == 4 && memcmp(model.data, "gpt2", 4) == 0))
-        return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: gpt2, llama)", key,
-                        model.n < 40 ? (int)model.n : 40, model.data);
+    const bool llama = fkv_str_is(model, "llama");
+    t->is_spm = !fkv_str_is(model, "gpt2"); /* many a kind spells spaces and bytes so */
+    if (t->is_spm && !llama) {
+        fkv_fail(&t->refusal, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: gpt2, llama)", key,
+                 model.n < 40 ? (int)model.n : 40, model.data);
+        if (!fkv_gguf_has(gguf, "tokenizer.ggml.tokens")) return FKV_OK;
+    }
     if ((status = fkv_vocab_load(&t->vocab, gguf, warnings, e))) return status;
 
     int32_t unknown = -1;
-    t->bos = t->eos = -1;
-    if (t->is_spm && t->vocab.n > 2) unknown = 0, t->bos = 1, t->eos = 2; /* SentencePiece's own numbering */
+    if (llama && t->vocab.n > 2) unknown = 0, t->bos = 1, t->eos = 2; /* SentencePiece's own numbering */
     fkv_read_token_id(&unknown, &t->vocab, gguf, "tokenizer.ggml.unknown_token_id", warnings);
     fkv_read_token_id(&t->bos, &t->vocab, gguf, "tokenizer.ggml.bos_token_id", warnings);
-    status = t->is_spm ? fkv_spm_load(&t->spm, &t->vocab, gguf, unknown, warnings, e)
-                       : fkv_bpe_load(&t->bpe, &t->vocab, gguf, warnings, e);
-    if (!status) *add_bos = t->is_spm || (t->bpe.pre->flags & FKV_PRE_ADD_BOS);
+    status = load_rules(t, gguf, unknown, warnings, e);
+    *add_bos = llama || (t->bpe.pre && (t->bpe.pre->flags & FKV_PRE_ADD_BOS));
     return status;
 }
 
 /* The flag under a key, which needs a token: without it the flag is off, with a warning. */
-static fkv_status read_flag(bool *flag, const struct fkv_gguf *gguf, const char *key, int32_t token,
-                            const char *token_key, struct fkv_warnings *warnings, struct fkv_error *e)
+static void read_flag(bool *flag, const struct fkv_gguf *gguf, const char *key, int32_t token, const char *token_key,
+                      struct fkv_warnings *warnings)
 {
-    const fkv_status status = fkv_gguf_bool(gguf, key, flag, e);
-    if (status || !*flag || token >= 0) return status;
+    struct fkv_error why = {""};
+    if (fkv_gguf_bool(gguf, key, flag, &why)) fkv_warn(warnings, "%.400s: ignored", why.text);
+    if (!*flag || token >= 0) return;
     *flag = false;
     fkv_warn(warnings, "%s is true, but there is no %s: ignored", key, token_key);
-    return FKV_OK;
 }
 
-static fkv_status load_flags(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool add_bos,
-                             struct fkv_warnings *warnings, struct fkv_error *e)
+static void load_flags(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool add_bos,
+                       struct fkv_warnings *warnings)
 {
-    fkv_status status;
     t->add_bos = add_bos && t->bos >= 0;
     t->space_prefix = t->is_spm;
-    status = read_flag(&t->add_bos, gguf, "tokenizer.ggml.add_bos_token", t->bos, "tokenizer.ggml.bos_token_id",
-                       warnings, e);
-    if (status) return status;
-    status = read_flag(&t->add_eos, gguf, "tokenizer.ggml.add_eos_token", t->eos, "tokenizer.ggml.eos_token_id",
-                       warnings, e);
-    if (status) return status;
-    return fkv_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &t->space_prefix, e);
+    read_flag(&t->add_bos, gguf, "tokenizer.ggml.add_bos_token", t->bos, "tokenizer.ggml.bos_token_id", warnings);
+    read_flag(&t->add_eos, gguf, "tokenizer.ggml.add_eos_token", t->eos, "tokenizer.ggml.eos_token_id", warnings);
+    read_flag(&t->space_prefix, gguf, "tokenizer.ggml.add_space_prefix", 0, NULL, warnings);
+}
+
+/* What is known of single tokens. */
+static fkv_status load_tokens(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool add_bos,
+                              struct fkv_warnings *warnings, struct fkv_error *e)
+{
+    t->ends_turn = calloc(t->vocab.n, sizeof *t->ends_turn);
+    if (!t->ends_turn) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a vocabulary of %d tokens", t->vocab.n);
+    fkv_ends_find(t->ends_turn, &t->eos, &t->vocab, gguf, makes_token, t, warnings);
+    load_flags(t, gguf, add_bos, warnings);
+    const fkv_status status = decode_tokens(t, e);
+    return status ? status : fkv_specials_build(&t->specials, &t->vocab, e);
+}
+
+/* Without a vocabulary the one end is what the key says. */
+static fkv_status load_end(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, struct fkv_error *e)
+{
+    uint32_t eos = UINT32_MAX;
+    const fkv_status status = fkv_gguf_u32(gguf, "tokenizer.ggml.eos_token_id", &eos, e);
+    if (!status && eos <= INT32_MAX) t->eos = (int32_t)eos;
+    return status;
 }
 
 fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct fkv_gguf *gguf,
@@ -113,16 +144,10 @@ fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct f
     bool add_bos = false;
     struct fkv_tokenizer *t = calloc(1, sizeof *t);
     if (!t) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a tokenizer");
+    t->bos = t->eos = -1;
     fkv_status status = load_model(t, gguf, &add_bos, warnings, e);
-    if (!status) {
-        t->ends_turn = calloc(t->vocab.n, sizeof *t->ends_turn);
-        if (!t->ends_turn)
-            status = fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a vocabulary of %d tokens", t->vocab.n);
-    }
-    if (!status) fkv_ends_find(t->ends_turn, &t->eos, &t->vocab, gguf, makes_token, t, warnings);
-    if (!status) status = load_flags(t, gguf, add_bos, warnings, e);
-    if (!status) status = decode_tokens(t, e);
-    if (!status) status = fkv_specials_build(&t->specials, &t->vocab, e);
+    if (!status) status = t->vocab.n ? load_tokens(t, gguf, add_bos, warnings, e) : load_end(t, gguf, e);
+    if (!status && *t->refusal.text) fkv_warn(warnings, "prompts can be given as ids only: %s", t->refusal.text);
     if (status)
         fkv_tokenizer_destroy(t);
     else
@@ -148,7 +173,7 @@ int32_t fkv_tokenizer_bos(const struct fkv_tokenizer *t) { return t->bos; }
 int32_t fkv_tokenizer_eos(const struct fkv_tokenizer *t) { return t->eos; }
 bool fkv_tokenizer_is_end(const struct fkv_tokenizer *t, int32_t id)
 {
-    return id >= 0 && id < t->vocab.n && t->ends_turn[id];
+    return id >= 0 && (id < t->vocab.n ? t->ends_turn[id] : id == t->eos);
 }
 
 size_t fkv_tokenizer_bytes(const struct fkv_tokenizer *t, int32_t id, bool special, const char **bytes)
@@ -187,6 +212,7 @@ fkv_status fkv_tokenizer_encode(const struct fkv_tokenizer *t, const char *text,
     struct fkv_ids ids = {0};
     struct fkv_merger merger = {0};
     fkv_status status = FKV_OK;
+    if (*t->refusal.text) return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s", t->refusal.text);
     if (n > TEXT_BYTES)
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "a text of %zu bytes, at most %d can be tokenised at once", n,
                         TEXT_BYTES);

@@ -18,8 +18,10 @@
 
 struct fkv_tokenizer;
 
-/* Copies what it needs: the gguf may be closed afterwards. An unknown model or pre-tokeniser is FKV_ERROR_UNSUPPORTED
-   with its name and the known ones. Metadata that is wrong, but that text can do without, becomes a warning. */
+/* Copies what it needs: the gguf may be closed afterwards. Where the model or the pre-tokeniser is unknown, ids can
+   still become text, as far as there is a vocabulary, but not text ids: encoding is FKV_ERROR_UNSUPPORTED, with the
+   name and the known ones, and here there is a warning. Metadata that is wrong, but that text can do without, becomes a
+   warning, too. */
 fkv_status fkv_tokenizer_create(struct fkv_tokenizer **tokenizer, const struct fkv_gguf *gguf,
                                 struct fkv_warnings *warnings, struct fkv_error *e);
 void fkv_tokenizer_destroy(struct fkv_tokenizer *tokenizer);
