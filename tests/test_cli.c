@@ -1,6 +1,7 @@
 /* The program from outside: each command's success and failure, exit status and messages. FKV_PROGRAM is its path. What
    needs a model uses smollm2-135m and is skipped where that is missing. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -461,12 +462,11 @@ static void test_chat(void **state)
 {
     (void)state;
     NEED_MODEL;
-    struct result r = run("My name is\\\n Bob.\n/help\nWhat is my name?\n/clear\n/nothing\nHello\n/exit\nunread\n",
-                          "chat", "-m", model, "--temp", "0", "-n", "16", "-sys", "Answer briefly.", NULL);
+    struct result r = run("My name is\\\n Bob.\n/help\nWhat is my name?\n/clear\nHello\n/exit\nunread\n", "chat", "-m",
+                          model, "--temp", "0", "-n", "16", "-sys", "Answer briefly.", NULL);
     expect_success(r);
     expect_text(r.err, "/clear start a new one");
     expect_text(r.err, "[a new conversation]");
-    expect_text(r.err, "unknown command /nothing");
     expect_text(r.out, "Bob");
     assert_null(strstr(r.err, "computed anew")); /* a plain conversation is only ever extended */
     int turns = 0;
@@ -483,7 +483,29 @@ static void test_chat(void **state)
     release(r);
 }
 
-/* What a document or an option says is never a command; what is typed can be, line by line, and // begins a message. */
+/* At a terminal a command that is not there is no message. */
+static void test_chat_at_a_terminal(void **state)
+{
+    (void)state;
+    static const char typed[] = "/nothing\n//hello\n/exit\n";
+    const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    const int in = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    FILE *out = tmpfile(), *err = tmpfile();
+    assert_true(in >= 0 && out && err);
+    assert_int_equal(write(terminal, typed, sizeof typed - 1), sizeof typed - 1);
+    char *chat[] = {program, "chat", "-m", small_model, "--temp", "0", NULL};
+    assert_int_equal(wait_for(start(chat, in, fileno(out), fileno(err))), 0);
+    struct result r = {.out = slurp(out), .err = slurp(err)};
+    assert_string_equal(r.out, "hello world\n");
+    expect_text(r.err, "unknown command /nothing");
+    release(r);
+    close(in);
+    close(terminal);
+}
+
+/* What a document or an option says is never a command; what is typed can be, line by line, and // begins a message. Of
+   a pipe only the commands that there are are commands. */
 static void test_chat_messages(void **state)
 {
     (void)state;
@@ -491,9 +513,14 @@ static void test_chat_messages(void **state)
         const char *input, *document;
         int turns;
     } cases[] = {
-        {"", "/* a program */\nint x;\n", 1}, {"", "/exit", 1},         {"hello\r\n\r\n/exit\r\nhello\r\n", NULL, 1},
-        {"//hello\n\n\nhello\n", NULL, 2},    {"//\n/exit\n", NULL, 1}, {"hello\\\r\nworld\r\n", NULL, 1},
+        {"", "/* a program */\nint x;\n", 1},
+        {"", "/exit", 1},
+        {"hello\r\n\r\n/exit\r\nhello\r\n", NULL, 1},
+        {"//hello\n\n\nhello\n", NULL, 2},
+        {"//\n/exit\n", NULL, 1},
+        {"hello\\\r\nworld\r\n", NULL, 1},
         {"hello", "one\r\n\r\ntwo\r\n", 2},
+        {"/etc/fstab\n/\n/help\n/exit now\n", NULL, 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct result r = {0};
@@ -513,6 +540,10 @@ static void test_chat_messages(void **state)
     struct result r = RUN("chat", "-m", small_model, "-f", nul);
     assert_int_equal(r.status, 1);
     expect_text(r.err, "/nul: byte 5 is NUL");
+    release(r);
+    r = run("hello\r\none\\\r\ntw\xf6\n", "chat", "-m", small_model, "--temp", "0", NULL); /* of the whole input */
+    assert_int_equal(r.status, 1);
+    expect_text(r.err, "standard input: byte 15 (0xF6) is not UTF-8");
     release(r);
 }
 
@@ -555,6 +586,19 @@ static void test_habits(void **state)
     expect_success(r);
     assert_null(strstr(r.err, "standard input"));
     release(r);
+    int late[2]; /* whether and when anything comes does not matter */
+    assert_int_equal(pipe(late), 0);
+    FILE *out = tmpfile(), *err = tmpfile();
+    assert_true(out && err);
+    char *beside[] = {program, "run", "-m", small_model, "-p", "hello", "--temp", "0", NULL};
+    r.status = wait_for(start(beside, late[0], fileno(out), fileno(err)));
+    r.out = slurp(out);
+    r.err = slurp(err);
+    expect_success(r);
+    expect_text(r.err, "warning standard input is not read; with -f - it is the document");
+    close(late[0]);
+    close(late[1]);
+    release(r);
     char *ids = write_file("ids.json", "[17]", 4);
     r = RUN("run", "-m", small_model, "--prompt-ids", ids, "--temp", "0", "-n", "2");
     expect_success(r);
@@ -562,9 +606,54 @@ static void test_habits(void **state)
     assert_null(strstr(r.err, "prompt  1 token in 0.00 s, 0.0 tokens/s"));
     expect_text(r.err, "answer  2 tokens, ");
     release(r);
+    r = RUN("run", "-m", small_model, "-p", "hello", "--temp", "0", "-r", "world<|im_end|>");
+    expect_success(r);
+    assert_string_equal(r.out, "hello \n");
+    expect_text(r.err, "ended by stop string");
+    release(r);
     r = RUN("run", "-m", small_model, "-p", "hello", "--top-p", "0", "--temp", "-1", "--no-memory-check");
     expect_success(r);
     assert_string_equal(r.out, "hello world\n");
+    release(r);
+}
+
+/* A small model with one text of its file replaced by another of the same length. */
+static char *changed_model(const char *of, const char *from, const char *to)
+{
+    char bytes[1 << 16];
+    FILE *f = fopen(of, "rb");
+    assert_non_null(f);
+    const size_t n = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    char *at = memmem(bytes, n, from, strlen(from));
+    assert_true(n < sizeof bytes && at && strlen(from) == strlen(to));
+    memcpy(at, to, strlen(to));
+    return write_file("changed.gguf", bytes, n);
+}
+
+/* A prompt of ids needs no tokenizer; what the answer's ids are is said as far as it can be. */
+static void test_ids_without_a_tokenizer(void **state)
+{
+    (void)state;
+    char *ids = write_file("ids.json", "[13]", 4), *changed = changed_model(small_model, "qwen2", "qwen9");
+    struct result r = RUN("run", "-m", changed, "--prompt-ids", ids, "--temp", "0");
+    expect_success(r);
+    assert_string_equal(r.out, "hello world\n");
+    expect_text(r.err, "warning prompts can be given as ids only: tokenizer.ggml.pre: \"qwen9\" is not supported");
+    release(r);
+    r = RUN("run", "-m", changed, "-p", "hello");
+    assert_int_equal(r.status, 1);
+    expect_text(r.err, "fastkv: error: tokenizer.ggml.pre: \"qwen9\" is not supported");
+    release(r);
+    changed = changed_model(small_model, "gpt2", "none");
+    r = RUN("run", "-m", changed, "--prompt-ids", ids, "--temp", "0", "-n", "1");
+    expect_success(r);
+    assert_string_equal(r.out, "hello\n");
+    release(r);
+    changed = changed_model(changed, "tokenizer.ggml.tokens", "tokenizer.ggml.tokenz");
+    r = RUN("run", "-m", changed, "--prompt-ids", ids, "--temp", "0", "-n", "1");
+    expect_success(r);
+    assert_string_equal(r.out, "<17>\n");
     release(r);
 }
 
@@ -853,8 +942,10 @@ int main(void)
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_chat_messages),
+        cmocka_unit_test(test_chat_at_a_terminal),
         cmocka_unit_test(test_encodings),
         cmocka_unit_test(test_habits),
+        cmocka_unit_test(test_ids_without_a_tokenizer),
         cmocka_unit_test(test_eval),
         cmocka_unit_test(test_eval_suites),
         cmocka_unit_test(test_eval_closed_book),

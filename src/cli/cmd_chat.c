@@ -13,8 +13,9 @@
 
 struct chat {
     struct generator g;
-    bool terminal; /* does a person type? */
-    char *source;  /* --chat-template; NULL: the model's own */
+    bool terminal;    /* does a person type? */
+    uint64_t n_typed; /* bytes read from standard input */
+    char *source;     /* --chat-template; NULL: the model's own */
     struct fkv_message *messages;
     size_t n_messages, n_system; /* n_system: 1 when a system message opens the conversation */
     /* What the session has seen, as text and as ids. When a turn's text begins with it, its ids are kept and only the
@@ -149,15 +150,18 @@ static int turn(struct chat *c, char *said)
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* One message of *n bytes: a line, and further ones after a trailing backslash; lines may end with CR LF. NULL at the
-   end of the input or after Ctrl-C. */
-static char *read_message(const struct chat *c, size_t *n_bytes)
+   end of the input, after Ctrl-C, or when it is no text: *ok is false then, and that has been said. */
+static char *read_message(struct chat *c, size_t *n_bytes, bool *ok)
 {
     char *message = NULL, *line = NULL;
     size_t n = 0, capacity = 0;
+    *ok = true;
     for (bool more = true; more;) {
         if (c->terminal) fputs(n ? ". " : "> ", stderr);
         ssize_t length = getline(&line, &capacity, stdin);
         if (length < 0) break;
+        *ok = *ok && prompt_check("standard input", line, (size_t)length, c->n_typed);
+        c->n_typed += (uint64_t)length;
         if (length && line[length - 1] == '\n') length--;
         if (length && line[length - 1] == '\r') length--;
         more = length && line[length - 1] == '\\';
@@ -170,6 +174,10 @@ static char *read_message(const struct chat *c, size_t *n_bytes)
         message[n] = '\0';
     }
     free(line);
+    if (!*ok) {
+        free(message);
+        message = NULL;
+    }
     *n_bytes = n;
     return message;
 }
@@ -180,27 +188,38 @@ static const char chat_help[] = "/exit  end the conversation\n/clear start a new
 
 enum { TURN_ENDS = -1 };
 
-/* A message that was typed, n bytes: maybe a command. Exit status of a turn, or TURN_ENDS. */
-static int take_message(struct chat *c, char *message, size_t n)
+/* What begins with a slash at a terminal, where a mistyped command shall not become a message; else the commands that
+   there are. */
+static bool is_command(const struct chat *c, const char *message)
 {
-    bool slash = *message == '/', command = slash && message[1] != '/';
-    int status = EXIT_SUCCESS;
-    if (!prompt_check("standard input", message, n)) {
-        free(message);
-        return EXIT_FAILURE;
-    }
-    if (slash && !command) memmove(message, message + 1, n);
-    if (!command && *message) return turn(c, message);
-    if (!strcmp(message, "/exit"))
-        status = TURN_ENDS;
-    else if (!strcmp(message, "/clear")) {
+    static const char *const commands[] = {"/exit", "/clear", "/help"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(message, commands[i])) return true;
+    return c->terminal && message[0] == '/' && message[1] != '/';
+}
+
+static int obey(struct chat *c, const char *command)
+{
+    if (!strcmp(command, "/exit")) return TURN_ENDS;
+    if (!strcmp(command, "/clear")) {
         drop_messages(c, c->n_system);
         forget(c);
         fputs("[a new conversation]\n", stderr);
-    } else if (command) {
-        if (strcmp(message, "/help")) fprintf(stderr, "unknown command %.40s\n", message);
+    } else {
+        if (strcmp(command, "/help")) fprintf(stderr, "unknown command %.40s\n", command);
         fputs(chat_help, stderr);
     }
+    return EXIT_SUCCESS;
+}
+
+/* A message that was typed, n bytes, taken: maybe a command. Exit status of a turn, or TURN_ENDS. */
+static int take_message(struct chat *c, char *message, size_t n)
+{
+    if (*message && !is_command(c, message)) {
+        if (message[0] == '/' && message[1] == '/') memmove(message, message + 1, n);
+        return turn(c, message);
+    }
+    const int status = *message ? obey(c, message) : EXIT_SUCCESS;
     free(message);
     return status;
 }
@@ -210,14 +229,16 @@ static int converse(struct chat *c, char *first)
     for (int status;;) {
         interrupt_watch(c->g.session);
         size_t n = 0;
-        char *message = first ? NULL : read_message(c, &n);
+        bool ok = true;
+        char *message = first ? NULL : read_message(c, &n, &ok);
         if (interrupted()) {
             free(message);
             fputc('\n', stderr);
             return EXIT_INTERRUPTED;
         }
-        if (!first && !message) return EXIT_SUCCESS;
-        status = first ? turn(c, first) : take_message(c, message, n); /* a document is no command */
+        if (!first && !message && ok) return EXIT_SUCCESS;
+        /* a document is no command */
+        status = !ok ? EXIT_FAILURE : first ? turn(c, first) : take_message(c, message, n);
         first = NULL;
         if (status == TURN_ENDS) return EXIT_SUCCESS;
         if (status != EXIT_SUCCESS && !c->terminal) return status; /* a script must not go on without an answer */

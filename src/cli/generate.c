@@ -157,16 +157,24 @@ const char *stop_name(enum stop stop)
 static bool take_id(const struct generator *g, struct generated *out, int32_t id, size_t most)
 {
     const char *bytes;
+    char number[16];
+    const bool ends = !g->settings->ignore_eos && fkv_token_is_end(g->engine, id);
     out->ids[out->n++] = id;
-    if (!g->settings->ignore_eos && fkv_token_is_end(g->engine, id)) {
-        out->stop = STOP_EOS;
-        return true;
+    size_t n = ends ? 0 : fkv_token_bytes(g->engine, id, false, &bytes);
+    bool shown = n > 0;
+    /* a special token may end a stop string; one that the vocabulary lacks is shown as its number */
+    if (!shown) n = fkv_token_bytes(g->engine, id, true, &bytes);
+    if (!n && !ends) {
+        n = (size_t)snprintf(number, sizeof number, "<%d>", id);
+        bytes = number;
+        shown = true;
     }
-    size_t n = fkv_token_bytes(g->engine, id, false, &bytes);
-    const bool shown = n > 0;
-    if (!shown) n = fkv_token_bytes(g->engine, id, true, &bytes); /* a special token, which may be a stop string */
     if (n && answer_add(&out->answer, bytes, n, shown)) {
         out->stop = STOP_STRING;
+        return true;
+    }
+    if (ends) {
+        out->stop = STOP_EOS;
         return true;
     }
     if (out->n == 1) out->first_s = fkv_clock_s();

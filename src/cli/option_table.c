@@ -9,6 +9,7 @@
 #define FROM(what, low) what, low, INFINITY, false
 #define ABOVE(what, low) what, low, INFINITY, true
 #define RANGE(what, low, high) what, low, high, false
+#define UP_TO(what, high) what, -INFINITY, high, false
 #define ANY(what) what, -INFINITY, INFINITY, false
 #define WORDS(words) words, 0, 0, false
 #define PLAIN NULL, 0, 0, false
@@ -27,7 +28,7 @@ const struct option cli_options[] = {
     {MODEL, GROUP_MODEL, "-m, --model", "FILE", NULL, OPTION_TEXT, AT(model),
      "the GGUF file; of a split model, its first part", PLAIN},
     {PLAN, GROUP_MODEL, "-t, --threads", "N", "0", OPTION_INT, AT(engine.n_threads),
-     "threads; 0: one per physical core that the process may use", RANGE("a number of threads", -1, 1024)},
+     "threads; 0 or less: one per physical core that the process may use", UP_TO("a number of threads", 1024)},
     {PLAN, GROUP_MODEL, "-c, --ctx-size", "N", "0", OPTION_INT, AT(session.n_ctx),
      "most tokens in the context, prompt and answer; 0: what the model was trained for. More is possible: answers get "
      "worse",

@@ -37,8 +37,10 @@ static bool names_have(const char *names, const char *name, size_t n)
 static void expects_number(const struct option *o, char *text, size_t size)
 {
     bool real = o->kind == OPTION_FLOAT || o->kind == OPTION_DOUBLE;
-    if (isinf(o->low))
+    if (isinf(o->low) && isinf(o->high))
         snprintf(text, size, "%s", o->what);
+    else if (isinf(o->low))
+        snprintf(text, size, "%s, at most %.0f", o->what, o->high);
     else if (isinf(o->high))
         snprintf(text, size, "%s, %s %g", o->what, o->above_low ? "more than" : "at least", o->low);
     else if (real)

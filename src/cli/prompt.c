@@ -1,6 +1,5 @@
 #define _GNU_SOURCE
 #include <jansson.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,29 +16,28 @@ static char *copy(const char *text)
     return copied;
 }
 
-bool prompt_check(const char *what, const char *text, size_t n)
+bool prompt_check(const char *what, const char *text, size_t n, uint64_t at)
 {
     const char *nul = memchr(text, '\0', n);
     const size_t bad = utf8_find_bad(text, n);
     if (nul && (size_t)(nul - text) < bad)
         console_error("%.300s: byte %s is NUL, which a chat message or template cannot hold", what,
-                      COUNT((uint64_t)(nul - text)));
+                      COUNT(at + (uint64_t)(nul - text)));
     else if (bad < n)
         console_error("%.300s: byte %s (0x%02X) is not UTF-8: iconv -f ENCODING -t UTF-8 converts a text", what,
-                      COUNT((uint64_t)bad), (unsigned char)text[bad]);
+                      COUNT(at + bad), (unsigned char)text[bad]);
     return !nul && bad == n;
 }
 
-/* Is there something to read that nobody asked for? Reading it unasked could take what is meant for another. */
+/* Something to read that nobody asked for? Reading it unasked could take what is meant for another, and a pipe does not
+   tell whether anything will come. */
 static void warn_of_input(const struct settings *s)
 {
     struct stat st;
-    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-    if (s->prompt_file || fstat(STDIN_FILENO, &st)) return;
-    const bool document = S_ISREG(st.st_mode)
-                              ? st.st_size > lseek(STDIN_FILENO, 0, SEEK_CUR)
-                              : S_ISFIFO(st.st_mode) && poll(&input, 1, 0) == 1 && input.revents & POLLIN;
-    if (document) console_warning("standard input is not read; with -f - it is the document");
+    if (s->prompt_file || (s->system_file && !strcmp(s->system_file, "-")) || fstat(STDIN_FILENO, &st)) return;
+    if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ||
+        (S_ISREG(st.st_mode) && st.st_size > lseek(STDIN_FILENO, 0, SEEK_CUR)))
+        console_warning("standard input is not read; with -f - it is the document");
 }
 
 bool prompt_text(const struct settings *s, bool message, char **text, size_t *n)
@@ -51,8 +49,8 @@ bool prompt_text(const struct settings *s, bool message, char **text, size_t *n)
     *n = 0;
     if (!s->prompt && !s->prompt_file) return true;
     if (s->prompt_file && !console_read_file(s->prompt_file, &document, &n_document)) return false;
-    if (message && ((document && !prompt_check(s->prompt_file, document, n_document)) ||
-                    !prompt_check("-p", question, n_question))) {
+    if (message && ((document && !prompt_check(s->prompt_file, document, n_document, 0)) ||
+                    !prompt_check("-p", question, n_question, 0))) {
         free(document);
         return false;
     }
@@ -79,9 +77,9 @@ bool prompt_system(const struct settings *s, char **text)
         console_error("-sys and -sysf: expected one of them, found both");
         return false;
     }
-    if (s->system) return prompt_check("-sys", s->system, strlen(s->system)) && (*text = copy(s->system));
+    if (s->system) return prompt_check("-sys", s->system, strlen(s->system), 0) && (*text = copy(s->system));
     if (!s->system_file) return true;
-    return console_read_file(s->system_file, text, &n) && prompt_check(s->system_file, *text, n);
+    return console_read_file(s->system_file, text, &n) && prompt_check(s->system_file, *text, n, 0);
 }
 
 bool prompt_template(const struct settings *s, const fkv_engine *engine, char **source)
@@ -100,7 +98,7 @@ bool prompt_template(const struct settings *s, const fkv_engine *engine, char **
                       s->chat_template);
         return false;
     }
-    return console_read_file(s->chat_template, source, &n) && prompt_check(s->chat_template, *source, n);
+    return console_read_file(s->chat_template, source, &n) && prompt_check(s->chat_template, *source, n, 0);
 }
 
 bool prompt_render(const struct settings *s, const fkv_engine *engine, const char *source,

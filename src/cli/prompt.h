@@ -6,8 +6,9 @@
 
 /* All print why not and return false. Results are malloc'ed (ids: freed with fkv_free). */
 
-/* Is this a text that a chat message or a template can hold: UTF-8 without NUL? `what`: the file or the option. */
-bool prompt_check(const char *what, const char *text, size_t n);
+/* Is this a text that a chat message or a template can hold: UTF-8 without NUL? `what`: the file or the option, of
+   which the text is n bytes from `at` on. */
+bool prompt_check(const char *what, const char *text, size_t n, uint64_t at);
 /* The document of -f, an empty line, the text of -p; *text is NULL when neither is given. message: each is checked as
    above. */
 bool prompt_text(const struct settings *settings, bool message, char **text, size_t *n);
