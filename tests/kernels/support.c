@@ -8,53 +8,65 @@
 
 enum { MOST_BUFFERS = 256, FILL = 0xcd };
 
+/* The first n_buffers are in use; the others' pages, where they have any, are kept for later ones. */
 static struct buffer {
-    unsigned char *map; /* unreadable page, pages, unreadable page */
+    unsigned char *map; /* unreadable page, pages, unreadable page; or NULL */
     size_t pages_bytes, page;
     unsigned char *data;
     size_t bytes;
 } buffers[MOST_BUFFERS];
 static int n_buffers;
 
+static void map(struct buffer *b, size_t pages_bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (b->map) munmap(b->map, b->pages_bytes + 2 * b->page);
+    b->page = page;
+    b->pages_bytes = pages_bytes;
+    b->map = mmap(NULL, pages_bytes + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(b->map != MAP_FAILED);
+    assert_int_equal(mprotect(b->map, page, PROT_NONE), 0);
+    assert_int_equal(mprotect(b->map + page + pages_bytes, page, PROT_NONE), 0);
+}
+
 void *guarded(size_t bytes, enum guard_side side)
 {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), pages_bytes = (bytes + page - 1) / page * page;
     assert_true(n_buffers < MOST_BUFFERS);
-    struct buffer *b = &buffers[n_buffers++];
-    b->page = (size_t)sysconf(_SC_PAGESIZE);
-    b->pages_bytes = (bytes + b->page - 1) / b->page * b->page;
+    struct buffer *b = &buffers[n_buffers];
+    for (int i = n_buffers; i < MOST_BUFFERS; i++) {
+        if (!buffers[i].map || buffers[i].pages_bytes != pages_bytes) continue;
+        const struct buffer other = *b;
+        *b = buffers[i];
+        buffers[i] = other;
+        break;
+    }
+    if (!b->map || b->pages_bytes != pages_bytes) map(b, pages_bytes);
+    n_buffers++;
+    unsigned char *first = b->map + page;
+    memset(first, FILL, pages_bytes);
     b->bytes = bytes;
-    b->map = mmap(NULL, b->pages_bytes + 2 * b->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_true(b->map != MAP_FAILED);
-    unsigned char *first = b->map + b->page;
-    memset(first, FILL, b->pages_bytes);
-    assert_int_equal(mprotect(b->map, b->page, PROT_NONE), 0);
-    assert_int_equal(mprotect(first + b->pages_bytes, b->page, PROT_NONE), 0);
-    b->data = side == GUARD_AFTER ? first + b->pages_bytes - bytes : first;
+    b->data = side == GUARD_AFTER ? first + pages_bytes - bytes : first;
     return b->data;
 }
 
-static bool is_slack_untouched(const struct buffer *b)
+static bool is_filled(const unsigned char *p, const unsigned char *end)
 {
-    const unsigned char *first = b->map + b->page;
-    for (const unsigned char *p = first; p < first + b->pages_bytes; p++)
-        if ((p < b->data || p >= b->data + b->bytes) && *p != FILL) return false;
+    for (; p < end; p++)
+        if (*p != FILL) return false;
     return true;
 }
-
-static void unmap(const struct buffer *b) { munmap(b->map, b->pages_bytes + 2 * b->page); }
 
 void guarded_release(void)
 {
     for (; n_buffers > 0; n_buffers--) {
-        assert_true(is_slack_untouched(&buffers[n_buffers - 1]));
-        unmap(&buffers[n_buffers - 1]);
+        const struct buffer *b = &buffers[n_buffers - 1];
+        assert_true(is_filled(b->map + b->page, b->data));
+        assert_true(is_filled(b->data + b->bytes, b->map + b->page + b->pages_bytes));
     }
 }
 
-void guarded_forget(void)
-{
-    for (; n_buffers > 0; n_buffers--) unmap(&buffers[n_buffers - 1]);
-}
+void guarded_forget(void) { n_buffers = 0; }
 
 void assert_same_floats(const float *a, const float *b, size_t n, const char *what)
 {
