@@ -418,6 +418,91 @@ static void test_import_trusts_nothing(void **state)
     fkv_engine_close(e);
 }
 
+/* ---- where tokens look ---------------------------------------------------------------------------- */
+
+enum { LOOKING = 11, CHOSEN = 40, LAYERS = 4, KV_HEADS = 2 }; /* LOOKING: more than a step takes */
+static float shares[LAYERS][KV_HEADS][n_prompt];
+
+/* A policy that ranks by the attention of the same tokens keeps none that got less than one that it drops. */
+static void check_choice(const fkv_session *s, int layer, int head)
+{
+    const int32_t *kept;
+    const int n = fkv_session_kept(s, layer, head, &kept);
+    const float *x = shares[layer][head];
+    float least = 1, most = 0, sum = 0;
+    assert_int_equal(n, CHOSEN + LOOKING);
+    for (int p = 1; p < n_prompt; p++) { /* 0 is kept in any case */
+        while (*kept < p) kept++;
+        if (*kept == p) least = x[p] < least ? x[p] : least;
+        if (*kept != p) most = x[p] > most ? x[p] : most;
+    }
+    for (int p = 0; p < n_prompt; p++) sum += x[p];
+    assert_true(least > 0 && least < 1);
+    assert_true(least >= most * 0.9999f);
+    assert_true(sum > 0.5f && sum < 1); /* the rest fell on the tokens themselves */
+}
+
+static void test_attention_is_what_policies_rank_by(void **state)
+{
+    (void)state;
+    fkv_engine *e = engine_of(true, FKV_TYPE_F32);
+    struct fkv_session_params p = policy_params("full");
+    fkv_session *s = tiny_session(e, &p), *other = tiny_session(e, &p);
+    sync_or_fail(s, ids, n_prompt);
+    sync_or_fail(other, ids, n_prompt);
+    if (fkv_session_attention(s, ids + n_prompt, LOOKING, shares[0][0]) != FKV_OK) fail_msg("%s", fkv_session_error(s));
+    assert_int_equal(fkv_session_n_seen(s), n_prompt);
+    assert_null(fkv_session_logits(s));
+    append_or_fail(s, 7);
+    append_or_fail(other, 7);
+    assert_same_logits(s, other);
+
+    p = paper_params(1, 0.1, 1);
+    p.kv.policy = "snapkv";
+    p.kv.window = LOOKING;
+    p.kv.pool_kernel = 1;
+    p.kv.kv_budget = CHOSEN + LOOKING;
+    fkv_session *ranked = tiny_session(e, &p);
+    sync_or_fail(ranked, ids, n_prompt + LOOKING);
+    for (int layer = 0; layer < LAYERS; layer++)
+        for (int head = 0; head < KV_HEADS; head++) check_choice(ranked, layer, head);
+    fkv_session_close(s);
+    fkv_session_close(other);
+    fkv_session_close(ranked);
+    fkv_engine_close(e);
+}
+
+static void expect_no_attention(fkv_session *s, const int32_t *looking, size_t n, const char *message)
+{
+    const size_t before = fkv_session_n_seen(s);
+    assert_int_equal(fkv_session_attention(s, looking, n, shares[0][0]), FKV_ERROR_ARGUMENT);
+    assert_string_equal(fkv_session_error(s), message);
+    assert_int_equal(fkv_session_n_seen(s), before);
+}
+
+static void test_attention_that_cannot_be(void **state)
+{
+    (void)state;
+    static const int32_t bad[] = {5, TINY_VOCAB};
+    fkv_engine *e = engine_of(false, FKV_TYPE_F32);
+    fkv_session *s = one_of(e, 0), *pruned = one_of(e, 1), *child;
+    expect_no_attention(s, ids, 0, "attention: expected ids behind tokens of a session, found 0 and 700");
+    expect_no_attention(s, bad, 2, "token 701: expected an id below 320, found 320");
+    expect_no_attention(pruned, ids, 3,
+                        "attention: expected a session that holds all it has seen, and alone; found one that was "
+                        "pruned by fastkv");
+    child = fork_of(s, n_prompt);
+    expect_no_attention(child, ids, 3,
+                        "attention: expected a session that holds all it has seen, and alone; found one that was "
+                        "forked");
+    assert_int_equal(fkv_session_cut(child, 0), FKV_OK);
+    expect_no_attention(child, ids, 1, "attention: expected ids behind tokens of a session, found 1 and 0");
+    fkv_session_close(child);
+    fkv_session_close(pruned);
+    fkv_session_close(s);
+    fkv_engine_close(e);
+}
+
 /* ---- turns --------------------------------------------------------------------------------------- */
 
 struct turns {
@@ -492,6 +577,8 @@ int main(void)
         cmocka_unit_test(test_forks_that_cannot_be),
         cmocka_unit_test(test_export_and_import),
         cmocka_unit_test(test_import_trusts_nothing),
+        cmocka_unit_test(test_attention_is_what_policies_rank_by),
+        cmocka_unit_test(test_attention_that_cannot_be),
         cmocka_unit_test(test_a_decoding_session_gets_a_turn_after_every_block),
     };
     /* An emulated GPU compiles every engine's shaders anew: half a minute. */
@@ -500,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_a_draft_gives_the_logits_of_appends),
         cmocka_unit_test(test_forks_go_their_own_way),
         cmocka_unit_test(test_export_and_import),
+        cmocka_unit_test(test_attention_is_what_policies_rank_by),
     };
     return getenv("FKV_TEST_FEW") ? cmocka_run_group_tests(few_tests, set_up, NULL)
                                   : cmocka_run_group_tests(tests, set_up, NULL);

@@ -100,6 +100,52 @@ fkv_status fkv_batch_verify(fkv_session *s, const int32_t *ids, int n, float *lo
     return status;
 }
 
+/* ---- where tokens look --------------------------------------------------------------------------------- */
+
+static fkv_status check_look(fkv_session *s, const int32_t *ids, size_t n)
+{
+    if (n == 0 || s->q->n_seen == 0)
+        return fkv_fail(&s->error, FKV_ERROR_ARGUMENT,
+                        "attention: expected ids behind tokens of a session, found %zu and %zu", n, s->q->n_seen);
+    if (s->q->pruned_until || s->q->forked)
+        return fkv_fail(&s->error, FKV_ERROR_ARGUMENT,
+                        "attention: expected a session that holds all it has seen, and alone; found one that was %s%s",
+                        s->q->pruned_until ? "pruned by " : "forked", s->q->pruned_until ? s->q->pruned_by : "");
+    return fkv_session_check_ids(s, ids, n, s->q->n_seen);
+}
+
+fkv_status fkv_session_attention(fkv_session *s, const int32_t *ids, size_t n, float *shares)
+{
+    const struct fkv_hparams *h = &s->e->model->h;
+    struct fkv_workspace *ws = &s->e->ws;
+    fkv_status status = check_look(s, ids, n);
+    if (status != FKV_OK) return status;
+    const size_t before = s->q->n_seen, all = (size_t)h->n_layer * (size_t)h->n_kv_head * before;
+    const size_t window = (size_t)s->shape.params.kv.window, most = window < FKV_STEP_ROWS ? window : FKV_STEP_ROWS;
+    memset(shares, 0, all * sizeof *shares);
+    memcpy(s->q->ids + before, ids, n * sizeof *ids);
+    fkv_turns_take(&ws->lent); /* a prefill's scores lie where those of a look go */
+    for (size_t done = 0, some; done < n && status == FKV_OK; done += some) {
+        struct step step;
+        some = n - done < most ? n - done : most;
+        for (size_t i = 0; i < some; i++) {
+            step.pos[i] = (int32_t)(before + done + i);
+            step.hidden[i] = (int32_t)(some - 1 - i);
+        }
+        const struct fkv_rows rows = {.n = (int)some,
+                                      .id = ids + done,
+                                      .pos = step.pos,
+                                      .hidden = step.hidden,
+                                      .alone = true};
+        if (atomic_load(&s->cancel)) status = FKV_ERROR_CANCELLED;
+        if (status == FKV_OK) status = fkv_step_look(ws, s->q, &rows, (int)before, shares);
+    }
+    fkv_turns_leave(&ws->lent);
+    for (size_t i = 0; i < all; i++) shares[i] /= (float)n;
+    fkv_session_forget(s, before);
+    return fkv_session_failed(s, status);
+}
+
 /* ---- one prefill for several sessions -------------------------------------------------------------- */
 
 enum { SHARED_MOST = 64 };

@@ -329,6 +329,12 @@ FKV_API fkv_status fkv_batch_append(fkv_session *const *sessions, const int32_t 
    fkv_session_cut(). */
 FKV_API fkv_status fkv_batch_verify(fkv_session *session, const int32_t *ids, int n, float *logits);
 
+/* Where n ids look when they follow what the session holds: shares[n_layer][n_kv_head][n_seen] of a layer's attention
+   that fall on each token seen so far, by KV head (of layers with fewer heads than the model's most, the others are 0),
+   averaged over the ids and the query heads of the KV head. The rest falls on the ids themselves. The session, which
+   has dropped nothing and was not forked, holds then what it held, without logits. */
+FKV_API fkv_status fkv_session_attention(fkv_session *session, const int32_t *ids, size_t n, float *shares);
+
 /* Prefills empty sessions of one engine with the same ids in one pass: of the first, under full attention, and of the
    others, which keep of every layer what their own policies say, as if each had run alone. A session whose policy
    leaves rows behind (fastkv), whose cache's types differ from the first's, or whose window from the others', stays

@@ -75,6 +75,7 @@ fkv_status fkv_sequence_fork(struct fkv_sequence *q, size_t n, struct fkv_sequen
         return status;
     }
     memcpy(c->ids, q->ids, n * sizeof *c->ids);
+    q->forked = c->forked = true;
     *child = c;
     return FKV_OK;
 }

@@ -23,6 +23,7 @@ struct fkv_sequence {
     size_t n_seen;
     size_t pruned_until; /* positions below were pruned: there is no cutting back into them */
     char pruned_by[32];  /* the policy that did so last; "" */
+    bool forked;         /* its stores may share memory with another's */
     size_t ids_bytes;
 };
 

@@ -260,10 +260,10 @@ struct step {
     const struct fkv_place *at;
     struct fkv_sequence *const *sequences;
     const struct fkv_rows *rows;
-    int layer; /* the first of the place */
+    int layer, end; /* layers to run, of one place */
+    bool head;      /* the logits are wanted */
 };
 
-/* The layers of the place where the step is. */
 static void step_region(void *arg, int thread)
 {
     const struct step *s = arg;
@@ -280,31 +280,97 @@ static void step_region(void *arg, int thread)
                            .stage_s = stage_s};
     const int last = s->rows->sequence ? s->rows->sequence[s->rows->n - 1] : 0;
     if (s->layer == 0) r.b->ops->embed(&r, &m->token_embd, s->rows->id, s->rows->n, s->at->step);
-    for (p.layer = s->layer; p.layer < s->at->end; p.layer++) {
+    for (p.layer = s->layer; p.layer < s->end; p.layer++) {
         for (int i = 0; i <= last; i++) stores[i] = s->sequences[i]->layer[p.layer].store;
         through_layer(&p, thread);
     }
-    if (is_last(s->ws, s->at)) head(&r, m, s->at, s->at->step, s->rows->n);
+    if (s->head && is_last(s->ws, s->at)) head(&r, m, s->at, s->at->step, s->rows->n);
+}
+
+/* The positions that the rows of a step take. */
+static int step_end(const struct fkv_rows *rows)
+{
+    int last = 0;
+    for (int i = 0; i < rows->n; i++) last = rows->pos[i] > last ? rows->pos[i] : last;
+    return last + 1;
 }
 
 fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequences, const struct fkv_rows *rows,
                     float *const *logits)
 {
-    struct step s = {.ws = ws, .at = ws->place, .sequences = sequences, .rows = rows};
+    struct step s = {.ws = ws, .at = ws->place, .sequences = sequences, .rows = rows, .head = true};
     const size_t n = (size_t)rows->n * (size_t)ws->model->h.d_model;
     fkv_status status = FKV_OK;
-    int last = 0;
-    for (int i = 0; i < rows->n; i++) last = rows->pos[i] > last ? rows->pos[i] : last;
-    if (last >= ws->n_ctx) return FKV_ERROR_MEMORY; /* a larger session took the workspace, and failed */
+    const int end = step_end(rows);
+    if (end > ws->n_ctx) return FKV_ERROR_MEMORY; /* a larger session took the workspace, and failed */
     fkv_turns_take(&ws->turn);
-    fkv_workspace_rotate(ws, last + 1);
+    fkv_workspace_rotate(ws, end);
+    s.end = s.at->end;
     for (fkv_team_run(s.at->b->team, step_region, &s); status == FKV_OK && !is_last(ws, s.at);) {
         status = hand_over(ws, s.at, s.at->step, s.at[1].step, n);
         s.layer = s.at->end;
         s.at++;
+        s.end = s.at->end;
         if (status == FKV_OK) fkv_team_run(s.at->b->team, step_region, &s);
     }
     if (status == FKV_OK) status = take_logits(ws, s.at, rows->n, logits);
+    fkv_turns_leave(&ws->turn);
+    return status;
+}
+
+/* ---- where a step looks -------------------------------------------------------------------------- */
+
+/* What the rows of the layer that ran last attend to, by the scores of a window: of each KV head, the entries before
+   those rows. */
+static void look_region(void *arg, int thread)
+{
+    const struct step *s = arg;
+    const struct fkv_model *m = s->ws->model;
+    const struct fkv_layer_hparams *l = &m->h.layer[s->layer];
+    const struct fkv_attention how = fkv_layer_attention(l, &m->layer[s->layer]);
+    const struct fkv_scoring scoring = {.window = s->rows->n, .pool_kernel = 1};
+    double stage_s[FKV_N_STAGES] = {0};
+    struct fkv_run r = {s->at->b, thread, stage_s};
+    r.b->ops->score(&r, s->sequences[0]->layer[s->layer].store, &how, &scoring, s->at->block.q,
+                    (size_t)l->n_head * (size_t)l->d_head, s->rows, s->rows->pos[0] + s->rows->n, s->at->scores);
+}
+
+/* The layer, and shares[n_kv_head most][n_before] += what it looked at. */
+static fkv_status look_through_layer(struct step *s, int n_before, float *shares)
+{
+    const struct fkv_backend *b = s->at->b;
+    const struct fkv_layer_hparams *l = &s->ws->model->h.layer[s->layer];
+    const size_t n = (size_t)s->rows->pos[0], before = (size_t)n_before;
+    fkv_team_run(b->team, step_region, s);
+    fkv_team_run(b->team, look_region, s);
+    const float *g = b->ops->read(s->at->b, s->at->scores, (size_t)l->n_kv_head * n, s->ws->copy);
+    const fkv_status status = b->ops->wait(s->at->b);
+    for (size_t h = 0; status == FKV_OK && h < (size_t)l->n_kv_head; h++)
+        for (size_t i = 0; i < before; i++)
+            shares[h * before + i] += g[h * n + i] * (float)l->n_kv_head / (float)l->n_head;
+    return status;
+}
+
+fkv_status fkv_step_look(struct fkv_workspace *ws, struct fkv_sequence *q, const struct fkv_rows *rows, int n_before,
+                         float *shares)
+{
+    struct step s = {.ws = ws, .at = ws->place, .sequences = &q, .rows = rows};
+    const size_t n = (size_t)rows->n * (size_t)ws->model->h.d_model,
+                 of_layer = (size_t)ws->model->h.n_kv_head * (size_t)n_before;
+    fkv_status status = FKV_OK;
+    const int end = step_end(rows);
+    if (end > ws->n_ctx) return FKV_ERROR_MEMORY;
+    fkv_turns_take(&ws->turn);
+    fkv_workspace_rotate(ws, end);
+    for (; s.layer < ws->model->h.n_layer && status == FKV_OK; s.layer++) {
+        if (s.layer == s.at->end) {
+            status = hand_over(ws, s.at, s.at->step, s.at[1].step, n);
+            s.at++;
+            if (status != FKV_OK) break;
+        }
+        s.end = s.layer + 1;
+        status = look_through_layer(&s, n_before, shares + (size_t)s.layer * of_layer);
+    }
     fkv_turns_leave(&ws->turn);
     return status;
 }

@@ -57,5 +57,11 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
    the bits that it gets when it is alone. Counts and failures as above. Allocates nothing. */
 fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequences, const struct fkv_rows *rows,
                     float *const *logits);
+/* The same of one sequence, whose stores hold all it has seen and are no other's; in place of logits, where its rows
+   look: shares[n_layer][n_kv_head most][n_before] += what falls on the first n_before positions, summed over rows,
+   averaged over the query heads of a KV head. rows->n: no more than the workspace's window; the workspace is lent to
+   the caller. */
+fkv_status fkv_step_look(struct fkv_workspace *ws, struct fkv_sequence *q, const struct fkv_rows *rows, int n_before,
+                         float *shares);
 
 #endif
