@@ -1,6 +1,5 @@
 /* Measures quality: every sample under full attention and under each variant, in turn over lengths and tasks, so that a
    run that is ended early has some of each. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include "cli/eval_table.h"
 #include "cli/generate.h"
 #include "cli/interrupt.h"
+#include "eval/score.h"
 
 struct evaluation {
     struct generator g; /* its engine; sessions are the runner's */
@@ -28,9 +28,11 @@ struct evaluation {
 
 /* ---- what the runner asks -------------------------------------------------------------------- */
 
-static bool go_on(void *user)
+static bool go_on(void *user, uint64_t done, uint64_t all)
 {
     struct evaluation *e = user;
+    (void)done;
+    (void)all;
     e->stopped |= interrupted();
     return !e->stopped;
 }
@@ -38,7 +40,7 @@ static bool go_on(void *user)
 /* Watching a session forgets an earlier Ctrl-C. */
 static void watch(void *user, fkv_session *session)
 {
-    go_on(user);
+    go_on(user, 0, 0);
     interrupt_watch(session);
 }
 
@@ -57,11 +59,10 @@ static void show(struct evaluation *e, const struct eval_task *task, int length)
 
 /* ---- one sample ------------------------------------------------------------------------------ */
 
-static int exit_status(const struct evaluation *e, fkv_status status, const char *err)
+static void score(const struct eval_task *task, const struct eval_sample *sample, struct eval_metrics *m)
 {
-    if (status == FKV_OK) return EXIT_SUCCESS;
-    if (e->stopped || status == FKV_ERROR_CANCELLED) return EXIT_INTERRUPTED;
-    return console_error("%s", *err ? err : fkv_status_text(status));
+    m->score = eval_score(task, sample, m->text);
+    m->strict = eval_score_strict(task, sample, m->text);
 }
 
 /* Keeping everything is full attention, whatever the policy is called. */
@@ -82,13 +83,16 @@ static int measure(struct evaluation *e, struct eval_record *r, const struct eva
     const struct fkv_kv_params *kv[OPTION_LIST_MAX];
     for (int v = 0; v < e->plan.n_variants; v++) kv[v] = &e->plan.variants[v].kv;
     fkv_status status = eval_run_start(&e->runner, request, kv, e->plan.n_variants, err);
-    if (status == FKV_OK) status = eval_run_full(&e->runner, task, sample, &r->full, err);
+    if (status == FKV_OK) status = eval_run_full(&e->runner, task->n_predict, &r->full, err);
+    if (status == FKV_OK) score(task, sample, &r->full);
     for (int v = 0; v < e->plan.n_variants && status == FKV_OK; v++) {
-        status = eval_run_variant(&e->runner, task, sample, v, &r->variants[v], err);
-        if (status == FKV_OK) check_identity(e, r, v);
+        status = eval_run_variant(&e->runner, task->n_predict, v, &r->variants[v], err);
+        if (status != FKV_OK) break;
+        score(task, sample, &r->variants[v]);
+        check_identity(e, r, v);
     }
     eval_run_end(&e->runner);
-    if (status != FKV_OK) return exit_status(e, status, err);
+    if (status != FKV_OK) return exit_status_of(status, err);
     return eval_log_add(&e->log, &e->plan, r, sample) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -106,7 +110,7 @@ static int make(struct evaluation *e, const struct eval_task *task, int length, 
     const fkv_status status = eval_request_make(e->g.engine, sample, request, err);
     if (status == FKV_OK) return EXIT_SUCCESS;
     eval_sample_release(sample);
-    return exit_status(e, status, err);
+    return exit_status_of(status, err);
 }
 
 static int run_sample(struct evaluation *e, int task, int length, int index)
@@ -155,7 +159,7 @@ static int run_all(struct evaluation *e)
                     show(e, e->plan.tasks[t], length);
                     status = run_sample(e, t, length, i);
                     if (status != EXIT_SUCCESS) return status;
-                    if (!go_on(e)) return EXIT_INTERRUPTED;
+                    if (!go_on(e, 0, 0)) return EXIT_INTERRUPTED;
                     e->done += length;
                 }
             }
@@ -168,22 +172,13 @@ static int run_all(struct evaluation *e)
 static int check(const struct evaluation *e, int longest)
 {
     const struct settings *s = e->settings;
-    struct fkv_session_params params = s->session;
-    struct memory_need need;
+    const struct fkv_kv_params *kv[OPTION_LIST_MAX];
     if (s->dump) return EXIT_SUCCESS; /* only the vocabulary is loaded */
     if (longest > e->g.n_ctx)
         return console_error("--lengths: %s tokens exceed the context of %s", COUNT((uint64_t)longest),
                              COUNT((uint64_t)e->g.n_ctx));
-    params.kv.policy = "full";
-    int status = generator_plan(&e->g, &params, (size_t)longest, 0, &need);
-    for (int v = 0; v < e->plan.n_variants && status == EXIT_SUCCESS; v++) { /* their caches are there together */
-        struct memory_need variant;
-        params.kv = e->plan.variants[v].kv;
-        status = generator_plan(&e->g, &params, (size_t)longest, 0, &variant);
-        if (status == EXIT_SUCCESS) need.plan.kv += variant.plan.kv;
-    }
-    if (status == EXIT_SUCCESS) status = generator_check_memory(&e->g, &need.plan);
-    return status;
+    for (int v = 0; v < e->plan.n_variants; v++) kv[v] = &e->plan.variants[v].kv;
+    return generator_check_variants(&e->g, (size_t)longest, kv, e->plan.n_variants);
 }
 
 static int check_shortest(struct evaluation *e, int shortest)
@@ -212,9 +207,7 @@ static int prepare(struct evaluation *e)
     int status = check(e, longest);
     if (status == EXIT_SUCCESS) status = check_shortest(e, shortest);
     if (status != EXIT_SUCCESS) return status;
-    if (s->dump && !(e->dump = fopen(s->dump, "w")))
-        return console_error("%.300s: cannot be written: %s", s->dump, strerror(errno));
-    if (s->dump) return EXIT_SUCCESS;
+    if (s->dump) return console_open(&e->dump, s->dump) ? EXIT_SUCCESS : EXIT_FAILURE;
     e->runner = (struct eval_runner){.engine = e->g.engine,
                                      .session = s->session,
                                      .hidden = s->hidden,
@@ -230,8 +223,7 @@ static int finish(struct evaluation *e, int status)
 {
     interrupt_unwatch();
     if (e->g.progress.shown) fputs("\r\x1b[K", stderr);
-    if (e->dump && fclose(e->dump) && status == EXIT_SUCCESS)
-        status = console_error("%.300s: cannot be written", e->settings->dump);
+    if (!console_close(e->dump, e->settings->dump) && status == EXIT_SUCCESS) status = EXIT_FAILURE;
     if (!eval_log_close(&e->log) && status == EXIT_SUCCESS) status = EXIT_FAILURE;
     if (status == EXIT_INTERRUPTED)
         fprintf(stderr, "interrupted%s\n", e->settings->json ? ": --resume goes on from here" : "");

@@ -7,23 +7,12 @@
 #include "cli/report.h"
 #include "cli/trace.h"
 
-static int check(const struct settings *s)
-{
-    bool text = s->prompt || s->prompt_file;
-    if (s->prompt_ids && text) return console_error("--prompt-ids: expected no -p and no -f beside it");
-    if (!s->prompt_ids && !text) return console_error("a prompt is needed: -p TEXT, -f FILE or --prompt-ids FILE");
-    if ((s->raw || s->prompt_ids) && (s->system || s->system_file || s->chat_template || s->template_variables))
-        return console_error("%s: expected no system message and no chat template beside it",
-                             s->raw ? "--raw" : "--prompt-ids");
-    return EXIT_SUCCESS;
-}
-
 /* The prompt is in the session. */
 static int answer(struct generator *g, FILE *trace, const int32_t *ids, size_t n)
 {
     struct generated generated = {.answer = {.out = stdout, .stops = &g->settings->stops}};
     struct kept kept;
-    generator_kept(g, &kept);
+    kept_of(g->session, &kept);
     trace_prefill(trace, g, ids, n);
     int status = generator_answer(g, &generated);
     if (generated.answer.n) putchar('\n');
@@ -64,12 +53,12 @@ int cmd_run(struct settings *settings)
 {
     struct generator g = {0};
     FILE *trace = NULL;
-    int status = check(settings);
+    int status = prompt_asked(settings) ? EXIT_SUCCESS : EXIT_FAILURE;
     if (settings->seed < 0) settings->seed = machine_random_seed();
-    if (status == EXIT_SUCCESS && !trace_open(&trace, settings->trace)) status = EXIT_FAILURE;
+    if (status == EXIT_SUCCESS && !console_open(&trace, settings->trace)) status = EXIT_FAILURE;
     if (status == EXIT_SUCCESS) status = generator_open(&g, settings);
     if (status == EXIT_SUCCESS) status = run(&g, trace);
     generator_close(&g);
-    if (!trace_close(trace, settings->trace) && status == EXIT_SUCCESS) status = EXIT_FAILURE;
+    if (!console_close(trace, settings->trace) && status == EXIT_SUCCESS) status = EXIT_FAILURE;
     return status;
 }

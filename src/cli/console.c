@@ -90,3 +90,19 @@ bool console_read_file(const char *path, char **text, size_t *n)
         free(read);
     return ok;
 }
+
+bool console_open(FILE **file, const char *path)
+{
+    *file = path ? fopen(path, "w") : NULL;
+    if (path && !*file) console_error("%.300s: cannot be written: %s", path, strerror(errno));
+    return !path || *file;
+}
+
+bool console_close(FILE *file, const char *path)
+{
+    if (!file) return true;
+    bool failed = ferror(file);
+    failed |= fclose(file) != 0;
+    if (failed) console_error("%.300s: cannot be written", path);
+    return !failed;
+}

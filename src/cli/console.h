@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum { EXIT_INTERRUPTED = 130 };
 
@@ -23,5 +24,10 @@ const char *console_size(char text[32], uint64_t bytes);
 /* Reads a whole file ("-": standard input) into *text: malloc'ed, *n bytes and a NUL after them. Prints why not and
    returns false. */
 bool console_read_file(const char *path, char **text, size_t *n);
+
+/* Opens a file to be written; NULL path: *file is NULL. Prints why not and returns false. */
+bool console_open(FILE **file, const char *path);
+/* Closes it, if there is one. Prints why not and returns false when something could not be written. */
+bool console_close(FILE *file, const char *path);
 
 #endif

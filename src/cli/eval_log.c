@@ -9,8 +9,7 @@
 #include <unistd.h>
 
 #include "cli/console.h"
-#include "cli/retention.h"
-#include "cli/utf8.h"
+#include "cli/json.h"
 #include "eval/sha256.h"
 
 enum { FORMAT = 1, FLAGS = JSON_COMPACT };
@@ -38,17 +37,6 @@ static bool fingerprint(const char *path, char hex[65])
     return ok;
 }
 
-static json_t *options_of(const struct fkv_kv_params *kv)
-{
-    json_t *options = json_object();
-    struct fkv_kv_option option;
-    char name[RETENTION_NAME];
-    double value;
-    for (int i = 0; retention_name(i, name, &option); i++)
-        if (fkv_kv_get(kv, name + 2, &value)) json_object_set_new(options, name + 2, json_real(value));
-    return options;
-}
-
 static json_t *header_of(const struct eval_plan *p, const fkv_engine *engine)
 {
     const struct settings *s = p->settings;
@@ -60,8 +48,9 @@ static json_t *header_of(const struct eval_plan *p, const fkv_engine *engine)
     }
     json_t *variants = json_array();
     for (int v = 0; v < p->n_variants; v++)
-        json_array_append_new(variants, json_pack("{s:s, s:s, s:o}", "name", p->variants[v].name, "policy",
-                                                  p->variants[v].kv.policy, "options", options_of(&p->variants[v].kv)));
+        json_array_append_new(variants,
+                              json_pack("{s:s, s:s, s:o}", "name", p->variants[v].name, "policy",
+                                        p->variants[v].kv.policy, "options", json_of_options(&p->variants[v].kv)));
     return json_pack("{s:i, s:s, s:{s:s, s:s, s:s, s:s}, s:{s:s, s:s, s:b, s:b, s:i, s:i}, s:s, s:I, s:s, s:o}",
                      "fastkv_eval", FORMAT, "version", fkv_version(), "model", "arch", info->arch, "name", info->name,
                      "quantisation", info->quantisation, "fingerprint", sha, "engine", "device", info->device, "isa",
@@ -71,25 +60,6 @@ static json_t *header_of(const struct eval_plan *p, const fkv_engine *engine)
 }
 
 /* ---- a sample -------------------------------------------------------------------------------- */
-
-/* Any bytes: those that are no UTF-8 become U+FFFD. */
-static json_t *string_of(const char *text)
-{
-    struct eval_text clean = {0};
-    size_t n = strlen(text);
-    eval_text_add(&clean, "", 0);
-    while (n) {
-        const size_t good = utf8_find_bad(text, n);
-        eval_text_add(&clean, text, good);
-        if (good < n) eval_text_add(&clean, "\xef\xbf\xbd", 3);
-        const size_t taken = good < n ? good + 1 : n;
-        text += taken;
-        n -= taken;
-    }
-    json_t *string = clean.failed ? NULL : json_stringn(clean.s, clean.n);
-    free(clean.s);
-    return string;
-}
 
 /* Members of eval_metrics that are shares or nats, by the names they have in the file. */
 static const struct {
@@ -129,7 +99,7 @@ static json_t *metrics_of(const struct eval_metrics *m, bool times)
     json_object_set_new(o, "kept", json_string(kept));
     json_object_set_new(o, "all_kept", json_boolean(m->all_kept));
     json_object_set_new(o, "n_answer", json_integer(m->n_answer));
-    json_object_set_new(o, "text", string_of(m->text));
+    json_object_set_new(o, "text", json_of_text(m->text));
     return o;
 }
 

@@ -81,6 +81,20 @@ int generator_check_memory(const struct generator *g, const struct fkv_memory_pl
                          report_available((char[320]){""}, plan));
 }
 
+int generator_check_variants(const struct generator *g, size_t n, const struct fkv_kv_params *const *kv, int n_variants)
+{
+    struct fkv_session_params params = g->settings->session;
+    struct memory_need need, variant;
+    params.kv.policy = "full";
+    int status = generator_plan(g, &params, n, 0, &need);
+    for (int v = 0; v < n_variants && status == EXIT_SUCCESS; v++) {
+        params.kv = *kv[v];
+        status = generator_plan(g, &params, n, 0, &variant);
+        if (status == EXIT_SUCCESS) need.plan.kv += variant.plan.kv;
+    }
+    return status == EXIT_SUCCESS ? generator_check_memory(g, &need.plan) : status;
+}
+
 int generator_start(struct generator *g, const struct fkv_session_params *params)
 {
     char err[FKV_ERROR_BYTES];
@@ -98,12 +112,11 @@ int generator_start(struct generator *g, const struct fkv_session_params *params
     return EXIT_SUCCESS;
 }
 
-/* The exit status of a session's, its message printed. */
-static int exit_status(const struct generator *g, fkv_status status)
+int exit_status_of(fkv_status status, const char *err)
 {
     if (status == FKV_OK) return EXIT_SUCCESS;
     if (status == FKV_ERROR_CANCELLED) return EXIT_INTERRUPTED;
-    return console_error("%s", fkv_session_error(g->session));
+    return console_error("%s", *err ? err : fkv_status_text(status));
 }
 
 int generator_prefill(struct generator *g, const int32_t *ids, size_t n)
@@ -112,7 +125,7 @@ int generator_prefill(struct generator *g, const int32_t *ids, size_t n)
     progress_start(&g->progress, n > seen ? n - seen : n);
     fkv_status status = fkv_session_sync(g->session, ids, n);
     progress_end(&g->progress);
-    return exit_status(g, status);
+    return exit_status_of(status, fkv_session_error(g->session));
 }
 
 int generator_append(struct generator *g, int32_t id)
@@ -120,28 +133,28 @@ int generator_append(struct generator *g, int32_t id)
     if (id < 0)
         return console_error("the model's logits are not numbers (after %s tokens)",
                              COUNT(fkv_session_n_seen(g->session)));
-    return exit_status(g, fkv_session_append(g->session, id));
+    const fkv_status status = fkv_session_append(g->session, id);
+    return exit_status_of(status, fkv_session_error(g->session));
 }
 
-void generator_kept(const struct generator *g, struct kept *kept)
+void kept_of(const fkv_session *session, struct kept *kept)
 {
-    const struct fkv_model_info *info = fkv_engine_info(g->engine);
     struct fkv_session_stats stats;
     const int32_t *positions;
-    fkv_session_get_stats(g->session, &stats);
-    *kept = (struct kept){.n_prompt = fkv_session_n_seen(g->session),
+    fkv_session_get_stats(session, &stats);
+    *kept = (struct kept){.n_prompt = fkv_session_n_seen(session),
                           .n_min = UINT64_MAX,
                           .bytes = stats.kv_bytes,
                           .full_bytes = stats.kv_full_bytes,
                           .stats = stats,
                           .tsp_layer = -1};
-    for (int layer = 0; layer < info->n_layer; layer++) {
-        for (int head = 0, n; (n = fkv_session_kept(g->session, layer, head, &positions)) >= 0; head++) {
+    for (int layer = 0; fkv_session_kept(session, layer, 0, &positions) >= 0; layer++) {
+        for (int head = 0, n; (n = fkv_session_kept(session, layer, head, &positions)) >= 0; head++) {
             if ((uint64_t)n < kept->n_min) kept->n_min = (uint64_t)n;
             if ((uint64_t)n > kept->n_max) kept->n_max = (uint64_t)n;
         }
     }
-    int layer, n = fkv_session_propagated(g->session, &layer, &positions);
+    int layer, n = fkv_session_propagated(session, &layer, &positions);
     if (n < 0) return;
     kept->tsp_layer = layer;
     kept->n_propagated = (uint64_t)n;

@@ -17,6 +17,9 @@ struct generator {
     int n_ctx; /* most tokens of prompt and answer */
 };
 
+/* That of a call of the library, whose message is printed. */
+int exit_status_of(fkv_status status, const char *err);
+
 /* Loads the model. */
 int generator_open(struct generator *g, const struct settings *settings);
 void generator_close(struct generator *g);
@@ -33,6 +36,9 @@ int generator_plan(const struct generator *g, const struct fkv_session_params *p
 uint64_t memory_need_bytes(const struct fkv_memory_plan *plan);
 /* Fails with the figures when the machine lacks them, unless --no-memory-check is given. */
 int generator_check_memory(const struct generator *g, const struct fkv_memory_plan *plan);
+/* The same for sessions of n tokens that are there together: full attention's, and one by each of kv: [n_variants]. */
+int generator_check_variants(const struct generator *g, size_t n, const struct fkv_kv_params *const *kv,
+                             int n_variants);
 /* Opens the session and the sampler; Ctrl-C stops it from now on. Closes those of before. */
 int generator_start(struct generator *g, const struct fkv_session_params *params);
 /* Makes the session hold exactly these ids, under the progress bar. */
@@ -49,7 +55,7 @@ struct kept {
     int tsp_layer;                  /* -1: all rows went through all layers */
     uint64_t n_propagated;
 };
-void generator_kept(const struct generator *g, struct kept *kept);
+void kept_of(const fkv_session *session, struct kept *kept);
 
 enum stop { STOP_EOS, STOP_LENGTH, STOP_STRING, STOP_INTERRUPT };
 const char *stop_name(enum stop stop); /* "eos", "length", "stop", "interrupt" */

@@ -192,3 +192,18 @@ bool prompt_ids(const struct settings *s, const fkv_engine *engine, int32_t **id
     free(text);
     return ok;
 }
+
+bool prompt_asked(const struct settings *s)
+{
+    const bool text = s->prompt || s->prompt_file;
+    if (s->prompt_ids && text)
+        console_error("--prompt-ids: expected no -p and no -f beside it");
+    else if (!s->prompt_ids && !text)
+        console_error("a prompt is needed: -p TEXT, -f FILE or --prompt-ids FILE");
+    else if ((s->raw || s->prompt_ids) && (s->system || s->system_file || s->chat_template || s->template_variables))
+        console_error("%s: expected no system message and no chat template beside it",
+                      s->raw ? "--raw" : "--prompt-ids");
+    else
+        return true;
+    return false;
+}

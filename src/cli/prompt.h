@@ -21,6 +21,8 @@ bool prompt_render(const struct settings *s, const fkv_engine *engine, const cha
                    const struct fkv_message *messages, size_t n_messages, char **text, size_t *n);
 bool prompt_tokenize(const fkv_engine *engine, const char *text, size_t n, unsigned flags, int32_t **ids,
                      size_t *n_ids);
+/* Is there one prompt, and nothing beside it that it does not take? */
+bool prompt_asked(const struct settings *settings);
 /* The prompt of `run`, by whichever of the options it is given. */
 bool prompt_ids(const struct settings *settings, const fkv_engine *engine, int32_t **ids, size_t *n_ids);
 

@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
@@ -11,22 +10,6 @@
 #include "eval/distance.h"
 
 enum { TOP = 64 };
-
-bool trace_open(FILE **file, const char *path)
-{
-    *file = path ? fopen(path, "w") : NULL;
-    if (path && !*file) console_error("%.300s: cannot be written: %s", path, strerror(errno));
-    return !path || *file;
-}
-
-bool trace_close(FILE *file, const char *path)
-{
-    if (!file) return true;
-    bool failed = ferror(file);
-    failed |= fclose(file) != 0;
-    if (failed) console_error("%.300s: cannot be written", path);
-    return !failed;
-}
 
 /* ---- values ---------------------------------------------------------------------------------- */
 

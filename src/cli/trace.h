@@ -8,13 +8,9 @@
 
 #include "cli/generate.h"
 
-/* Opens the file; NULL path: *file is NULL, and then the others do nothing. Prints why not and returns false. */
-bool trace_open(FILE **file, const char *path);
-/* After the prefill: model, policy, prompt, what was propagated and kept, logits. */
+/* After the prefill: model, policy, prompt, what was propagated and kept, logits. file: NULL, and nothing happens. */
 void trace_prefill(FILE *file, const struct generator *g, const int32_t *ids, size_t n);
 /* After the answer: what was generated, times, bytes. */
 void trace_answer(FILE *file, const struct generator *g, const struct kept *kept, const struct generated *generated);
-/* Prints why not and returns false when something could not be written. */
-bool trace_close(FILE *file, const char *path);
 
 #endif

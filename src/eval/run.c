@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "eval/distance.h"
-#include "eval/score.h"
+#include "eval/text.h"
 
 /* ---- the runner ------------------------------------------------------------------------------ */
 
@@ -35,9 +35,8 @@ void eval_runner_close(struct eval_runner *r)
 static bool step(void *user, uint64_t done, uint64_t all)
 {
     struct eval_runner *r = user;
-    (void)all;
     r->work = done;
-    return r->go_on(r->user);
+    return r->go_on(r->user, done, all);
 }
 
 /* ---- a session ------------------------------------------------------------------------------- */
@@ -145,7 +144,7 @@ static fkv_status say(struct trial *t, const float *row, float *rows, char *err)
         if (rows && t->n < EVAL_FORCED) memcpy(rows + (size_t)t->n * n_vocab, row, n_vocab * sizeof *row);
         t->ids[t->n++] = id;
         if (fkv_token_is_end(t->r->engine, id) || t->n == t->n_predict) break;
-        if (!t->r->go_on(t->r->user)) return FKV_ERROR_CANCELLED;
+        if (!t->r->go_on(t->r->user, 0, 0)) return FKV_ERROR_CANCELLED;
         const fkv_status status = failed(t, fkv_session_append(t->s, id), err);
         if (status != FKV_OK) return status;
         row = fkv_session_logits(t->s);
@@ -209,8 +208,7 @@ static void take_kept(const struct trial *t, struct eval_metrics *m)
 }
 
 /* NUL bytes, which a token can stand for, are left out. */
-static bool take_text(const struct trial *t, const struct eval_task *task, const struct eval_sample *sample,
-                      struct eval_metrics *m)
+static bool take_text(const struct trial *t, struct eval_metrics *m)
 {
     struct eval_text text = {0};
     eval_text_add(&text, "", 0);
@@ -226,8 +224,6 @@ static bool take_text(const struct trial *t, const struct eval_task *task, const
     }
     m->text = text.s;
     m->n_answer = t->n;
-    m->score = eval_score(task, sample, text.s);
-    m->strict = eval_score_strict(task, sample, text.s);
     return true;
 }
 
@@ -256,10 +252,9 @@ static int n_forced(size_t n) { return n < EVAL_FORCED ? (int)n : EVAL_FORCED; }
 
 /* ---- full attention -------------------------------------------------------------------------- */
 
-fkv_status eval_run_full(struct eval_runner *r, const struct eval_task *task, const struct eval_sample *sample,
-                         struct eval_metrics *metrics, char *err)
+fkv_status eval_run_full(struct eval_runner *r, int n_predict, struct eval_metrics *metrics, char *err)
 {
-    struct trial t = {.r = r, .n_predict = task->n_predict};
+    struct trial t = {.r = r, .n_predict = n_predict};
     struct eval_metrics m = {.top1 = 1, .top1_reference = 1, .prefill = 1};
     uint64_t work;
     fkv_status status = begin(&t, 0, &work, err);
@@ -267,10 +262,11 @@ fkv_status eval_run_full(struct eval_runner *r, const struct eval_task *task, co
     if (status == FKV_OK) status = force(&t, t.request->answer, n_forced(t.request->n_answer), r->reference_rows, err);
     if (status == FKV_OK) status = start_answer(&t, r->spare, err);
     if (status == FKV_OK) status = say(&t, r->spare, r->answer_rows, err);
-    if (status == FKV_OK && !take_text(&t, task, sample, &m)) status = FKV_ERROR_MEMORY;
+    if (status == FKV_OK && !take_text(&t, &m)) status = FKV_ERROR_MEMORY;
     if (status == FKV_OK) {
         r->full_gold = m.gold = gold(&t, r->reference_rows);
         r->full_work = work;
+        m.n_same = t.n;
         free(r->full_ids);
         r->full_ids = t.ids;
         r->n_full = t.n;
@@ -284,7 +280,7 @@ fkv_status eval_run_full(struct eval_runner *r, const struct eval_task *task, co
 /* ---- a variant ------------------------------------------------------------------------------- */
 
 /* Its own answer is full attention's for as long as the likeliest ids are the same; only what comes then is decoded. */
-static fkv_status answer(struct trial *t, char *err)
+static fkv_status answer(struct trial *t, int *n_same, char *err)
 {
     const struct eval_runner *r = t->r;
     const size_t n_vocab = (size_t)r->n_vocab;
@@ -294,6 +290,7 @@ static fkv_status answer(struct trial *t, char *err)
         t->ids[t->n] = r->full_ids[t->n];
         t->n++;
     }
+    *n_same = t->n;
     if (t->n == r->n_full) return FKV_OK;
     fkv_status status = start_answer(t, row, err);
     if (status == FKV_OK) status = feed(t, t->ids, (size_t)t->n, NULL, err);
@@ -301,37 +298,88 @@ static fkv_status answer(struct trial *t, char *err)
     return status == FKV_OK ? say(t, row, NULL, err) : status;
 }
 
-static fkv_status measure(struct trial *t, struct eval_metrics *m, char *err)
+static fkv_status measure_reference(struct trial *t, struct eval_metrics *m, char *err)
 {
     struct eval_runner *r = t->r;
     double kl[EVAL_FORCED], ignored;
-    int n = n_forced(t->request->n_answer);
-    fkv_status status = force(t, t->request->answer, n, r->rows, err);
+    const int n = n_forced(t->request->n_answer);
+    if (n == 0) return FKV_OK;
+    const fkv_status status = force(t, t->request->answer, n, r->rows, err);
     if (status != FKV_OK) return status;
     m->gold = gold(t, r->rows) - r->full_gold;
     m->top1_reference = (double)compare(r, r->reference_rows, r->rows, n, kl) / n;
     eval_summary(kl, n, &m->kl_reference, &ignored, &ignored);
-    n = n_forced((size_t)r->n_full);
-    if ((status = force(t, r->full_ids, n, r->rows, err)) != FKV_OK) return status;
+    return FKV_OK;
+}
+
+static fkv_status measure(struct trial *t, struct eval_metrics *m, char *err)
+{
+    struct eval_runner *r = t->r;
+    double kl[EVAL_FORCED];
+    const int n = n_forced((size_t)r->n_full);
+    fkv_status status = measure_reference(t, m, err);
+    if (status == FKV_OK) status = force(t, r->full_ids, n, r->rows, err);
+    if (status != FKV_OK) return status;
+    m->n_compared = n;
     m->top1 = (double)compare(r, r->answer_rows, r->rows, n, kl) / n;
     m->kl_first = kl[0];
+    for (int i = 1; i < n; i++)
+        if (kl[i] > kl[m->worst]) m->worst = i;
+    m->kl_worst = kl[m->worst];
     eval_summary(kl, n, &m->kl, &m->kl_median, &m->kl_p95);
     return FKV_OK;
 }
 
-fkv_status eval_run_variant(struct eval_runner *r, const struct eval_task *task, const struct eval_sample *sample,
-                            int i, struct eval_metrics *metrics, char *err)
+fkv_status eval_run_variant(struct eval_runner *r, int n_predict, int i, struct eval_metrics *metrics, char *err)
 {
-    struct trial t = {.r = r, .n_predict = task->n_predict};
+    struct trial t = {.r = r, .n_predict = n_predict};
     struct eval_metrics m = {0};
     uint64_t work;
     fkv_status status = begin(&t, i + 1, &work, err);
     if (status == FKV_OK) take_kept(&t, &m);
     if (status == FKV_OK) status = measure(&t, &m, err);
-    if (status == FKV_OK) status = answer(&t, err);
-    if (status == FKV_OK && !take_text(&t, task, sample, &m)) status = FKV_ERROR_MEMORY;
+    if (status == FKV_OK) status = answer(&t, &m.n_same, err);
+    if (status == FKV_OK && !take_text(&t, &m)) status = FKV_ERROR_MEMORY;
     m.prefill = r->full_work ? (double)work / (double)r->full_work : 1;
     if (status == FKV_OK) *metrics = m;
+    end(&t);
+    return status;
+}
+
+/* ---- what it costs ----------------------------------------------------------------------------- */
+
+fkv_status eval_run_decode(struct eval_runner *r, int i, double *seconds, char *err)
+{
+    struct trial t = {.r = r, .request = r->request, .s = r->sessions[i]};
+    struct fkv_session_stats before, after;
+    r->watch(r->user, t.s);
+    fkv_status status = start_answer(&t, NULL, err);
+    fkv_session_get_stats(t.s, &before);
+    for (int k = 0; k < r->n_full - 1 && status == FKV_OK; k++)
+        status = failed(&t, fkv_session_append(t.s, r->full_ids[k]), err);
+    fkv_session_get_stats(t.s, &after);
+    end(&t);
+    const uint64_t n = after.decode_tokens - before.decode_tokens;
+    if (status == FKV_OK) *seconds = n ? (after.decode_s - before.decode_s) / (double)n : 0;
+    return status;
+}
+
+fkv_status eval_run_attention(struct eval_runner *r, float *shares, char *err)
+{
+    const struct eval_request *q = r->request;
+    struct trial t = {.r = r, .request = q, .s = r->sessions[0]};
+    int32_t *ids = t.ids = malloc((q->n_prefix + (size_t)r->n_full) * sizeof *ids);
+    if (!ids) {
+        snprintf(err, FKV_ERROR_BYTES, "out of memory for an answer");
+        return FKV_ERROR_MEMORY;
+    }
+    ids[0] = q->ids[q->n - 1];
+    if (q->n_prefix) memcpy(ids + 1, q->prefix, q->n_prefix * sizeof *ids);
+    memcpy(ids + 1 + q->n_prefix, r->full_ids, ((size_t)r->n_full - 1) * sizeof *ids);
+    r->watch(r->user, t.s);
+    fkv_status status = fkv_session_cut(t.s, q->n - 1);
+    if (status == FKV_OK) status = fkv_session_attention(t.s, ids, q->n_prefix + (size_t)r->n_full, shares);
+    failed(&t, status, err);
     end(&t);
     return status;
 }
