@@ -139,11 +139,11 @@ static char *write_file(const char *name, const void *bytes, size_t n)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"run", "chat", "tokenize", "info", "bench", "eval", "devices"};
+    static const char *const commands[] = {"run", "chat", "tokenize", "info", "bench", "eval", "compare", "devices"};
     struct result all = RUN("--help");
     expect_success(all);
     assert_string_equal(all.err, "");
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         struct result r = RUN(commands[i], "--help");
         expect_success(r);
         expect_text(all.out, commands[i]);

@@ -36,6 +36,14 @@ const struct command cli_commands[] = {
      "wide=fastkv,kv-retain=0.2\n"
      "  fastkv eval -m model.gguf --samples 40 --json results.jsonl --resume        go on with a run that was ended\n",
      cmd_eval},
+    {COMMAND_COMPARE, "compare",
+     "Your own prompt with and without retention: both answers, and how far apart they are.",
+     "-m MODEL (-p TEXT | -f FILE | --prompt-ids FILE) [options]",
+     "  fastkv compare -m model.gguf -f report.txt -p \"What is recommended?\"\n"
+     "  fastkv compare -m model.gguf -f report.txt -p \"What is recommended?\" --kv-policy snapkv --budgets "
+     "0.05,0.1,0.2,0.4\n"
+     "  fastkv compare -m model.gguf -f report.txt -p \"What is recommended?\" --picture map.svg\n",
+     cmd_compare},
     {COMMAND_DEVICES, "devices", "The instruction set levels and back ends of this machine.", "", "", cmd_devices},
     {0, NULL, NULL, NULL, NULL, NULL},
 };

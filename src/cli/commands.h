@@ -11,6 +11,7 @@ int cmd_tokenize(struct settings *settings);
 int cmd_info(struct settings *settings);
 int cmd_bench(struct settings *settings);
 int cmd_eval(struct settings *settings);
+int cmd_compare(struct settings *settings);
 int cmd_devices(struct settings *settings);
 
 #endif

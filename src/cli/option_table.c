@@ -10,13 +10,15 @@
 #define ABOVE(what, low) what, low, INFINITY, true
 #define RANGE(what, low, high) what, low, high, false
 #define UP_TO(what, high) what, -INFINITY, high, false
+#define SHARE(what) what, 0, 1, true
 #define ANY(what) what, -INFINITY, INFINITY, false
 #define WORDS(words) words, 0, 0, false
 #define PLAIN NULL, 0, 0, false
 
 enum {
     GENERATE = COMMAND_RUN | COMMAND_CHAT,
-    SESSION = GENERATE | COMMAND_BENCH | COMMAND_EVAL,
+    PROMPT = GENERATE | COMMAND_COMPARE,
+    SESSION = PROMPT | COMMAND_BENCH | COMMAND_EVAL,
     PLAN = SESSION | COMMAND_INFO,
     MODEL = PLAN | COMMAND_TOKENIZE,
     EVERY = MODEL | COMMAND_DEVICES,
@@ -44,27 +46,26 @@ const struct option cli_options[] = {
     {PLAN, GROUP_MODEL, "--precise", NULL, NULL, OPTION_FLAG, AT(engine.precise),
      "multiply the prompt's activations in bf16, not rounded to 8 bits: slower", PLAIN},
 
-    {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "-p, --prompt", "TEXT", NULL, OPTION_TEXT, AT(prompt),
+    {PROMPT | COMMAND_TOKENIZE, GROUP_PROMPT, "-p, --prompt", "TEXT", NULL, OPTION_TEXT, AT(prompt),
      "the text, or the question about the document given by -f", PLAIN},
-    {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "-e, --escape", NULL, NULL, OPTION_FLAG, AT(escape),
+    {PROMPT | COMMAND_TOKENIZE, GROUP_PROMPT, "-e, --escape", NULL, NULL, OPTION_FLAG, AT(escape),
      "read \\n, \\t, \\r, \\\", \\', \\\\ and \\x41 in -p, -sys and -r as in C: the default", PLAIN},
-    {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "--no-escape", NULL, NULL, OPTION_FLAG, AT(no_escape),
+    {PROMPT | COMMAND_TOKENIZE, GROUP_PROMPT, "--no-escape", NULL, NULL, OPTION_FLAG, AT(no_escape),
      "take them as they stand", PLAIN},
-    {GENERATE | COMMAND_TOKENIZE, GROUP_PROMPT, "-f, --file", "FILE", NULL, OPTION_TEXT, AT(prompt_file),
+    {PROMPT | COMMAND_TOKENIZE, GROUP_PROMPT, "-f, --file", "FILE", NULL, OPTION_TEXT, AT(prompt_file),
      "a file with the document, which comes before the text of -p; - is standard input", PLAIN},
     {COMMAND_TOKENIZE, GROUP_PROMPT, "--stdin", NULL, NULL, OPTION_FLAG, AT(from_stdin),
      "the text comes from standard input", PLAIN},
-    {COMMAND_RUN, GROUP_PROMPT, "--prompt-ids", "FILE", NULL, OPTION_TEXT, AT(prompt_ids),
+    {COMMAND_RUN | COMMAND_COMPARE, GROUP_PROMPT, "--prompt-ids", "FILE", NULL, OPTION_TEXT, AT(prompt_ids),
      "a JSON array of token ids in place of text", PLAIN},
-    {GENERATE, GROUP_PROMPT, "-sys, --system-prompt", "TEXT", NULL, OPTION_TEXT, AT(system), "the system message",
-     PLAIN},
-    {GENERATE, GROUP_PROMPT, "-sysf, --system-prompt-file", "FILE", NULL, OPTION_TEXT, AT(system_file),
+    {PROMPT, GROUP_PROMPT, "-sys, --system-prompt", "TEXT", NULL, OPTION_TEXT, AT(system), "the system message", PLAIN},
+    {PROMPT, GROUP_PROMPT, "-sysf, --system-prompt-file", "FILE", NULL, OPTION_TEXT, AT(system_file),
      "a file with the system message", PLAIN},
-    {COMMAND_RUN, GROUP_PROMPT, "--raw", NULL, NULL, OPTION_FLAG, AT(raw),
+    {COMMAND_RUN | COMMAND_COMPARE, GROUP_PROMPT, "--raw", NULL, NULL, OPTION_FLAG, AT(raw),
      "no chat template: the text is tokenised as it stands", PLAIN},
-    {GENERATE, GROUP_PROMPT, "--chat-template", "NAME|FILE", NULL, OPTION_TEXT, AT(chat_template),
+    {PROMPT, GROUP_PROMPT, "--chat-template", "NAME|FILE", NULL, OPTION_TEXT, AT(chat_template),
      "chatml, gemma, llama3, mistral, or a file with a Jinja template, in place of the model's own", PLAIN},
-    {GENERATE, GROUP_PROMPT, "--chat-template-kwargs", "JSON", NULL, OPTION_TEXT, AT(template_variables),
+    {PROMPT, GROUP_PROMPT, "--chat-template-kwargs", "JSON", NULL, OPTION_TEXT, AT(template_variables),
      "an object of further variables for the template: {\"enable_thinking\": false}", PLAIN},
     {COMMAND_TOKENIZE, GROUP_PROMPT, "--no-bos", NULL, NULL, OPTION_FLAG, AT(no_bos),
      "do not add the begin and end tokens that the model asks for", PLAIN},
@@ -73,6 +74,8 @@ const struct option cli_options[] = {
 
     {GENERATE, GROUP_ANSWER, "-n, --predict, --n-predict", "N", "-1", OPTION_INT, AT(n_predict),
      "most tokens of an answer; -1 or less: until the context is full", ANY("a number of tokens")},
+    {COMMAND_COMPARE, GROUP_ANSWER, "-n, --predict, --n-predict", "N", "64", OPTION_INT, AT(n_predict),
+     "most tokens of an answer", RANGE("a number of tokens", 1, 65536)},
     {GENERATE, GROUP_ANSWER, "-r, --reverse-prompt", "TEXT", NULL, OPTION_TEXTS, AT(stops),
      "stop before this text or special token; may be given several times", PLAIN},
     {GENERATE, GROUP_ANSWER, "--ignore-eos", NULL, NULL, OPTION_FLAG, AT(ignore_eos), "go on after an end token",
@@ -143,6 +146,15 @@ const struct option cli_options[] = {
      "seconds, too, in the table and the file, which else is the same bytes each time", PLAIN},
     {COMMAND_EVAL, GROUP_OUTPUT, "--dump", "FILE", NULL, OPTION_TEXT, AT(dump),
      "write the prompts as lines of JSON and measure nothing", PLAIN},
+    {COMMAND_COMPARE, GROUP_BENCH, "--budgets", "R,R,...", NULL, OPTION_DOUBLES, AT(budgets),
+     "also a line for each of these in place of --kv-retain, without --kv-floor; one prefill serves all where the "
+     "policy "
+     "lets every row go on, as snapkv does",
+     SHARE("shares")},
+    {COMMAND_COMPARE, GROUP_OUTPUT, "--picture", "FILE", NULL, OPTION_TEXT, AT(picture),
+     "draw what was kept and where full attention looked: FILE.svg has a map of the prompt, FILE.html its text", PLAIN},
+    {COMMAND_COMPARE, GROUP_OUTPUT, "--json", "FILE", NULL, OPTION_TEXT, AT(json),
+     "write all that was measured, and the shares of every token, as JSON", PLAIN},
     {COMMAND_DEVICES, GROUP_OUTPUT, "--self-test", NULL, NULL, OPTION_FLAG, AT(self_test),
      "run every Vulkan shader on small data and compare with the CPU: on the device named, or the best", PLAIN},
     {COMMAND_TOKENIZE, GROUP_OUTPUT, "--ids", NULL, NULL, OPTION_FLAG, AT(ids_only), "print one JSON array of ids",

@@ -36,7 +36,7 @@ static bool names_have(const char *names, const char *name, size_t n)
 
 static void expects_number(const struct option *o, char *text, size_t size)
 {
-    bool real = o->kind == OPTION_FLOAT || o->kind == OPTION_DOUBLE;
+    bool real = o->kind == OPTION_FLOAT || o->kind == OPTION_DOUBLE || o->kind == OPTION_DOUBLES;
     if (isinf(o->low) && isinf(o->high))
         snprintf(text, size, "%s", o->what);
     else if (isinf(o->low))
@@ -145,6 +145,7 @@ static bool read_policy(const char *text, const char **value)
 static bool read_list(const struct option *o, const char *text, void *list)
 {
     struct option_ints ints = {0};
+    struct option_doubles doubles = {0};
     struct option_texts policies = {0};
     for (int n = 0; n < OPTION_LIST_MAX; n++) {
         char item[WORD_MAX + 1];
@@ -155,6 +156,8 @@ static bool read_list(const struct option *o, const char *text, void *list)
         item[length] = '\0';
         if (o->kind == OPTION_POLICIES) {
             if (!read_policy(item, &policies.items[policies.n++])) return false;
+        } else if (o->kind == OPTION_DOUBLES) {
+            if (!read_real(o, item, &doubles.items[doubles.n++])) return false;
         } else {
             if (!read_whole(o, item, &x)) return false;
             ints.items[ints.n++] = (int)x;
@@ -163,6 +166,8 @@ static bool read_list(const struct option *o, const char *text, void *list)
         if (!*text++) {
             if (o->kind == OPTION_POLICIES)
                 *(struct option_texts *)list = policies;
+            else if (o->kind == OPTION_DOUBLES)
+                *(struct option_doubles *)list = doubles;
             else
                 *(struct option_ints *)list = ints;
             return true;
@@ -189,6 +194,7 @@ static bool store(struct settings *settings, const struct option *o, const char 
     case OPTION_CHOICE: ok = read_choice(o, text, at); break;
     case OPTION_POLICY: ok = read_policy(text, at); break;
     case OPTION_INTS:
+    case OPTION_DOUBLES:
     case OPTION_POLICIES: ok = read_list(o, text, at); break;
     case OPTION_INT:
         ok = read_whole(o, text, &whole);

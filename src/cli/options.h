@@ -15,7 +15,8 @@ enum {
     COMMAND_INFO = 8,
     COMMAND_BENCH = 16,
     COMMAND_DEVICES = 32,
-    COMMAND_EVAL = 64
+    COMMAND_EVAL = 64,
+    COMMAND_COMPARE = 128
 };
 
 struct command {
@@ -48,6 +49,7 @@ enum option_kind {
     OPTION_INTS,     /* struct option_ints, separated by commas */
     OPTION_FLOAT,    /* float */
     OPTION_DOUBLE,   /* double */
+    OPTION_DOUBLES,  /* struct option_doubles, separated by commas */
     OPTION_POLICY,   /* const char *, of fkv_policy_list() */
     OPTION_POLICIES, /* struct option_texts, of fkv_policy_list(), separated by commas */
 };

@@ -16,6 +16,11 @@ struct option_ints {
     int items[OPTION_LIST_MAX];
 };
 
+struct option_doubles {
+    int n;
+    double items[OPTION_LIST_MAX];
+};
+
 /* An option and its value, as they were typed. */
 struct option_pair {
     const char *name;
@@ -60,6 +65,9 @@ struct settings {
     struct option_texts variants;
     int samples;
     bool hidden, closed_book, resume, times;
+    /* compare; it has a file of JSON, too */
+    struct option_doubles budgets;
+    const char *picture;
     /* devices */
     bool self_test;
 };
