@@ -339,8 +339,7 @@ static void test_what_is_assumed_is_told(void **state)
     fkv_engine_close(e);
     m.without = "llama.context_length";
     e = tiny_engine(&m, &p);
-    assert_string_equal(fkv_engine_warning(e, 0),
-                        "llama.context_length: expected 1 to 16777216 tokens, found 0: 4096 is assumed");
+    assert_string_equal(fkv_engine_warning(e, 0), "llama.context_length: not in the file: 4096 is assumed");
     assert_int_equal(fkv_engine_info(e)->n_ctx_train, 4096);
     fkv_engine_close(e);
     m = (struct tiny_model)TINY_MODEL_INIT;
@@ -358,6 +357,24 @@ static void add_strange_tokenizer(struct gguf_writer *w)
 {
     gguf_writer_leave_out(w, NULL);
     gguf_put_str(w, "tokenizer.ggml.model", "none");
+}
+
+static void add_name_of_two_lines(struct gguf_writer *w)
+{
+    gguf_writer_leave_out(w, NULL);
+    gguf_put_str(w, "general.name", "one\n\x1b[2Jtwo");
+}
+
+static void test_a_name_of_two_lines(void **state)
+{
+    (void)state;
+    struct tiny_model m = TINY_MODEL_INIT;
+    const struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    m.without = "general.name";
+    m.also = add_name_of_two_lines;
+    fkv_engine *e = tiny_engine(&m, &p);
+    assert_string_equal(fkv_engine_info(e)->name, "one  [2Jtwo");
+    fkv_engine_close(e);
 }
 
 static void add_numbers_for_flags(struct gguf_writer *w)
@@ -427,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_every_tensor_is_used),
         cmocka_unit_test(test_a_table_with_experts),
         cmocka_unit_test(test_what_is_assumed_is_told),
+        cmocka_unit_test(test_a_name_of_two_lines),
         cmocka_unit_test(test_flags_of_another_kind),
         cmocka_unit_test(test_a_strange_tokenizer),
         cmocka_unit_test(test_rows_and_tokens),

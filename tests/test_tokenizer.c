@@ -651,6 +651,7 @@ static void no_merges(struct tiny_vocab *v) { v->n_merges = 0; }
 static void merge_without_space(struct tiny_vocab *v) { v->merge[1] = "ll"; }
 static void merge_of_nothing(struct tiny_vocab *v) { v->merge[1] = "l "; }
 static void merge_of_spaces(struct tiny_vocab *v) { v->merge[1] = " "; }
+static void merge_of_controls(struct tiny_vocab *v) { v->merge[1] = "l\x1b\nl"; }
 static void merge_empty(struct tiny_vocab *v) { v->merge[1] = ""; }
 static void merge_unknown_part(struct tiny_vocab *v) { v->merge[1] = "l zz"; }
 static void merge_unknown_whole(struct tiny_vocab *v) { v->merge[1] = "l z"; }
@@ -771,6 +772,10 @@ static const struct flaw {
     {false, merge_of_spaces,
      "tokenizer.ggml.merges: 1 of 10 merges are not two tokens with a space between them: ignored, the first is [1] "
      "\" \"",
+     "hell", "he l l"},
+    {false, merge_of_controls,
+     "tokenizer.ggml.merges: 1 of 10 merges are not two tokens with a space between them: ignored, the first is [1] "
+     "\"l  l\"",
      "hell", "he l l"},
     {false, merge_empty,
      "tokenizer.ggml.merges: 1 of 10 merges are not two tokens with a space between them: ignored, the first is [1] "

@@ -5,6 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+void fkv_make_plain(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f) *text = ' ';
+}
+
 void fkv_warn(struct fkv_warnings *w, const char *format, ...)
 {
     char line[FKV_ERROR_BYTES];
@@ -13,6 +19,7 @@ void fkv_warn(struct fkv_warnings *w, const char *format, ...)
     va_start(ap, format);
     vsnprintf(line, sizeof line, format, ap);
     va_end(ap);
+    fkv_make_plain(line);
     for (size_t i = 0; i < w->n; i++)
         if (strcmp(w->text[i], line) == 0) return;
     const size_t bytes = strlen(line) + 1;

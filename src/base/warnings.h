@@ -9,7 +9,10 @@ struct fkv_warnings {
     size_t n;
 };
 
-/* Adds a line, unless it is there already. w may be NULL. Without memory the line is lost: it is no reason to fail. */
+/* Control characters become spaces: a text from a file may hold what a terminal obeys. */
+void fkv_make_plain(char *text);
+/* Adds a line, made plain, unless it is there already. w may be NULL. Without memory the line is lost: it is no reason
+   to fail. */
 void fkv_warn(struct fkv_warnings *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void fkv_warnings_destroy(struct fkv_warnings *w);
 

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/warnings.h"
 #include "cli/console.h"
 
 static void print_line(const char *before, const char *format, va_list args)
 {
     char text[1024];
     vsnprintf(text, sizeof text, format, args);
-    for (char *s = text; *s; s++)
-        if ((unsigned char)*s < ' ') *s = ' '; /* names in files and paths may hold anything */
+    fkv_make_plain(text); /* names in files and paths may hold anything */
     fflush(stdout);
     fprintf(stderr, "%s%s\n", before, text);
 }

@@ -99,6 +99,7 @@ fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct f
     if (status == FKV_OK) status = fkv_gguf_open(&e->gguf, path, &error);
     if (status == FKV_OK) status = copy_key(&e->arch, e->gguf, "general.architecture", &error);
     if (status == FKV_OK) status = copy_optional_key(&e->name, e->gguf, "general.name", &e->warnings, &error);
+    if (status == FKV_OK) fkv_make_plain(e->name);
     if (status == FKV_OK)
         status = copy_optional_key(&e->chat_template, e->gguf, "tokenizer.chat_template", &e->warnings, &error);
     if (status == FKV_OK) status = fkv_tokenizer_create(&e->tokenizer, e->gguf, &e->warnings, &error);

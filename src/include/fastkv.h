@@ -82,7 +82,7 @@ struct fkv_engine_params {
     }
 
 struct fkv_model_info {
-    const char *arch, *name;  /* general.architecture, general.name ("" when the file has none) */
+    const char *arch, *name;  /* general.architecture, general.name in one line ("" when the file has none) */
     const char *quantisation; /* the type that holds most weights: "Q4_K" */
     int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
     bool layers_differ; /* in heads, their size or d_ff: those are then the most of any layer */

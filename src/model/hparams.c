@@ -269,7 +269,9 @@ static void read_context(const struct reader *r, struct fkv_hparams *h)
     const fkv_status status = fkv_gguf_u32(r->g, full_key(r, "context_length", key), &found, &why);
     const bool too_many = status == FKV_OK && found > FKV_CONTEXT_MAX;
     h->n_ctx_train = too_many ? FKV_CONTEXT_MAX : found > 0 ? (int)found : ASSUMED;
-    if (status != FKV_OK)
+    if (!has(r, "context_length"))
+        fkv_warn(r->warnings, "%s: not in the file: %d is assumed", key, h->n_ctx_train);
+    else if (status != FKV_OK)
         fkv_warn(r->warnings, "%.400s: %d is assumed", why.text, h->n_ctx_train);
     else if (too_many || found == 0)
         fkv_warn(r->warnings, "%s: expected 1 to %d tokens, found %u: %d is assumed", key, FKV_CONTEXT_MAX, found,
