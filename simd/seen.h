@@ -1,5 +1,5 @@
 /* seen.h: which entries the rows of an attend call see (simd.h, struct fkv_attend), of all and of a block of them; and
-   those of a window_sums call. */
+   those of a window_sums call, and its rows. */
 #ifndef FKV_SIMD_SEEN_H
 #define FKV_SIMD_SEEN_H
 
@@ -72,6 +72,15 @@ static inline struct fkv_span fkv_seen_in_window(const int32_t *first, int i, in
 {
     const int from = first ? first[i] : 0, to = n - w + i + 1;
     return (struct fkv_span){from < to ? from : to, to};
+}
+
+/* The rows of a window that take part in a window_sums call; returns their number. */
+static inline int fkv_rows_that_count(const float *weight, int w, int rows[FKV_MAX_WINDOW])
+{
+    int n = 0;
+    for (int i = 0; i < w; i++)
+        if (!weight || weight[i] > 0) rows[n++] = i;
+    return n;
 }
 
 #endif

@@ -243,6 +243,7 @@ enum { WINDOW = 5 };
 struct score {
     const struct fkv_kv_store *store;
     const struct fkv_attention *how;
+    struct fkv_scoring scoring;
     const int32_t *pos;
     float *q, *g;
     int n, d;
@@ -251,13 +252,12 @@ struct score {
 static void run_score(struct fkv_run *r, void *arg)
 {
     const struct score *a = arg;
-    const struct fkv_scoring scoring = {.window = WINDOW, .pool_kernel = 1};
-    const struct fkv_rows window = {.n = WINDOW, .pos = a->pos};
-    r->b->ops->score(r, a->store, a->how, &scoring, tensor_of(a->q), (size_t)(N_HEAD * a->d), &window, a->n,
+    const struct fkv_rows window = {.n = a->scoring.window, .pos = a->pos};
+    r->b->ops->score(r, a->store, a->how, &a->scoring, tensor_of(a->q), (size_t)(a->how->n_head * a->d), &window, a->n,
                      tensor_of(a->g));
 }
 
-/* The window's softmax rows, summed over rows and query heads. */
+/* The window's softmax rows, summed over rows and query heads, or their largest; with a span, not pooled. */
 static void plain_scores(const struct score *a, const int32_t *pos, const float *k, int kv, double *g)
 {
     const int d = a->d, scored = a->n - WINDOW;
@@ -265,6 +265,8 @@ static void plain_scores(const struct score *a, const int32_t *pos, const float 
     memset(g, 0, (size_t)scored * sizeof *g);
     for (int j = 0; j < QUERY_HEADS; j++)
         for (int i = 0; i < WINDOW; i++) {
+            const double by = a->scoring.weight ? (double)a->scoring.weight[i] : 1;
+            if (by == 0) continue;
             const int h = kv * QUERY_HEADS + j;
             double sum = fkv_tensor_is(a->how->sinks) ? exp((double)((float *)(void *)a->how->sinks.buffer)[h]) : 0;
             for (int e = 0; e <= scored + i; e++) {
@@ -273,11 +275,17 @@ static void plain_scores(const struct score *a, const int32_t *pos, const float 
                 weight[e] = seen ? exp(x) : 0;
                 sum += weight[e];
             }
-            for (int e = 0; e < scored; e++) g[e] += weight[e] / sum;
+            for (int e = 0; e < scored; e++) {
+                const double x = by * weight[e] / sum;
+                g[e] = a->scoring.reduce == FKV_REDUCE_MAX ? fmax(g[e], x) : g[e] + x;
+            }
         }
+    for (int e = scored - 1; e >= 0; e--)
+        for (int back = 1; back <= a->scoring.span && back <= e; back++) g[e] = fmax(g[e], g[e - back]);
 }
 
-static void check_scores(struct fkv_backend *b, int d, const struct fkv_attention *how)
+static void check_scores(struct fkv_backend *b, int d, const struct fkv_attention *how,
+                         const struct fkv_scoring *scoring)
 {
     enum { ROWS = 300 };
     const struct fkv_kv_shape shape = {HEADS, d, FKV_ELEM_F32, FKV_ELEM_F32};
@@ -289,22 +297,77 @@ static void check_scores(struct fkv_backend *b, int d, const struct fkv_attentio
     double want[MOST];
     for (int i = 0; i < ROWS; i++) pos[i] = i == 0 ? 0 : pos[i - 1] + 1 + random_below(3);
     for (size_t i = 0; i < ROWS * ld; i++) k[i] = random_float();
-    for (int i = 0; i < WINDOW * N_HEAD * d; i++) q[i] = 3 * random_float();
+    for (int i = 0; i < WINDOW * N_HEAD * d; i++) {
+        const bool counts = !scoring->weight || scoring->weight[i / (N_HEAD * d)] > 0;
+        q[i] = counts ? 3 * random_float() : NAN;
+    }
     assert_int_equal(b->ops->kv_create(b, &s, &shape, ROWS, true), FKV_OK);
     run(b, run_append, &(struct append){&s, tensor_of(k), tensor_of(k), ld, &(struct fkv_rows){.n = ROWS, .pos = pos}});
-    struct score a = {s, how, pos + ROWS - WINDOW, q, g, ROWS, d};
+    struct score a = {s, how, *scoring, pos + ROWS - WINDOW, q, g, ROWS, d};
     run(b, run_score, &a);
     for (int kv = 0; kv < HEADS; kv++) {
         plain_scores(&a, pos, k, kv, want);
         for (int e = 0; e < ROWS - WINDOW; e++)
             if (!(fabs((double)g[kv * (ROWS - WINDOW) + e] - want[e]) <= 1e-5))
-                fail_msg("%s, window %d, sinks %d: score %d of head %d: expected %g, got %g", b->isa, how->window,
-                         fkv_tensor_is(how->sinks), e, kv, want[e], (double)g[kv * (ROWS - WINDOW) + e]);
+                fail_msg("%s, window %d, sinks %d, %s%s, span %d: score %d of head %d: expected %g, got %g", b->isa,
+                         how->window, fkv_tensor_is(how->sinks), scoring->reduce == FKV_REDUCE_MAX ? "largest" : "sum",
+                         scoring->weight ? " by weights" : "", scoring->span, e, kv, want[e],
+                         (double)g[kv * (ROWS - WINDOW) + e]);
     }
     b->ops->kv_destroy(s);
     free(k);
     free(q);
     free(g);
+}
+
+/* A worked example: one KV head of two query heads, a window of two rows, four entries scored. Keys are unit vectors,
+   so that a query says the logarithm of each entry's share; what a row is short of 1 goes to the window's entries. */
+enum { SHOWN = 4, SHOWN_ROWS = SHOWN + 2, SHOWN_D = 64 };
+
+static void check_example(struct fkv_backend *b, struct fkv_scoring scoring, const double want[SHOWN])
+{
+    static const float share[2][2][SHOWN] = {{{.40f, .10f, .05f, .05f}, {.10f, .10f, .10f, .10f}},
+                                             {{.05f, .05f, .30f, .10f}, {.06f, .02f, .02f, .50f}}};
+    static const int32_t pos[SHOWN_ROWS] = {0, 1, 2, 3, 4, 5};
+    const struct fkv_attention how = {.n_head = 2, .scale = 1};
+    const struct fkv_kv_shape shape = {1, SHOWN_D, FKV_ELEM_F32, FKV_ELEM_F32};
+    float k[SHOWN_ROWS][SHOWN_D] = {{0}}, q[2][2][SHOWN_D] = {{{0}}}, g[SHOWN];
+    struct fkv_kv_store *s;
+    for (int e = 0; e < SHOWN_ROWS; e++) k[e][e] = 1;
+    for (int row = 0; row < 2; row++)
+        for (int h = 0; h < 2; h++) {
+            float rest = 1;
+            for (int e = 0; e < SHOWN; e++) {
+                q[row][h][e] = logf(share[row][h][e]);
+                rest -= share[row][h][e];
+            }
+            for (int e = SHOWN; e <= SHOWN + row; e++) q[row][h][e] = logf(rest / (float)(1 + row));
+        }
+    assert_int_equal(b->ops->kv_create(b, &s, &shape, SHOWN_ROWS, true), FKV_OK);
+    run(b, run_append,
+        &(struct append){&s, tensor_of(k[0]), tensor_of(k[0]), SHOWN_D,
+                         &(struct fkv_rows){.n = SHOWN_ROWS, .pos = pos}});
+    scoring.window = 2;
+    run(b, run_score, &(struct score){s, &how, scoring, pos + SHOWN, q[0][0], g, SHOWN_ROWS, SHOWN_D});
+    for (int e = 0; e < SHOWN; e++)
+        if (!(fabs((double)g[e] - want[e]) <= 1e-5))
+            fail_msg("%s: score %d: expected %g, got %g", b->isa, e, want[e], (double)g[e]);
+    b->ops->kv_destroy(s);
+}
+
+static void check_examples(struct fkv_backend *b)
+{
+    static const float last[] = {0, 1};
+    check_example(b, (struct fkv_scoring){.pool_kernel = 1}, (double[]){.61, .27, .47, .75});
+    check_example(b, (struct fkv_scoring){.pool_kernel = 3}, (double[]){.61, .61, .95, .95});
+    check_example(b, (struct fkv_scoring){.pool_kernel = 1, .span = 1}, (double[]){.61, .61, .47, .75});
+    check_example(b, (struct fkv_scoring){.pool_kernel = 1, .weight = last}, (double[]){.11, .07, .32, .60});
+    check_example(b, (struct fkv_scoring){.pool_kernel = 1, .reduce = FKV_REDUCE_MAX}, (double[]){.40, .10, .30, .50});
+    check_example(b, (struct fkv_scoring){.pool_kernel = 3, .reduce = FKV_REDUCE_MAX}, (double[]){.40, .40, .50, .50});
+    check_example(b, (struct fkv_scoring){.pool_kernel = 3, .pool_avg = true, .reduce = FKV_REDUCE_MAX},
+                  (double[]){.5 / 3, .8 / 3, .9 / 3, .8 / 3});
+    check_example(b, (struct fkv_scoring){.pool_kernel = 1, .reduce = FKV_REDUCE_MAX, .weight = last, .span = 2},
+                  (double[]){.06, .06, .30, .50});
 }
 
 /* ---- on every level ------------------------------------------------------------------------------ */
@@ -321,7 +384,15 @@ static struct fkv_backend *open_level(const char *isa, int threads)
 
 static void check_level(struct fkv_backend *b)
 {
+    enum { N_SCORINGS = 5 };
     static const int windows[] = {0, 1, 7, 40, 333, 100000};
+    static const float last[WINDOW] = {[WINDOW - 1] = 1}, some[WINDOW] = {1, 0, 0.5f, 0, 2};
+    static const struct fkv_scoring scorings[N_SCORINGS] =
+        {{.window = WINDOW, .pool_kernel = 1},
+         {.window = WINDOW, .pool_kernel = 1, .reduce = FKV_REDUCE_MAX},
+         {.window = WINDOW, .pool_kernel = 1, .weight = some, .span = 16},
+         {.window = WINDOW, .pool_kernel = 1, .reduce = FKV_REDUCE_MAX, .weight = some, .span = 400},
+         {.window = WINDOW, .pool_kernel = 1, .reduce = FKV_REDUCE_MAX, .weight = last, .span = 1}};
     float sinks[N_HEAD];
     for (int d = 64; d <= MOST_D; d += 32)
         for (int half = 0; half < 2; half++) {
@@ -332,7 +403,7 @@ static void check_level(struct fkv_backend *b)
                 struct fkv_attention how = {.n_head = N_HEAD, .scale = 0.2f, .window = windows[i / 2]};
                 if (i % 2) how.sinks = tensor_of(sinks);
                 check_rows(&s, &how, half ? 0.02 : 2e-5);
-                if (!half) check_scores(b, d, &how);
+                if (!half) check_scores(b, d, &how, &scorings[i % N_SCORINGS]);
             }
             close_stores(&s);
         }
@@ -344,6 +415,7 @@ static void test_windows_and_sinks(void **unused)
     for (int level = 0; level < fkv_simd_n_levels(); level++) {
         if (!fkv_simd_level_available(level)) continue;
         struct fkv_backend *b = open_level(fkv_simd_level_name(level), 2);
+        check_examples(b);
         check_level(b);
         b->ops->destroy(b);
     }
@@ -398,8 +470,16 @@ static void test_what_nobody_can_do_is_refused(void **unused)
     assert_string_equal(e.text, "blk.3: a soft cap of the logits: no back end can do that yet");
     how = (struct fkv_attention){.n_head = 1, .scale = 1, .blocks = blocks};
     assert_int_equal(fkv_attention_check(&how, "blk.3", &e), FKV_ERROR_UNSUPPORTED);
-    const struct fkv_scoring by_maximum = {.window = 8, .reduce = FKV_REDUCE_MAX, .pool_kernel = 7};
-    assert_int_equal(fkv_scoring_check(&by_maximum, "kv-policy", &e), FKV_ERROR_UNSUPPORTED);
+    const float weights[8] = {1};
+    struct fkv_scoring scoring = {.window = 8,
+                                  .reduce = FKV_REDUCE_MAX,
+                                  .weight = weights,
+                                  .pool_kernel = 7,
+                                  .span = 16};
+    assert_int_equal(fkv_scoring_check(&scoring, "kv-policy", &e), FKV_OK);
+    scoring.value_norm = true;
+    assert_int_equal(fkv_scoring_check(&scoring, "kv-policy", &e), FKV_ERROR_UNSUPPORTED);
+    assert_string_equal(e.text, "kv-policy: scores times the norm of values: no back end can do that yet");
 }
 
 int main(void)

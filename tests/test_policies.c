@@ -262,6 +262,10 @@ static void test_options_by_name(void **state)
     expect_refused(&p, "kv-retain", "much", "kv-retain: expected a number, found much");
     expect_refused(&p, "kv-sinks", "1.5", "kv-sinks: expected a whole number, found 1.5");
     expect_refused(&p, "kv-window", "65", "kv-window: expected 1 to 64, found 65");
+    assert_int_equal(fkv_kv_set(&p, "kv-score", "max", NULL), FKV_OK);
+    assert_int_equal(fkv_kv_set(&p, "kv-span", "16", NULL), FKV_OK);
+    assert_true(p.score_max && p.span == 16);
+    expect_refused(&p, "kv-span", "256", "kv-span: expected 0 to 255, found 256");
     expect_refused(&p, "kv-colour", "1", "kv-colour: there is no such option of retention");
     expect_refused(&p, "structkv-decay", "0.5",
                    "structkv-decay: an option of the policy structkv, but the policy is fastkv");

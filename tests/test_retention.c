@@ -212,6 +212,36 @@ static void test_policies(void **state)
     }
 }
 
+/* Budgets, window and sinks are the same by any score; what is kept is not. */
+static void test_scores_by_maximum_and_spans(void **state)
+{
+    (void)state;
+    const char *name, *about;
+    for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
+        struct fkv_session_params p = paper_params(0.2, 0.1, 2);
+        p.kv.policy = name;
+        fkv_session *sum = prefilled(&p, N);
+        p.kv.score_max = true;
+        fkv_session *largest = prefilled(&p, N);
+        p.kv.span = 16;
+        fkv_session *spans = prefilled(&p, N);
+        const bool full = strcmp(name, "full") == 0, scores = !full && strcmp(name, "streamingllm") != 0;
+        bool by_maximum = false, by_span = false;
+        for (int l = 0; l < LAYERS; l++) {
+            const int32_t *a, *b, *c;
+            check_layer(largest, l, N, 8, 2, full ? N : 30);
+            check_layer(spans, l, N, 8, 2, full ? N : 30);
+            const int n = fkv_session_kept(sum, l, 0, &a);
+            by_maximum |= n != fkv_session_kept(largest, l, 0, &b) || memcmp(a, b, (size_t)n * sizeof *a) != 0;
+            by_span |= n != fkv_session_kept(spans, l, 0, &c) || memcmp(b, c, (size_t)n * sizeof *a) != 0;
+        }
+        assert_true(by_maximum == scores && by_span == scores);
+        fkv_session_close(sum);
+        fkv_session_close(largest);
+        fkv_session_close(spans);
+    }
+}
+
 static void test_streamingllm_keeps_sinks_and_the_latest(void **state)
 {
     (void)state;
@@ -304,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_short_prompts),
         cmocka_unit_test(test_decoding_positions),
         cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_scores_by_maximum_and_spans),
         cmocka_unit_test(test_streamingllm_keeps_sinks_and_the_latest),
         cmocka_unit_test(test_later_turns_keep_what_earlier_ones_kept),
         cmocka_unit_test(test_cache_types),

@@ -14,10 +14,12 @@ struct scores {
     const struct fkv_scoring *how;
     struct vk_slice q;          /* queries */
     struct vk_slice all, bases; /* entries of each KV head, then the least positions that the window's rows see; entries
-                                   before this prefill */
+                                   before this prefill, then the weights of the window's rows */
     size_t ldq;
     int query_heads, longest, scored;
 };
+
+static bool is_by_maximum(const struct scores *x) { return x->how->reduce == FKV_REDUCE_MAX; }
 
 static struct vk_slice logits_of(const struct scores *x, int heads)
 {
@@ -87,9 +89,9 @@ static void window_sums(const struct scores *x, int h, int heads)
 {
     const uint64_t values = (uint64_t)heads * (uint64_t)x->scored;
     const struct {
-        uint32_t heads, h0, query_heads, w, ld, scored;
-    } push = {(uint32_t)heads,          (uint32_t)h,          (uint32_t)x->query_heads,
-              (uint32_t)x->how->window, (uint32_t)x->longest, (uint32_t)x->scored};
+        uint32_t heads, h0, query_heads, w, ld, scored, kv_heads, largest;
+    } push = {(uint32_t)heads,      (uint32_t)h,         (uint32_t)x->query_heads, (uint32_t)x->how->window,
+              (uint32_t)x->longest, (uint32_t)x->scored, (uint32_t)x->s->heads,    is_by_maximum(x)};
     vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_sums,
                                             {0},
                                             {logits_of(x, heads), stats_of(x, heads), x->bases, sums_of(x)},
@@ -103,16 +105,22 @@ static void pool(const struct scores *x, struct vk_slice g)
 {
     const uint64_t values = (uint64_t)x->s->heads * (uint64_t)x->scored;
     const struct {
-        uint32_t kv_heads, query_heads, scored, kernel, average;
-    } push = {(uint32_t)x->s->heads, (uint32_t)x->query_heads, (uint32_t)x->scored, (uint32_t)x->how->pool_kernel,
-              x->how->pool_avg};
-    vk_dispatch(&x->b->c, &(struct vk_call){VK_SHADER_window_pool,
-                                            {0},
-                                            {sums_of(x), g},
-                                            &push,
-                                            sizeof push,
-                                            up_to(values, 64),
-                                            (double)values * x->query_heads * x->how->pool_kernel});
+        uint32_t kv_heads, query_heads, scored, kernel, average, largest, span;
+    } push = {.kv_heads = (uint32_t)x->s->heads,
+              .query_heads = (uint32_t)x->query_heads,
+              .scored = (uint32_t)x->scored,
+              .kernel = (uint32_t)x->how->pool_kernel,
+              .average = x->how->pool_avg,
+              .largest = is_by_maximum(x),
+              .span = (uint32_t)x->how->span};
+    vk_dispatch(&x->b->c,
+                &(struct vk_call){VK_SHADER_window_pool,
+                                  {0},
+                                  {sums_of(x), g},
+                                  &push,
+                                  sizeof push,
+                                  up_to(values, 64),
+                                  (double)values * x->query_heads * x->how->pool_kernel * (x->how->span + 1)});
 }
 
 /* The entries that are scored over, and what the window's rows see of them. */
@@ -129,7 +137,10 @@ static void upload_views(struct scores *x, const struct fkv_rows *window, int n)
         x->longest = all > x->longest ? all : x->longest;
     }
     for (int i = 0; i < w; i++) list[heads + i] = window->pos[i] - x->attention->window + 1;
-    x->bases = vk_upload(c, x->s->base, (uint64_t)heads * sizeof *x->s->base);
+    x->bases = vk_upload_room(c, (uint64_t)(heads + w) * sizeof(int32_t), &room);
+    memcpy(room, x->s->base, (size_t)heads * sizeof *x->s->base);
+    float *weights = (float *)room + heads;
+    for (int i = 0; i < w; i++) weights[i] = x->how->weight ? x->how->weight[i] : 1;
 }
 
 void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_attention *attention,
@@ -146,7 +157,7 @@ void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_
                        .query_heads = n_head / s->heads,
                        .scored = n - how->window};
     struct vk_context *c = &x.b->c;
-    if (!vk_enter(c, (uint64_t)(2 * s->heads + how->window) * sizeof(int32_t))) return;
+    if (!vk_enter(c, (uint64_t)(2 * (s->heads + how->window)) * sizeof(int32_t))) return;
     upload_views(&x, window, n);
     const int visible = vk_visible_heads(s);
     for (int h = 0, heads; h < n_head && vk_ok(c); h += heads) {

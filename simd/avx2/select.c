@@ -1,9 +1,9 @@
 /* FastKV's scores and selection (simd.h). Scores are fp32 throughout: their order decides what is kept.
 
    window_logits: the tile products of attention, 6 queries x 8 entries. window_sums: three sweeps over a row: maximum;
-   e^(x - max) and its sum; the sum over the rows. top_k: keys whose order as signed integers is that of the floats; the
-   k-th largest is found bit by bit from the top, counting the keys at or above a candidate: no branch on data,
-   exact. */
+   e^(x - max) and its sum; the sum over the rows, or the largest. top_k: keys whose order as signed integers is that of
+   the floats; the k-th largest is found bit by bit from the top, counting the keys at or above a candidate: no branch
+   on data, exact. */
 #include "simd/avx2/cache_tiles.h"
 #include "simd/seen.h"
 
@@ -52,20 +52,25 @@ static float softmax_terms(float *x, int n, float sink)
     return total == 0 ? 0 : 1.0f / total;
 }
 
-void fkv_window_sums_avx2(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, float *sums)
+void fkv_window_sums_avx2(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, const float *weight,
+                          bool largest, float *sums)
 {
-    float inverse[FKV_MAX_WINDOW];
-    for (int i = 0; i < w; i++) {
-        float *row = logits + (size_t)i * ld;
-        const struct fkv_span seen = fkv_seen_in_window(first, i, w, n);
+    int rows[FKV_MAX_WINDOW];
+    float by[FKV_MAX_WINDOW];
+    const int n_rows = fkv_rows_that_count(weight, w, rows);
+    for (int r = 0; r < n_rows; r++) {
+        float *row = logits + (size_t)rows[r] * ld;
+        const struct fkv_span seen = fkv_seen_in_window(first, rows[r], w, n);
         memset(row, 0, (size_t)seen.from * sizeof *row);
-        inverse[i] = softmax_terms(row + seen.from, seen.to - seen.from, sink);
+        by[r] = softmax_terms(row + seen.from, seen.to - seen.from, sink) * (weight ? weight[rows[r]] : 1);
     }
     for (int j = 0; j < n - w; j += 8) {
         const int count = n - w - j;
         __m256 s = _mm256_setzero_ps();
-        for (int i = 0; i < w; i++)
-            s = _mm256_fmadd_ps(load_first(logits + (size_t)i * ld + j, count), _mm256_set1_ps(inverse[i]), s);
+        for (int r = 0; r < n_rows; r++) {
+            const __m256 x = load_first(logits + (size_t)rows[r] * ld + j, count), b = _mm256_set1_ps(by[r]);
+            s = largest ? _mm256_max_ps(_mm256_mul_ps(x, b), s) : _mm256_fmadd_ps(x, b, s);
+        }
         store_first(sums + j, count, s);
     }
 }

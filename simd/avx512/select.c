@@ -87,23 +87,28 @@ static float exponentials(float *x, int n, float sink)
     return _mm512_reduce_add_ps(sum) + expf(sink - most);
 }
 
-void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, float *sums)
+void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, const int32_t *first, float sink,
+                            const float *weight, bool largest, float *sums)
 {
     const int n_before = n - w;
-    float inverse[FKV_MAX_WINDOW];
-    for (int i = 0; i < w; i++) {
-        const struct fkv_span seen = fkv_seen_in_window(first, i, w, n);
-        float *row = logits + i * ld;
+    int rows[FKV_MAX_WINDOW];
+    float by[FKV_MAX_WINDOW];
+    const int n_rows = fkv_rows_that_count(weight, w, rows);
+    for (int r = 0; r < n_rows; r++) {
+        const struct fkv_span seen = fkv_seen_in_window(first, rows[r], w, n);
+        float *row = logits + rows[r] * ld;
         memset(row, 0, (size_t)seen.from * sizeof *row);
         const float sum = exponentials(row + seen.from, seen.to - seen.from, sink);
-        inverse[i] = sum > 0 ? 1.0f / sum : 0;
+        by[r] = sum > 0 ? 1.0f / sum * (weight ? weight[rows[r]] : 1) : 0;
     }
     for (int j = 0; j < n_before; j += 16) {
         const __mmask16 m = lanes_below(n_before - j);
-        __m512 sum = _mm512_setzero_ps();
-        for (int i = 0; i < w; i++)
-            sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, logits + i * ld + j), _mm512_set1_ps(inverse[i]), sum);
-        _mm512_mask_storeu_ps(sums + j, m, sum);
+        __m512 all = _mm512_setzero_ps();
+        for (int r = 0; r < n_rows; r++) {
+            const __m512 x = _mm512_maskz_loadu_ps(m, logits + rows[r] * ld + j), b = _mm512_set1_ps(by[r]);
+            all = largest ? _mm512_max_ps(_mm512_mul_ps(x, b), all) : _mm512_fmadd_ps(x, b, all);
+        }
+        _mm512_mask_storeu_ps(sums + j, m, all);
     }
 }
 

@@ -1,8 +1,9 @@
 /* FastKV's scores and selection (simd.h). Scores are fp32 throughout: their order decides what is kept.
 
    window_logits: the tile products of attention. window_sums: three sweeps over a row: maximum; e^(x - max) and its
-   sum; the sum over the rows. top_k: keys whose order as signed integers is that of the floats; the k-th largest is
-   found bit by bit from the top, counting the keys at or above a candidate: no branch on data, exact. */
+   sum; the sum over the rows, or the largest. top_k: keys whose order as signed integers is that of the floats; the
+   k-th largest is found bit by bit from the top, counting the keys at or above a candidate: no branch on data,
+   exact. */
 #include "simd/neon/cache_tiles.h"
 #include "simd/seen.h"
 
@@ -45,18 +46,24 @@ static float softmax_terms(float *x, int n, float sink)
     return total == 0 ? 0 : 1.0f / total;
 }
 
-void fkv_window_sums_neon(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, float *sums)
+void fkv_window_sums_neon(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, const float *weight,
+                          bool largest, float *sums)
 {
-    float inverse[FKV_MAX_WINDOW];
-    for (int i = 0; i < w; i++) {
-        float *row = logits + (size_t)i * ld;
-        const struct fkv_span seen = fkv_seen_in_window(first, i, w, n);
+    int rows[FKV_MAX_WINDOW];
+    float by[FKV_MAX_WINDOW];
+    const int n_rows = fkv_rows_that_count(weight, w, rows);
+    for (int r = 0; r < n_rows; r++) {
+        float *row = logits + (size_t)rows[r] * ld;
+        const struct fkv_span seen = fkv_seen_in_window(first, rows[r], w, n);
         memset(row, 0, (size_t)seen.from * sizeof *row);
-        inverse[i] = softmax_terms(row + seen.from, seen.to - seen.from, sink);
+        by[r] = softmax_terms(row + seen.from, seen.to - seen.from, sink) * (weight ? weight[rows[r]] : 1);
     }
     for (int j = 0; j < n - w; j += 4) {
         float32x4_t s = vdupq_n_f32(0);
-        for (int i = 0; i < w; i++) s = vfmaq_n_f32(s, load_first(logits + (size_t)i * ld + j, n - w - j), inverse[i]);
+        for (int r = 0; r < n_rows; r++) {
+            const float32x4_t x = load_first(logits + (size_t)rows[r] * ld + j, n - w - j);
+            s = largest ? vmaxnmq_f32(s, vmulq_n_f32(x, by[r])) : vfmaq_n_f32(s, x, by[r]);
+        }
         store_first(sums + j, s, n - w - j);
     }
 }

@@ -32,13 +32,19 @@ static void softmax(float *x, int n, float sink)
     for (int j = 0; j < n; j++) x[j] /= divisor;
 }
 
-void fkv_window_sums_reference(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, float *sums)
+void fkv_window_sums_reference(float *logits, size_t ld, int w, int n, const int32_t *first, float sink,
+                               const float *weight, bool largest, float *sums)
 {
     for (int j = 0; j < n - w; j++) sums[j] = 0;
     for (int i = 0; i < w; i++) {
         const struct fkv_span seen = fkv_seen_in_window(first, i, w, n);
+        const float by = weight ? weight[i] : 1;
+        if (by == 0) continue;
         softmax(logits + i * ld + seen.from, seen.to - seen.from, sink);
-        for (int j = seen.from; j < n - w; j++) sums[j] += logits[i * ld + j];
+        for (int j = seen.from; j < n - w; j++) {
+            const float x = logits[i * ld + j] * by;
+            sums[j] = largest ? fmaxf(sums[j], x) : sums[j] + x;
+        }
     }
 }
 

@@ -15,11 +15,8 @@ fkv_status fkv_attention_check(const struct fkv_attention *how, const char *name
 
 fkv_status fkv_scoring_check(const struct fkv_scoring *how, const char *name, struct fkv_error *e)
 {
-    const char *what = how->reduce != FKV_REDUCE_SUM ? "scores by maximum"
-                       : how->weight                 ? "weights of the window's rows"
-                       : how->value_norm             ? "scores times the norm of values"
-                                                     : NULL;
-    return what ? fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: %s: no back end can do that yet", name, what) : FKV_OK;
+    if (!how->value_norm) return FKV_OK;
+    return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: scores times the norm of values: no back end can do that yet", name);
 }
 
 /* Where the parts of a choice by the host lie. */

@@ -118,16 +118,23 @@ struct fkv_attention {
 /* FKV_ERROR_UNSUPPORTED for what is described and not done yet, with a message that begins with `name`. */
 fkv_status fkv_attention_check(const struct fkv_attention *how, const char *name, struct fkv_error *e);
 
-/* Which scores the rows of a prefill get (fastkv paper, section 3.2; methods: docs of the policies). */
-enum fkv_reduce { FKV_REDUCE_SUM, FKV_REDUCE_MAX }; /* over the rows of the window */
+/* Which scores the rows of a prefill get (fastkv paper, section 3.2; methods: docs of the policies).
+
+   SUM: of each query head the window's rows are added, then pooled; the group's heads are added.
+   MAX (DefensiveKV, arXiv 2510.13334): the largest over the rows and the group's heads, then pooled. Pooling by maximum
+   commutes with that; the average is of the largest, not of each row. */
+enum fkv_reduce { FKV_REDUCE_SUM, FKV_REDUCE_MAX };
 
 struct fkv_scoring {
     int window; /* last rows, whose attention scores the others */
     enum fkv_reduce reduce;
-    const float *weight; /* [window], or NULL: all 1 */
+    const float *weight; /* [window] what each row is multiplied with, not below 0, or NULL: all 1. A row of weight 0
+                            takes no part, whatever its queries are */
     bool value_norm;     /* times the norm of the entry's projected value */
     bool pool_avg;       /* else by maximum */
     int pool_kernel;
+    int span; /* at last, a row takes the best score of itself and so many rows before it: answers go on to the right of
+                 what a question looks at */
 };
 fkv_status fkv_scoring_check(const struct fkv_scoring *how, const char *name, struct fkv_error *e);
 
@@ -200,8 +207,8 @@ struct fkv_bytes {
               out: [n][ld], query heads side by side. One row, or rows that are `alone`, share the entries out among the
               threads.
    score      Scores of the n rows of this prefill but the last `window`, which lie in s after its base entries:
-              g[head][n - window], pooled and summed over the query heads of the KV head. q: [window][ld], the queries
-              of the rows `window`.
+              g[head][n - window] of the KV heads, by struct fkv_scoring. q: [window][ld], the queries of the rows
+              `window`.
    select     Fills c by the scores g[heads][n - window]. false, on every thread and with nothing done, for a spread
    that
               the back end leaves to the host: see fkv_select().

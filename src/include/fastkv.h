@@ -186,9 +186,11 @@ struct fkv_kv_params {
     unsigned own_given; /* which of a policy's own options were set: bits, by fkv_kv_set() */
     const char *own_of; /* which policy's */
     double own[FKV_KV_OWN_OPTIONS];
+    bool score_max; /* scores are the largest over the window and the query heads of a KV head, in place of the sum */
+    int span;       /* tokens to the right that take over a score, where it is better than their own */
 };
 /* clang-format off */
-#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, NULL, {0} }
+#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, NULL, {0}, false, 0 }
 /* clang-format on */
 
 enum fkv_option_kind {

@@ -25,6 +25,10 @@ struct shared_option {
     {                                                                                                             \
         {name, NULL, about, FKV_OPTION_COUNT, initial, least, most, NULL}, offsetof(struct fkv_kv_params, member) \
     }
+#define WORD(name, member, words, about)                                                             \
+    {                                                                                                \
+        {name, NULL, about, FKV_OPTION_WORD, 0, 0, 1, words}, offsetof(struct fkv_kv_params, member) \
+    }
 
 static const struct shared_option shared[] = {
     SHARE("kv-retain", kv_retain, 0.1, "share of the prompt kept in each layer's KV cache"),
@@ -38,9 +42,10 @@ static const struct shared_option shared[] = {
     COUNT("tsp-budget", tsp_budget, 0, 0, MOST, "tokens that go on in place of tsp-rate; 0: by share"),
     COUNT("kv-window", window, 8, 1, FKV_MAX_WINDOW, "last tokens, always kept, whose attention scores the others"),
     COUNT("kv-sinks", sinks, 1, 0, 65536, "first tokens, always kept and propagated"),
-    {{"kv-pool", NULL, "how scores of neighbours are pooled", FKV_OPTION_WORD, 0, 0, 1, "max|avg"},
-     offsetof(struct fkv_kv_params, pool_avg)},
+    WORD("kv-pool", pool_avg, "max|avg", "how scores of neighbours are pooled"),
     COUNT("kv-pool-kernel", pool_kernel, 7, 1, 255, "tokens pooled, an odd number"),
+    WORD("kv-score", score_max, "sum|max", "what a token's attention comes to over the window and the heads"),
+    COUNT("kv-span", span, 0, 0, 255, "tokens to the right of a good one that are as good"),
 };
 enum { N_SHARED = sizeof shared / sizeof *shared };
 

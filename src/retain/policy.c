@@ -34,8 +34,10 @@ struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *sta
 {
     struct fkv_layer_plan plan = {.ranking = FKV_RANK_RECENCY,
                                   .scoring = {.window = p->window,
+                                              .reduce = p->score_max ? FKV_REDUCE_MAX : FKV_REDUCE_SUM,
                                               .pool_avg = p->pool_avg,
-                                              .pool_kernel = p->pool_kernel},
+                                              .pool_kernel = p->pool_kernel,
+                                              .span = p->span},
                                   .sinks = s->sinks,
                                   .keep = s->n_rows,
                                   .propagate = s->n_rows};

@@ -70,28 +70,42 @@ static int make_first(int i, int w, int n)
     return i % 4 == 0 ? 0 : i % 4 == 1 ? (end > 20 ? end - 20 : 0) : i % 4 == 2 ? random_int(end) : end + random_int(3);
 }
 
+/* How rows are weighed, and what becomes of them. */
+struct reduction {
+    const float *weight;
+    bool largest;
+};
+
 /* Without first: every row sees from 0 on. */
 static void check_sums_case(const struct fkv_kernels *level, enum logits_kind kind, int w, int n, int more,
-                            const int32_t *first, float sink)
+                            const int32_t *first, float sink, struct reduction by)
 {
     const size_t ld = n + more, size = (w - 1) * ld + n;
     float *logits = guarded_floats(size, side_of(n)), *sums = guarded_floats(n - w, side_of(w));
     double *wanted = calloc(n, sizeof *wanted);
-    for (size_t i = 0; i < size; i++) logits[i] = make_logit(kind, (int)(i % ld));
+    for (size_t i = 0; i < size; i++) {
+        const bool counts = !by.weight || by.weight[i / ld] > 0;
+        logits[i] = counts ? make_logit(kind, (int)(i % ld)) : NAN;
+    }
     for (int i = 0; i < w; i++) {
         const float *row = logits + i * ld;
         const int from = first ? first[i] : 0;
         double max = (double)sink, sum = 0;
+        if (by.weight && by.weight[i] == 0) continue;
         for (int j = from; j <= n - w + i; j++) max = fmax(max, (double)row[j]);
         if (max == -INFINITY) continue;
         for (int j = from; j <= n - w + i; j++) sum += exp((double)row[j] - max);
         sum += exp((double)sink - max);
-        for (int j = from; j < n - w; j++) wanted[j] += exp((double)row[j] - max) / sum;
+        for (int j = from; j < n - w; j++) {
+            const double x = exp((double)row[j] - max) / sum * (by.weight ? (double)by.weight[i] : 1);
+            wanted[j] = by.largest ? fmax(wanted[j], x) : wanted[j] + x;
+        }
     }
-    level->window_sums(logits, ld, w, n, first, sink, sums);
+    level->window_sums(logits, ld, w, n, first, sink, by.weight, by.largest, sums);
     for (int j = 0; j < n - w; j++) /* 1e-30: what is that small beside the largest may become zero */
         if (!(fabs((double)sums[j] - wanted[j]) <= 2e-5 * wanted[j] + 1e-30))
-            fail_msg("kind %d, w %d, n %d: sum %d: expected %.9g, got %.9g", kind, w, n, j, wanted[j], sums[j]);
+            fail_msg("kind %d, w %d, n %d, %s: %s %d: expected %.9g, got %.9g", kind, w, n,
+                     by.weight ? "weights" : "no weights", by.largest ? "largest" : "sum", j, wanted[j], sums[j]);
     free(wanted);
     guarded_release();
 }
@@ -99,12 +113,22 @@ static void check_sums_case(const struct fkv_kernels *level, enum logits_kind ki
 static void check_sums_seen(const struct fkv_kernels *level, enum logits_kind kind, int w, int n, int more)
 {
     const float sinks[] = {-INFINITY, -3, 5, 60};
-    check_sums_case(level, kind, w, n, more, NULL, -INFINITY);
-    check_sums_case(level, kind, w, n, more, NULL, 1);
+    const struct reduction sum = {NULL, false}, largest = {NULL, true};
+    check_sums_case(level, kind, w, n, more, NULL, -INFINITY, sum);
+    check_sums_case(level, kind, w, n, more, NULL, 1, largest);
     for (int i = 0; i < 4; i++) {
         int32_t *first = guarded(w * sizeof *first, side_of(i));
         for (int r = 0; r < w; r++) first[r] = make_first(r + i, w, n);
-        check_sums_case(level, kind, w, n, more, first, sinks[i]);
+        check_sums_case(level, kind, w, n, more, first, sinks[i], sum);
+    }
+    for (int i = 0; i < 6; i++) {
+        int32_t *first = guarded(w * sizeof *first, side_of(i));
+        float *weight = guarded_floats(w, side_of(i + 1));
+        for (int r = 0; r < w; r++) {
+            first[r] = make_first(r + i, w, n);
+            weight[r] = i < 2 ? (r == w - 1) : i < 4 ? (float)random_int(3) / 2 : (float)(r % 2);
+        }
+        check_sums_case(level, kind, w, n, more, i % 3 ? first : NULL, sinks[i % 4], (struct reduction){weight, i % 2});
     }
 }
 
@@ -119,10 +143,53 @@ static void check_sums_same(const struct fkv_kernels *level, int w, int n)
         memset(zeros, 0, w * sizeof *zeros);
         random_restart((uint64_t)n);
         for (int j = 0; j < w * n; j++) logits[j] = make_logit(LOGITS_NORMAL, j);
-        level->window_sums(logits, n, w, n, i ? zeros : NULL, sinks[i], i ? sums : wanted);
+        level->window_sums(logits, n, w, n, i ? zeros : NULL, sinks[i], NULL, false, i ? sums : wanted);
         if (i)
             assert_same_floats(wanted, sums, n - w, i == 1 ? "first keys of 0 and none" : "a sink far below and none");
     }
+    guarded_release();
+}
+
+/* Rows of random logits; the corner is -inf, so that equal rows are equal wherever they stand. */
+static float *make_rows(int w, int n)
+{
+    float *logits = guarded_floats(w * n, GUARD_AFTER);
+    random_restart((uint64_t)n);
+    for (int i = 0; i < w * n; i++) logits[i] = i % n < n - w ? make_logit(LOGITS_NORMAL, i) : -INFINITY;
+    return logits;
+}
+
+static float *sums_of(const struct fkv_kernels *level, float *logits, int w, int n, int scored, const float *weight,
+                      bool largest)
+{
+    float *sums = guarded_floats(n - w, GUARD_AFTER), *some = guarded_floats(scored, GUARD_AFTER);
+    level->window_sums(logits, n, w, n, NULL, -INFINITY, weight, largest, sums);
+    memcpy(some, sums, scored * sizeof *some);
+    return some;
+}
+
+/* Bit for bit: weights of 1 are none; of 1 for the last row alone, a window of that row; a row that is there twice
+   adds nothing to the largest. */
+static void check_sums_weights(const struct fkv_kernels *level, int w, int n)
+{
+    const int scored = n - w;
+    float ones[FKV_MAX_WINDOW], last[FKV_MAX_WINDOW] = {0}, once[FKV_MAX_WINDOW];
+    for (int i = 0; i < w; i++) ones[i] = 1, once[i] = i != 1;
+    last[w - 1] = 1;
+    for (int largest = 0; largest < 2; largest++) {
+        assert_same_floats(sums_of(level, make_rows(w, n), w, n, scored, NULL, largest),
+                           sums_of(level, make_rows(w, n), w, n, scored, ones, largest), scored,
+                           "without weights and with weights of 1");
+        assert_same_floats(sums_of(level, make_rows(w, n) + (w - 1) * n, 1, n, scored, NULL, largest),
+                           sums_of(level, make_rows(w, n), w, n, scored, last, largest), scored,
+                           "a window of one row and that row's weight alone");
+        guarded_release();
+    }
+    float *twice = make_rows(w, n), *copy = make_rows(w, n);
+    memcpy(twice + n, twice, n * sizeof *twice);
+    memcpy(copy + n, copy, n * sizeof *copy);
+    assert_same_floats(sums_of(level, twice, w, n, scored, NULL, true), sums_of(level, copy, w, n, scored, once, true),
+                       scored, "the largest of a row twice and once");
     guarded_release();
 }
 
@@ -136,6 +203,7 @@ void check_window_sums(const struct fkv_kernels *level, const struct fkv_kernels
         check_sums_seen(level, kind, 8, 4001, 5);
     }
     for (int n = 10; n < 100; n += 7) check_sums_same(level, 1 + n % 8, n);
+    for (int n = 10; n < 100; n += 7) check_sums_weights(level, 2 + n % 8, n);
 }
 
 /* ---- pooling --------------------------------------------------------------------------------- */

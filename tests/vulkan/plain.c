@@ -121,12 +121,25 @@ void plain_score(const struct plain_store *s, const struct fkv_attention *how, c
     memset(g, 0, (size_t)(s->heads * scored) * sizeof *g);
     for (int j = 0; j < how->n_head; j++) {
         const struct plain_head *h = &s->head[j / group];
-        memset(sum, 0, sizeof sum);
+        const bool joins = scoring->reduce == FKV_REDUCE_MAX && j % group; /* the head before, of the same group */
+        if (!joins) memset(sum, 0, sizeof sum);
         for (int i = 0; i < w; i++) {
+            const double by = scoring->weight ? (double)scoring->weight[i] : 1;
+            if (by == 0) continue;
             weigh(h, s->d, how, q + (i * how->n_head + j) * s->d, h->base + scored + i + 1, window->pos[i],
                   sinks ? (double)sinks[j] : -INFINITY, weight);
-            for (int e = 0; e < scored; e++) sum[e] += weight[h->base + e];
+            for (int e = 0; e < scored; e++) {
+                const double x = by * weight[h->base + e];
+                sum[e] = scoring->reduce == FKV_REDUCE_MAX ? fmax(sum[e], x) : sum[e] + x;
+            }
         }
-        for (int e = 0; e < scored; e++) g[j / group * scored + e] += (float)pooled(sum, scored, e, scoring);
+        for (int e = 0; e < scored; e++) {
+            float *to = &g[j / group * scored + e];
+            *to = (joins ? 0 : *to) + (float)pooled(sum, scored, e, scoring);
+        }
     }
+    for (int h = 0; h < s->heads; h++)
+        for (int e = scored - 1; e >= 0; e--)
+            for (int back = 1; back <= scoring->span && back <= e; back++)
+                g[h * scored + e] = fmaxf(g[h * scored + e], g[h * scored + e - back]);
 }

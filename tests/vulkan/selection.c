@@ -44,6 +44,7 @@ static void check_case(struct scoring x)
     const struct plain_head *h = &p.plain->head[0];
     const int32_t *pos = h->pos + h->n - w;
     float *q = random_floats(nq), *sinks = random_floats(N_HEAD), *want = malloc(ng * sizeof *want), *got[N_SIDES];
+    for (size_t i = 0; x.how.weight && i < nq; i++) q[i] = x.how.weight[i / ld] > 0 ? q[i] : NAN;
     struct score a = {.how = {.n_head = N_HEAD, .scale = 0.2f, .window = x.window},
                       .scoring = x.how,
                       .ld = ld,
@@ -65,9 +66,10 @@ static void check_case(struct scoring x)
         side_free(i, some, N_HEAD);
     }
     char what[128];
-    snprintf(what, sizeof what, "score d %d, window %d, %s of %d, %d + %d entries, type %d, sliding %d%s", d, w,
-             x.how.pool_avg ? "average" : "largest", x.how.pool_kernel, x.before, x.n, x.type, x.window,
-             x.has_sinks ? ", sinks" : "");
+    snprintf(what, sizeof what, "score %s d %d, window %d, %s of %d, %d + %d entries, type %d, sliding %d%s%s, span %d",
+             x.how.reduce == FKV_REDUCE_MAX ? "max" : "sum", d, w, x.how.pool_avg ? "average" : "largest",
+             x.how.pool_kernel, x.before, x.n, x.type, x.window, x.has_sinks ? ", sinks" : "",
+             x.how.weight ? ", weights" : "", x.how.span);
     if (x.type != FKV_ELEM_Q8_0) assert_close(what, want, got[SIDE_CHECK], ng, 1e-5);
     assert_close(what, got[SIDE_CPU], got[SIDE_CHECK], ng, 1e-5);
     assert_memory_equal(got[SIDE_CHECK], got[SIDE_FAST], ng * sizeof *want);
@@ -81,6 +83,24 @@ static void check_case(struct scoring x)
 static struct fkv_scoring by(int window, bool avg, int kernel)
 {
     return (struct fkv_scoring){.window = window, .pool_avg = avg, .pool_kernel = kernel};
+}
+
+/* Another reduction, weights, a span: each with what else there is. */
+static void check_reductions(void)
+{
+    static const float last[8] = {[7] = 1}, some[20] = {0, 1, 0.5f, 0, 2, [13] = 1, [19] = 1};
+    struct fkv_scoring how = {.window = 8, .reduce = FKV_REDUCE_MAX, .pool_kernel = 7};
+    check_case((struct scoring){.type = FKV_ELEM_F32, .before = 31, .n = 300, .how = how, .has_sinks = true});
+    how.pool_avg = true;
+    how.span = 3;
+    check_case((struct scoring){.type = FKV_ELEM_F32, .before = 0, .n = 90, .how = how});
+    how = (struct fkv_scoring){.window = 8, .weight = last, .pool_kernel = 7, .span = 16};
+    check_case((struct scoring){.type = FKV_ELEM_F16, .before = 0, .n = 300, .how = how});
+    how = (struct fkv_scoring){.window = 20, .weight = some, .pool_kernel = 3};
+    check_case((struct scoring){.type = FKV_ELEM_F32, .before = 31, .n = 90, .how = how, .window = 60});
+    how.reduce = FKV_REDUCE_MAX;
+    how.span = 255; /* more than there are */
+    check_case((struct scoring){.type = FKV_ELEM_F32, .before = 5, .n = 90, .how = how});
 }
 
 void check_score(void **state)
@@ -98,6 +118,7 @@ void check_score(void **state)
         .type = FKV_ELEM_F16, .before = 100, .n = 300, .how = by(8, false, 7), .window = 60, .has_sinks = true});
     check_case((struct scoring){.type = FKV_ELEM_F32, .before = 100, .n = 300, .how = by(8, true, 5), .window = 500});
     check_case((struct scoring){.type = FKV_ELEM_F32, .before = 0, .n = 90, .how = by(20, false, 3), .window = 3});
+    check_reductions();
     if (few()) return;
     check_case((struct scoring){.d = 320, .type = FKV_ELEM_F32, .before = 31, .n = 60, .how = by(8, false, 7)});
     check_case((struct scoring){.d = 512, .type = FKV_ELEM_F16, .before = 31, .n = 60, .how = by(20, true, 7)});

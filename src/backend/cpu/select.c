@@ -29,26 +29,50 @@ static const int32_t *first_seen(const struct scored_head *x, int32_t first[FKV_
     return first;
 }
 
-/* g[n - w] of one KV head: the softmax rows of the window's queries summed, pooled, summed over the query heads that
-   share the KV head. Entries before `base` take part in the softmax and are not scored. */
+static float larger(float a, float b) { return a > b ? a : b; }
+
+/* x[i] becomes the largest of x[i - span] .. x[i] (van Herk): in blocks of span + 1, the largest from i - span to the
+   end of its block, or from the beginning of its own block to i. behind: [n] scratch. */
+static void spread(float *x, int n, int span, float *behind)
+{
+    const int block = span + 1;
+    for (int i = n - 1; i >= 0; i--) behind[i] = i + 1 < n && (i + 1) % block ? larger(x[i], behind[i + 1]) : x[i];
+    float before = 0;
+    for (int i = 0; i < n; i++) {
+        before = i % block ? larger(before, x[i]) : x[i];
+        x[i] = i < span ? before : larger(before, behind[i - span]);
+    }
+}
+
+/* g[n - w] of one KV head. Entries before `base` take part in the softmax and are not scored. */
 static void score_head(const struct fkv_kernels *k, struct cpu_scratch *s, const struct scored_head *x, const float *q,
                        size_t ld, float *g)
 {
+    const struct fkv_scoring *scoring = x->scoring;
     const struct kv_part keys = cpu_kv_part(x->s, x->head, true, 0);
-    const int base = x->s->head[x->head].base, w = x->scoring->window, all = base + x->n, scored = x->n - w;
+    const int base = x->s->head[x->head].base, w = scoring->window, all = base + x->n, scored = x->n - w;
     const int query_heads = x->how->n_head / x->s->shape.heads;
+    const bool largest = scoring->reduce == FKV_REDUCE_MAX;
+    void (*const pool)(const float *, int, int, float *) = scoring->pool_avg ? k->pool_avg : k->pool_max;
     int32_t first_keys[FKV_MAX_WINDOW];
     const int32_t *first = first_seen(x, first_keys);
-    memset(g, 0, (size_t)scored * sizeof *g);
+    float *group = largest ? s->pooled : g; /* what its query heads come to */
+    memset(group, 0, (size_t)scored * sizeof *group);
     for (int j = 0; j < query_heads; j++) {
         const int h = x->head * query_heads + j;
         const float *qj = q + (size_t)h * (size_t)x->s->shape.d;
         const float sink = fkv_tensor_is(x->how->sinks) ? cpu_floats(x->how->sinks)[h] : -INFINITY;
         k->window_logits(qj, ld, w, keys.tiles, keys.type, x->s->shape.d, all, x->how->scale, s->logits, (size_t)all);
-        k->window_sums(s->logits, (size_t)all, w, all, first, sink, s->sums);
-        (x->scoring->pool_avg ? k->pool_avg : k->pool_max)(s->sums + base, scored, x->scoring->pool_kernel, s->pooled);
-        k->add(s->pooled, scored, g);
+        k->window_sums(s->logits, (size_t)all, w, all, first, sink, scoring->weight, largest, s->sums);
+        if (largest) {
+            for (int i = 0; i < scored; i++) group[i] = larger(s->sums[base + i], group[i]);
+        } else {
+            pool(s->sums + base, scored, scoring->pool_kernel, s->pooled);
+            k->add(s->pooled, scored, group);
+        }
     }
+    if (largest) pool(group, scored, scoring->pool_kernel, g);
+    if (scoring->span) spread(g, scored, scoring->span, s->sums);
 }
 
 void cpu_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_attention *how,
