@@ -149,6 +149,35 @@ static void test_uneven_heads(void **state)
     fkv_engine_close(e);
 }
 
+/* The plan has room for the widest window and the longest head of a question. */
+static void test_questions(void **state)
+{
+    (void)state;
+    enum { PROMPT = 500 };
+    const struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
+    const struct tiny_model m = TINY_MODEL_INIT;
+    struct fkv_session_params p = paper_params(0.3, 0.1, 1);
+    struct fkv_memory_plan plan;
+    struct fkv_session_stats stats;
+    int32_t ids[PROMPT];
+    p.kv.question = true;
+    p.n_ctx = PROMPT;
+    fkv_engine *e = tiny_engine(&m, &ep);
+    tiny_model_prompt(3, ids, PROMPT);
+    assert_int_equal(fkv_plan_memory(e, &p, PROMPT, 0, &plan, NULL), FKV_OK);
+    for (int question = 1; question < 80; question += 13) {
+        const struct fkv_marks marks = {sizeof marks, (size_t)(PROMPT - question), (size_t)question, 100};
+        fkv_session *s = tiny_session(e, &p);
+        assert_int_equal(fkv_session_mark(s, &marks), FKV_OK);
+        sync_or_fail(s, ids, PROMPT);
+        fkv_session_get_stats(s, &stats);
+        assert_true(stats.kv_bytes <= plan.kv && stats.kv_peak_bytes <= plan.kv + plan.kv_prefill);
+        if (question > 64) assert_int_equal(stats.kv_bytes, plan.kv);
+        fkv_session_close(s);
+    }
+    fkv_engine_close(e);
+}
+
 /* A session that cannot be had, at whichever reservation it fails, leaves the others theirs. */
 static void test_a_session_too_large(void **state)
 {
@@ -186,8 +215,11 @@ static void test_a_session_too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_plan_is_what_is_taken),    cmocka_unit_test(test_layers_that_differ),
-        cmocka_unit_test(test_sessions_share_the_workspace), cmocka_unit_test(test_uneven_heads),
+        cmocka_unit_test(test_the_plan_is_what_is_taken),
+        cmocka_unit_test(test_layers_that_differ),
+        cmocka_unit_test(test_sessions_share_the_workspace),
+        cmocka_unit_test(test_uneven_heads),
+        cmocka_unit_test(test_questions),
         cmocka_unit_test(test_a_session_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

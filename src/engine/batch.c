@@ -167,7 +167,8 @@ static fkv_status check_shared(fkv_session *const *sessions, int n, const int32_
         if (sessions[i]->e != first->e || sessions[i]->q->n_seen || twice)
             return fkv_fail(&sessions[i]->error, FKV_ERROR_ARGUMENT,
                             "batch: expected empty sessions of one engine, none twice; session %d is not one", i);
-        const fkv_status status = fkv_session_check_ids(sessions[i], ids, n_ids, 0);
+        fkv_status status = fkv_session_check_ids(sessions[i], ids, n_ids, 0);
+        if (status == FKV_OK) status = fkv_session_check_marks(sessions[i], n_ids);
         if (status != FKV_OK) return status;
     }
     return FKV_OK;
@@ -186,7 +187,26 @@ static void take_shared(fkv_session *s, const fkv_session *first, size_t n_ids)
     memcpy(s->stats.stage_s, s->report.stage_s, sizeof s->report.stage_s);
 }
 
-fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids)
+/* The sessions that one pass can fill besides the first; returns their number. All know their windows then. */
+static int take_part(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids,
+                     struct fkv_keeper keepers[SHARED_MOST])
+{
+    const struct fkv_prefill_params *first = &sessions[0]->prefill;
+    int n_keepers = 0;
+    for (int i = 0; i < n; i++) {
+        fkv_session *s = sessions[i];
+        s->have_logits = false;
+        memcpy(s->q->ids, ids, n_ids * sizeof *ids);
+        fkv_session_observe(s, ids, n_ids, 0);
+        const int window = n_keepers ? keepers[0].params->window : s->prefill.window;
+        if (i > 0 && s->prefill.k_type == first->k_type && s->prefill.v_type == first->v_type &&
+            s->prefill.window == window) /* of other windows, products of queries may round otherwise */
+            keepers[n_keepers++] = (struct fkv_keeper){.q = s->q, .params = &s->prefill, .report = &s->report};
+    }
+    return n_keepers;
+}
+
+static fkv_status prefill_shared(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids)
 {
     const double t0 = fkv_clock_s();
     struct fkv_keeper keepers[SHARED_MOST];
@@ -194,24 +214,17 @@ fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t 
     if (status != FKV_OK) return status;
     fkv_session *first = sessions[0];
     struct fkv_workspace *ws = &first->e->ws;
+    const int n_keepers = take_part(sessions, n, ids, n_ids, keepers);
     struct fkv_prefill_params params = first->prefill;
     params.keepers = keepers;
+    params.n_keepers = n_keepers;
     atomic_store(&first->cancel, false);
-    for (int i = 0; i < n; i++) {
-        fkv_session *s = sessions[i];
-        s->have_logits = false;
-        memcpy(s->q->ids, ids, n_ids * sizeof *ids);
-        const int window = params.n_keepers ? keepers[0].params->kv->window : s->prefill.kv->window;
-        if (i > 0 && s->prefill.k_type == params.k_type && s->prefill.v_type == params.v_type &&
-            s->prefill.kv->window == window) /* of other windows, products of queries may round otherwise */
-            keepers[params.n_keepers++] = (struct fkv_keeper){.q = s->q, .params = &s->prefill, .report = &s->report};
-    }
     fkv_turns_take(&ws->lent);
     status = fkv_prefill(ws, first->q, ids, (int)n_ids, &params, &first->report, first->logits);
     fkv_turns_leave(&ws->lent);
     for (int i = 0; i < n; i++) {
         bool kept = i == 0;
-        for (int k = 0; k < params.n_keepers; k++) kept |= keepers[k].q == sessions[i]->q && !keepers[k].left_out;
+        for (int k = 0; k < n_keepers; k++) kept |= keepers[k].q == sessions[i]->q && !keepers[k].left_out;
         if (status == FKV_OK && kept)
             take_shared(sessions[i], first, n_ids);
         else
@@ -219,4 +232,11 @@ fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t 
     }
     first->stats.prefill_s += fkv_clock_s() - t0;
     return fkv_session_failed(first, status);
+}
+
+fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids)
+{
+    const fkv_status status = prefill_shared(sessions, n, ids, n_ids);
+    for (int i = 0; i < n; i++) sessions[i]->marks = (struct fkv_marks)FKV_MARKS_INIT;
+    return status;
 }

@@ -31,7 +31,12 @@ static fkv_status check_scoring(const struct fkv_session_shape *s, const struct 
     const struct fkv_policy *policy = fkv_policy_find(s->params.kv.policy);
     const int n = s->params.n_ctx;
     for (int l = 0; l < h->n_layer; l++) {
-        const struct fkv_layer_state state = {l, h->n_layer, n, n, 0, h->layer[l].n_kv_head};
+        const struct fkv_layer_state state = {.layer = l,
+                                              .n_layer = h->n_layer,
+                                              .n_prompt = n,
+                                              .n_rows = n,
+                                              .n_kv_head = h->layer[l].n_kv_head,
+                                              .window = fkv_most_window(&s->params.kv)};
         const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, &s->params.kv, &state);
         const fkv_status status = fkv_scoring_check(&plan.scoring, policy->name, error);
         if (status != FKV_OK) return status;
@@ -84,8 +89,12 @@ static struct kept kept_by(const struct fkv_session_shape *s, const fkv_engine *
 {
     const struct fkv_hparams *h = &e->model->h;
     const struct fkv_policy *policy = fkv_policy_find(s->params.kv.policy);
-    const int sinks = s->params.kv.sinks < n_prompt ? s->params.kv.sinks : n_prompt;
-    struct fkv_layer_state state = {.n_layer = h->n_layer, .n_prompt = n_prompt, .n_rows = n_prompt, .sinks = sinks};
+    const int sinks = fkv_most_sinks(&s->params.kv);
+    struct fkv_layer_state state = {.n_layer = h->n_layer,
+                                    .n_prompt = n_prompt,
+                                    .n_rows = n_prompt,
+                                    .sinks = sinks < n_prompt ? sinks : n_prompt,
+                                    .window = fkv_most_window(&s->params.kv)};
     struct kept kept = {0};
     for (; state.layer < n_layers; state.layer++) {
         const struct fkv_layer_hparams *l = &h->layer[state.layer];
@@ -113,7 +122,7 @@ uint64_t fkv_session_device_bytes(const struct fkv_session_shape *s, const fkv_e
     const int n = s->params.n_ctx;
     if (n_layers == 0) return 0;
     const struct kept kept = kept_by(s, e, b, n_layers, n, 0);
-    return fkv_workspace_bytes(b, e->model, n, s->params.kv.window).device + kept.bytes + kept.work;
+    return fkv_workspace_bytes(b, e->model, n, fkv_most_window(&s->params.kv)).device + kept.bytes + kept.work;
 }
 
 /* What lies in the host's memory besides K and V. */
@@ -122,7 +131,7 @@ static uint64_t host_bytes(const struct fkv_session_shape *s, const fkv_engine *
     const struct fkv_workspace *ws = &e->ws;
     uint64_t bytes = positions + (uint64_t)n * sizeof(int32_t) + fkv_session_bytes(e, n) + fkv_workspace_lists(ws, n);
     for (int i = 0; i < ws->n_places; i++)
-        bytes += fkv_workspace_bytes(ws->place[i].b, e->model, n, s->params.kv.window).host;
+        bytes += fkv_workspace_bytes(ws->place[i].b, e->model, n, fkv_most_window(&s->params.kv)).host;
     return bytes;
 }
 

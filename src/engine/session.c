@@ -29,7 +29,7 @@ size_t fkv_session_bytes(const fkv_engine *e, int n_ctx)
 static fkv_status reserve_workspace(fkv_session *s)
 {
     struct fkv_workspace *ws = &s->e->ws;
-    const int n_ctx = s->shape.params.n_ctx, window = s->shape.params.kv.window;
+    const int n_ctx = s->shape.params.n_ctx, window = fkv_most_window(&s->shape.params.kv);
     fkv_turns_take(&ws->turn);
     const bool enough = n_ctx <= ws->n_ctx && window <= ws->window;
     fkv_turns_leave(&ws->turn);
@@ -207,6 +207,7 @@ static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
     const size_t first = s->q->n_seen;
     s->have_logits = false;
     memcpy(s->q->ids + first, ids, n * sizeof *ids);
+    fkv_session_observe(s, ids, n, first);
     const fkv_status status = run_prefill(s, ids, n);
     if (status != FKV_OK) {
         fkv_session_forget(s, first);
@@ -229,10 +230,11 @@ static size_t common_prefix(const struct fkv_sequence *q, const int32_t *ids, si
     return i;
 }
 
-fkv_status fkv_session_sync(fkv_session *s, const int32_t *ids, size_t n)
+static fkv_status sync(fkv_session *s, const int32_t *ids, size_t n)
 {
     atomic_store(&s->cancel, false);
-    const fkv_status status = fkv_session_check_ids(s, ids, n, 0);
+    fkv_status status = fkv_session_check_ids(s, ids, n, 0);
+    if (status == FKV_OK) status = fkv_session_check_marks(s, n);
     if (status != FKV_OK) return status;
     size_t keep = common_prefix(s->q, ids, n);
     s->sync_kind = FKV_SYNC_EXTENDED;
@@ -249,6 +251,13 @@ fkv_status fkv_session_sync(fkv_session *s, const int32_t *ids, size_t n)
     s->reused = keep;
     if (n == keep) return FKV_OK;
     return n - keep == 1 ? fkv_batch_append(&s, ids + keep, 1) : prefill(s, ids + keep, n - keep);
+}
+
+fkv_status fkv_session_sync(fkv_session *s, const int32_t *ids, size_t n)
+{
+    const fkv_status status = sync(s, ids, n);
+    s->marks = (struct fkv_marks)FKV_MARKS_INIT;
+    return status;
 }
 
 enum fkv_sync fkv_session_sync_kind(const fkv_session *s, size_t *reused)

@@ -9,7 +9,9 @@ struct fkv_session {
     struct fkv_session_shape shape;
     struct fkv_prefill_params prefill;
     struct fkv_sequence *q;
-    float *logits; /* [n_vocab] */
+    struct fkv_marks marks;       /* of the next call's ids */
+    float weight[FKV_MAX_WINDOW]; /* of the last prefill's window */
+    float *logits;                /* [n_vocab] */
     bool have_logits;
     enum fkv_sync sync_kind;
     size_t reused;
@@ -25,6 +27,10 @@ struct fkv_session {
 fkv_status fkv_session_check_ids(fkv_session *s, const int32_t *ids, size_t n, size_t first);
 /* The session's message for a failure of a pass. */
 fkv_status fkv_session_failed(fkv_session *s, fkv_status status);
+/* window.c: do the marks lie within n ids? The message is the session's. */
+fkv_status fkv_session_check_marks(fkv_session *s, size_t n);
+/* Sets the window of a prefill of ids[n], the first of which is at position `first`. */
+void fkv_session_observe(fkv_session *s, const int32_t *ids, size_t n, size_t first);
 /* Forgets the tokens from n on, and the logits. */
 void fkv_session_forget(fkv_session *s, size_t n);
 /* Bytes of `memory` for a context of n_ctx tokens. */

@@ -188,9 +188,11 @@ struct fkv_kv_params {
     double own[FKV_KV_OWN_OPTIONS];
     bool score_max; /* scores are the largest over the window and the query heads of a KV head, in place of the sum */
     int span;       /* tokens to the right that take over a score, where it is better than their own */
+    bool question;  /* the window is the prompt's question, 8 to 64 tokens: see fkv_session_mark(); `window` says
+                       nothing then */
 };
 /* clang-format off */
-#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, NULL, {0}, false, 0 }
+#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, NULL, {0}, false, 0, false }
 /* clang-format on */
 
 enum fkv_option_kind {
@@ -273,6 +275,23 @@ enum fkv_sync { FKV_SYNC_EXTENDED, FKV_SYNC_CUT_BACK, FKV_SYNC_REBUILT };
    pruned can be extended but not cut back below the prompt it was pruned for: then it is rebuilt. An empty list empties
    the session. */
 FKV_API fkv_status fkv_session_sync(fkv_session *session, const int32_t *ids, size_t n);
+/* What a prompt's ids are, as far as the caller knows. Where the options' `question` is set, the window is the
+   question: its last rows, with all that stands behind it 64 at most and 8 at least. Its tokens and the prompt's last
+   one score the others; those between are kept, as all of the window is. Of the head the first 64 ids are kept, too.
+   An unmarked question, or one that ends before the last 64 tokens to be computed, is what stands before the ids that
+   the chat template adds: from the last end of a turn on or, without one, the last control token, among the last 16. */
+struct fkv_marks {
+    size_t size;
+    size_t question_first, question_n; /* position, and how many; 0: not known */
+    size_t head_n;                     /* ids before what the user says first: the template's and the system message */
+};
+#define FKV_MARKS_INIT                    \
+    {                                     \
+        sizeof(struct fkv_marks), 0, 0, 0 \
+    }
+/* Marks the ids of the next fkv_session_sync() or fkv_batch_prefill(), which refuses marks outside them; whatever comes
+   of it, they are not used again. */
+FKV_API fkv_status fkv_session_mark(fkv_session *session, const struct fkv_marks *marks);
 /* How the last sync went; *reused: ids that were not computed again. */
 FKV_API enum fkv_sync fkv_session_sync_kind(const fkv_session *session, size_t *reused);
 /* Decodes one token: its K and V are appended in every head, its logits are ready. Nothing is allocated. */
@@ -301,6 +320,10 @@ FKV_API int fkv_session_kept(const fkv_session *session, int layer, int kv_head,
 /* Rows that went past the TSP layer in the last prefill: *positions as above. Returns the count, -1 when all went
    on. */
 FKV_API int fkv_session_propagated(const fkv_session *session, int *layer, const int32_t **positions);
+
+/* The window of the last prefill: how many of its last tokens, 0 before the first. *weight: [count] what each of them
+   counted, NULL when all did alike; valid as above. */
+FKV_API int fkv_session_window(const fkv_session *session, const float **weight);
 
 struct fkv_session_stats {
     uint64_t kv_bytes;      /* of the entries held now */

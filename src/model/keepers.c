@@ -13,6 +13,8 @@ static struct fkv_prefill_pass view(const struct fkv_prefill_pass *p, const stru
     o.plan = &k->report->plan[p->state.layer];
     o.going_on = FKV_ALL_ROWS;
     o.state.sinks = k->sinks;
+    o.state.window = k->params->window;
+    o.state.weight = k->params->weight;
     return o;
 }
 
@@ -24,7 +26,7 @@ fkv_status fkv_keepers_begin(const struct fkv_prefill_pass *p)
         struct fkv_keeper *k = &p->params->keepers[i];
         const struct fkv_policy *policy = k->params->policy;
         k->left_out = false;
-        k->sinks = k->params->kv->sinks < n ? k->params->kv->sinks : n;
+        k->sinks = k->params->sinks < n ? k->params->sinks : n;
         fkv_report_begin(k->report);
         const fkv_status status = policy->begin ? policy->begin(&k->policy, k->params->kv, p->state.n_layer, n)
                                                 : FKV_OK;

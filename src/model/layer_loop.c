@@ -225,16 +225,20 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
                        const struct fkv_prefill_params *params, struct fkv_prefill_report *report, float *logits)
 {
     const int first = (int)q->n_seen, n_layer = ws->model->h.n_layer;
-    const int sinks = params->kv->sinks > first ? params->kv->sinks - first : 0;
-    struct fkv_prefill_pass p =
-        {.ws = ws,
-         .at = ws->place,
-         .q = q,
-         .params = params,
-         .report = report,
-         .ids = ids,
-         .held = fkv_sequence_longest(q),
-         .state = {.n_layer = n_layer, .n_prompt = n, .n_rows = n, .sinks = sinks < n ? sinks : n}};
+    const int sinks = params->sinks > first ? params->sinks - first : 0;
+    struct fkv_prefill_pass p = {.ws = ws,
+                                 .at = ws->place,
+                                 .q = q,
+                                 .params = params,
+                                 .report = report,
+                                 .ids = ids,
+                                 .held = fkv_sequence_longest(q),
+                                 .state = {.n_layer = n_layer,
+                                           .n_prompt = n,
+                                           .n_rows = n,
+                                           .sinks = sinks < n ? sinks : n,
+                                           .window = params->window,
+                                           .weight = params->weight}};
     fkv_report_begin(report);
     fkv_status status = first + n <= ws->n_ctx ? FKV_OK : FKV_ERROR_MEMORY; /* see fkv_step() */
     if (status != FKV_OK) return status;

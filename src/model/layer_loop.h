@@ -28,7 +28,10 @@ struct fkv_keeper {
 struct fkv_prefill_params {
     const struct fkv_policy *policy;
     const struct fkv_kv_params *kv;
-    int k_type, v_type; /* of the layer being prefilled: enum fkv_kv_elem */
+    int window;          /* last rows of the prefill, whose attention scores the others */
+    const float *weight; /* [window] what each of them counts, or NULL */
+    int sinks;           /* first positions, kept and propagated */
+    int k_type, v_type;  /* of the layer being prefilled: enum fkv_kv_elem */
     fkv_progress progress;
     void *progress_user;
     const atomic_bool *cancel;

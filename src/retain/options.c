@@ -41,6 +41,8 @@ static const struct shared_option shared[] = {
     COUNT("tsp-floor", tsp_floor, 2048, 0, MOST, "least tokens that go on"),
     COUNT("tsp-budget", tsp_budget, 0, 0, MOST, "tokens that go on in place of tsp-rate; 0: by share"),
     COUNT("kv-window", window, 8, 1, FKV_MAX_WINDOW, "last tokens, always kept, whose attention scores the others"),
+    WORD("kv-rows", question, "last|question",
+         "the window: the last kv-window tokens, or those of the question, up to 64"),
     COUNT("kv-sinks", sinks, 1, 0, 65536, "first tokens, always kept and propagated"),
     WORD("kv-pool", pool_avg, "max|avg", "how scores of neighbours are pooled"),
     COUNT("kv-pool-kernel", pool_kernel, 7, 1, 255, "tokens pooled, an odd number"),

@@ -25,6 +25,13 @@ const struct fkv_policy *fkv_policy_find(const char *name)
     return NULL;
 }
 
+int fkv_most_window(const struct fkv_kv_params *p) { return p->question ? FKV_MAX_WINDOW : p->window; }
+
+int fkv_most_sinks(const struct fkv_kv_params *p)
+{
+    return p->question && p->sinks < FKV_HEAD_ROWS ? FKV_HEAD_ROWS : p->sinks;
+}
+
 /* ---- plans ------------------------------------------------------------------------------------- */
 
 static int bounded(int x, int most) { return x < 1 ? 1 : x < most ? x : most; }
@@ -33,8 +40,9 @@ struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *sta
                                       const struct fkv_layer_state *s)
 {
     struct fkv_layer_plan plan = {.ranking = FKV_RANK_RECENCY,
-                                  .scoring = {.window = p->window,
+                                  .scoring = {.window = s->window,
                                               .reduce = p->score_max ? FKV_REDUCE_MAX : FKV_REDUCE_SUM,
+                                              .weight = s->weight,
                                               .pool_avg = p->pool_avg,
                                               .pool_kernel = p->pool_kernel,
                                               .span = p->span},
@@ -59,25 +67,25 @@ void fkv_policy_scored(const struct fkv_policy *policy, void *state, const struc
 
 /* ---- for policies -------------------------------------------------------------------------------- */
 
-int fkv_budget(const struct fkv_kv_params *p, const struct fkv_layer_state *s, double rate, int budget, int floor)
+int fkv_budget(const struct fkv_layer_state *s, double rate, int budget, int floor)
 {
     const double share = trunc((double)s->n_rows * rate);
     const int by_rate = share < (double)s->n_rows ? (int)share : s->n_rows;
     const int count = budget > 0 ? budget : by_rate < floor ? floor : by_rate;
-    const int least = p->window + s->sinks;
+    const int least = s->window + s->sinks;
     return count < least ? least : count;
 }
 
 void fkv_retain_by_window(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan)
 {
     plan->ranking = FKV_RANK_WINDOW;
-    plan->keep = fkv_budget(p, s, p->kv_retain, p->kv_budget, p->kv_floor);
+    plan->keep = fkv_budget(s, p->kv_retain, p->kv_budget, p->kv_floor);
 }
 
 void fkv_propagate_at_tsp(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan)
 {
     const double rate = s->layer <= p->tsp_layer ? p->kv_retain : p->kv_retain / p->tsp_rate;
     plan->ranking = FKV_RANK_WINDOW;
-    plan->keep = fkv_budget(p, s, rate, p->kv_budget, p->kv_floor);
-    if (s->layer == p->tsp_layer) plan->propagate = fkv_budget(p, s, p->tsp_rate, p->tsp_budget, p->tsp_floor);
+    plan->keep = fkv_budget(s, rate, p->kv_budget, p->kv_floor);
+    if (s->layer == p->tsp_layer) plan->propagate = fkv_budget(s, p->tsp_rate, p->tsp_budget, p->tsp_floor);
 }

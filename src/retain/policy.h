@@ -9,12 +9,16 @@
 #include "backend/backend.h"
 #include "base/error.h"
 
+enum { FKV_HEAD_ROWS = 64 }; /* most rows of a prompt's head that are kept */
+
 struct fkv_layer_state {
     int layer, n_layer;
-    int n_prompt;  /* rows of this turn when they entered the first layer: N */
-    int n_rows;    /* rows alive in this layer */
-    int sinks;     /* of the rows alive, how many of the first are sinks */
-    int n_kv_head; /* of this layer */
+    int n_prompt;        /* rows of this turn when they entered the first layer: N */
+    int n_rows;          /* rows alive in this layer */
+    int sinks;           /* of the rows alive, how many of the first are sinks */
+    int n_kv_head;       /* of this layer */
+    int window;          /* last rows, whose attention scores the others */
+    const float *weight; /* [window] what each counts, or NULL */
 };
 
 enum fkv_ranking {
@@ -67,6 +71,9 @@ struct fkv_policy {
 
 /* NULL when there is none of that name. */
 const struct fkv_policy *fkv_policy_find(const char *name);
+/* The widest window, and the most first rows that are kept, of any prefill under the options: for estimates. */
+int fkv_most_window(const struct fkv_kv_params *p);
+int fkv_most_sinks(const struct fkv_kv_params *p);
 /* Checks every option and resolves tsp_layer -1. The message names the option. */
 fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_error *e);
 /* The plan of a layer, bounded to 1 .. n_rows. */
@@ -80,7 +87,7 @@ void fkv_policy_scored(const struct fkv_policy *policy, void *state, const struc
 
 /* max(trunc(n * rate), floor), or the absolute `budget` when it is not 0; never below window + sinks: what most
    policies' counts are. */
-int fkv_budget(const struct fkv_kv_params *p, const struct fkv_layer_state *s, double rate, int budget, int floor);
+int fkv_budget(const struct fkv_layer_state *s, double rate, int budget, int floor);
 /* The value of the policy's i-th own option. */
 double fkv_own_option(const struct fkv_policy *policy, const struct fkv_kv_params *p, int i);
 

@@ -5,7 +5,7 @@ static void layer(void *state, const struct fkv_kv_params *p, const struct fkv_l
                   struct fkv_layer_plan *plan)
 {
     (void)state;
-    plan->keep = fkv_budget(p, s, p->kv_retain, p->kv_budget, p->kv_floor);
+    plan->keep = fkv_budget(s, p->kv_retain, p->kv_budget, p->kv_floor);
 }
 
 const struct fkv_policy fkv_policy_streamingllm = {.name = "streamingllm",
