@@ -657,6 +657,46 @@ static void test_ids_without_a_tokenizer(void **state)
     release(r);
 }
 
+/* The question is marked, and its tokens are the window, where that is asked for. */
+static void test_questions(void **state)
+{
+    (void)state;
+    static char document[501];
+    for (int i = 0; i < 500; i++) document[i] = "one two three four. "[i % 20];
+    char *file = write_file("document", document, 500), *trace = path_of("question.json");
+    struct result r = RUN("run", "-m", small_model, "-f", file, "-p", "hello world", "--temp", "0", "--kv-rows",
+                          "question", "--trace", trace, "-n", "1");
+    expect_success(r);
+    json_t *t = read_json(trace);
+    const json_t *marked = at(t, "marked"), *window = at(t, "window");
+    const json_int_t n = (json_int_t)json_array_size(at(t, "prompt_ids")),
+                     first = json_integer_value(at(marked, "question_first")),
+                     question = json_integer_value(at(marked, "question")),
+                     head = json_integer_value(at(marked, "head"));
+    const size_t rows = json_array_size(window);
+    assert_true(question > 0 && question <= 11 && first > head && first + question <= n);
+    assert_int_equal(rows, n - first < 8 ? 8 : n - first);
+    double counted = 0;
+    for (size_t i = 0; i < rows; i++) counted += json_real_value(json_array_get(window, i));
+    assert_true(counted == (double)(question + (first + question < n))); /* and the last token */
+    json_decref(t);
+    char line[128];
+    snprintf(line, sizeof line, "window  %d of the last %zu tokens score the others; marked: a question of %d token",
+             (int)counted, rows, (int)question);
+    expect_text(r.err, line);
+    release(r);
+    r = RUN("run", "-m", small_model, "-f", file, "--temp", "0", "--trace", trace, "-n", "1");
+    expect_success(r);
+    t = read_json(trace);
+    assert_int_equal(json_integer_value(at(at(t, "marked"), "question")), 0); /* a document alone */
+    assert_int_equal(json_array_size(at(t, "window")), 8);
+    assert_null(strstr(r.err, "window  "));
+    json_decref(t);
+    release(r);
+    expect_failure(RUN("run", "-m", small_model, "-f", file, "-p", "hello", "--repeat-question"),
+                   "--repeat-question: expected -p or -f alone beside it; with both, -p asks at the end");
+}
+
 static void test_bench(void **state)
 {
     (void)state;
@@ -939,6 +979,7 @@ int main(void)
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_run_failures),
         cmocka_unit_test(test_chat),
+        cmocka_unit_test(test_questions),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_chat_messages),

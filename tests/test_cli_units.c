@@ -1,11 +1,12 @@
 /* The program's parts that need no model: the option table, the answer stream, numbers in messages, built-in chat
-   templates. */
+   templates, the question of a prompt. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -15,6 +16,7 @@
 #include "cli/retention.h"
 #include "cli/prompt.h"
 #include "cli/utf8.h"
+#include "support/tiny_vocab.h"
 #include "template/chat_template.h"
 
 enum { ARGS_MAX = 32 };
@@ -454,6 +456,122 @@ static void test_templates(void **state)
     json_decref(context);
 }
 
+/* ---- the question of a prompt ---------------------------------------------------------------- */
+
+static fkv_engine *open_vocabulary(void)
+{
+    struct fkv_engine_params params = FKV_ENGINE_PARAMS_INIT;
+    const struct tiny_vocab v = tiny_bpe("gpt-2");
+    char path[] = "/tmp/test_cli_units_XXXXXX", err[FKV_ERROR_BYTES];
+    size_t bytes;
+    uint8_t *file = tiny_file(&v, &bytes);
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, file, bytes) == (ssize_t)bytes);
+    close(fd);
+    free(file);
+    params.vocab_only = true;
+    fkv_engine *e = NULL;
+    const fkv_status status = fkv_engine_open(&e, path, &params, err);
+    unlink(path);
+    if (status != FKV_OK) fail_msg("%s", err);
+    return e;
+}
+
+/* What n ids stand for. */
+static const char *spelled(const fkv_engine *e, const int32_t *ids, size_t n)
+{
+    static char text[2048];
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *bytes;
+        const size_t length = fkv_token_bytes(e, ids[i], true, &bytes);
+        assert_true(at + length < sizeof text);
+        memcpy(text + at, bytes, length);
+        at += length;
+    }
+    text[at] = '\0';
+    return text;
+}
+
+/* Of `text` the ids that are marked for a question of a message spell `wanted` and, before it, `head`. */
+static void expect_marks(const fkv_engine *e, const char *text, const char *message, const char *question,
+                         const char *head, const char *wanted)
+{
+    char err[FKV_ERROR_BYTES];
+    int32_t *ids;
+    size_t n;
+    if (fkv_tokenize(e, text, strlen(text), FKV_TOKENIZE_PARSE_SPECIAL, &ids, &n, err) != FKV_OK) fail_msg("%s", err);
+    const struct fkv_marks m = prompt_marks(e, text, strlen(text), ids, n, question, strlen(question), strlen(message));
+    assert_true(m.question_first + m.question_n <= n && m.head_n <= n);
+    assert_string_equal(spelled(e, ids + m.question_first, m.question_n), wanted);
+    assert_string_equal(spelled(e, ids, m.head_n), head);
+    fkv_free(ids);
+}
+
+static void test_questions_are_found(void **state)
+{
+    (void)state;
+    static const char head[] = "<|begin|>hello<|im_end|>\n<|begin|>";
+    fkv_engine *e = open_vocabulary();
+    char text[1024], message[600];
+    snprintf(text, sizeof text, "%sxyz?\n\nxyz?<|im_end|>\n<|begin|>or", head);
+    expect_marks(e, text, "xyz?\n\nxyz?", "xyz?", head, "xyz?"); /* the last of them */
+    expect_marks(e, text, "xyz?\n\nxyz? \n", "xyz? \n", head, "xyz?");
+    expect_marks(e, text, "xyz?\n\nxyz?", "\n\nxyz?", head, "xyz?");
+    expect_marks(e, text, "xyz?\n\nxyz?", "xyz!", "", ""); /* the template changed it */
+    expect_marks(e, text, "xyz?\n\nxyz?", "", "", "");
+    expect_marks(e, text, text, "xyz?", "", "xyz?");
+    snprintf(text, sizeof text, "%shello world<|im_end|>\n", head); /* its first token begins before it */
+    expect_marks(e, text, "hello world", "world", head, " world");
+    expect_marks(e, text, "hello wo", "hello wo", head, "hello wor");
+    memset(message, '?', 599);
+    message[256] = message[599] = '\0';
+    snprintf(text, sizeof text, "%s%s<|im_end|>", head, message);
+    expect_marks(e, text, message, message, head, message); /* as long as a question may be */
+    message[256] = '?';
+    snprintf(text, sizeof text, "%s%s<|im_end|>", head, message);
+    expect_marks(e, text, message, message, head, ""); /* a document */
+    expect_marks(e, text, message, message + 1, head, message + 1);
+    fkv_engine_close(e);
+}
+
+static void expect_question(const char *options, const char *message, const char *wanted)
+{
+    const struct settings s = parsed(COMMAND_RUN, options);
+    assert_string_equal(prompt_question(&s, message, strlen(message)), wanted);
+}
+
+static void test_what_asks(void **state)
+{
+    (void)state;
+    expect_question("-m x -f doc -p why?", "text\n\nwhy?", "why?");
+    expect_question("-m x -f doc -p why?", "another", "another");
+    expect_question("-m x -p why?", "so why?", "so why?");
+    expect_question("-m x -f doc", "why?\ntext", "why?\ntext");
+    expect_question("-m x -f doc --repeat-question", "why?\ntext\n\nwhy?", "why?");
+    expect_question("-m x -f doc --repeat-question", "why?", "why?");
+}
+
+static void expect_text(const char *prompt, const char *wanted)
+{
+    const struct settings s = {.prompt = prompt, .repeat_question = true};
+    char *text;
+    size_t n;
+    assert_true(prompt_text(&s, true, &text, &n));
+    assert_string_equal(text, wanted);
+    assert_int_equal(n, strlen(wanted));
+    free(text);
+}
+
+static void test_questions_are_repeated(void **state)
+{
+    (void)state;
+    expect_text("why?\ntext", "why?\ntext\n\nwhy?");
+    expect_text("why?", "why?");
+    expect_text("\ntext", "\ntext");
+    expect_text("", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +590,9 @@ int main(void)
         cmocka_unit_test(test_stop_strings),
         cmocka_unit_test(test_special_stops),
         cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_questions_are_found),
+        cmocka_unit_test(test_what_asks),
+        cmocka_unit_test(test_questions_are_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -219,6 +219,30 @@ static void test_all_is_full(void **state)
     free(full.text);
 }
 
+/* What is marked as the question is what retention looks at. */
+static void test_marks(void **state)
+{
+    (void)state;
+    if (!engine) skip();
+    struct eval_metrics full, metrics[2];
+    struct fkv_kv_params asked = options("snapkv", 0.1);
+    const struct fkv_kv_params *const one[] = {&asked};
+    char err[FKV_ERROR_BYTES];
+    asked.question = true;
+    for (int i = 0; i < 2; i++) {
+        struct eval_request marked = request;
+        marked.marks.question_first = request.n - 20 - (size_t)i;
+        marked.marks.question_n = 3;
+        assert_int_equal(eval_run_start(&runner, &marked, one, 1, err), FKV_OK);
+        assert_int_equal(eval_run_full(&runner, task->n_predict, &full, err), FKV_OK);
+        assert_int_equal(eval_run_variant(&runner, task->n_predict, 0, &metrics[i], err), FKV_OK);
+        eval_run_end(&runner);
+        free(full.text);
+        free(metrics[i].text);
+    }
+    assert_true(metrics[0].kept != metrics[1].kept);
+}
+
 static uint64_t kept_of(const fkv_session *s)
 {
     const int32_t *positions;
@@ -322,8 +346,11 @@ static void test_distances(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_single_steps), cmocka_unit_test(test_all_is_full),
-                                       cmocka_unit_test(test_second_turn), cmocka_unit_test(test_lengths),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_single_steps),
+                                       cmocka_unit_test(test_all_is_full),
+                                       cmocka_unit_test(test_second_turn),
+                                       cmocka_unit_test(test_marks),
+                                       cmocka_unit_test(test_lengths),
                                        cmocka_unit_test(test_distances)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -63,7 +63,8 @@ static int measure(struct bench *b, const char *policy, int length, struct measu
     if (status != EXIT_SUCCESS) return status;
     machine_reset_peak_rss();
     double start = fkv_clock_s();
-    if ((status = generator_prefill(g, b->ids, (size_t)length)) != EXIT_SUCCESS) return status;
+    const struct fkv_marks none = FKV_MARKS_INIT;
+    if ((status = generator_prefill(g, b->ids, (size_t)length, &none)) != EXIT_SUCCESS) return status;
     double ttft_s = fkv_clock_s() - start;
     fkv_session_get_stats(g->session, &prompt);
     status = decode(g, b->settings->n_predict);

@@ -105,15 +105,20 @@ static void report_sync(const struct chat *c)
               stderr);
 }
 
-static int answer_turn(struct chat *c, const char *text, const int32_t *ids, size_t n)
+static int answer_turn(struct chat *c, const char *text, size_t n_text, const int32_t *ids, size_t n)
 {
+    const char *said = c->messages[c->n_messages - 1].content;
+    const size_t n_said = strlen(said);
+    const char *question = prompt_question(c->g.settings, said, n_said);
+    const struct fkv_marks marks = prompt_marks(c->g.engine, text, n_text, ids, n, question,
+                                                n_said - (size_t)(question - said), n_said);
     struct generated out = {.answer = {.out = stdout, .stops = &c->g.settings->stops}};
     struct fkv_session_stats before, prompt;
     fkv_session_get_stats(c->g.session, &before);
     struct memory_need need;
     int status = generator_plan(&c->g, &c->g.settings->session, n, c->g.settings->n_predict, &need);
     if (status == EXIT_SUCCESS) status = generator_check_memory(&c->g, &need.plan);
-    if (status == EXIT_SUCCESS) status = generator_prefill(&c->g, ids, n);
+    if (status == EXIT_SUCCESS) status = generator_prefill(&c->g, ids, n, &marks);
     if (status != EXIT_SUCCESS) return status;
     report_sync(c);
     fkv_session_get_stats(c->g.session, &prompt);
@@ -140,7 +145,7 @@ static int turn(struct chat *c, char *said)
     if (add_message(c, "user", said) &&
         prompt_render(c->g.settings, c->g.engine, c->source, c->messages, c->n_messages, &text, &n_text) &&
         tokenize_turn(c, text, n_text, &ids, &n))
-        status = answer_turn(c, text, ids, n);
+        status = answer_turn(c, text, n_text, ids, n);
     if (c->n_messages == n_before + 1) drop_messages(c, n_before);
     free(ids);
     fkv_free(text);

@@ -21,7 +21,7 @@ static picture_fn picture_of(const char *path)
 static int compare(struct comparison *c, FILE *picture, FILE *json)
 {
     const struct settings *s = c->g.settings;
-    if (!prompt_ids(s, c->g.engine, &c->request.ids, &c->request.n)) return EXIT_FAILURE;
+    if (!prompt_ids(s, c->g.engine, &c->request.ids, &c->request.n, &c->request.marks)) return EXIT_FAILURE;
     if (!c->request.n) return console_error("the prompt is empty");
     report_model(stderr, fkv_engine_info(c->g.engine));
     const int status = compare_measure(c);

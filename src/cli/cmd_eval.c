@@ -10,6 +10,7 @@
 #include "cli/eval_table.h"
 #include "cli/generate.h"
 #include "cli/interrupt.h"
+#include "cli/prompt.h"
 #include "eval/score.h"
 
 struct evaluation {
@@ -96,6 +97,21 @@ static int measure(struct evaluation *e, struct eval_record *r, const struct eva
     return eval_log_add(&e->log, &e->plan, r, sample) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Says which of the prompt's ids are the question. */
+static fkv_status mark(const struct evaluation *e, const struct eval_sample *sample, struct eval_request *request,
+                       char *err)
+{
+    const size_t n_message = sample->question.n + (sample->earlier.n ? 0 : sample->context.n + 1);
+    char *text;
+    size_t n;
+    const fkv_status status = eval_request_text(e->g.engine, sample, &text, &n, err);
+    if (status != FKV_OK) return status;
+    request->marks = prompt_marks(e->g.engine, text, n, request->ids, request->n, sample->question.s,
+                                  sample->question.n, n_message);
+    fkv_free(text);
+    return FKV_OK;
+}
+
 static int make(struct evaluation *e, const struct eval_task *task, int length, int index, struct eval_sample *sample,
                 struct eval_request *request)
 {
@@ -107,7 +123,8 @@ static int make(struct evaluation *e, const struct eval_task *task, int length, 
         return console_error("--lengths: %s does not fit %d tokens with its answer", task->name, length);
     }
     if (e->settings->closed_book) eval_sample_close_book(sample);
-    const fkv_status status = eval_request_make(e->g.engine, sample, request, err);
+    fkv_status status = eval_request_make(e->g.engine, sample, request, err);
+    if (status == FKV_OK && (status = mark(e, sample, request, err)) != FKV_OK) eval_request_release(request);
     if (status == FKV_OK) return EXIT_SUCCESS;
     eval_sample_release(sample);
     return exit_status_of(status, err);

@@ -31,15 +31,16 @@ static int run(struct generator *g, FILE *trace)
     const struct settings *s = g->settings;
     int32_t *ids = NULL;
     size_t n = 0;
+    struct fkv_marks marks;
     struct memory_need need;
-    int status = prompt_ids(s, g->engine, &ids, &n) ? EXIT_SUCCESS : EXIT_FAILURE;
+    int status = prompt_ids(s, g->engine, &ids, &n, &marks) ? EXIT_SUCCESS : EXIT_FAILURE;
     if (status == EXIT_SUCCESS && !n) status = console_error("the prompt is empty");
     if (status == EXIT_SUCCESS) report_model(stderr, fkv_engine_info(g->engine));
     if (status == EXIT_SUCCESS) status = generator_plan(g, &s->session, n, s->n_predict, &need);
     if (status == EXIT_SUCCESS) report_need(stderr, &need, s->session.kv.policy);
     if (status == EXIT_SUCCESS) status = generator_check_memory(g, &need.plan);
     if (status == EXIT_SUCCESS) status = generator_start(g, &s->session);
-    if (status == EXIT_SUCCESS) status = generator_prefill(g, ids, n);
+    if (status == EXIT_SUCCESS) status = generator_prefill(g, ids, n, &marks);
     if (status == EXIT_SUCCESS) {
         for (size_t i = 0; i < n; i++) fkv_sampler_accept(g->sampler, ids[i]);
         status = answer(g, trace, ids, n);

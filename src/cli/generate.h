@@ -13,6 +13,7 @@ struct generator {
     fkv_session *session;
     fkv_sampler *sampler;
     struct progress progress;
+    struct fkv_marks marks; /* of the ids that the session was last made to hold */
     double load_s;
     int n_ctx; /* most tokens of prompt and answer */
 };
@@ -41,8 +42,8 @@ int generator_check_variants(const struct generator *g, size_t n, const struct f
                              int n_variants);
 /* Opens the session and the sampler; Ctrl-C stops it from now on. Closes those of before. */
 int generator_start(struct generator *g, const struct fkv_session_params *params);
-/* Makes the session hold exactly these ids, under the progress bar. */
-int generator_prefill(struct generator *g, const int32_t *ids, size_t n);
+/* Makes the session hold exactly these ids, which are what the marks say, under the progress bar. */
+int generator_prefill(struct generator *g, const int32_t *ids, size_t n, const struct fkv_marks *marks);
 
 /* Decodes one token that was sampled; -1, which stands for logits that are no numbers, is an error. */
 int generator_append(struct generator *g, int32_t id);

@@ -58,6 +58,8 @@ const struct option cli_options[] = {
      "the text comes from standard input", PLAIN},
     {COMMAND_RUN | COMMAND_COMPARE, GROUP_PROMPT, "--prompt-ids", "FILE", NULL, OPTION_TEXT, AT(prompt_ids),
      "a JSON array of token ids in place of text", PLAIN},
+    {COMMAND_RUN | COMMAND_COMPARE, GROUP_PROMPT, "--repeat-question", NULL, NULL, OPTION_FLAG, AT(repeat_question),
+     "the first line asks about the text below it: say it again at the end, where it has been read", PLAIN},
     {PROMPT, GROUP_PROMPT, "-sys, --system-prompt", "TEXT", NULL, OPTION_TEXT, AT(system), "the system message", PLAIN},
     {PROMPT, GROUP_PROMPT, "-sysf, --system-prompt-file", "FILE", NULL, OPTION_TEXT, AT(system_file),
      "a file with the system message", PLAIN},

@@ -40,6 +40,27 @@ static void warn_of_input(const struct settings *s)
         console_warning("standard input is not read; with -f - it is the document");
 }
 
+/* "A question\nand a document" with the question once more behind an empty line. Takes *text. */
+static bool repeat_question(char **text, size_t *n)
+{
+    const char *end = memchr(*text, '\n', *n);
+    const size_t line = end ? (size_t)(end - *text) : 0;
+    if (!line) return true; /* there is no document below it */
+    char *longer = realloc(*text, *n + 2 + line + 1);
+    if (!longer) {
+        console_error("out of memory for a prompt of %s", SIZE(*n + line));
+        free(*text);
+        *text = NULL;
+        return false;
+    }
+    memcpy(longer + *n, "\n\n", 2);
+    memcpy(longer + *n + 2, longer, line);
+    *n += 2 + line;
+    longer[*n] = '\0';
+    *text = longer;
+    return true;
+}
+
 bool prompt_text(const struct settings *s, bool message, char **text, size_t *n)
 {
     const char *question = s->prompt ? s->prompt : "", *gap = s->prompt_file && s->prompt ? "\n\n" : "";
@@ -66,7 +87,19 @@ bool prompt_text(const struct settings *s, bool message, char **text, size_t *n)
     free(document);
     *text = joined;
     *n = n_document + n_gap + n_question;
-    return true;
+    return !s->repeat_question || repeat_question(text, n);
+}
+
+const char *prompt_question(const struct settings *s, const char *message, size_t n)
+{
+    const char *line_end = memchr(message, '\n', n), *asked = s->prompt_file ? s->prompt : NULL;
+    size_t n_asked = asked ? strlen(asked) : 0;
+    if (s->repeat_question) {
+        asked = message;
+        n_asked = line_end ? (size_t)(line_end - message) : 0;
+    }
+    const bool ends_with = n_asked && n_asked < n && !memcmp(message + n - n_asked, asked, n_asked);
+    return ends_with ? message + n - n_asked : message;
 }
 
 bool prompt_system(const struct settings *s, char **text)
@@ -119,6 +152,44 @@ bool prompt_tokenize(const fkv_engine *engine, const char *text, size_t n, unsig
     return false;
 }
 
+/* ---- the question of a prompt ---------------------------------------------------------------- */
+
+/* How many of the last ids hold the last so many bytes; whole: that lie within them. */
+static size_t ids_of_end(const fkv_engine *engine, const int32_t *ids, size_t n, size_t bytes, bool whole)
+{
+    const char *ignored;
+    size_t count = 0;
+    for (size_t sum = 0; count < n && sum < bytes; count++) {
+        sum += fkv_token_bytes(engine, ids[n - 1 - count], true, &ignored);
+        if (whole && sum > bytes) break;
+    }
+    return count;
+}
+
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+struct fkv_marks prompt_marks(const fkv_engine *engine, const char *text, size_t n_text, const int32_t *ids, size_t n,
+                              const char *question, size_t n_question, size_t n_message)
+{
+    enum { TAIL = 4096 }; /* bytes that a template may add behind the question */
+    struct fkv_marks marks = FKV_MARKS_INIT;
+    const bool is_all = n_question == n_message;
+    for (; n_question && is_space(question[n_question - 1]); n_question--) n_message--; /* templates trim */
+    for (; n_question && is_space(*question); n_question--) question++;
+    for (size_t tail = 0; n_question && tail <= TAIL && tail + n_question <= n_text; tail++) {
+        if (memcmp(text + n_text - tail - n_question, question, n_question)) continue;
+        const size_t behind = ids_of_end(engine, ids, n, tail, true),
+                     from = ids_of_end(engine, ids, n, tail + n_question, false);
+        if (!is_all || from - behind <= PROMPT_QUESTION) {
+            marks.question_first = n - from;
+            marks.question_n = from - behind;
+        }
+        marks.head_n = n - ids_of_end(engine, ids, n, tail + n_message, false);
+        break;
+    }
+    return marks;
+}
+
 /* ---- the prompt of run ----------------------------------------------------------------------- */
 
 static bool ids_of_json(const json_t *array, const char *path, int n_vocab, int32_t *ids)
@@ -161,34 +232,40 @@ static bool ids_of_file(const char *path, const fkv_engine *engine, int32_t **id
     return ok;
 }
 
-static bool ids_of_messages(const struct settings *s, const fkv_engine *engine, const char *text, int32_t **ids,
-                            size_t *n_ids)
+/* *rendered: malloc'ed, freed with fkv_free(). */
+static bool render_messages(const struct settings *s, const fkv_engine *engine, const char *text, char **rendered,
+                            size_t *n)
 {
-    char *system = NULL, *source = NULL, *rendered = NULL;
-    size_t n = 0;
+    char *system = NULL, *source = NULL;
     bool ok = prompt_system(s, &system) && prompt_template(s, engine, &source);
     struct fkv_message messages[] = {{"system", system}, {"user", text}};
-    if (ok) ok = prompt_render(s, engine, source, messages + !system, system ? 2 : 1, &rendered, &n);
-    if (ok) ok = prompt_tokenize(engine, rendered, n, FKV_TOKENIZE_PARSE_SPECIAL, ids, n_ids);
-    fkv_free(rendered);
+    if (ok) ok = prompt_render(s, engine, source, messages + !system, system ? 2 : 1, rendered, n);
     free(source);
     free(system);
     return ok;
 }
 
-bool prompt_ids(const struct settings *s, const fkv_engine *engine, int32_t **ids, size_t *n_ids)
+bool prompt_ids(const struct settings *s, const fkv_engine *engine, int32_t **ids, size_t *n_ids,
+                struct fkv_marks *marks)
 {
-    char *text;
-    size_t n;
-    bool ok;
+    char *text, *rendered = NULL;
+    size_t n, n_rendered = 0;
+    unsigned flags = FKV_TOKENIZE_PARSE_SPECIAL;
     *ids = NULL;
+    *marks = (struct fkv_marks)FKV_MARKS_INIT;
     if (s->prompt_ids) return ids_of_file(s->prompt_ids, engine, ids, n_ids);
     warn_of_input(s);
     if (!prompt_text(s, !s->raw, &text, &n)) return false;
-    if (s->raw)
-        ok = prompt_tokenize(engine, text, n, FKV_TOKENIZE_ADD_SPECIAL | FKV_TOKENIZE_PARSE_SPECIAL, ids, n_ids);
-    else
-        ok = ids_of_messages(s, engine, text, ids, n_ids);
+    if (s->raw) flags |= FKV_TOKENIZE_ADD_SPECIAL;
+    bool ok = s->raw || render_messages(s, engine, text, &rendered, &n_rendered);
+    const char *all = s->raw ? text : rendered;
+    const size_t n_all = s->raw ? n : n_rendered;
+    if (ok) ok = prompt_tokenize(engine, all, n_all, flags, ids, n_ids);
+    if (ok) {
+        const char *question = prompt_question(s, text, n);
+        *marks = prompt_marks(engine, all, n_all, *ids, *n_ids, question, n - (size_t)(question - text), n);
+    }
+    fkv_free(rendered);
     free(text);
     return ok;
 }
@@ -200,6 +277,8 @@ bool prompt_asked(const struct settings *s)
         console_error("--prompt-ids: expected no -p and no -f beside it");
     else if (!s->prompt_ids && !text)
         console_error("a prompt is needed: -p TEXT, -f FILE or --prompt-ids FILE");
+    else if (s->repeat_question && (s->prompt_ids || (s->prompt && s->prompt_file)))
+        console_error("--repeat-question: expected -p or -f alone beside it; with both, -p asks at the end");
     else if ((s->raw || s->prompt_ids) && (s->system || s->system_file || s->chat_template || s->template_variables))
         console_error("%s: expected no system message and no chat template beside it",
                       s->raw ? "--raw" : "--prompt-ids");

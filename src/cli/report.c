@@ -70,6 +70,22 @@ static void report_kept(FILE *out, const struct kept *kept, const char *policy, 
             SIZE(peak_bytes));
 }
 
+/* Of a window that is not a number of last tokens. */
+static void report_window(FILE *out, const struct generator *g)
+{
+    const float *weight;
+    const int n = fkv_session_window(g->session, &weight);
+    int counted = 0;
+    if (!weight) return;
+    for (int i = 0; i < n; i++) counted += weight[i] > 0;
+    fprintf(out, "window  %d of the last %d tokens score the others; marked: ", counted, n);
+    if (g->marks.question_n)
+        fprintf(out, "a question of %s", TOKENS(g->marks.question_n));
+    else
+        fputs("no question", out);
+    fprintf(out, ", a head of %s\n", TOKENS(g->marks.head_n));
+}
+
 void report_run(FILE *out, const struct generator *g, const struct kept *kept, const struct generated *generated)
 {
     static const char *const ends[] = {
@@ -86,6 +102,7 @@ void report_run(FILE *out, const struct generator *g, const struct kept *kept, c
             tokens_per_s(prompt.tokens, prompt.seconds));
     fprintf(out, "answer  %s, %.1f tokens/s; ended by %s\n", TOKENS(generated->n),
             tokens_per_s(answer.tokens, answer.seconds), ends[generated->stop]);
+    report_window(out, g);
     report_kept(out, kept, g->settings->session.kv.policy, stats.kv_peak_bytes);
     fprintf(out, "memory  %s at most; loaded in %.2f s", SIZE(machine_peak_rss()), g->load_s);
     if (g->settings->sampler.temperature > 0) fprintf(out, "; seed %lld", (long long)g->settings->seed);

@@ -77,6 +77,16 @@ static json_t *policy(const fkv_session *session)
     return json;
 }
 
+/* What each of the last rows counted. */
+static json_t *window(const fkv_session *session)
+{
+    const float *weight;
+    const int n = fkv_session_window(session, &weight);
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++) json_array_append_new(list, json_real(weight ? (double)weight[i] : 1));
+    return list;
+}
+
 static json_t *propagated(const fkv_session *session)
 {
     const int32_t *positions;
@@ -131,6 +141,10 @@ void trace_prefill(FILE *f, const struct generator *g, const int32_t *ids, size_
     member(f, "isa", json_string(info->isa));
     member(f, "policy", policy(g->session));
     member(f, "prompt_ids", id_list(ids, n));
+    member(f, "marked",
+           json_pack("{s:I, s:I, s:I}", "question_first", (json_int_t)g->marks.question_first, "question",
+                     (json_int_t)g->marks.question_n, "head", (json_int_t)g->marks.head_n));
+    member(f, "window", window(g->session));
     member(f, "propagated", propagated(g->session));
     write_kept(f, g->session, info);
     member(f, "logits_top", logits_top(logits, info->n_vocab));

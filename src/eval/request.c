@@ -92,7 +92,7 @@ static fkv_status count_context(const fkv_engine *engine, const char *text, cons
 fkv_status eval_request_make(const fkv_engine *engine, const struct eval_sample *sample, struct eval_request *request,
                              char *err)
 {
-    struct eval_request r = {.later = sample->earlier.n > 0};
+    struct eval_request r = {.later = sample->earlier.n > 0, .marks = FKV_MARKS_INIT};
     char *text = NULL;
     size_t n = 0;
     unsigned flags = FKV_TOKENIZE_PARSE_SPECIAL;

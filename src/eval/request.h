@@ -10,9 +10,10 @@
 struct eval_request {
     int32_t *ids; /* [n] the prompt */
     size_t n;
-    size_t n_context; /* ids before the question; with an earlier turn, those before that turn's answer */
-    bool later;       /* the ids behind n_context come as a later turn, whatever else is asked for */
-    int32_t *prefix;  /* [n_prefix] what the answer begins with: after the prompt, and not compressed with it */
+    size_t n_context;       /* ids before the question; with an earlier turn, those before that turn's answer */
+    bool later;             /* the ids behind n_context come as a later turn, whatever else is asked for */
+    struct fkv_marks marks; /* what the ids are: of eval_request_make() FKV_MARKS_INIT, for the caller to say more */
+    int32_t *prefix;        /* [n_prefix] what the answer begins with: after the prompt, and not compressed with it */
     size_t n_prefix;
     int32_t *answer; /* [n_answer] the right answer, after the prefix */
     size_t n_answer;

@@ -67,7 +67,8 @@ static void end(struct trial *t)
 static fkv_status sync(struct trial *t, size_t n, uint64_t *work)
 {
     t->r->work = 0;
-    const fkv_status status = fkv_session_sync(t->s, t->request->ids, n);
+    fkv_status status = n == t->request->n ? fkv_session_mark(t->s, &t->request->marks) : FKV_OK;
+    if (status == FKV_OK) status = fkv_session_sync(t->s, t->request->ids, n);
     *work += t->r->work;
     return status;
 }
@@ -175,9 +176,11 @@ fkv_status eval_run_start(struct eval_runner *r, const struct eval_request *requ
     for (int i = 0; i < n && status == FKV_OK; i++) status = open_session(r, kv[i], err);
     if (status != FKV_OK) return status;
     const size_t first = in_turns(r) ? request->n_context : request->n;
+    for (int i = 0; i < r->n_sessions && first == request->n && status == FKV_OK; i++)
+        status = fkv_session_mark(r->sessions[i], &request->marks);
     r->watch(r->user, r->sessions[0]);
     r->work = 0;
-    status = fkv_batch_prefill(r->sessions, r->n_sessions, request->ids, first);
+    if (status == FKV_OK) status = fkv_batch_prefill(r->sessions, r->n_sessions, request->ids, first);
     r->shared_work = r->work;
     r->watch(r->user, NULL);
     for (int i = 0; i < r->n_sessions && status != FKV_OK; i++)
