@@ -225,7 +225,8 @@ static void test_scores_by_maximum_and_spans(void **state)
         fkv_session *largest = prefilled(&p, N);
         p.kv.span = 16;
         fkv_session *spans = prefilled(&p, N);
-        const bool full = strcmp(name, "full") == 0, scores = !full && strcmp(name, "streamingllm") != 0;
+        const bool full = strcmp(name, "full") == 0,
+                   scores = !full && strcmp(name, "streamingllm") != 0 && strcmp(name, "random") != 0;
         bool by_maximum = false, by_span = false;
         for (int l = 0; l < LAYERS; l++) {
             const int32_t *a, *b, *c;
@@ -252,6 +253,29 @@ static void test_streamingllm_keeps_sinks_and_the_latest(void **state)
     assert_int_equal(fkv_session_kept(s, 3, 1, &pos), 30);
     for (int i = 0; i < 30; i++) assert_int_equal(pos[i], i < 4 ? i : N - 30 + i);
     fkv_session_close(s);
+}
+
+/* Drawn anew in every layer, and with every seed. */
+static void test_random_is_seeded(void **state)
+{
+    (void)state;
+    const int32_t *pos[4];
+    fkv_session *s[3];
+    for (int i = 0; i < 3; i++) {
+        struct fkv_session_params p = paper_params(1, 0.1, 2);
+        p.kv.policy = "random";
+        assert_int_equal(fkv_kv_set(&p.kv, "random-seed", i < 2 ? "7" : "8", NULL), FKV_OK);
+        s[i] = prefilled(&p, N);
+        assert_int_equal(fkv_session_kept(s[i], 1, 0, &pos[i]), 30);
+    }
+    assert_memory_equal(pos[0], pos[1], 30 * sizeof *pos[0]);
+    assert_memory_not_equal(pos[0], pos[2], 30 * sizeof *pos[0]);
+    assert_int_equal(fkv_session_kept(s[0], 1, 1, &pos[3]), 30);
+    assert_memory_equal(pos[0], pos[3], 30 * sizeof *pos[0]); /* the same in every head */
+    assert_int_equal(fkv_session_kept(s[0], 2, 0, &pos[3]), 30);
+    assert_memory_not_equal(pos[0], pos[3], 30 * sizeof *pos[0]);
+    assert_true(pos[0][10] < N / 2); /* 20 of 290, all over */
+    for (int i = 0; i < 3; i++) fkv_session_close(s[i]);
 }
 
 static void test_later_turns_keep_what_earlier_ones_kept(void **state)
@@ -336,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_scores_by_maximum_and_spans),
         cmocka_unit_test(test_streamingllm_keeps_sinks_and_the_latest),
+        cmocka_unit_test(test_random_is_seeded),
         cmocka_unit_test(test_later_turns_keep_what_earlier_ones_kept),
         cmocka_unit_test(test_cache_types),
         cmocka_unit_test(test_bad_options_name_the_option),

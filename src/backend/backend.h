@@ -267,7 +267,8 @@ struct fkv_backend {
    scratch: of the host, fkv_choose_bytes(heads, n). */
 void fkv_select(struct fkv_run *r, struct fkv_tensor g, int heads, const struct fkv_selection *how,
                 struct fkv_choice *c, void *scratch);
-/* The host's choice by scores[lists][n - window] of its own (COMMON: one list) to c. scratch: as above. */
+/* The host's choice by scores[lists][n - window] of its own, of which COMMON has one for all lists, to c. scratch: as
+   above. */
 void fkv_choose_into(struct fkv_backend *b, struct fkv_choice *c, const float *scores, int lists,
                      const struct fkv_selection *how, void *scratch);
 /* The same to lists: count[lists], and the rows of all lists one after the other, ascending in each: at most lists * n.

@@ -67,8 +67,8 @@ void fkv_choose(const float *scores, int lists, const struct fkv_selection *how,
         return;
     }
     for (int l = 0; l < lists; l++) {
-        count[l] = fkv_select_rows(k, scores + (size_t)l * (size_t)(how->n - how->window), how->n, how->window,
-                                   how->keep, how->sinks, keys, copy, rows);
+        count[l] = fkv_select_rows(k, scores, how->n, how->window, how->keep, how->sinks, keys, copy, rows);
         rows += count[l];
+        if (how->spread != FKV_SPREAD_COMMON) scores += how->n - how->window;
     }
 }

@@ -119,24 +119,31 @@ static void choose_by_recency(const struct fkv_prefill_pass *p, int lists, int k
     p->at->b->ops->choice_write(c, lists, count, rows);
 }
 
+/* The best by the policy's own ranking, the same in every head. */
+static void choose_by_rank(const struct fkv_prefill_pass *p, int lists, int keep, struct fkv_choice *c)
+{
+    const struct fkv_selection how = {.n = p->state.n_rows,
+                                      .window = p->plan->scoring.window,
+                                      .sinks = p->plan->sinks,
+                                      .keep = keep,
+                                      .spread = FKV_SPREAD_COMMON};
+    fkv_choose_into(p->at->b, c, p->plan->rank, lists, &how, p->ws->choosing);
+}
+
 /* What the host chooses: by recency, by the policy's own ranking, or the last row alone. */
 static void choose(struct fkv_prefill_pass *p)
 {
     const struct fkv_layer_plan *plan = p->plan;
-    const bool recency = plan->ranking == FKV_RANK_RECENCY;
+    const bool recency = plan->ranking == FKV_RANK_RECENCY, own = plan->ranking == FKV_RANK_OWN;
     if (recency && !fkv_prefill_keeps_all(p)) choose_by_recency(p, p->state.n_kv_head, plan->keep, p->at->kept);
+    if (own && !fkv_prefill_keeps_all(p)) choose_by_rank(p, p->state.n_kv_head, plan->keep, p->at->kept);
     if (p->going_on == FKV_LAST_ROW) {
         const int32_t one = 1, last = p->state.n_rows - 1;
         p->at->b->ops->choice_write(p->at->going_on, 1, &one, &last);
     } else if (p->going_on == FKV_CHOSEN_ROWS && recency) {
         choose_by_recency(p, 1, plan->propagate, p->at->going_on);
     } else if (p->going_on == FKV_CHOSEN_ROWS && plan->rank) {
-        const struct fkv_selection how = {.n = p->state.n_rows,
-                                          .window = plan->scoring.window,
-                                          .sinks = plan->sinks,
-                                          .keep = plan->propagate,
-                                          .spread = FKV_SPREAD_COMMON};
-        fkv_choose_into(p->at->b, p->at->going_on, plan->rank, 1, &how, p->ws->choosing);
+        choose_by_rank(p, 1, plan->propagate, p->at->going_on);
     }
 }
 

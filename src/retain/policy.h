@@ -23,7 +23,8 @@ struct fkv_layer_state {
 
 enum fkv_ranking {
     FKV_RANK_RECENCY, /* the latest rows are best: nothing is computed */
-    FKV_RANK_WINDOW   /* by `scoring`: what the last rows attend to (fastkv paper, section 3.2) */
+    FKV_RANK_WINDOW,  /* by `scoring`: what the last rows attend to (fastkv paper, section 3.2) */
+    FKV_RANK_OWN      /* by the plan's `rank`, the same in every head */
 };
 
 /* What happens in a layer. It comes to a policy as "everything stays": ranked by recency, scored as the options say,
@@ -37,7 +38,8 @@ struct fkv_layer_plan {
     int least;                  /* POOLED: entries of a head that its own order alone decides */
     int propagate;              /* rows that go on to the next layer */
     bool wants_scores;          /* `scored` is called, even if nothing is dropped here */
-    const float *rank; /* [n_rows - window] by which rows go on; NULL: by the sum of their scores over the heads */
+    const float *rank; /* [n_rows - window] by which rows go on; NULL: by the sum of their scores over the heads. OWN:
+                          entries are kept by it, too */
 };
 
 /* One of a policy's own options, at most FKV_KV_OWN_OPTIONS: `--<policy>-<name>`, and <policy>-<name> for
