@@ -49,7 +49,11 @@ class Compare(unittest.TestCase):
                 said = self.expect_success(*options, '--picture', drawn, '--json', data, '--budgets', '0.2,1', model=model)
                 self.assertIn('\nfidelity ', said)
                 self.assertEqual([c for c in said if c < ' ' and c not in '\n\t'], [])
-                self.assertEqual({e.tag for e in xml.parse(drawn).iter()} - {SVG + t for t in ('svg', 'rect', 'text', 'path')}, set())
+                elements = list(xml.parse(drawn).iter())
+                self.assertEqual({e.tag for e in elements} - {SVG + t for t in ('svg', 'rect', 'text', 'path')}, set())
+                frames = [e for e in elements if e.get('stroke') == '#d00']
+                self.assertTrue(frames or what != 'many lines')
+                self.assertTrue(all(float(e.get('x')) >= 60 and float(e.get('x')) + float(e.get('width')) <= 650 for e in frames))
                 self.expect_success(*options, '--picture', page, model=model)
                 body = xml.parse(page).getroot().find(HTML + 'body')
                 self.assertEqual({e.tag.removeprefix(HTML) for e in body.iter()} - {'body', 'h1', 'h2', 'p', 'pre', 'div', 'i'}, set())

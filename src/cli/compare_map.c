@@ -10,9 +10,9 @@
 /* Rows of equal length, each two strips of cells, with its first position and its first words. */
 enum {
     ROWS = 32,
-    LEAST_ROW = 64, /* tokens */
-    CELLS = 96,
+    CELLS = 96, /* of a row, a token each or more */
     CELL = 6,   /* pixels */
+    CELLS_WIDTH = CELLS * CELL,
     STRIP = 66, /* where strips begin */
     WORDS = STRIP + CELLS * CELL + 14,
     WIDTH = 1000,
@@ -20,6 +20,7 @@ enum {
     ROW = 20,
     QUOTE = 46,
     ANSWER = 130, /* characters of an answer */
+    PASSAGES = 2, /* dropped, that are marked and quoted */
     FAINT = 3,    /* least level of attention that is drawn: every token gets some */
 };
 
@@ -27,16 +28,16 @@ struct map {
     FILE *out;
     const struct comparison *c;
     size_t n, per_row; /* tokens */
-    int rows, cells;   /* cells of a row */
-    double most;       /* of `looked`, a token, of any cell */
+    int rows;
+    double most; /* of `looked`, a token, of any cell */
 };
 
 /* The tokens of a cell. */
 static void cell_tokens(const struct map *m, int row, int cell, size_t *from, size_t *to)
 {
-    const size_t first = (size_t)row * m->per_row, cells = (size_t)m->cells;
-    *from = first + m->per_row * (size_t)cell / cells;
-    *to = first + m->per_row * (size_t)(cell + 1) / cells;
+    const size_t first = (size_t)row * m->per_row;
+    *from = first + m->per_row * (size_t)cell / CELLS;
+    *to = first + m->per_row * (size_t)(cell + 1) / CELLS;
     if (*from > m->n) *from = m->n;
     if (*to > m->n) *to = m->n;
 }
@@ -62,8 +63,8 @@ static void draw_level(const struct map *m, enum markup_hue hue, int level, int 
 {
     bool any = false;
     for (int row = 0; row < m->rows; row++) {
-        for (int cell = 0, end; cell < m->cells; cell = end) {
-            for (end = cell; end < m->cells && level_of(m, hue, row, end) == level;) end++;
+        for (int cell = 0, end; cell < CELLS; cell = end) {
+            for (end = cell; end < CELLS && level_of(m, hue, row, end) == level;) end++;
             if (end == cell) {
                 end++;
                 continue;
@@ -116,6 +117,29 @@ static void draw_answer(const struct map *m, int y, const char *name, const char
     free(line.s);
 }
 
+/* A frame around each row's part of the passage, and its words; y: where these go. */
+static void draw_dropped(const struct map *m, const struct passage *passage, int y)
+{
+    struct eval_text quote = {0};
+    const double scale = CELLS_WIDTH / (double)m->per_row;
+    for (size_t from = passage->from, to; from < passage->to; from = to) {
+        const size_t row = from / m->per_row, end = (row + 1) * m->per_row;
+        to = end < passage->to ? end : passage->to;
+        fprintf(m->out,
+                "<rect x=\"%.0f\" y=\"%d\" width=\"%.0f\" height=\"18\" fill=\"none\" stroke=\"#d00\" "
+                "stroke-width=\"2\"/>\n",
+                STRIP - 2 + scale * (double)(from - row * m->per_row), TOP + (int)row * ROW - 1,
+                4 + scale * (double)(to - from));
+    }
+    compare_quote(m->c, passage->from, passage->to, ANSWER, &quote);
+    fprintf(m->out,
+            "<text x=\"20\" y=\"%d\" fill=\"#d00\">dropped</text><text x=\"120\" y=\"%d\">%.1f %% of the attention: ",
+            y, y, 100 * passage->lost);
+    if (!quote.failed) markup_text(m->out, quote.s, quote.n);
+    fputs("</text>\n", m->out);
+    free(quote.s);
+}
+
 static void draw_head(const struct map *m)
 {
     const struct compared *x = &m->c->all[1];
@@ -140,11 +164,10 @@ static struct map lay_out(FILE *out, const struct comparison *c)
 {
     struct map m = {.out = out, .c = c, .n = c->request.n};
     m.per_row = (m.n + ROWS - 1) / ROWS;
-    if (m.per_row < LEAST_ROW) m.per_row = LEAST_ROW;
+    if (m.per_row < CELLS) m.per_row = CELLS;
     m.rows = (int)((m.n + m.per_row - 1) / m.per_row);
-    m.cells = m.per_row < CELLS ? (int)m.per_row : CELLS;
     for (int row = 0; row < m.rows; row++) {
-        for (int cell = 0; cell < m.cells; cell++) {
+        for (int cell = 0; cell < CELLS; cell++) {
             const double x = mean_of(&m, c->shares.looked, row, cell);
             if (x > m.most) m.most = x;
         }
@@ -155,16 +178,19 @@ static struct map lay_out(FILE *out, const struct comparison *c)
 void compare_map(FILE *out, const struct comparison *c)
 {
     const struct map m = lay_out(out, c);
-    const int bottom = TOP + m.rows * ROW;
+    struct passage passages[PASSAGES];
+    const int n_dropped = c->looked ? compare_dropped(c, passages, PASSAGES) : 0, bottom = TOP + m.rows * ROW,
+              height = bottom + 56 + 20 * (n_dropped > 0 ? n_dropped : 0);
     fprintf(out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
             "font-size=\"12\" fill=\"#222\">\n<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n",
-            WIDTH, bottom + 60, WIDTH, bottom + 60);
+            WIDTH, height, WIDTH, height);
     draw_head(&m);
     for (int level = FAINT; level <= MARKUP_LEVELS; level++) draw_level(&m, MARKUP_ORANGE, level, 4, 6);
     for (int level = 1; level <= MARKUP_LEVELS; level++) draw_level(&m, MARKUP_BLUE, level, 11, 8);
     draw_words(&m);
     draw_answer(&m, bottom + 26, "full attention", c->all[0].m.text);
     draw_answer(&m, bottom + 46, c->all[1].kv.policy, c->all[1].m.text);
+    for (int i = 0; i < n_dropped; i++) draw_dropped(&m, &passages[i], bottom + 66 + 20 * i);
     fputs("</svg>\n", out);
 }

@@ -18,10 +18,12 @@ static void print_text(FILE *out, const char *text, size_t n)
     utf8_add_clean(&clean, text, n);
     for (size_t i = 0; !clean.failed && i < clean.n; i++) {
         const char c = clean.s[i];
-        if (c == '\n')
-            fprintf(out, "\n%*s", LEFT, "");
-        else
+        if (c == '\n') {
+            fputc(c, out);
+            if (i + 1 == clean.n || clean.s[i + 1] != '\n') fprintf(out, "%*s", LEFT, "");
+        } else {
             fputc((unsigned char)c < ' ' && c != '\t' ? ' ' : c, out); /* a terminal obeys others */
+        }
     }
     free(clean.s);
 }
