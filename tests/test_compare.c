@@ -39,6 +39,7 @@ static void measure(struct comparison *c, struct settings *s, const char *line)
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) argv[argc++] = word;
     if (!options_parse(s, command, argc, argv, err)) fail_msg("%s: %s", line, err);
     *c = (struct comparison){.g = {.settings = s, .engine = engine, .n_ctx = TINY_CONTEXT}};
+    c->request.marks = (struct fkv_marks)FKV_MARKS_INIT;
     c->request.n = N_PROMPT;
     c->request.ids = malloc(N_PROMPT * sizeof *c->request.ids);
     assert_non_null(c->request.ids);
