@@ -62,7 +62,7 @@ const struct other_option cli_other_options[] = {
      "--no-cont-batching, --metrics, --slots, --no-slots, --slot-*, -sps, --props, --threads-http, --ssl-*, --cors-*, "
      "--no-cors-*, --path, --ui*, --no-ui*, --webui*, --no-webui*, --timeout, -to, --sse-*, --sleep-*, --models-*, "
      "--no-models-*, --tools*, --mcp-*, -ag, --agent, -no-ag, --no-agent, --cache-ram, -cram, --cache-idle-slots, "
-     "--no-cache-idle-slots, --n-probs, --rpc",
+     "--no-cache-idle-slots, --n-probs, --rpc, -rpc",
      "there is no server yet"},
     {"--embedding*, --embd-*, -embd, --cls-separator, --rerank*, --pooling",
      "texts are answered, not embedded or ranked"},
