@@ -95,12 +95,6 @@ static struct vk_slice *scratch(struct vk_backend *b, int i)
     return all[i];
 }
 
-static void free_scratch(struct vk_backend *b)
-{
-    for (int i = 0; i < SCRATCHES; i++) vk_slice_free(&b->c, scratch(b, i));
-    b->extent = (struct fkv_extent){0};
-}
-
 /* Heads whose logits are held at once. */
 static int logit_heads(const struct fkv_extent *x)
 {
@@ -133,14 +127,23 @@ struct fkv_bytes vk_scratch_bytes(const struct fkv_backend *base, const struct f
     return sum;
 }
 
-static bool alloc_scratch(struct vk_backend *b)
+/* Without memory for the new, the old stays: others use it. */
+static bool alloc_scratch(struct vk_backend *b, const struct fkv_extent *wanted)
 {
     uint64_t bytes[SCRATCHES];
+    struct vk_slice made[SCRATCHES] = {{0}};
     bool ok = true;
-    b->logit_heads = logit_heads(&b->extent);
-    size_scratch(&b->extent, bytes);
-    for (int i = 0; i < SCRATCHES && ok; i++) ok = vk_slice_alloc(&b->c, bytes[i], scratch(b, i));
-    return ok;
+    size_scratch(wanted, bytes);
+    for (int i = 0; i < SCRATCHES && ok; i++) ok = vk_slice_alloc(&b->c, bytes[i], &made[i]);
+    if (ok) vk_finish(&b->c);
+    for (int i = 0; i < SCRATCHES; i++) {
+        vk_slice_free(&b->c, ok ? scratch(b, i) : &made[i]);
+        if (ok) *scratch(b, i) = made[i];
+    }
+    if (!ok) return false;
+    b->extent = *wanted;
+    b->logit_heads = logit_heads(wanted);
+    return true;
 }
 
 static int larger(int a, int b) { return a > b ? a : b; }
@@ -153,13 +156,7 @@ fkv_status vk_prepare(struct fkv_backend *base, const struct fkv_extent *most)
                                       larger(had.d, most->d), larger(had.window, most->window)};
     bool ok = true;
     if (!vk_enter(&b->c, 0)) return b->c.status;
-    if (memcmp(&wanted, &had, sizeof had) != 0) {
-        vk_finish(&b->c);
-        free_scratch(b);
-        b->extent = wanted;
-        ok = alloc_scratch(b);
-        if (!ok) free_scratch(b);
-    }
+    if (memcmp(&wanted, &had, sizeof had) != 0) ok = alloc_scratch(b, &wanted);
     vk_leave(&b->c);
     return ok ? FKV_OK : FKV_ERROR_MEMORY;
 }

@@ -1,6 +1,6 @@
 /* Where layers are computed: some on the device and some on the CPU, the plan for little memory, the choice of `auto`,
    and what is said when the device fails: each failure is planted through the environment (vulkan/context.h). Skips
-   (77) without a device. */
+   (77) without a device. test_vulkan_places [PATTERN]: only the tests whose names it matches. */
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
@@ -177,6 +177,13 @@ static void test_layers_that_make_no_sense(void **state)
     expect_failure(FKV_ERROR_ARGUMENT, "the device is the CPU", "cpu", "3", NULL);
 }
 
+static void set_memory(unsigned long bytes)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lu", bytes);
+    setenv("FASTKV_VULKAN_MEMORY", text, 1);
+}
+
 /* The device has room for some layers only: the plan is made for them, and holds. */
 static void test_little_memory(void **state)
 {
@@ -187,9 +194,8 @@ static void test_little_memory(void **state)
     assert_int_equal(info->gpu_layers, model.n_layer);
     int found = 0, last = model.n_layer;
     for (unsigned long cap = 6 << 20; cap >= 1 << 20; cap -= 256 << 10) {
-        char text[32], err[FKV_ERROR_BYTES];
-        snprintf(text, sizeof text, "%lu", cap);
-        setenv("FASTKV_VULKAN_MEMORY", text, 1);
+        char err[FKV_ERROR_BYTES];
+        set_memory(cap);
         fkv_engine *e = NULL;
         const fkv_status status = open_on(&e, "vulkan", "auto", &p, err);
         if (status == FKV_ERROR_MEMORY) break; /* not even the back end's own buffers fit */
@@ -204,7 +210,7 @@ static void test_little_memory(void **state)
         fkv_engine_close(e);
     }
     assert_true(found > 0);
-    setenv("FASTKV_VULKAN_MEMORY", "1100000", 1);
+    set_memory(1100000);
     expect_failure(FKV_ERROR_MEMORY, "no memory for it on the Vulkan device", "vulkan", "all", &p);
     fkv_engine_close(whole);
     fkv_engine_close(cpu);
@@ -216,13 +222,12 @@ static void test_memory_that_runs_out(void **state)
     (void)state;
     int where[4] = {0}; /* in opening, session, prompt, nowhere */
     for (unsigned long cap = 1200 << 10; cap < 6 << 20; cap += 128 << 10) {
-        char text[32], err[FKV_ERROR_BYTES];
+        char err[FKV_ERROR_BYTES];
         const struct fkv_session_params p = small_session();
         fkv_engine *e = NULL;
         fkv_session *s = NULL;
         int stage = 0;
-        snprintf(text, sizeof text, "%lu", cap);
-        setenv("FASTKV_VULKAN_MEMORY", text, 1);
+        set_memory(cap);
         fkv_status status = open_on(&e, "vulkan", "all", NULL, err);
         if (status == FKV_OK) {
             stage = 1;
@@ -243,6 +248,40 @@ static void test_memory_that_runs_out(void **state)
         fkv_engine_close(e);
     }
     for (int i = 0; i < 4; i++) assert_true(where[i] > 0);
+}
+
+static void assert_same_logits(const fkv_session *a, const fkv_session *b)
+{
+    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
+}
+
+/* Sessions with ever more context until there is no memory for one: those there are go on. */
+static void test_a_session_that_cannot_be(void **state)
+{
+    (void)state;
+    struct fkv_session_params p = small_session(), larger = p;
+    fkv_engine *plenty = engine_on("vulkan", "all", NULL);
+    fkv_session *whole = tiny_session(plenty, &p);
+    sync_or_fail(whole, ids, N);
+    append_or_fail(whole, 5);
+    for (int window = 8; window <= FKV_MAX_WINDOW; window += FKV_MAX_WINDOW - 8) {
+        char err[FKV_ERROR_BYTES];
+        set_memory(16 << 20);
+        fkv_engine *e = engine_on("vulkan", "all", NULL);
+        fkv_session *s = tiny_session(e, &p), *more = NULL;
+        sync_or_fail(s, ids, N);
+        larger.kv.window = window; /* scores take most, or lists and activations */
+        for (larger.n_ctx = 512; fkv_session_open(&more, e, &larger, err) == FKV_OK; larger.n_ctx *= 2)
+            fkv_session_close(more);
+        if (!strstr(err, "no memory for a session")) fail_msg("%s", err);
+        append_or_fail(s, 5);
+        assert_same_logits(s, whole);
+        sync_or_fail(s, ids + 1, N - 1);
+        fkv_session_close(s);
+        fkv_engine_close(e);
+    }
+    fkv_session_close(whole);
+    fkv_engine_close(plenty);
 }
 
 static void expect_cpu(const char *note)
@@ -384,7 +423,7 @@ static int no_faults(void **state)
 
 #define TEST(name) cmocka_unit_test_teardown(name, no_faults)
 
-int main(void)
+int main(int argc, char **argv)
 {
     char why[FKV_ERROR_BYTES];
     if (fkv_vulkan_list(NULL, 0, why) == 0) {
@@ -399,6 +438,7 @@ int main(void)
         TEST(test_layers_that_make_no_sense),
         TEST(test_little_memory),
         TEST(test_memory_that_runs_out),
+        TEST(test_a_session_that_cannot_be),
         TEST(test_auto),
         TEST(test_odd_widths),
         TEST(test_device_that_lacks_something),
@@ -406,5 +446,6 @@ int main(void)
         TEST(test_device_lost_later),
         TEST(test_sessions_share_the_workspace),
     };
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
