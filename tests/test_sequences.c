@@ -1,4 +1,5 @@
 /* Several sequences: in one pass, forked, cut, as bytes, and taking turns. */
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -133,6 +134,58 @@ static void test_batches_that_cannot_be(void **state)
     fkv_session_close(c);
     fkv_engine_close(e);
     fkv_engine_close(other);
+}
+
+enum { BROKEN = 7 };
+
+/* Whoever takes token BROKEN has no logits. */
+static void put_broken_embeddings(struct gguf_writer *w)
+{
+    enum { D = 64 };
+    static float table[TINY_VOCAB][D];
+    for (int i = 0; i < TINY_VOCAB; i++)
+        for (int j = 0; j < D; j++) table[i][j] = i == BROKEN ? INFINITY : sinf((float)(i * D + j));
+    gguf_put_tensor(w, "token_embd.weight", FKV_TYPE_F32, 2, (const uint64_t[]){D, TINY_VOCAB}, table, sizeof table);
+}
+
+static void test_one_of_a_batch_that_is_not_a_number(void **state)
+{
+    enum { N = 3 };
+    (void)state;
+    struct tiny_model m = TINY_MODEL_INIT;
+    struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    m.own_output = true;
+    m.without = "token_embd.weight";
+    m.also = put_broken_embeddings;
+    fkv_engine *e = tiny_engine(&m, &p);
+    fkv_session *alone[N], *s[N];
+    const int32_t broken[N] = {30, BROKEN, 40}, well[N] = {30, 31, 40};
+    for (int i = 0; i < N; i++) {
+        const struct fkv_session_params params = policy_params("full");
+        alone[i] = tiny_session(e, &params);
+        s[i] = tiny_session(e, &params);
+        int32_t prompt[50];
+        for (int j = 0; j < 50; j++) prompt[j] = 20 + (ids[j] + i) % 100;
+        sync_or_fail(alone[i], prompt, 50);
+        sync_or_fail(s[i], prompt, 50);
+    }
+    assert_int_equal(fkv_batch_append((fkv_session *[]){s[0], s[0]}, well, 2), FKV_ERROR_ARGUMENT);
+    assert_int_equal(fkv_batch_append(s, broken, N), FKV_ERROR_NUMBER);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(fkv_session_n_seen(s[i]), 50);
+        assert_same_logits(s[i], alone[i]); /* those of the prompt */
+        assert_int_equal(*fkv_session_error(s[i]) != '\0', i == 1);
+    }
+    assert_non_null(strstr(fkv_session_error(s[1]), "not a number"));
+    assert_int_equal(fkv_batch_append((fkv_session *[]){s[0], s[2]}, (int32_t[]){30, 40}, 2), FKV_OK);
+    append_or_fail(s[1], 31);
+    for (int i = 0; i < N; i++) {
+        append_or_fail(alone[i], well[i]);
+        assert_same_logits(s[i], alone[i]);
+        fkv_session_close(alone[i]);
+        fkv_session_close(s[i]);
+    }
+    fkv_engine_close(e);
 }
 
 /* ---- one prefill for several ----------------------------------------------------------------------- */
@@ -570,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_a_batch_gives_the_bits_of_single_tokens),
         cmocka_unit_test(test_a_draft_gives_the_logits_of_appends),
         cmocka_unit_test(test_batches_that_cannot_be),
+        cmocka_unit_test(test_one_of_a_batch_that_is_not_a_number),
         cmocka_unit_test(test_one_prefill_fills_several_sessions),
         cmocka_unit_test(test_prefills_that_cannot_be_one),
         cmocka_unit_test(test_forks_go_their_own_way),

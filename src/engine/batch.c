@@ -9,21 +9,23 @@ struct step {
     struct fkv_sequence *sequences[FKV_STEP_ROWS];
     int32_t pos[FKV_STEP_ROWS], sequence[FKV_STEP_ROWS], hidden[FKV_STEP_ROWS];
     float *logits[FKV_STEP_ROWS];
+    bool at_fault[FKV_STEP_ROWS];
 };
 
 static fkv_status run(fkv_engine *e, struct step *s, const int32_t *ids, int n)
 {
     const struct fkv_rows rows =
         {.n = n, .id = ids, .pos = s->pos, .sequence = s->sequence, .hidden = s->hidden, .alone = true};
-    return fkv_step(&e->ws, s->sequences, &rows, s->logits);
+    return fkv_step(&e->ws, s->sequences, &rows, s->logits, s->at_fault);
 }
 
-/* What the sessions of a batch have to be; the message is the first one's that is not. */
+/* What the sessions of a batch have to be; the message is the first one's that is not, the others have none. */
 static fkv_status check(fkv_session *const *sessions, const int32_t *ids, int n)
 {
     if (n < 1 || n > FKV_BATCH_MOST)
         return fkv_fail(&sessions[0]->error, FKV_ERROR_ARGUMENT, "batch: expected 1 to %d sessions, found %d",
                         FKV_BATCH_MOST, n);
+    for (int i = 0; i < n; i++) *sessions[i]->error.text = '\0';
     for (int i = 0; i < n; i++) {
         fkv_session *s = sessions[i];
         if (s->e != sessions[0]->e)
@@ -39,12 +41,13 @@ static fkv_status check(fkv_session *const *sessions, const int32_t *ids, int n)
     return FKV_OK;
 }
 
-/* The session has seen n more tokens, its logits are there; or, after a failure, it is as it was before. */
-static void settle(fkv_session *s, fkv_status status, int n, double seconds)
+/* The session has seen n more tokens, its logits are there; or, after a failure, it is as it was before, with a message
+   if that concerns it. */
+static void settle(fkv_session *s, fkv_status status, bool concerned, int n, double seconds)
 {
     if (status != FKV_OK) {
-        fkv_session_forget(s, s->q->n_seen);
-        fkv_session_failed(s, status);
+        fkv_sequence_cut(s->q, s->q->n_seen);
+        if (concerned) fkv_session_failed(s, status);
         return;
     }
     s->q->n_seen += (size_t)n;
@@ -67,11 +70,12 @@ fkv_status fkv_batch_append(fkv_session *const *sessions, const int32_t *ids, in
         step.hidden[i] = 0;
         step.logits[i] = sessions[i]->logits;
         q->ids[q->n_seen] = ids[i];
-        sessions[i]->have_logits = false;
     }
     status = run(sessions[0]->e, &step, ids, n);
     const double seconds = fkv_clock_s() - t0;
-    for (int i = 0; i < n; i++) settle(sessions[i], status, 1, seconds);
+    bool all = true;
+    for (int i = 0; i < n; i++) all = all && !step.at_fault[i];
+    for (int i = 0; i < n; i++) settle(sessions[i], status, all || step.at_fault[i], 1, seconds);
     return status;
 }
 
@@ -93,10 +97,9 @@ fkv_status fkv_batch_verify(fkv_session *s, const int32_t *ids, int n, float *lo
         step.logits[i] = logits + (size_t)i * n_vocab;
     }
     memcpy(s->q->ids + s->q->n_seen, ids, (size_t)n * sizeof *ids);
-    s->have_logits = false;
     status = run(s->e, &step, ids, n);
     if (status == FKV_OK) memcpy(s->logits, step.logits[n - 1], n_vocab * sizeof *logits);
-    settle(s, status, n, fkv_clock_s() - t0);
+    settle(s, status, true, n, fkv_clock_s() - t0);
     return status;
 }
 

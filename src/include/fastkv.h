@@ -347,8 +347,9 @@ FKV_API void fkv_session_get_params(const fkv_session *session, struct fkv_sessi
    same bits that fkv_session_append() would give it, whatever else is in the batch; nothing is allocated. The sessions
    of a batch are used by the calling thread meanwhile. */
 enum { FKV_BATCH_MOST = 8 };
-/* Appends ids[i] to sessions[i], all of one engine, none twice; the logits of each are ready. What is wrong is said in
-   the error of the session it concerns (of the first, for n), and no session has changed. */
+/* Appends ids[i] to sessions[i], all of one engine, none twice; the logits of each are ready. Or no session has
+   changed, and what is wrong is said in the errors of those it concerns (of the first, for n), such as one whose logits
+   are not numbers; the errors of the others are "", and a batch of them can go on. */
 FKV_API fkv_status fkv_batch_append(fkv_session *const *sessions, const int32_t *ids, int n);
 /* Appends n ids to one session. logits: [n][n_vocab], of each of them. Those that turn out unwanted go by
    fkv_session_cut(). */

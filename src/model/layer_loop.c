@@ -66,15 +66,24 @@ static void head(struct fkv_run *r, const struct fkv_model *m, const struct fkv_
     r->b->ops->product(r, &last, &out, 1);
 }
 
-/* The logits of n rows to where they are wanted. */
-static fkv_status take_logits(const struct fkv_workspace *ws, const struct fkv_place *at, int n, float *const *logits)
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+/* The logits of n rows to where they are wanted; broken: [n] the rows that have none, if the status says so. */
+static fkv_status take_logits(const struct fkv_workspace *ws, const struct fkv_place *at, int n, float *const *logits,
+                              bool *broken)
 {
     const size_t n_vocab = (size_t)ws->model->h.n_vocab;
     const float *from = at->b->ops->read(at->b, at->logits, (size_t)n * n_vocab, ws->copy);
     const fkv_status status = at->b->ops->wait(at->b);
     if (status != FKV_OK) return status;
-    for (size_t i = 0; i < (size_t)n * n_vocab; i++)
-        if (!isfinite(from[i])) return FKV_ERROR_NUMBER;
+    bool any = false;
+    for (int i = 0; i < n; i++) any |= broken[i] = !all_finite(from + (size_t)i * n_vocab, n_vocab);
+    if (any) return FKV_ERROR_NUMBER;
     for (int i = 0; i < n; i++)
         if (logits[i]) memcpy(logits[i], from + (size_t)i * n_vocab, n_vocab * sizeof *from);
     return FKV_OK;
@@ -211,7 +220,7 @@ static fkv_status prefill_place(struct fkv_prefill_pass *p, float *logits)
     fkv_turns_take(&p->ws->turn); /* until what all passes share is read */
     if (status == FKV_OK && is_last(p->ws, p->at)) {
         fkv_team_run(p->at->b->team, head_region, p);
-        status = take_logits(p->ws, p->at, 1, &logits);
+        status = take_logits(p->ws, p->at, 1, &logits, &(bool){false});
     } else if (status == FKV_OK) {
         status = hand_over(p->ws, p->at, p->at->x, p->at[1].x, (size_t)p->state.n_rows * (size_t)h->d_model);
     }
@@ -299,13 +308,17 @@ static int step_end(const struct fkv_rows *rows)
     return last + 1;
 }
 
+static int sequence_of(const struct fkv_rows *rows, int row) { return rows->sequence ? rows->sequence[row] : 0; }
+
 fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequences, const struct fkv_rows *rows,
-                    float *const *logits)
+                    float *const *logits, bool at_fault[FKV_STEP_ROWS])
 {
     struct step s = {.ws = ws, .at = ws->place, .sequences = sequences, .rows = rows, .head = true};
     const size_t n = (size_t)rows->n * (size_t)ws->model->h.d_model;
     fkv_status status = FKV_OK;
+    bool broken[FKV_STEP_ROWS] = {false};
     const int end = step_end(rows);
+    memset(at_fault, 0, FKV_STEP_ROWS * sizeof *at_fault);
     if (end > ws->n_ctx) return FKV_ERROR_MEMORY; /* a larger session took the workspace, and failed */
     fkv_turns_take(&ws->turn);
     fkv_workspace_rotate(ws, end);
@@ -317,8 +330,9 @@ fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequen
         s.end = s.at->end;
         if (status == FKV_OK) fkv_team_run(s.at->b->team, step_region, &s);
     }
-    if (status == FKV_OK) status = take_logits(ws, s.at, rows->n, logits);
+    if (status == FKV_OK) status = take_logits(ws, s.at, rows->n, logits, broken);
     fkv_turns_leave(&ws->turn);
+    for (int i = 0; i < rows->n; i++) at_fault[sequence_of(rows, i)] |= broken[i];
     return status;
 }
 
