@@ -8,7 +8,10 @@
 
 enum {
     UPLOAD_BYTES = 4 << 20,
-    SETS_PER_POOL = 256,
+    SETS_PER_POOL = 1024,
+    POOLS = 4,      /* made at first, so that none is while tokens are decoded: what would fill the last one waits */
+    BUFFERS = 64,   /* command buffers, likewise: an operation that begins finds some left */
+    MOST_USED = 48, /* of them then */
     MOST_RECORDED =
         64, /* dispatches before they are handed over: the device works on them while the next are recorded */
     MOST_GROUPS = 65535, /* of one dimension, on any device */
@@ -49,6 +52,38 @@ struct vk_commands {
 
 /* ---- creation -------------------------------------------------------------------------------- */
 
+static bool add_buffer(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    VkCommandBuffer *more = realloc(m->buffer, (size_t)(m->n_buffers + 1) * sizeof(VkCommandBuffer));
+    if (!more) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "command buffer");
+    m->buffer = more;
+    const VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                              .commandPool = m->pool,
+                                              .commandBufferCount = 1};
+    if (!vk_check(c, c->vk.vkAllocateCommandBuffers(c->device, &info, &m->buffer[m->n_buffers]), "command buffer"))
+        return false;
+    m->n_buffers++;
+    return true;
+}
+
+static bool add_pool(struct vk_context *c)
+{
+    struct vk_commands *m = c->commands;
+    const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * VK_MAX_BINDINGS};
+    const VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
+                                             .maxSets = SETS_PER_POOL,
+                                             .poolSizeCount = 1,
+                                             .pPoolSizes = &size};
+    VkDescriptorPool *more = realloc(m->sets, (size_t)(m->n_pools + 1) * sizeof(VkDescriptorPool));
+    if (!more) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "descriptor pool");
+    m->sets = more;
+    if (!vk_check(c, c->vk.vkCreateDescriptorPool(c->device, &info, NULL, &m->sets[m->n_pools]), "descriptor pool"))
+        return false;
+    m->n_pools++;
+    return true;
+}
+
 bool vk_commands_create(struct vk_context *c)
 {
     struct vk_commands *m = c->commands = calloc(1, sizeof *m);
@@ -63,6 +98,10 @@ bool vk_commands_create(struct vk_context *c)
     if (!vk_host_buffer_create(c, &m->upload, UPLOAD_BYTES, false) ||
         !vk_host_buffer_create(c, &m->download, VK_DOWNLOAD_BYTES, true))
         return vk_check(c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "buffers that host and device share");
+    while (m->n_buffers < BUFFERS)
+        if (!add_buffer(c)) return false;
+    while (m->n_pools < POOLS)
+        if (!add_pool(c)) return false;
     return true;
 }
 
@@ -85,21 +124,6 @@ void vk_commands_destroy(struct vk_context *c)
 }
 
 /* ---- command buffers ------------------------------------------------------------------------- */
-
-static bool add_buffer(struct vk_context *c)
-{
-    struct vk_commands *m = c->commands;
-    VkCommandBuffer *more = realloc(m->buffer, (size_t)(m->n_buffers + 1) * sizeof(VkCommandBuffer));
-    if (!more) return vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "command buffer");
-    m->buffer = more;
-    const VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-                                              .commandPool = m->pool,
-                                              .commandBufferCount = 1};
-    if (!vk_check(c, c->vk.vkAllocateCommandBuffers(c->device, &info, &m->buffer[m->n_buffers]), "command buffer"))
-        return false;
-    m->n_buffers++;
-    return true;
-}
 
 /* The open command buffer; VK_NULL_HANDLE after a failure. */
 static VkCommandBuffer recording(struct vk_context *c)
@@ -286,7 +310,8 @@ bool vk_enter(struct vk_context *c, uint64_t upload_bytes)
     struct vk_commands *m = c->commands;
     pthread_mutex_lock(&m->lock);
     const uint64_t wanted = upload_bytes ? vk_aligned(upload_bytes) + VK_MAX_UPLOADS * VK_ALIGNMENT : 0;
-    if (m->uploaded + wanted > m->upload.bytes) vk_finish(c);
+    if (m->uploaded + wanted > m->upload.bytes || m->n_sets > (POOLS - 1) * SETS_PER_POOL || m->n_used > MOST_USED)
+        vk_finish(c);
     if (vk_ok(c) && wanted > m->upload.bytes && !reserve_uploads(c, wanted))
         vk_check(c, VK_ERROR_OUT_OF_HOST_MEMORY, "lists for the device");
     if (!vk_ok(c)) {
@@ -319,21 +344,7 @@ static VkDescriptorSet take_set(struct vk_context *c)
 {
     struct vk_commands *m = c->commands;
     VkDescriptorSet set = VK_NULL_HANDLE;
-    if (m->n_sets / SETS_PER_POOL == (uint32_t)m->n_pools) {
-        const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * VK_MAX_BINDINGS};
-        const VkDescriptorPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
-                                                 .maxSets = SETS_PER_POOL,
-                                                 .poolSizeCount = 1,
-                                                 .pPoolSizes = &size};
-        VkDescriptorPool *more = realloc(m->sets, (size_t)(m->n_pools + 1) * sizeof(VkDescriptorPool));
-        if (more) m->sets = more;
-        if (!vk_check(c,
-                      more ? c->vk.vkCreateDescriptorPool(c->device, &info, NULL, &m->sets[m->n_pools])
-                           : VK_ERROR_OUT_OF_HOST_MEMORY,
-                      "descriptor pool"))
-            return set;
-        m->n_pools++;
-    }
+    if (m->n_sets / SETS_PER_POOL == (uint32_t)m->n_pools && !add_pool(c)) return set;
     const VkDescriptorSetLayout layout = vk_set_layout(c);
     const VkDescriptorSetAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
                                               .descriptorPool = m->sets[m->n_sets / SETS_PER_POOL],

@@ -113,8 +113,6 @@ int vk_visible_heads(const struct fkv_kv_store *s);
 struct vk_slice vk_kv_heads(const struct fkv_kv_store *s, int which, int head, int n);
 struct vk_slice vk_positions_of(const struct fkv_kv_store *s, int head, int n);
 int vk_longest(const struct fkv_kv_store *s);
-/* Room for so many entries in every head. In an operation, before it uploads. */
-bool vk_make_room(struct fkv_kv_store *s, int wanted);
 
 /* Memory for n floats. NULL when there is none. */
 struct fkv_buffer *vk_buffer_create(struct vk_backend *b, size_t n);

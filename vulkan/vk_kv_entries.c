@@ -112,28 +112,16 @@ static int groups_of(const struct fkv_rows *rows)
     return n;
 }
 
-/* Room in every store comes first: where one grows, what is uploaded so far is lost. */
-static bool make_all_room(struct fkv_kv_store *const *stores, const struct fkv_rows *rows)
-{
-    bool ok = true;
-    for (int row = 0, end; row < rows->n && ok; row = end) {
-        struct fkv_kv_store *s = store_of(stores, rows, row);
-        end = fkv_rows_end(rows, row);
-        ok = vk_make_room(s, vk_longest(s) + end - row);
-    }
-    return ok;
-}
-
 void vk_kv_append(struct fkv_run *r, struct fkv_kv_store *const *stores, struct fkv_tensor k, struct fkv_tensor v,
                   size_t ld, const struct fkv_rows *rows)
 {
     struct vk_context *c = &vk_of(r)->c;
     if (!vk_enter(c, (uint64_t)groups_of(rows) * list_bytes(stores[0]) + (uint64_t)rows->n * sizeof *rows->pos)) return;
-    const bool ok = make_all_room(stores, rows);
-    for (int row = 0, end; row < rows->n && ok; row = end) {
+    for (int row = 0, end; row < rows->n; row = end) {
         struct fkv_kv_store *s = store_of(stores, rows, row);
         end = fkv_rows_end(rows, row);
         const int n = end - row;
+        assert(vk_longest(s) + n <= s->room);
         const size_t at = (size_t)row * ld;
         const struct source from = {NULL,
                                     {fkv_tensor_from(k, at), fkv_tensor_from(v, at)},
@@ -151,24 +139,21 @@ void vk_retain(struct fkv_run *r, struct fkv_kv_store *to, const struct fkv_kv_s
     struct vk_context *c = &vk_of(r)->c;
     int count[VK_MAX_HEADS];
     struct lists lists = {.ld = choice ? choice->n : 0};
-    int wanted = 0;
     for (int h = 0; h < to->heads; h++) {
         count[h] = choice ? choice->count[h] : from->n[h] - from->base[h];
         lists.most = count[h] > lists.most ? count[h] : lists.most;
-        wanted = to->n[h] + count[h] > wanted ? to->n[h] + count[h] : wanted;
     }
     if (!vk_enter(c, list_bytes(to))) return;
-    if (vk_make_room(to, wanted)) {
-        const struct vk_slice uploaded = upload_lists(to, from->base, count, 0);
-        lists.at = uploaded;
-        if (choice) {
-            lists.at = vk_copy_lists(choice, to->heads);
-            vk_copy(c, uploaded.buffer, lists.at.buffer,
-                    &(VkBufferCopy){uploaded.offset, lists.at.offset, uploaded.bytes}, 1);
-        }
-        copy_all(to, &(struct source){.store = (struct fkv_kv_store *)(uintptr_t)from}, &lists);
-        if (from->last > to->last) to->last = from->last;
+    for (int h = 0; h < to->heads; h++) assert(to->n[h] + count[h] <= to->room);
+    const struct vk_slice uploaded = upload_lists(to, from->base, count, 0);
+    lists.at = uploaded;
+    if (choice) {
+        lists.at = vk_copy_lists(choice, to->heads);
+        vk_copy(c, uploaded.buffer, lists.at.buffer, &(VkBufferCopy){uploaded.offset, lists.at.offset, uploaded.bytes},
+                1);
     }
+    copy_all(to, &(struct source){.store = (struct fkv_kv_store *)(uintptr_t)from}, &lists);
+    if (from->last > to->last) to->last = from->last;
     vk_leave(c);
 }
 
@@ -184,9 +169,9 @@ void vk_kv_assign(struct fkv_kv_store *s, const struct fkv_kv_store *from)
     const int longest = from ? vk_longest(from) : 0;
     empty(s);
     if (longest > 0 && vk_enter(c, list_bytes(s))) {
-        if (vk_make_room(s, longest))
-            copy_all(s, &(struct source){.store = (struct fkv_kv_store *)(uintptr_t)from},
-                     &(struct lists){upload_lists(s, NULL, from->n, 0), longest, 0});
+        assert(longest <= s->room);
+        copy_all(s, &(struct source){.store = (struct fkv_kv_store *)(uintptr_t)from},
+                 &(struct lists){upload_lists(s, NULL, from->n, 0), longest, 0});
         s->last = from->last;
         vk_leave(c);
     }
@@ -283,10 +268,8 @@ static void import_part(struct fkv_kv_store *s, int which, int head, const uint8
 void vk_kv_import(struct fkv_kv_store *s, int head, const int32_t *pos, const void *k, const void *v, int n)
 {
     struct vk_context *c = &s->b->c;
-    if (n == 0 || !vk_enter(c, 0)) return;
-    const bool ok = vk_make_room(s, s->n[head] + n);
-    vk_leave(c);
-    if (!ok) return;
+    if (n == 0) return;
+    assert(s->n[head] + n <= s->room);
     import_part(s, VK_K, head, k, n);
     import_part(s, VK_V, head, v, n);
     struct vk_slice to = vk_positions_of(s, head, 1);

@@ -93,13 +93,26 @@ static bool resize(struct fkv_kv_store *s, int room)
     return true;
 }
 
-bool vk_make_room(struct fkv_kv_store *s, int wanted)
+/* Memory for the whole capacity may be many times what is ever used, and a device lends no pages as entries come. So
+   room is for so many tokens more than are there, and no more than have a position left; where memory is short, for
+   none. */
+enum { TOKENS_TO_COME = 512 };
+
+static bool grow(struct fkv_kv_store *s, int wanted, int32_t last)
 {
-    if (wanted <= s->room) return true;
-    int room = s->room ? wanted + 192 + wanted / 8 : wanted; /* so that single tokens seldom ask */
-    if (room > s->capacity) room = s->capacity;
-    if (!resize(s, room)) return vk_check(&s->b->c, VK_ERROR_OUT_OF_DEVICE_MEMORY, "the KV cache grows");
-    return vk_ok(&s->b->c);
+    const int left = s->capacity - 1 - last, spare = TOKENS_TO_COME + wanted / 8, more = left < spare ? left : spare;
+    return (more > 0 && resize(s, wanted + more)) || resize(s, wanted);
+}
+
+fkv_status vk_kv_reserve(struct fkv_kv_store *s, int n, int32_t last)
+{
+    struct vk_context *c = &s->b->c;
+    const int wanted = vk_longest(s) + n;
+    if (wanted <= s->room) return FKV_OK;
+    if (!vk_enter(c, 0)) return c->status;
+    const bool ok = grow(s, wanted, last);
+    vk_leave(c);
+    return ok ? c->status : FKV_ERROR_MEMORY;
 }
 
 fkv_status vk_kv_create(struct fkv_backend *b, struct fkv_kv_store **store, const struct fkv_kv_shape *shape,
@@ -216,7 +229,7 @@ fkv_status vk_kv_fork(struct fkv_kv_store *s, int32_t pos, struct fkv_kv_store *
     for (int h = 0; h < s->heads; h++) longest = count[h] > longest ? count[h] : longest;
     bool ok = vk_enter(c, 0);
     if (ok) {
-        ok = longest == 0 || take_room(made, whole_units(longest));
+        ok = longest == 0 || grow(made, longest, pos - 1);
         if (ok) copy_first(made, s, count);
         vk_leave(c);
     }

@@ -233,8 +233,11 @@ struct fkv_bytes {
               (the rows of all one after the other); the number of rows, which never waits; the rows, which wait for the
               device and stay valid until the choice changes.
 
-   kv_create  whole: it will be filled to its capacity at once.
-   kv_assign  Makes `from` the contents of s, as its base entries (from NULL: empties it). s has room for them.
+   kv_create  whole: it will be filled to its capacity at once. Else room for entries is taken by kv_reserve.
+   kv_reserve Room for n more entries in every head, the latest at position `last`: kv_append, retain, kv_assign and
+              kv_import take none. A device takes some for tokens to come, too. FKV_ERROR_MEMORY: s is as it was. Not in
+              a region.
+   kv_assign  Makes `from` the contents of s, as its base entries (from NULL: empties it).
    kv_cut     Drops the entries at positions >= pos.
    kv_positions   [count] of a head, ascending; waits for the device; valid until the store changes.
    kv_bytes   What its entries take, whole tiles. kv_bytes_of: what n entries in every head would take.

@@ -294,7 +294,10 @@ struct fkv_marks {
 FKV_API fkv_status fkv_session_mark(fkv_session *session, const struct fkv_marks *marks);
 /* How the last sync went; *reused: ids that were not computed again. */
 FKV_API enum fkv_sync fkv_session_sync_kind(const fkv_session *session, size_t *reused);
-/* Decodes one token: its K and V are appended in every head, its logits are ready. Nothing is allocated. */
+/* Decodes one token: its K and V are appended in every head, its logits are ready. Nothing is allocated, but on a GPU:
+   there room is taken ahead, by a prefill, fork or import for 512 tokens at least or all that the context has left,
+   and again by the token that finds it used up; without memory for that, the session stays as it was. An engine's
+   first tokens compile shaders, too. */
 FKV_API fkv_status fkv_session_append(fkv_session *session, int32_t id);
 /* Forgets the tokens from n on: 0, or not below the prompt that a policy pruned. */
 FKV_API fkv_status fkv_session_cut(fkv_session *session, size_t n);
@@ -344,8 +347,8 @@ FKV_API void fkv_session_get_params(const fkv_session *session, struct fkv_sessi
 
    Decoding reads every weight for each token. A batch reads them once for up to FKV_BATCH_MOST tokens: of several
    sessions of one engine (a server's answers), or of one session (a draft that is to be verified). Every token gets the
-   same bits that fkv_session_append() would give it, whatever else is in the batch; nothing is allocated. The sessions
-   of a batch are used by the calling thread meanwhile. */
+   same bits that fkv_session_append() would give it, whatever else is in the batch; what is allocated is said there.
+   The sessions of a batch are used by the calling thread meanwhile. */
 enum { FKV_BATCH_MOST = 8 };
 /* Appends ids[i] to sessions[i], all of one engine, none twice; the logits of each are ready. Or no session has
    changed, and what is wrong is said in the errors of those it concerns (of the first, for n), such as one whose logits

@@ -39,6 +39,14 @@ void fkv_sequence_destroy(struct fkv_sequence *q)
     free(q);
 }
 
+fkv_status fkv_sequence_reserve(struct fkv_sequence *q, int n, int32_t last)
+{
+    fkv_status status = FKV_OK;
+    for (int l = 0; l < q->n_layer && status == FKV_OK; l++)
+        status = q->layer[l].b->ops->kv_reserve(q->layer[l].store, n, last);
+    return status;
+}
+
 void fkv_sequence_cut(struct fkv_sequence *q, size_t n)
 {
     for (int l = 0; l < q->n_layer; l++) q->layer[l].b->ops->kv_cut(q->layer[l].store, (int32_t)n);

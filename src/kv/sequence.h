@@ -33,6 +33,8 @@ fkv_status fkv_sequence_create(struct fkv_sequence **q, const struct fkv_sequenc
 /* NULL is allowed. */
 void fkv_sequence_destroy(struct fkv_sequence *q);
 
+/* Room for n more tokens in every layer, the latest at position `last`; FKV_ERROR_MEMORY leaves what it holds. */
+fkv_status fkv_sequence_reserve(struct fkv_sequence *q, int n, int32_t last);
 /* Forgets the tokens from position n on. The caller has seen to it that n is 0 or at least pruned_until. */
 void fkv_sequence_cut(struct fkv_sequence *q, size_t n);
 /* Notes that a policy dropped something of what the sequence has seen. */

@@ -158,6 +158,11 @@ static fkv_status read_entries(struct fkv_sequence *q, struct reader *r, int lay
                                uint64_t n_seen, struct fkv_error *e)
 {
     struct fkv_sequence_layer *l = &q->layer[layer];
+    int most = 0;
+    for (int h = 0; h < l->shape.heads; h++) most = count[h] > most ? count[h] : most;
+    const fkv_status status = l->b->ops->kv_reserve(l->store, most, (int32_t)n_seen - 1);
+    if (status != FKV_OK)
+        return fkv_fail(e, status, "a saved session, layer %d: no memory for %d entries in a head", layer, most);
     for (int h = 0; h < l->shape.heads; h++) {
         const size_t n = (size_t)count[h];
         const int32_t *pos = take(r, n, sizeof *pos);

@@ -79,9 +79,19 @@ fkv_status fkv_prefill_score(struct fkv_prefill_pass *p)
 
 /* ---- which rows -------------------------------------------------------------------------------------- */
 
-/* The rows that the layer keeps, and those that go on; retention. A local layer keeps what the policy keeps of it, by
-   scores that its window limits: what it then sees of that is settled where it attends, by position. */
-static void retain_region(void *arg, int thread)
+/* Which rows the layer keeps, and which go on, by the window's scores. A local layer keeps what the policy keeps of it,
+   by scores that its window limits: what it then sees of that is settled where it attends, by position. */
+static bool selects_kept(const struct fkv_prefill_pass *p)
+{
+    return p->plan->ranking == FKV_RANK_WINDOW && !fkv_prefill_keeps_all(p);
+}
+
+static bool selects_going_on(const struct fkv_prefill_pass *p)
+{
+    return p->plan->ranking == FKV_RANK_WINDOW && p->going_on == FKV_CHOSEN_ROWS && !p->plan->rank;
+}
+
+static void select_region(void *arg, int thread)
 {
     const struct fkv_prefill_pass *p = arg;
     const struct fkv_layer_plan *plan = p->plan;
@@ -92,12 +102,16 @@ static void retain_region(void *arg, int thread)
                                 .keep = plan->keep,
                                 .spread = plan->spread,
                                 .least = plan->least};
-    if (plan->ranking == FKV_RANK_WINDOW && !fkv_prefill_keeps_all(p))
-        fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->kept, p->ws->choosing);
+    if (selects_kept(p)) fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->kept, p->ws->choosing);
     how.keep = plan->propagate;
     how.spread = FKV_SPREAD_COMMON;
-    if (p->going_on == FKV_CHOSEN_ROWS && plan->ranking == FKV_RANK_WINDOW && !plan->rank)
-        fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->going_on, p->ws->choosing);
+    if (selects_going_on(p)) fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->going_on, p->ws->choosing);
+}
+
+static void retain_region(void *arg, int thread)
+{
+    const struct fkv_prefill_pass *p = arg;
+    struct fkv_run r = {p->at->b, thread, p->report->stage_s};
     r.b->ops->retain(&r, cache_of(p), p->work, fkv_prefill_keeps_all(p) ? NULL : p->at->kept);
 }
 
@@ -156,6 +170,18 @@ static void note_propagated(struct fkv_prefill_pass *p)
     report->pruned = true;
 }
 
+/* Room for what the layer keeps. */
+static fkv_status take_room(const struct fkv_prefill_pass *p)
+{
+    const struct fkv_ops *ops = p->at->b->ops;
+    int most = fkv_prefill_keeps_all(p) ? p->state.n_rows : 0;
+    for (int h = 0; h < p->state.n_kv_head && !fkv_prefill_keeps_all(p); h++) {
+        const int n = ops->choice_count(p->at->kept, h);
+        most = n > most ? n : most;
+    }
+    return ops->kv_reserve(cache_of(p), most, p->ws->pos[p->state.n_rows - 1]);
+}
+
 /* The rows that go on move to the front, with their positions; of the rows before, each sees those up to its own. */
 static fkv_status shrink(struct fkv_prefill_pass *p)
 {
@@ -179,6 +205,9 @@ static fkv_status shrink(struct fkv_prefill_pass *p)
 fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p)
 {
     choose(p);
+    if (selects_kept(p) || selects_going_on(p)) fkv_run_in_turn(p->at, &p->ws->turn, select_region, p);
+    const fkv_status status = take_room(p);
+    if (status != FKV_OK) return status;
     fkv_run_in_turn(p->at, &p->ws->turn, retain_region, p);
     if (!fkv_prefill_keeps_all(p)) p->report->pruned = true;
     const uint64_t now = fkv_sequence_bytes(p->q) + p->at->b->ops->kv_bytes(p->work);

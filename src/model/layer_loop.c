@@ -310,16 +310,31 @@ static int step_end(const struct fkv_rows *rows)
 
 static int sequence_of(const struct fkv_rows *rows, int row) { return rows->sequence ? rows->sequence[row] : 0; }
 
+/* Room for the rows' entries, of which none is appended before all have it. */
+static fkv_status take_room(struct fkv_sequence *const *sequences, const struct fkv_rows *rows, bool *at_fault)
+{
+    fkv_status worst = FKV_OK;
+    for (int row = 0, end; row < rows->n; row = end) {
+        const int s = sequence_of(rows, row);
+        end = fkv_rows_end(rows, row);
+        const fkv_status status = fkv_sequence_reserve(sequences[s], end - row, rows->pos[end - 1]);
+        at_fault[s] = status == FKV_ERROR_MEMORY;
+        if (status != FKV_OK) worst = status;
+    }
+    return worst;
+}
+
 fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequences, const struct fkv_rows *rows,
                     float *const *logits, bool at_fault[FKV_STEP_ROWS])
 {
     struct step s = {.ws = ws, .at = ws->place, .sequences = sequences, .rows = rows, .head = true};
     const size_t n = (size_t)rows->n * (size_t)ws->model->h.d_model;
-    fkv_status status = FKV_OK;
     bool broken[FKV_STEP_ROWS] = {false};
     const int end = step_end(rows);
     memset(at_fault, 0, FKV_STEP_ROWS * sizeof *at_fault);
     if (end > ws->n_ctx) return FKV_ERROR_MEMORY; /* a larger session took the workspace, and failed */
+    fkv_status status = take_room(sequences, rows, at_fault);
+    if (status != FKV_OK) return status;
     fkv_turns_take(&ws->turn);
     fkv_workspace_rotate(ws, end);
     s.end = s.at->end;
@@ -375,9 +390,10 @@ fkv_status fkv_step_look(struct fkv_workspace *ws, struct fkv_sequence *q, const
     struct step s = {.ws = ws, .at = ws->place, .sequences = &q, .rows = rows};
     const size_t n = (size_t)rows->n * (size_t)ws->model->h.d_model,
                  of_layer = (size_t)ws->model->h.n_kv_head * (size_t)n_before;
-    fkv_status status = FKV_OK;
     const int end = step_end(rows);
     if (end > ws->n_ctx) return FKV_ERROR_MEMORY;
+    fkv_status status = fkv_sequence_reserve(q, rows->n, end - 1);
+    if (status != FKV_OK) return status;
     fkv_turns_take(&ws->turn);
     fkv_workspace_rotate(ws, end);
     for (; s.layer < ws->model->h.n_layer && status == FKV_OK; s.layer++) {

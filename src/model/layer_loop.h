@@ -58,7 +58,8 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
 /* One step of at most FKV_STEP_ROWS rows, each behind its sequence's tokens and those of the rows before it: K and V
    are appended in every head. sequences: by rows->sequence. logits: [n], of each row n_vocab, or NULL. Every row gets
    the bits that it gets when it is alone. Counts and failures as above; at_fault: the sequences without
-   which it would have gone well; none, if it is about all. Allocates nothing. */
+   which it would have gone well; none, if it is about all. Allocates nothing but the room for entries that stores may
+   want (kv_reserve). */
 fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequences, const struct fkv_rows *rows,
                     float *const *logits, bool at_fault[FKV_STEP_ROWS]);
 /* The same of one sequence, whose stores hold all it has seen and are no other's; in place of logits, where its rows

@@ -1,8 +1,11 @@
-/* Nothing is allocated between two tokens: this library's own calls are counted, by the linker's --wrap; what a driver
-   allocates is its own affair. Skips (77) without a device. */
+/* Nothing is allocated between two tokens: this library's own calls are counted, those to Vulkan in the device's table,
+   the others by the linker's --wrap; what a driver allocates is its own affair. Skips (77) without a device. */
+#define _GNU_SOURCE
 #include <stdio.h>
 
+#include "engine/engine.h"
 #include "support/tiny_session.h"
+#include "vulkan/vk_internal.h"
 
 static int n_calls;
 
@@ -19,9 +22,39 @@ WRAPPED(void *, calloc, (size_t n, size_t each), (n, each))
 WRAPPED(void *, realloc, (void *at, size_t n), (at, n))
 WRAPPED(void *, aligned_alloc, (size_t alignment, size_t n), (alignment, n))
 
+static struct VolkDeviceTable real;
+
+#define COUNTED(name, parameters, arguments)                      \
+    static VKAPI_ATTR VkResult VKAPI_CALL count_##name parameters \
+    {                                                             \
+        n_calls++;                                                \
+        return real.name arguments;                               \
+    }
+COUNTED(vkAllocateMemory,
+        (VkDevice d, const VkMemoryAllocateInfo *info, const VkAllocationCallbacks *a, VkDeviceMemory *made),
+        (d, info, a, made))
+COUNTED(vkCreateBuffer, (VkDevice d, const VkBufferCreateInfo *info, const VkAllocationCallbacks *a, VkBuffer *made),
+        (d, info, a, made))
+COUNTED(vkCreateDescriptorPool,
+        (VkDevice d, const VkDescriptorPoolCreateInfo *info, const VkAllocationCallbacks *a, VkDescriptorPool *made),
+        (d, info, a, made))
+COUNTED(vkAllocateCommandBuffers, (VkDevice d, const VkCommandBufferAllocateInfo *info, VkCommandBuffer *made),
+        (d, info, made))
+
+static void count_calls(fkv_engine *e)
+{
+    struct VolkDeviceTable *vk = &((struct vk_backend *)e->ws.place[0].b)->c.vk;
+    real = *vk;
+    vk->vkAllocateMemory = count_vkAllocateMemory;
+    vk->vkCreateBuffer = count_vkCreateBuffer;
+    vk->vkCreateDescriptorPool = count_vkCreateDescriptorPool;
+    vk->vkAllocateCommandBuffers = count_vkAllocateCommandBuffers;
+}
+
+/* Little memory, so that every piece of it is a block of its own. */
 static void check_tokens(bool exact, const char *gpu_layers)
 {
-    enum { N = 200, TOKENS = 100 };
+    enum { N = 200, TOKENS = 300 };
     struct tiny_model m = TINY_MODEL_INIT;
     struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
     const struct fkv_session_params session = paper_params(0.2, 0.1, 1);
@@ -30,7 +63,9 @@ static void check_tokens(bool exact, const char *gpu_layers)
     m.type = FKV_TYPE_Q8_0;
     p.exact = exact;
     p.gpu_layers = gpu_layers;
+    setenv("FASTKV_VULKAN_MEMORY", "33554432", 1);
     fkv_engine *e = tiny_engine(&m, &p);
+    count_calls(e);
     fkv_session *s = tiny_session(e, &session);
     n_calls = 0;
     sync_or_fail(s, ids, N);

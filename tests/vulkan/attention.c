@@ -32,7 +32,8 @@ void check_kv_append(void **state)
     for (int i = 0; i < N_SIDES; i++) {
         const struct fkv_ops *ops = side(i)->ops;
         struct appending a = {.x = side_floats(i, x, 4 * 128), .rows = {.n = 4, .pos = pos, .sequence = sequence}};
-        for (int s = 0; s < 3; s++) assert_int_equal(ops->kv_create(side(i), &a.stores[s], &shape, 10, false), FKV_OK);
+        for (int s = 0; s < 3; s++) assert_int_equal(ops->kv_create(side(i), &a.stores[s], &shape, 10, s == 0), FKV_OK);
+        for (int s = 1; s < 3; s++) side_reserve(i, a.stores[s], 1, 9);
         on_side(i, run_append, &a);
         for (int row = 0; row < 4; row++) {
             struct fkv_kv_store *s = a.stores[sequence[row]];

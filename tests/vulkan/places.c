@@ -255,6 +255,57 @@ static void assert_same_logits(const fkv_session *a, const fkv_session *b)
     assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
 }
 
+/* All that the device has left, in pieces of so many floats; returns their number. */
+static int take_all(struct fkv_backend *b, struct fkv_tensor *taken, int most, size_t floats)
+{
+    int n = 0;
+    while (n < most && b->ops->alloc(b, &taken[n], floats, true) == FKV_OK) n++;
+    return n;
+}
+
+/* Tokens that find no room leave the session, and the device; when there is memory again, they do. What is left for K
+   and V are pieces that hold 256 entries of a layer's heads, and not the 320 that would come next. */
+static void test_a_cache_that_cannot_grow(void **state)
+{
+    (void)state;
+    enum { ROOM = 256, LARGE = 1 << 16, SMALL = 1 << 10, MOST = 1024 };
+    const size_t piece = (size_t)(model.n_kv_head * model.d_head * (ROOM + 32));
+    const int n_free = 2 * model.n_layer + 6; /* the layer that is prefilled, and lists of positions */
+    static struct fkv_tensor large[MOST], pieces[MOST], small[MOST];
+    float logits[FKV_BATCH_MOST * TINY_VOCAB];
+    struct fkv_session_params p = policy_params("full");
+    p.n_ctx = 4 * ROOM;
+    fkv_engine *plenty = engine_on("vulkan", "all", NULL);
+    set_memory(8 << 20);
+    fkv_engine *e = engine_on("vulkan", "all", NULL);
+    struct fkv_backend *b = e->ws.place[0].b;
+    fkv_session *s = tiny_session(e, &p), *whole = tiny_session(plenty, &p);
+    const int n_large = take_all(b, large, 2 * model.n_layer + 1, LARGE), n_pieces = take_all(b, pieces, MOST, piece),
+              n_small = take_all(b, small, MOST, SMALL);
+    assert_true(n_large > 2 * model.n_layer && n_pieces > n_free && n_pieces < MOST && n_small < MOST);
+    for (int i = 0; i < n_free; i++) b->ops->free(b, pieces[i], piece);
+    sync_or_fail(s, ids, N);
+    sync_or_fail(whole, ids, N);
+    while (fkv_session_n_seen(s) < ROOM) {
+        if (fkv_batch_verify(s, ids, FKV_BATCH_MOST, logits) != FKV_OK) fail_msg("%s", fkv_session_error(s));
+        assert_int_equal(fkv_batch_verify(whole, ids, FKV_BATCH_MOST, logits), FKV_OK);
+    }
+    for (int i = 0; i < 2; i++) assert_int_equal(fkv_session_append(s, 5), FKV_ERROR_MEMORY);
+    assert_string_equal(fkv_session_error(s), "out of memory");
+    assert_int_equal(fkv_session_n_seen(s), ROOM);
+    assert_same_logits(s, whole);
+    for (int i = 0; i < n_large; i++) b->ops->free(b, large[i], LARGE);
+    append_or_fail(s, 5);
+    append_or_fail(whole, 5);
+    assert_same_logits(s, whole);
+    for (int i = n_free; i < n_pieces; i++) b->ops->free(b, pieces[i], piece);
+    for (int i = 0; i < n_small; i++) b->ops->free(b, small[i], SMALL);
+    fkv_session_close(s);
+    fkv_session_close(whole);
+    fkv_engine_close(e);
+    fkv_engine_close(plenty);
+}
+
 /* Sessions with ever more context until there is no memory for one: those there are go on. */
 static void test_a_session_that_cannot_be(void **state)
 {
@@ -438,6 +489,7 @@ int main(int argc, char **argv)
         TEST(test_layers_that_make_no_sense),
         TEST(test_little_memory),
         TEST(test_memory_that_runs_out),
+        TEST(test_a_cache_that_cannot_grow),
         TEST(test_a_session_that_cannot_be),
         TEST(test_auto),
         TEST(test_odd_widths),

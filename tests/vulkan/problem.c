@@ -61,6 +61,7 @@ void problem_append(struct problem *p, int n, bool gaps)
         for (int row = 0, here; row < n; row += here) {
             here = row == 0 ? 1 : n - row < 100 ? n - row : 100;
             const size_t at = (size_t)row * ld;
+            side_reserve(i, p->on[i], here, pos[row + here - 1]);
             struct append a = {p->on[i], fkv_tensor_from(sk, at), fkv_tensor_from(sv, at), ld, pos + row, here};
             on_side(i, run_append, &a);
         }
@@ -116,9 +117,11 @@ void problem_fill(struct problem *p, struct fkv_kv_shape shape, int before, int 
             struct fkv_choice *c = side_choice(i, shape.heads, before);
             struct retain a = {kept.on[i], p->on[i], c};
             side(i)->ops->choice_write(c, shape.heads, count, rows);
+            side_reserve(i, kept.on[i], before, p->next - 1);
             on_side(i, run_retain, &a);
             side(i)->ops->choice_destroy(c);
         }
+        side_reserve(i, p->on[i], before, p->next - 1);
         side(i)->ops->kv_assign(p->on[i], kept.on[i]);
     }
     free(rows);

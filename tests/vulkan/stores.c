@@ -1,9 +1,11 @@
 /* Stores: what they hold after every operation, their bytes, and their entries from store to store. */
+#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 
 #include "vulkan/cases.h"
 #include "vulkan/problem.h"
+#include "vulkan/vk_internal.h"
 
 static const struct fkv_kv_shape halves = {3, 64, FKV_ELEM_F16, FKV_ELEM_F16},
                                  odd = {2, 80, FKV_ELEM_F32, FKV_ELEM_BF16},
@@ -46,6 +48,70 @@ void check_kv_count(void **state)
     assert_true(p.plain->head[0].n != p.plain->head[1].n || p.plain->head[1].n != p.plain->head[2].n);
     problem_assert_same(&p);
     problem_destroy(&p);
+}
+
+static uint64_t used(const struct fkv_backend *b) { return vk_memory_used(&((const struct vk_backend *)b)->c); }
+
+/* A device's room is for tokens to come, too, but for none behind the last position. */
+static void check_room(int i)
+{
+    enum { FIRST = 40, CAPACITY = 400 };
+    const struct fkv_ops *ops = side(i)->ops;
+    struct fkv_kv_store *s = NULL, *last = NULL;
+    const uint64_t before = used(side(i));
+    assert_int_equal(ops->kv_create(side(i), &s, &halves, CAPACITY, false), FKV_OK);
+    side_reserve(i, s, FIRST, FIRST - 1);
+    const uint64_t one = used(side(i));
+    side_reserve(i, s, CAPACITY, CAPACITY - 1);
+    assert_int_equal(used(side(i)), one);
+    assert_int_equal(ops->kv_create(side(i), &last, &halves, CAPACITY, false), FKV_OK);
+    side_reserve(i, last, FIRST, CAPACITY - 1);
+    assert_true(used(side(i)) - one < (one - before) / 4);
+    ops->kv_destroy(s);
+    ops->kv_destroy(last);
+    assert_int_equal(used(side(i)), before);
+}
+
+/* Room that is not to be had leaves the store as it was, and the back end well. */
+static void check_no_room(void)
+{
+    enum { N = 40, CAPACITY = 500, D = 128 };
+    const struct fkv_kv_shape wide = {64, D, FKV_ELEM_F32, FKV_ELEM_F32};
+    struct fkv_backend *b = NULL;
+    struct fkv_kv_store *s = NULL;
+    struct fkv_error e = {""};
+    float *x = random_floats(2 * N * D), got[2 * N * D];
+    int32_t pos[2 * N];
+    for (int i = 0; i < 2 * N; i++) pos[i] = i;
+    setenv("FASTKV_VULKAN_MEMORY", "16777216", 1);
+    assert_int_equal(sides_again(&b, &e), FKV_OK);
+    unsetenv("FASTKV_VULKAN_MEMORY");
+    assert_int_equal(b->ops->kv_create(b, &s, &wide, CAPACITY, false), FKV_OK);
+    for (int i = 0; i < 2 * N; i += N) {
+        assert_int_equal(b->ops->kv_reserve(s, N, i + N - 1), FKV_OK);
+        b->ops->kv_import(s, 63, pos + i, x + i * D, x + i * D, N);
+        assert_int_equal(b->ops->kv_reserve(s, CAPACITY - 2 * N, CAPACITY - 1), FKV_ERROR_MEMORY);
+        assert_int_equal(b->ops->wait(b), FKV_OK);
+    }
+    b->ops->kv_export(s, 63, true, 0, 2 * N, got);
+    assert_memory_equal(got, x, sizeof got);
+    assert_memory_equal(b->ops->kv_positions(s, 63), pos, sizeof pos);
+    b->ops->kv_destroy(s);
+    b->ops->destroy(b);
+    free(x);
+}
+
+void check_kv_reserve(void **state)
+{
+    struct fkv_kv_store *s = NULL;
+    (void)state;
+    seed(41);
+    assert_int_equal(side(SIDE_CPU)->ops->kv_create(side(SIDE_CPU), &s, &halves, 10, false), FKV_OK);
+    side_reserve(SIDE_CPU, s, 10, 9);
+    side(SIDE_CPU)->ops->kv_destroy(s);
+    check_room(SIDE_CHECK);
+    check_room(SIDE_FAST);
+    check_no_room();
 }
 
 /* The base is what was assigned; what is retained comes from behind it. */
@@ -210,6 +276,7 @@ static void check_imported(int i, int j, struct fkv_kv_shape shape)
             memset(again, 0xff, 600 * 4 * 96);
             side(i)->ops->kv_export(p.on[i], h, true, at, here, k);
             side(i)->ops->kv_export(p.on[i], h, false, at, here, v);
+            side_reserve(j, s, here, pos[n - 1]);
             side(j)->ops->kv_import(s, h, pos + at, k, v, here);
             side(j)->ops->kv_export(s, h, true, at, here, again);
             const size_t bytes = shape.k_type == FKV_ELEM_Q8_0
@@ -286,6 +353,7 @@ static void check_retained(struct fkv_kv_shape from, struct fkv_kv_shape to)
         struct chosen a =
             {kept.on[i], work.on[i], side_choice(i, from.heads + 2, N), side_choice(i, 1, N), side_floats(i, g, n),
              from.heads, how};
+        side_reserve(i, a.to, how.keep, kept.next + N);
         on_side(i, run_chosen, &a);
         int32_t *at = rows;
         for (int h = 0; h < from.heads; h++, at += count[h - 1]) {
@@ -305,6 +373,7 @@ static void check_retained(struct fkv_kv_shape from, struct fkv_kv_shape to)
         struct chosen a = {.to = kept.on[i], .from = work.on[i], .c = side_choice(i, from.heads + 1, N)};
         struct fkv_choice *made = a.c;
         side(i)->ops->choice_write(a.c, from.heads, count, rows);
+        side_reserve(i, a.to, 2 * N, kept.next + 2 * N);
         on_side(i, run_retained, &a);
         a.c = NULL;
         on_side(i, run_retained, &a);

@@ -87,6 +87,11 @@ struct fkv_choice *side_choice(int i, int lists, int n)
     return c;
 }
 
+void side_reserve(int i, struct fkv_kv_store *s, int n, int32_t last)
+{
+    if (sides[i]->ops->kv_reserve(s, n, last) != FKV_OK) fail_msg("no memory for %d more entries", n);
+}
+
 double rounding_of_product(uint32_t type)
 {
     return vk_rounding(&((struct vk_backend *)sides[SIDE_FAST])->c, VK_SHADER_product,

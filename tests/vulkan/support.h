@@ -36,6 +36,8 @@ void side_free(int i, struct fkv_tensor x, size_t n);
 void side_read(int i, struct fkv_tensor x, size_t n, float *to);
 /* A choice with room for `lists` lists of n rows. */
 struct fkv_choice *side_choice(int i, int lists, int n);
+/* Room in a store for n more entries in every head, the latest at position `last`. */
+void side_reserve(int i, struct fkv_kv_store *s, int n, int32_t last);
 /* Fails the test when the back end's device has failed. */
 void side_check(int i);
 
