@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "engine/session.h"
 #include "support/tiny_session.h"
 
@@ -587,7 +588,7 @@ static bool between_blocks(void *user, uint64_t done, uint64_t all)
     t->seen = steps;
     for (;;) {
         pthread_mutex_lock(&t->e->ws.turn.lock);
-        const bool waits = t->e->ws.turn.next > t->e->ws.turn.now;
+        const bool waits = t->e->ws.turn.taken;
         pthread_mutex_unlock(&t->e->ws.turn.lock);
         if (waits) return true;
         sched_yield();
@@ -617,6 +618,114 @@ static void test_a_decoding_session_gets_a_turn_after_every_block(void **state)
     fkv_engine_close(t.e);
 }
 
+/* ---- cancelling ---------------------------------------------------------------------------------- */
+
+/* When nothing runs, it is the next call that ends, whichever it is, and no other. */
+static void test_a_cancel_ends_one_call(void **state)
+{
+    (void)state;
+    fkv_engine *e = engine_of(false, FKV_TYPE_Q8_0);
+    const struct fkv_session_params p = policy_params("full");
+    fkv_session *a = tiny_session(e, &p), *b = tiny_session(e, &p), *empty = tiny_session(e, &p);
+    fkv_session *both[] = {a, b};
+    float logits[2][TINY_VOCAB];
+    sync_or_fail(a, ids, 100);
+    sync_or_fail(b, ids, 100);
+    fkv_session_cancel(a);
+    assert_int_equal(fkv_session_append(a, 5), FKV_ERROR_CANCELLED);
+    assert_same_logits(a, b);
+    append_or_fail(a, 5);
+    append_or_fail(b, 5);
+    fkv_session_cancel(b);
+    assert_int_equal(fkv_batch_append(both, ids, 2), FKV_ERROR_CANCELLED);
+    assert_string_equal(fkv_session_error(a), "");
+    assert_string_equal(fkv_session_error(b), "cancelled");
+    assert_int_equal(fkv_batch_append(both, (int32_t[]){7, 7}, 2), FKV_OK);
+    fkv_session_cancel(a);
+    assert_int_equal(fkv_batch_verify(a, ids, 2, logits[0]), FKV_ERROR_CANCELLED);
+    assert_int_equal(fkv_batch_verify(a, ids, 2, logits[0]), FKV_OK);
+    assert_int_equal(fkv_batch_verify(b, ids, 2, logits[0]), FKV_OK);
+    fkv_session_cancel(a);
+    fkv_session_cancel(a);
+    assert_int_equal(fkv_session_sync(a, ids, n_prompt), FKV_ERROR_CANCELLED);
+    sync_or_fail(a, ids, n_prompt);
+    sync_or_fail(b, ids, n_prompt);
+    assert_same_logits(a, b);
+    fkv_session_cancel(a);
+    assert_int_equal(fkv_session_attention(a, ids, 1, shares[0][0]), FKV_ERROR_CANCELLED);
+    assert_int_equal(fkv_session_attention(a, ids, 1, shares[0][0]), FKV_OK);
+    fkv_session_cancel(empty);
+    assert_int_equal(fkv_batch_prefill(&empty, 1, ids, 100), FKV_ERROR_CANCELLED);
+    assert_int_equal(fkv_batch_prefill(&empty, 1, ids, 100), FKV_OK);
+    fkv_session_close(a);
+    fkv_session_close(b);
+    fkv_session_close(empty);
+    fkv_engine_close(e);
+}
+
+struct waiter {
+    fkv_engine *e;
+    fkv_session *s;
+    pthread_t thread;
+    fkv_status status;
+    atomic_bool done;
+    bool in_time;
+    int blocks;
+};
+
+static void *sync_in_queue(void *arg)
+{
+    struct waiter *w = arg;
+    w->status = fkv_session_sync(w->s, ids, n_prompt);
+    atomic_store(&w->done, true);
+    return NULL;
+}
+
+static bool somebody_waits(fkv_engine *e)
+{
+    pthread_mutex_lock(&e->ws.lent.lock);
+    const bool waits = e->ws.lent.first;
+    pthread_mutex_unlock(&e->ws.lent.lock);
+    return waits;
+}
+
+/* In a prefill, which goes on when the other one has given up its place, or after 5 s. */
+static bool cancel_who_waits(void *user, uint64_t done, uint64_t all)
+{
+    struct waiter *w = user;
+    (void)done, (void)all;
+    if (w->blocks++ > 0) return true;
+    assert_int_equal(pthread_create(&w->thread, NULL, sync_in_queue, w), 0);
+    while (!somebody_waits(w->e)) sched_yield();
+    fkv_session_cancel(w->s);
+    for (const double t0 = fkv_clock_s(); !atomic_load(&w->done) && fkv_clock_s() - t0 < 5;) sched_yield();
+    w->in_time = atomic_load(&w->done);
+    return true;
+}
+
+static void test_who_waits_can_be_cancelled(void **state)
+{
+    (void)state;
+    struct waiter w = {.e = engine_of(false, FKV_TYPE_Q8_0)};
+    struct fkv_session_params p = policy_params("full");
+    w.s = tiny_session(w.e, &p);
+    p.progress = cancel_who_waits;
+    p.progress_user = &w;
+    fkv_session *first = tiny_session(w.e, &p);
+    sync_or_fail(w.s, ids, 20);
+    sync_or_fail(first, ids, n_prompt);
+    pthread_join(w.thread, NULL);
+    assert_true(w.in_time);
+    assert_int_equal(w.status, FKV_ERROR_CANCELLED);
+    assert_int_equal(fkv_session_n_seen(w.s), 20);
+    sync_or_fail(w.s, ids, n_prompt);
+    append_or_fail(w.s, 5);
+    append_or_fail(first, 5);
+    fkv_session_close(w.s);
+    fkv_session_close(first);
+    fkv_engine_close(w.e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -634,6 +743,8 @@ int main(void)
         cmocka_unit_test(test_attention_is_what_policies_rank_by),
         cmocka_unit_test(test_attention_that_cannot_be),
         cmocka_unit_test(test_a_decoding_session_gets_a_turn_after_every_block),
+        cmocka_unit_test(test_a_cancel_ends_one_call),
+        cmocka_unit_test(test_who_waits_can_be_cancelled),
     };
     /* An emulated GPU compiles every engine's shaders anew: half a minute. */
     const struct CMUnitTest few_tests[] = {

@@ -4,18 +4,22 @@
 #define FKV_BASE_TURNS_H
 
 #include <pthread.h>
-#include <stdint.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 struct fkv_turns {
     pthread_mutex_t lock;
     pthread_cond_t moved;
-    uint64_t next, now; /* the number of the next caller; whose turn it is */
+    bool taken;
+    struct fkv_waiting *first, **end; /* who waits, in the order in which they came: none unless it is taken */
 };
 
 void fkv_turns_init(struct fkv_turns *t);
 void fkv_turns_destroy(struct fkv_turns *t);
 /* Waits until all who came before have left. */
 void fkv_turns_take(struct fkv_turns *t);
+/* The same; false, and no turn, soon after *stop has become true, which a signal handler may see to. */
+bool fkv_turns_take_unless(struct fkv_turns *t, const atomic_bool *stop);
 void fkv_turns_leave(struct fkv_turns *t);
 
 #endif

@@ -119,13 +119,20 @@ int exit_status_of(fkv_status status, const char *err)
     return console_error("%s", *err ? err : fkv_status_text(status));
 }
 
+static fkv_status sync_marked(struct generator *g, const int32_t *ids, size_t n)
+{
+    const fkv_status status = fkv_session_mark(g->session, &g->marks);
+    return status == FKV_OK ? fkv_session_sync(g->session, ids, n) : status;
+}
+
 int generator_prefill(struct generator *g, const int32_t *ids, size_t n, const struct fkv_marks *marks)
 {
     size_t seen = fkv_session_n_seen(g->session);
     g->marks = *marks;
     progress_start(&g->progress, n > seen ? n - seen : n);
-    fkv_status status = fkv_session_mark(g->session, marks);
-    if (status == FKV_OK) status = fkv_session_sync(g->session, ids, n);
+    fkv_status status = sync_marked(g, ids, n);
+    if (status == FKV_ERROR_CANCELLED && !interrupted()) /* by the Ctrl-C that ended the answer before */
+        status = sync_marked(g, ids, n);
     progress_end(&g->progress);
     return exit_status_of(status, fkv_session_error(g->session));
 }

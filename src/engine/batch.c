@@ -36,7 +36,7 @@ static fkv_status check(fkv_session *const *sessions, const int32_t *ids, int n)
                 return fkv_fail(&s->error, FKV_ERROR_ARGUMENT, "batch: sessions %d and %d are the same", j, i);
         const fkv_status status = fkv_session_check_ids(s, &ids[i], 1, s->q->n_seen);
         if (status != FKV_OK) return status;
-        if (atomic_load(&s->cancel)) return fkv_session_failed(s, FKV_ERROR_CANCELLED);
+        if (fkv_session_cancelled(s)) return FKV_ERROR_CANCELLED;
     }
     return FKV_OK;
 }
@@ -88,7 +88,7 @@ fkv_status fkv_batch_verify(fkv_session *s, const int32_t *ids, int n, float *lo
         return fkv_fail(&s->error, FKV_ERROR_ARGUMENT, "batch: expected 1 to %d ids, found %d", FKV_BATCH_MOST, n);
     fkv_status status = fkv_session_check_ids(s, ids, (size_t)n, s->q->n_seen);
     if (status != FKV_OK) return status;
-    if (atomic_load(&s->cancel)) return fkv_session_failed(s, FKV_ERROR_CANCELLED);
+    if (fkv_session_cancelled(s)) return FKV_ERROR_CANCELLED;
     step.sequences[0] = s->q;
     for (int i = 0; i < n; i++) {
         step.pos[i] = (int32_t)s->q->n_seen + i;
@@ -117,17 +117,13 @@ static fkv_status check_look(fkv_session *s, const int32_t *ids, size_t n)
     return fkv_session_check_ids(s, ids, n, s->q->n_seen);
 }
 
-fkv_status fkv_session_attention(fkv_session *s, const int32_t *ids, size_t n, float *shares)
+/* shares += where the ids look. The workspace is lent to the caller: scores of a prefill lie where those of a look
+   go. */
+static fkv_status look(fkv_session *s, const int32_t *ids, size_t n, float *shares)
 {
-    const struct fkv_hparams *h = &s->e->model->h;
-    struct fkv_workspace *ws = &s->e->ws;
-    fkv_status status = check_look(s, ids, n);
-    if (status != FKV_OK) return status;
-    const size_t before = s->q->n_seen, all = (size_t)h->n_layer * (size_t)h->n_kv_head * before;
-    const size_t window = (size_t)s->shape.params.kv.window, most = window < FKV_STEP_ROWS ? window : FKV_STEP_ROWS;
-    memset(shares, 0, all * sizeof *shares);
-    memcpy(s->q->ids + before, ids, n * sizeof *ids);
-    fkv_turns_take(&ws->lent); /* a prefill's scores lie where those of a look go */
+    const size_t before = s->q->n_seen, window = (size_t)s->shape.params.kv.window,
+                 most = window < FKV_STEP_ROWS ? window : FKV_STEP_ROWS;
+    fkv_status status = FKV_OK;
     for (size_t done = 0, some; done < n && status == FKV_OK; done += some) {
         struct step step;
         some = n - done < most ? n - done : most;
@@ -140,10 +136,28 @@ fkv_status fkv_session_attention(fkv_session *s, const int32_t *ids, size_t n, f
                                       .pos = step.pos,
                                       .hidden = step.hidden,
                                       .alone = true};
-        if (atomic_load(&s->cancel)) status = FKV_ERROR_CANCELLED;
-        if (status == FKV_OK) status = fkv_step_look(ws, s->q, &rows, (int)before, shares);
+        if (atomic_load(&s->cancel)) return FKV_ERROR_CANCELLED;
+        status = fkv_step_look(&s->e->ws, s->q, &rows, (int)before, shares);
     }
-    fkv_turns_leave(&ws->lent);
+    return status;
+}
+
+fkv_status fkv_session_attention(fkv_session *s, const int32_t *ids, size_t n, float *shares)
+{
+    const struct fkv_hparams *h = &s->e->model->h;
+    struct fkv_workspace *ws = &s->e->ws;
+    fkv_status status = check_look(s, ids, n);
+    if (status != FKV_OK) return status;
+    if (fkv_session_cancelled(s)) return FKV_ERROR_CANCELLED;
+    const size_t before = s->q->n_seen, all = (size_t)h->n_layer * (size_t)h->n_kv_head * before;
+    memset(shares, 0, all * sizeof *shares);
+    memcpy(s->q->ids + before, ids, n * sizeof *ids);
+    status = FKV_ERROR_CANCELLED;
+    if (fkv_turns_take_unless(&ws->lent, &s->cancel)) {
+        status = look(s, ids, n, shares);
+        fkv_turns_leave(&ws->lent);
+    }
+    if (status == FKV_ERROR_CANCELLED) atomic_store(&s->cancel, false);
     for (size_t i = 0; i < all; i++) shares[i] /= (float)n;
     fkv_session_forget(s, before);
     return fkv_session_failed(s, status);
@@ -216,15 +230,12 @@ static fkv_status prefill_shared(fkv_session *const *sessions, int n, const int3
     fkv_status status = check_shared(sessions, n, ids, n_ids);
     if (status != FKV_OK) return status;
     fkv_session *first = sessions[0];
-    struct fkv_workspace *ws = &first->e->ws;
+    if (fkv_session_cancelled(first)) return FKV_ERROR_CANCELLED;
     const int n_keepers = take_part(sessions, n, ids, n_ids, keepers);
     struct fkv_prefill_params params = first->prefill;
     params.keepers = keepers;
     params.n_keepers = n_keepers;
-    atomic_store(&first->cancel, false);
-    fkv_turns_take(&ws->lent);
-    status = fkv_prefill(ws, first->q, ids, (int)n_ids, &params, &first->report, first->logits);
-    fkv_turns_leave(&ws->lent);
+    status = fkv_session_prefill(first, &params, ids, n_ids);
     for (int i = 0; i < n; i++) {
         bool kept = i == 0;
         for (int k = 0; k < n_keepers; k++) kept |= keepers[k].q == sessions[i]->q && !keepers[k].left_out;

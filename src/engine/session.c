@@ -192,12 +192,22 @@ void fkv_session_forget(fkv_session *s, size_t n)
     s->have_logits = false;
 }
 
-static fkv_status run_prefill(fkv_session *s, const int32_t *ids, size_t n)
+bool fkv_session_cancelled(fkv_session *s)
+{
+    const bool cancelled = atomic_exchange(&s->cancel, false);
+    if (cancelled) fkv_session_failed(s, FKV_ERROR_CANCELLED);
+    return cancelled;
+}
+
+fkv_status fkv_session_prefill(fkv_session *s, const struct fkv_prefill_params *params, const int32_t *ids, size_t n)
 {
     struct fkv_workspace *ws = &s->e->ws;
-    fkv_turns_take(&ws->lent);
-    const fkv_status status = fkv_prefill(ws, s->q, ids, (int)n, &s->prefill, &s->report, s->logits);
-    fkv_turns_leave(&ws->lent);
+    fkv_status status = FKV_ERROR_CANCELLED;
+    if (fkv_turns_take_unless(&ws->lent, &s->cancel)) {
+        status = fkv_prefill(ws, s->q, ids, (int)n, params, &s->report, s->logits);
+        fkv_turns_leave(&ws->lent);
+    }
+    if (status == FKV_ERROR_CANCELLED) atomic_store(&s->cancel, false);
     return status;
 }
 
@@ -208,7 +218,7 @@ static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
     s->have_logits = false;
     memcpy(s->q->ids + first, ids, n * sizeof *ids);
     fkv_session_observe(s, ids, n, first);
-    const fkv_status status = run_prefill(s, ids, n);
+    const fkv_status status = fkv_session_prefill(s, &s->prefill, ids, n);
     if (status != FKV_OK) {
         fkv_session_forget(s, first);
         return fkv_session_failed(s, status);
@@ -232,10 +242,10 @@ static size_t common_prefix(const struct fkv_sequence *q, const int32_t *ids, si
 
 static fkv_status sync(fkv_session *s, const int32_t *ids, size_t n)
 {
-    atomic_store(&s->cancel, false);
     fkv_status status = fkv_session_check_ids(s, ids, n, 0);
     if (status == FKV_OK) status = fkv_session_check_marks(s, n);
     if (status != FKV_OK) return status;
+    if (fkv_session_cancelled(s)) return FKV_ERROR_CANCELLED;
     size_t keep = common_prefix(s->q, ids, n);
     s->sync_kind = FKV_SYNC_EXTENDED;
     if (keep == n && n == s->q->n_seen && (s->have_logits || n == 0)) {

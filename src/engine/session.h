@@ -17,12 +17,14 @@ struct fkv_session {
     size_t reused;
     struct fkv_prefill_report report;
     struct fkv_session_stats stats;
-    atomic_bool cancel;
+    atomic_bool cancel; /* wanted, and no call has ended by it yet */
     struct fkv_error error;
     void *memory; /* logits and the report's lists */
     size_t bytes;
 };
 
+/* A prefill when it is the session's turn, or CANCELLED before. Counts and failures as fkv_prefill() has them. */
+fkv_status fkv_session_prefill(fkv_session *s, const struct fkv_prefill_params *params, const int32_t *ids, size_t n);
 /* Are these ids that may come at positions first ..? The message is the session's. */
 fkv_status fkv_session_check_ids(fkv_session *s, const int32_t *ids, size_t n, size_t first);
 /* The session's message for a failure of a pass. */
@@ -31,6 +33,8 @@ fkv_status fkv_session_failed(fkv_session *s, fkv_status status);
 fkv_status fkv_session_check_marks(fkv_session *s, size_t n);
 /* Sets the window of a prefill of ids[n], the first of which is at position `first`. */
 void fkv_session_observe(fkv_session *s, const int32_t *ids, size_t n, size_t first);
+/* Was the session cancelled? Only once: a cancel ends one call. Then the message says so. */
+bool fkv_session_cancelled(fkv_session *s);
 /* Forgets the tokens from n on, and the logits. */
 void fkv_session_forget(fkv_session *s, size_t n);
 /* Bytes of `memory` for a context of n_ctx tokens. */

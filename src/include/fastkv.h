@@ -314,7 +314,9 @@ FKV_API fkv_status fkv_session_import(fkv_session *session, const void *data, si
 FKV_API const float *fkv_session_logits(const fkv_session *session);
 /* Ids seen so far: the next position. */
 FKV_API size_t fkv_session_n_seen(const fkv_session *session);
-/* Makes a running sync or append return FKV_ERROR_CANCELLED soon. Async-signal-safe. */
+/* Makes one call, a sync, append, batch or attention, return FKV_ERROR_CANCELLED soon: the one that runs or waits for
+   its turn; if none does, or it ends before it looks, the next. A cancelled sync has kept what it could, and added
+   nothing. Async-signal-safe. */
 FKV_API void fkv_session_cancel(fkv_session *session);
 
 /* What the cache holds: *positions: [count] ascending absolute positions of one layer and KV head, valid until the next
