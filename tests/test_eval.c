@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "eval/bootstrap.h"
 #include "eval/score.h"
 #include "eval/sha256.h"
@@ -58,9 +59,9 @@ static uint64_t hash_of(const struct eval_sample *s)
 {
     const struct eval_text *texts[] = {&s->context, &s->question, &s->prefix,        &s->answer,
                                        &s->system,  &s->earlier,  &s->earlier_answer};
-    uint64_t hash = EVAL_HASH;
-    for (int i = 0; i < 7; i++) hash = eval_hash(hash, texts[i]->s ? texts[i]->s : "", texts[i]->n);
-    for (int i = 0; i < s->n_references; i++) hash = eval_hash(hash, s->reference[i].s, s->reference[i].n);
+    uint64_t hash = FKV_HASH;
+    for (int i = 0; i < 7; i++) hash = fkv_hash(hash, texts[i]->s ? texts[i]->s : "", texts[i]->n);
+    for (int i = 0; i < s->n_references; i++) hash = fkv_hash(hash, s->reference[i].s, s->reference[i].n);
     return hash;
 }
 
@@ -91,7 +92,7 @@ static const struct eval_task *find(const char *name)
 static void test_same_seed_same_bytes(void **state)
 {
     (void)state;
-    uint64_t suites[2] = {EVAL_HASH, EVAL_HASH};
+    uint64_t suites[2] = {FKV_HASH, FKV_HASH};
     int n[2] = {0};
     const struct eval_task *task;
     for (int i = 0; (task = eval_task_list(i)); i++) {
@@ -101,8 +102,8 @@ static void test_same_seed_same_bytes(void **state)
         assert_true(hash != hash_at(task, SEED, LENGTH + 512, 0));
         assert_true(hash != hash_at(task, SEED, LENGTH, 1));
         uint64_t *all = &suites[task->is_long];
-        *all = eval_hash(*all, task->name, strlen(task->name));
-        for (int b = 0; b < 8; b++) *all = eval_hash(*all, &(unsigned char){(unsigned char)(hash >> (8 * b))}, 1);
+        *all = fkv_hash(*all, task->name, strlen(task->name));
+        for (int b = 0; b < 8; b++) *all = fkv_hash(*all, &(unsigned char){(unsigned char)(hash >> (8 * b))}, 1);
         n[task->is_long]++;
     }
     assert_int_equal(n[0], 13);

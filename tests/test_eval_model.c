@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "eval/distance.h"
 #include "eval/run.h"
 #include "support/model_path.h"
@@ -246,10 +247,10 @@ static void test_marks(void **state)
 static uint64_t kept_of(const fkv_session *s)
 {
     const int32_t *positions;
-    uint64_t hash = EVAL_HASH;
+    uint64_t hash = FKV_HASH;
     for (int layer = 0; fkv_session_kept(s, layer, 0, &positions) >= 0; layer++)
         for (int head = 0, n; (n = fkv_session_kept(s, layer, head, &positions)) >= 0; head++)
-            hash = eval_hash(hash, positions, (size_t)n * sizeof *positions);
+            hash = fkv_hash(hash, positions, (size_t)n * sizeof *positions);
     return hash;
 }
 

@@ -472,6 +472,46 @@ static void test_import_trusts_nothing(void **state)
     fkv_engine_close(e);
 }
 
+static void add_rope_scaling(struct gguf_writer *w) { gguf_put_f32(w, "llama.rope.scaling.factor", 2); }
+static void add_description(struct gguf_writer *w) { gguf_put_str(w, "general.description", "the same"); }
+
+/* Of the same shapes, but other weights, or other metadata of the architecture; what only describes does not count. */
+static void test_import_knows_the_model(void **state)
+{
+    (void)state;
+    const struct {
+        uint32_t seed;
+        void (*also)(struct gguf_writer *w);
+        fkv_status want;
+    } cases[] = {{1, NULL, FKV_OK},
+                 {1, add_description, FKV_OK},
+                 {2, NULL, FKV_ERROR_FORMAT},
+                 {1, add_rope_scaling, FKV_ERROR_FORMAT}};
+    fkv_engine *e = engine_of(false, FKV_TYPE_F32);
+    const struct fkv_session_params p = policy_params("full");
+    fkv_session *a = tiny_session(e, &p);
+    void *data;
+    size_t bytes;
+    sync_or_fail(a, ids, 60);
+    assert_int_equal(fkv_session_export(a, &data, &bytes), FKV_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct tiny_model m = TINY_MODEL_INIT;
+        struct fkv_engine_params params = FKV_ENGINE_PARAMS_INIT;
+        m.seed = cases[i].seed;
+        m.also = cases[i].also;
+        fkv_engine *other = tiny_engine(&m, &params);
+        fkv_session *b = tiny_session(other, &p);
+        assert_int_equal(fkv_session_import(b, data, bytes), cases[i].want);
+        assert_int_equal(fkv_session_n_seen(b), cases[i].want == FKV_OK ? 60 : 0);
+        if (cases[i].want != FKV_OK) assert_non_null(strstr(fkv_session_error(b), "it is another model's: expected "));
+        fkv_session_close(b);
+        fkv_engine_close(other);
+    }
+    fkv_free(data);
+    fkv_session_close(a);
+    fkv_engine_close(e);
+}
+
 /* ---- where tokens look ---------------------------------------------------------------------------- */
 
 enum { LOOKING = 11, CHOSEN = 40, LAYERS = 4, KV_HEADS = 2 }; /* LOOKING: more than a step takes */
@@ -740,6 +780,7 @@ int main(void)
         cmocka_unit_test(test_forks_that_cannot_be),
         cmocka_unit_test(test_export_and_import),
         cmocka_unit_test(test_import_trusts_nothing),
+        cmocka_unit_test(test_import_knows_the_model),
         cmocka_unit_test(test_attention_is_what_policies_rank_by),
         cmocka_unit_test(test_attention_that_cannot_be),
         cmocka_unit_test(test_a_decoding_session_gets_a_turn_after_every_block),

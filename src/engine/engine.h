@@ -14,6 +14,7 @@ struct fkv_engine {
     char note[FKV_ERROR_BYTES]; /* why "auto" took the CPU */
     struct fkv_warnings warnings;
     struct fkv_model_info info;
+    uint64_t fingerprint; /* fkv_gguf_fingerprint(); 0 until a session is exported or imported, which takes a turn */
     char *arch, *name, *chat_template; /* copies; "" when the file has none */
 };
 

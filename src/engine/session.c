@@ -293,10 +293,17 @@ void fkv_session_cancel(fkv_session *s) { atomic_store(&s->cancel, true); }
 
 /* ---- as bytes ------------------------------------------------------------------------------------ */
 
+/* In a turn. */
+static uint64_t fingerprint(fkv_engine *e)
+{
+    if (!e->fingerprint) e->fingerprint = fkv_gguf_fingerprint(e->gguf);
+    return e->fingerprint;
+}
+
 fkv_status fkv_session_export(fkv_session *s, void **data, size_t *bytes)
 {
     fkv_turns_take(&s->e->ws.turn);
-    const fkv_status status = fkv_sequence_export(s->q, data, bytes);
+    const fkv_status status = fkv_sequence_export(s->q, fingerprint(s->e), data, bytes);
     fkv_turns_leave(&s->e->ws.turn);
     return fkv_session_failed(s, status);
 }
@@ -305,7 +312,8 @@ fkv_status fkv_session_import(fkv_session *s, const void *data, size_t bytes)
 {
     fkv_session_forget(s, 0);
     fkv_turns_take(&s->e->ws.turn);
-    const fkv_status status = fkv_sequence_import(s->q, data, bytes, s->e->model->h.n_vocab, &s->error);
+    const fkv_status status = fkv_sequence_import(s->q, fingerprint(s->e), data, bytes, s->e->model->h.n_vocab,
+                                                  &s->error);
     fkv_turns_leave(&s->e->ws.turn);
     return status;
 }

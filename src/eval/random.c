@@ -1,12 +1,5 @@
 #include "eval/random.h"
 
-uint64_t eval_hash(uint64_t hash, const void *bytes, size_t n)
-{
-    const unsigned char *b = bytes;
-    for (size_t i = 0; i < n; i++) hash = (hash ^ b[i]) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
 void eval_random_start(struct eval_random *random, uint64_t seed)
 {
     for (int i = 0; i < 4; i++) {

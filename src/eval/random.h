@@ -10,10 +10,6 @@ struct eval_random {
     uint64_t s[4];
 };
 
-/* FNV-1a, going on from `hash` (EVAL_HASH to begin with). */
-#define EVAL_HASH UINT64_C(0xcbf29ce484222325)
-uint64_t eval_hash(uint64_t hash, const void *bytes, size_t n);
-
 void eval_random_start(struct eval_random *random, uint64_t seed);
 uint64_t eval_random_next(struct eval_random *random);
 /* A whole number in [0, n), all equally likely; n > 0. */

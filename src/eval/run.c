@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "eval/distance.h"
 #include "eval/text.h"
 
@@ -204,10 +205,10 @@ static void take_kept(const struct trial *t, struct eval_metrics *m)
     m->kv = (double)stats.kv_bytes / (double)stats.kv_full_bytes;
     m->prefill_s = stats.prefill_s;
     m->all_kept = stats.kv_bytes == stats.kv_full_bytes && fkv_session_propagated(t->s, &layer, &positions) < 0;
-    m->kept = EVAL_HASH;
+    m->kept = FKV_HASH;
     for (layer = 0; fkv_session_kept(t->s, layer, 0, &positions) >= 0; layer++)
         for (int head = 0, n; (n = fkv_session_kept(t->s, layer, head, &positions)) >= 0; head++)
-            m->kept = eval_hash(m->kept, positions, (size_t)n * sizeof *positions);
+            m->kept = fkv_hash(m->kept, positions, (size_t)n * sizeof *positions);
 }
 
 /* NUL bytes, which a token can stand for, are left out. */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 #define TASK(name) extern const struct eval_task eval_task_##name;
 #include "eval/tasks.def"
 #undef TASK
@@ -47,11 +49,11 @@ static uint64_t seed_of(const struct eval_task *task, uint64_t seed, int length,
 {
     const uint64_t numbers[] = {seed, (uint64_t)length, (uint64_t)index};
     const char *name = task->family ? task->family : task->name;
-    uint64_t hash = eval_hash(EVAL_HASH, name, strlen(name));
+    uint64_t hash = fkv_hash(FKV_HASH, name, strlen(name));
     for (int i = 0; i < 3; i++) { /* bytes in one order on every machine */
         unsigned char bytes[8];
         for (int b = 0; b < 8; b++) bytes[b] = (unsigned char)(numbers[i] >> (8 * b));
-        hash = eval_hash(hash, bytes, sizeof bytes);
+        hash = fkv_hash(hash, bytes, sizeof bytes);
     }
     return hash;
 }

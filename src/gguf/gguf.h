@@ -65,6 +65,10 @@ size_t fkv_gguf_find(const struct fkv_gguf *gguf, const char *name);
 /* NULL when there is none. */
 const struct fkv_gguf_tensor *fkv_gguf_find_tensor(const struct fkv_gguf *gguf, const char *name);
 
+/* Of what a model computes: the keys of its architecture, and every tensor's name, type and shape and samples of its
+   data, so that a few pages of each are read. Names, texts, vocabulary and the parts of a split file do not count. */
+uint64_t fkv_gguf_fingerprint(const struct fkv_gguf *gguf);
+
 size_t fkv_gguf_n_keys(const struct fkv_gguf *gguf);
 /* i-th key; its kind; for arrays the element kind and count (else *elem = kind, *count = 1). */
 struct fkv_str fkv_gguf_key(const struct fkv_gguf *gguf, size_t i, enum fkv_gguf_kind *kind, enum fkv_gguf_kind *elem,

@@ -1,5 +1,5 @@
 /* gguf_internal.h: what the files of src/gguf share. parse.c reads one file, split.c adds the other parts of a split
-   one, index.c finds names, gguf.c opens, closes and answers. */
+   one, index.c finds names, fingerprint.c tells models apart, gguf.c opens, closes and answers. */
 #ifndef FKV_GGUF_GGUF_INTERNAL_H
 #define FKV_GGUF_GGUF_INTERNAL_H
 

@@ -306,8 +306,10 @@ FKV_API fkv_status fkv_session_cut(fkv_session *session, size_t n);
 FKV_API fkv_status fkv_session_fork(fkv_session *session, size_t n, fkv_session **child, char *err);
 /* What a session holds, as bytes: ids, and every layer's entries in list order, as they are stored. *data: malloc'ed,
    freed with fkv_free(). Import replaces what a session holds; data, aligned as malloc aligns it, is not trusted: what
-   does not fit the engine's model, the cache's types or the context is refused, and leaves the session empty. Bytes are
-   the machine's own: another byte order is refused. The logits do not travel: sync computes the last id again. */
+   is another model's, or does not fit the cache's types or the context, is refused, and leaves the session empty. A
+   model is known by its tensors' names, types, shapes and samples of their data, and by its architecture's metadata.
+   Bytes are the machine's own: another byte order is refused. The logits do not travel: sync computes the last id
+   again. */
 FKV_API fkv_status fkv_session_export(fkv_session *session, void **data, size_t *bytes);
 FKV_API fkv_status fkv_session_import(fkv_session *session, const void *data, size_t bytes);
 /* [n_vocab] fp32 of the last token, valid until the next sync or append; NULL before the first. */

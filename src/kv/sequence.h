@@ -47,11 +47,11 @@ uint64_t fkv_sequence_bytes(const struct fkv_sequence *q);
 int fkv_sequence_longest(const struct fkv_sequence *q);
 
 /* A sequence as bytes, for another engine with the same model and cache types: see sequence_bytes.c for the form.
-   *data: malloc'ed. */
-fkv_status fkv_sequence_export(struct fkv_sequence *q, void **data, size_t *bytes);
+   model: what tells it from others. *data: malloc'ed. */
+fkv_status fkv_sequence_export(struct fkv_sequence *q, uint64_t model, void **data, size_t *bytes);
 /* Fills an empty sequence; data is aligned as malloc aligns it. Trusts nothing: what does not fit leaves it empty, with
    a message. */
-fkv_status fkv_sequence_import(struct fkv_sequence *q, const void *data, size_t bytes, int n_vocab,
+fkv_status fkv_sequence_import(struct fkv_sequence *q, uint64_t model, const void *data, size_t bytes, int n_vocab,
                                struct fkv_error *e);
 
 #endif

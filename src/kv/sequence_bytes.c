@@ -15,6 +15,7 @@
 struct head {
     char magic[8];
     uint32_t version, n_layer;
+    uint64_t model; /* its fingerprint */
     uint64_t n_seen, pruned_until;
     char pruned_by[32];
 };
@@ -23,7 +24,7 @@ struct shape {
 };
 
 static const char magic[8] = {'F', 'K', 'V', 'S', 'E', 'Q', 0, 0};
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 static size_t padded(size_t bytes) { return (bytes + 7) & ~(size_t)7; }
 
@@ -69,10 +70,11 @@ static void put_entries(uint8_t **at, const struct fkv_sequence_layer *l)
     }
 }
 
-fkv_status fkv_sequence_export(struct fkv_sequence *q, void **data, size_t *bytes)
+fkv_status fkv_sequence_export(struct fkv_sequence *q, uint64_t model, void **data, size_t *bytes)
 {
     struct head head = {.version = VERSION,
                         .n_layer = (uint32_t)q->n_layer,
+                        .model = model,
                         .n_seen = q->n_seen,
                         .pruned_until = q->pruned_until};
     size_t all = padded(sizeof head) + padded(q->n_seen * sizeof *q->ids);
@@ -118,12 +120,16 @@ static fkv_status too_short(struct fkv_error *e, const char *what)
     return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: expected %s, the data ends before", what);
 }
 
-static fkv_status check_head(const struct fkv_sequence *q, const struct head *h, struct fkv_error *e)
+static fkv_status check_head(const struct fkv_sequence *q, uint64_t model, const struct head *h, struct fkv_error *e)
 {
     if (memcmp(h->magic, magic, sizeof magic) != 0)
         return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: it does not begin like one");
     if (h->version != VERSION)
         return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: expected version %d, found %u", VERSION, h->version);
+    if (h->model != model)
+        return fkv_fail(e, FKV_ERROR_FORMAT,
+                        "a saved session: it is another model's: expected fingerprint %016llx, found %016llx",
+                        (unsigned long long)model, (unsigned long long)h->model);
     if (h->n_layer != (uint32_t)q->n_layer)
         return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: expected %d layers, found %u", q->n_layer, h->n_layer);
     if (h->n_seen > (uint64_t)q->capacity)
@@ -178,13 +184,13 @@ static fkv_status read_entries(struct fkv_sequence *q, struct reader *r, int lay
     return FKV_OK;
 }
 
-static fkv_status read_all(struct fkv_sequence *q, struct reader *r, int n_vocab, struct fkv_error *e)
+static fkv_status read_all(struct fkv_sequence *q, uint64_t model, struct reader *r, int n_vocab, struct fkv_error *e)
 {
     struct head head;
     const void *at = take(r, 1, sizeof head);
     if (!at) return too_short(e, "a head");
     memcpy(&head, at, sizeof head);
-    fkv_status status = check_head(q, &head, e);
+    fkv_status status = check_head(q, model, &head, e);
     if (status != FKV_OK) return status;
     const int32_t *ids = take(r, (size_t)head.n_seen, sizeof *ids);
     if (!ids) return too_short(e, "the token ids");
@@ -220,10 +226,11 @@ static fkv_status read_all(struct fkv_sequence *q, struct reader *r, int n_vocab
     return FKV_OK;
 }
 
-fkv_status fkv_sequence_import(struct fkv_sequence *q, const void *data, size_t bytes, int n_vocab, struct fkv_error *e)
+fkv_status fkv_sequence_import(struct fkv_sequence *q, uint64_t model, const void *data, size_t bytes, int n_vocab,
+                               struct fkv_error *e)
 {
     struct reader r = {data, bytes};
-    const fkv_status status = read_all(q, &r, n_vocab, e);
+    const fkv_status status = read_all(q, model, &r, n_vocab, e);
     if (status != FKV_OK) fkv_sequence_cut(q, 0);
     return status;
 }
