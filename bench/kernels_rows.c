@@ -16,8 +16,15 @@ const char *const bench_elem_names[] = {"f32", "f16", "bf16", "q8_0"};
 void *bench_tiles(const struct fkv_kernels *level, const float *x, int type, bool is_v, int d, int n)
 {
     void *tiles = bench_alloc(bench_tiles_bytes(type, d, n));
-    level->kv_pack(
-        &(struct fkv_kv_rows){is_v ? NULL : x, is_v ? x : NULL, (size_t)d, n, d, 0, tiles, tiles, type, type});
+    level->kv_pack(&(struct fkv_kv_rows){.k = is_v ? NULL : x,
+                                         .v = is_v ? x : NULL,
+                                         .ld = (size_t)d,
+                                         .n = n,
+                                         .d = d,
+                                         .k_tiles = tiles,
+                                         .v_tiles = tiles,
+                                         .k_type = type,
+                                         .v_type = type});
     return tiles;
 }
 
@@ -69,8 +76,10 @@ static struct job arrays_job(const char *slot, struct arrays *a, run_fn *run, ch
 static void run_kv_pack(void *state)
 {
     const struct arrays *a = state;
-    a->level->kv_pack(&(struct fkv_kv_rows){a->x, NULL, D, a->n, D, 0, a->tiles, NULL, a->type, a->type});
-    a->level->kv_pack(&(struct fkv_kv_rows){NULL, a->x, D, a->n, D, 0, NULL, a->tiles, a->type, a->type});
+    a->level->kv_pack(
+        &(struct fkv_kv_rows){.k = a->x, .ld = D, .n = a->n, .d = D, .k_tiles = a->tiles, .k_type = a->type});
+    a->level->kv_pack(
+        &(struct fkv_kv_rows){.v = a->x, .ld = D, .n = a->n, .d = D, .v_tiles = a->tiles, .v_type = a->type});
 }
 
 void bench_kv_pack(const struct bench *b)

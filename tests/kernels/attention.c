@@ -73,7 +73,7 @@ static void check_attend_rise(const struct fkv_kernels *level, int type, int n_r
     memset(k, 0, sizeof *k * (size_t)n * D);
     k[first_peak * D] = 43;
     k[second_peak * D] = 46;
-    level->kv_pack(&(struct fkv_kv_rows){k, NULL, D, n, D, 0, t.k.tiles, NULL, type, type});
+    level->kv_pack(&(struct fkv_kv_rows){.k = k, .ld = D, .n = n, .d = D, .k_tiles = t.k.tiles, .k_type = type});
     for (int j = 0; j < n; j++)
         for (int c = 0; c < D; c++) t.k.values[(size_t)j * D + c] = tiles_value(t.k.tiles, type, false, D, j, c);
     for (int i = 0; i < n_rows; i++) t.q[(size_t)i * t.ldq] = i % 2 ? 1 : 8;
@@ -113,7 +113,7 @@ static void check_attend_not_a_number(const struct fkv_kernels *level, int type)
     memset(k, 0, sizeof *k * N * D);
     k[BROKEN * D] = NAN;
     k[LARGE * D] = 100;
-    level->kv_pack(&(struct fkv_kv_rows){k, NULL, D, N, D, 0, t.k.tiles, NULL, type, type});
+    level->kv_pack(&(struct fkv_kv_rows){.k = k, .ld = D, .n = N, .d = D, .k_tiles = t.k.tiles, .k_type = type});
     for (int i = 0; i < ROWS; i++) {
         t.q[(size_t)i * t.ldq] = 1 / t.scale;
         t.n_keys[i] = i % 2 ? BROKEN : N;

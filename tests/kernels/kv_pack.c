@@ -76,7 +76,16 @@ static void check_pack_case(const struct fkv_kernels *level, int k_type, int v_t
          *k_before = malloc(k_bytes + 1), *v_before = malloc(v_bytes + 1);
     memcpy(k_before, k_tiles, k_bytes);
     memcpy(v_before, v_tiles, v_bytes);
-    const struct fkv_kv_rows r = {k, v, ld, n, d, first, k_tiles, v_tiles, k_type, v_type};
+    const struct fkv_kv_rows r = {.k = k,
+                                  .v = v,
+                                  .ld = ld,
+                                  .n = n,
+                                  .d = d,
+                                  .first = first,
+                                  .k_tiles = k_tiles,
+                                  .v_tiles = v_tiles,
+                                  .k_type = k_type,
+                                  .v_type = v_type};
     level->kv_pack(&r);
     if (n > 0) {
         check_packed(k_tiles, k_before, k_type, false, d, first, n, k, ld);
@@ -88,11 +97,13 @@ static void check_pack_case(const struct fkv_kernels *level, int k_type, int v_t
     char *again = guarded(k_bytes, GUARD_AFTER);
     memcpy(again, k_before, k_bytes);
     for (int e = 0; e < n; e++)
-        level->kv_pack(&(struct fkv_kv_rows){k + e * ld, NULL, ld, 1, d, first + e, again, NULL, k_type, v_type});
+        level->kv_pack(&(struct fkv_kv_rows){
+            .k = k + e * ld, .ld = ld, .n = 1, .d = d, .first = first + e, .k_tiles = again, .k_type = k_type});
     assert_memory_equal(again, k_tiles, k_bytes);
     again = guarded(v_bytes, GUARD_AFTER);
     memcpy(again, v_before, v_bytes);
-    level->kv_pack(&(struct fkv_kv_rows){NULL, v, ld, n, d, first, NULL, again, k_type, v_type});
+    level->kv_pack(
+        &(struct fkv_kv_rows){.v = v, .ld = ld, .n = n, .d = d, .first = first, .v_tiles = again, .v_type = v_type});
     assert_memory_equal(again, v_tiles, v_bytes);
     free(k_before);
     free(v_before);

@@ -90,7 +90,7 @@ static void check_peaks(const struct fkv_kernels *level, int type, int n_rows)
     float *k = guarded_floats(N * D, GUARD_AFTER);
     memset(k, 0, sizeof *k * N * D);
     for (int j = 0; j < N; j++) k[j * D] = j < LOW ? 100 : (float)(j - LOW) / 2;
-    level->kv_pack(&(struct fkv_kv_rows){k, NULL, D, N, D, 0, t.k.tiles, NULL, type, type});
+    level->kv_pack(&(struct fkv_kv_rows){.k = k, .ld = D, .n = N, .d = D, .k_tiles = t.k.tiles, .k_type = type});
     for (int j = 0; j < N; j++)
         for (int c = 0; c < D; c++) t.k.values[(size_t)j * D + c] = tiles_value(t.k.tiles, type, false, D, j, c);
     t.first_keys = guarded(n_rows * sizeof *t.first_keys, GUARD_AFTER);
