@@ -371,8 +371,8 @@ static void test_what_cannot_run_is_refused(void **state)
                       "llama.attention.head_count_kv: expected a divisor of the 4 heads, found 3");
     m = (struct tiny_model)TINY_MODEL_INIT;
     m.arch = "mamba";
-    expect_open_error(&m, NULL, FKV_ERROR_UNSUPPORTED,
-                      "general.architecture: expected one of llama, qwen2, qwen3, found \"mamba\"");
+    expect_open_error(&m, NULL, FKV_ERROR_UNSUPPORTED, "general.architecture: expected one of llama, qwen2, ");
+    expect_open_error(&m, NULL, FKV_ERROR_UNSUPPORTED, ", found \"mamba\"");
     m.arch = "qwen2";
     m.d_head = 33;
     m.n_head = 32;

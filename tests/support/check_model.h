@@ -6,7 +6,7 @@
 #include "support/tiny_session.h"
 
 static const char *const tiny_archs[] = {"llama", "qwen2", "qwen3"};
-enum { N_TINY_ARCHS = 3 };
+enum { N_TINY_ARCHS = sizeof tiny_archs / sizeof *tiny_archs };
 
 /* The plain pass over the model's file. */
 struct plain_result *plain(const struct tiny_model *m, const int32_t *ids, int n, int more,
