@@ -105,6 +105,21 @@ static void test_budgets(void **state)
     }
 }
 
+/* Bytes are those of whole tiles: one entry fewer takes as many, and yet something was dropped. */
+static void test_all_but_one(void **state)
+{
+    (void)state;
+    struct comparison c;
+    struct settings s;
+    measure(&c, &s, "--kv-policy snapkv --kv-budget 299");
+    const struct compared *x = &c.all[1];
+    assert_int_equal(x->kept.n_max, N_PROMPT - 1);
+    assert_int_equal(x->kept.bytes, x->kept.full_bytes);
+    assert_false(x->m.all_kept);
+    assert_true(x->m.kl > 0);
+    compare_release(&c);
+}
+
 /* Passages come worst first, apart from each other, and are no more than what was lost. */
 static void test_dropped(void **state)
 {
@@ -152,6 +167,7 @@ int main(int argc, char **argv)
         return 0;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_full_is_full), cmocka_unit_test(test_budgets),
-                                       cmocka_unit_test(test_dropped), cmocka_unit_test(test_parting)};
+                                       cmocka_unit_test(test_all_but_one), cmocka_unit_test(test_dropped),
+                                       cmocka_unit_test(test_parting)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

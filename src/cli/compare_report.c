@@ -47,7 +47,7 @@ static void print_answers(FILE *out, const struct compared *full, const struct c
     print_answer(out, other, x->m.text, at, parts);
     label(out, "");
     if (parts)
-        fprintf(out, "the first %d of %d tokens are the same; %s is where the answers part\n", x->m.n_same,
+        fprintf(out, "the same: the first %d of %d tokens; %s is where the answers part\n", x->m.n_same,
                 full->m.n_answer, mark);
     else
         fprintf(out, "the same: %d of %d tokens\n", x->m.n_same, full->m.n_answer);

@@ -204,11 +204,14 @@ static void take_kept(const struct trial *t, struct eval_metrics *m)
     fkv_session_get_stats(t->s, &stats);
     m->kv = (double)stats.kv_bytes / (double)stats.kv_full_bytes;
     m->prefill_s = stats.prefill_s;
-    m->all_kept = stats.kv_bytes == stats.kv_full_bytes && fkv_session_propagated(t->s, &layer, &positions) < 0;
+    m->all_kept = fkv_session_propagated(t->s, &layer, &positions) < 0;
     m->kept = FKV_HASH;
-    for (layer = 0; fkv_session_kept(t->s, layer, 0, &positions) >= 0; layer++)
-        for (int head = 0, n; (n = fkv_session_kept(t->s, layer, head, &positions)) >= 0; head++)
+    for (layer = 0; fkv_session_kept(t->s, layer, 0, &positions) >= 0; layer++) {
+        for (int head = 0, n; (n = fkv_session_kept(t->s, layer, head, &positions)) >= 0; head++) {
             m->kept = fkv_hash(m->kept, positions, (size_t)n * sizeof *positions);
+            m->all_kept &= (size_t)n == fkv_session_n_seen(t->s);
+        }
+    }
 }
 
 /* NUL bytes, which a token can stand for, are left out. */
