@@ -5,6 +5,8 @@
 #include "cli/markup.h"
 #include "cli/utf8.h"
 
+enum { FAINT = 2 }; /* least level of attention that is drawn: every token gets some */
+
 /* The background is what was kept of a token, a line under it where full attention looked. */
 static void print_style(FILE *out)
 {
@@ -33,7 +35,7 @@ static void print_head(FILE *out, const struct comparison *c)
     for (int level = 1; level <= MARKUP_LEVELS; level++)
         fprintf(out, " <i class=\"k%d\">&#160;%.0f %%&#160;</i>", level,
                 100.0 * level * level / (MARKUP_LEVELS * MARKUP_LEVELS));
-    fputs(". The line under it: where full attention looked while it wrote its answer, <i class=\"l1\">little</i> to "
+    fputs(". The line under it: where full attention looked while it wrote its answer, <i class=\"l2\">little</i> to "
           "<i class=\"l8\">most</i>.</p>\n",
           out);
 }
@@ -78,7 +80,8 @@ static void print_prompt(FILE *out, const struct comparison *c)
     for (size_t i = 0; i < n; i++) most = c->shares.looked[i] > most ? c->shares.looked[i] : most;
     for (size_t i = 0, b = 0; i < n; i++) {
         const int kept = markup_level((double)c->shares.kept[i]),
-                  looked = most > 0 ? markup_level((double)(c->shares.looked[i] / most)) : 0;
+                  level = most > 0 ? markup_level((double)(c->shares.looked[i] / most)) : 0,
+                  looked = level < FAINT ? 0 : level;
         if (kept != run.kept || looked != run.looked) print_run(out, &run);
         run.kept = kept;
         run.looked = looked;
