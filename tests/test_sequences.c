@@ -638,21 +638,20 @@ static void *decode_on(void *arg)
 }
 
 /* Called between the blocks of the prefill. Waits until the other session stands in the queue, or computes: in either
-   case it comes before the next block. */
+   case it comes before the next block, and by then has counted the step before. */
 static bool between_blocks(void *user, uint64_t done, uint64_t all)
 {
     struct turns *t = user;
     (void)done, (void)all;
+    for (bool waits = false; !waits; sched_yield()) {
+        pthread_mutex_lock(&t->e->ws.turn.lock);
+        waits = t->e->ws.turn.taken;
+        pthread_mutex_unlock(&t->e->ws.turn.lock);
+    }
     const int steps = atomic_load(&t->steps);
     if (t->blocks++ > 0 && steps == t->seen) t->starved++;
     t->seen = steps;
-    for (;;) {
-        pthread_mutex_lock(&t->e->ws.turn.lock);
-        const bool waits = t->e->ws.turn.taken;
-        pthread_mutex_unlock(&t->e->ws.turn.lock);
-        if (waits) return true;
-        sched_yield();
-    }
+    return true;
 }
 
 static void test_a_decoding_session_gets_a_turn_after_every_block(void **state)
