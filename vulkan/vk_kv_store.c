@@ -94,13 +94,16 @@ static bool resize(struct fkv_kv_store *s, int room)
 }
 
 /* Memory for the whole capacity may be many times what is ever used, and a device lends no pages as entries come. So
-   room is for so many tokens more than are there, and no more than have a position left; where memory is short, for
-   none. */
+   room is for so many tokens more than are there, no more than have a position left, and within the capacity; where
+   memory is short, for none. */
 enum { TOKENS_TO_COME = 512 };
+
+static int smaller(int a, int b) { return a < b ? a : b; }
 
 static bool grow(struct fkv_kv_store *s, int wanted, int32_t last)
 {
-    const int left = s->capacity - 1 - last, spare = TOKENS_TO_COME + wanted / 8, more = left < spare ? left : spare;
+    const int left = smaller(s->capacity - 1 - last, s->capacity - wanted);
+    const int more = smaller(left, TOKENS_TO_COME + wanted / 8);
     return (more > 0 && resize(s, wanted + more)) || resize(s, wanted);
 }
 
