@@ -80,13 +80,14 @@ static void fill_info(fkv_engine *e)
     if (info->gpu_layers) info->gpu_bytes = first->b->ops->bytes_left(first->b) + info->gpu_weight_bytes;
 }
 
-/* Ids of the vocabulary are rows of the table; rows beyond it are padding. */
-static fkv_status check_vocabulary(const fkv_engine *e, struct fkv_error *error)
+/* Ids of the vocabulary are rows of the table; rows beyond it are padding. Tokens beyond them, such as those of images
+   that another part of the model makes, are refused where they are to be computed. */
+static void look_at_vocabulary(fkv_engine *e)
 {
     const int n = fkv_tokenizer_n_vocab(e->tokenizer), n_rows = e->model->h.n_vocab;
-    if (n <= n_rows) return FKV_OK;
-    return fkv_fail(error, FKV_ERROR_FORMAT, "token_embd.weight: expected a row for each of the %d tokens, found %d", n,
-                    n_rows);
+    if (n > n_rows)
+        fkv_warn(&e->warnings, "token_embd.weight: %d rows for %d tokens: text with one of the others is refused",
+                 n_rows, n);
 }
 
 fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct fkv_engine_params *params, char *err)
@@ -104,8 +105,8 @@ fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct f
         status = copy_optional_key(&e->chat_template, e->gguf, "tokenizer.chat_template", &e->warnings, &error);
     if (status == FKV_OK) status = fkv_tokenizer_create(&e->tokenizer, e->gguf, &e->warnings, &error);
     if (status == FKV_OK && !p.vocab_only) status = fkv_engine_open_places(e, &p, &error);
-    if (status == FKV_OK && !p.vocab_only) status = check_vocabulary(e, &error);
     if (status == FKV_OK) {
+        if (!p.vocab_only) look_at_vocabulary(e);
         fill_info(e);
         *engine = e;
     } else {
