@@ -7,8 +7,9 @@
 static const double window_s = 20e-3, first_wait_s = 0.25, longest_wait_s = 4;
 /* Threads kept from their core, as a mean over the window, from which on fewer are tried. */
 static const double least_away = 0.25;
-/* Share of a region that threads were kept away, from which on the cores are shared; for how long that is believed. */
-static const double shared_share = 0.05, shared_for_s = 0.25;
+/* The same from which on the cores are shared, and for how long that is believed. A short region says little: what a
+   virtual machine's host takes now and then is a twentieth of one. */
+static const double shared_away = 0.15, shared_for_s = 0.25;
 
 void fkv_crew_init(struct fkv_crew *c, int n_threads)
 {
@@ -42,10 +43,20 @@ static void begin_trial(struct fkv_crew *c, double region_s, double away)
     c->now = wanted;
 }
 
+/* Whatever the regions do. */
+static void look_for_others(struct fkv_crew *c, double wall_s, double away_s, double clock_s)
+{
+    c->looked_s += wall_s;
+    c->looked_away_s += away_s;
+    if (c->looked_s < window_s) return;
+    if (c->looked_away_s > shared_away * c->looked_s || c->now < c->all) c->shared_s = clock_s + shared_for_s;
+    c->looked_s = c->looked_away_s = 0;
+}
+
 void fkv_crew_note(struct fkv_crew *c, const void *task, double wall_s, double away_s, double clock_s)
 {
     if (c->all == 1) return;
-    if (away_s > shared_share * wall_s || c->now < c->all) c->shared_s = clock_s + shared_for_s;
+    look_for_others(c, wall_s, away_s, clock_s);
     if (task != c->task) {
         if (c->before) end_trial(c, false, clock_s); /* times of different tasks do not compare */
         begin_window(c, task);

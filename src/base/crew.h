@@ -15,7 +15,8 @@ struct fkv_crew {
     double before_s;        /* a region's time then */
     bool fewer;             /* the last trial was of fewer threads */
     double again_s, wait_s; /* when the next trial may be, and how long after the last */
-    double shared_s;        /* until when other programs are taken to want the cores */
+    double looked_s, looked_away_s; /* as wall_s and away_s, of regions of any task */
+    double shared_s;                /* until when other programs are taken to want the cores */
 };
 
 void fkv_crew_init(struct fkv_crew *crew, int n_threads);
