@@ -152,22 +152,7 @@ INLINE float dot_row(add_fn add, size_t bytes, float offset, bool to_l1, const u
     return _mm512_reduce_add_ps(_mm512_fmadd_ps(_mm512_set1_ps(offset), _mm512_zextps128_ps512(s.offset), s.dot));
 }
 
-/* The rows' places and lengths are read once, not after every result. */
-#define MATVEC(type, offset, to_l1)                                                                        \
-    static void few_##type(const struct fkv_matvec *p)                                                     \
-    {                                                                                                      \
-        const size_t stride = p->w_stride;                                                                 \
-        const int n = p->n, k = p->k;                                                                      \
-        for (int j = 0; j < p->m; j++) {                                                                   \
-            const struct v8 view = v8_view(fkv_matvec_vector(p, j), k);                                    \
-            const uint8_t *row = p->w;                                                                     \
-            float *y = fkv_matvec_result(p, j);                                                            \
-            for (int i = 0; i < n; i++, row += stride)                                                     \
-                y[i] = dot_row(add_##type, sizeof(struct fkv_block_##type), offset, to_l1, row, k, &view); \
-        }                                                                                                  \
-    }                                                                                                      \
-    void fkv_matvec_##type##_avx512vnni(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_##type); }
-MATVEC(q8_0, -128, true)
-MATVEC(q4_0, -8, false)
-MATVEC(q4_1, 1, false)
-MATVEC(q5_0, -16, false)
+MATVEC_BY_ROWS(q8_0, -128, true)
+MATVEC_BY_ROWS(q4_0, -8, false)
+MATVEC_BY_ROWS(q4_1, 1, false)
+MATVEC_BY_ROWS(q5_0, -16, false)

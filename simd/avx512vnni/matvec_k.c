@@ -149,21 +149,6 @@ INLINE float dot_row(add_fn add, size_t bytes, float offset_low, float offset_hi
     return _mm512_reduce_add_ps(_mm512_fmadd_ps(offset, s.offset, dot));
 }
 
-/* As in matvec_32.c. */
-#define MATVEC(type, low, high)                                                                        \
-    static void few_##type(const struct fkv_matvec *p)                                                 \
-    {                                                                                                  \
-        const size_t stride = p->w_stride;                                                             \
-        const int n = p->n, k = p->k;                                                                  \
-        for (int j = 0; j < p->m; j++) {                                                               \
-            const struct v8 view = v8_view(fkv_matvec_vector(p, j), k);                                \
-            const uint8_t *row = p->w;                                                                 \
-            float *y = fkv_matvec_result(p, j);                                                        \
-            for (int i = 0; i < n; i++, row += stride)                                                 \
-                y[i] = dot_row(add_##type, sizeof(struct fkv_block_##type), low, high, row, k, &view); \
-        }                                                                                              \
-    }                                                                                                  \
-    void fkv_matvec_##type##_avx512vnni(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_##type); }
-MATVEC(q4_k, 0, -1)
-MATVEC(q5_k, 0, -1)
-MATVEC(q6_k, -32, -32)
+MATVEC_BY_ROWS(q4_k, 0, -1)
+MATVEC_BY_ROWS(q5_k, 0, -1)
+MATVEC_BY_ROWS(q6_k, -32, -32)

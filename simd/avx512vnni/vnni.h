@@ -76,6 +76,31 @@ INLINE struct v8 v8_view(const void *packed, int k)
     return (struct v8){q, q + padded, q + 2 * padded, scale, scale + blocks, scale + 2 * blocks};
 }
 
+/* One row of k weights times a vector. */
+typedef float dot_row_fn(const uint8_t *row, int k, const struct v8 *v);
+
+/* All rows by all vectors. The rows' places and lengths are read once, not after every result. */
+INLINE void dot_rows(dot_row_fn dot, const struct fkv_matvec *p)
+{
+    const size_t stride = p->w_stride;
+    const int n = p->n, k = p->k;
+    for (int j = 0; j < p->m; j++) {
+        const struct v8 view = v8_view(fkv_matvec_vector(p, j), k);
+        const uint8_t *row = p->w;
+        float *y = fkv_matvec_result(p, j);
+        for (int i = 0; i < n; i++, row += stride) y[i] = dot(row, k, &view);
+    }
+}
+
+/* A type's matvec by its file's dot_row(); the arguments are what that takes between the block's size and the row. */
+#define MATVEC_BY_ROWS(type, ...)                                                            \
+    INLINE float dot_##type(const uint8_t *row, int k, const struct v8 *v)                   \
+    {                                                                                        \
+        return dot_row(add_##type, sizeof(struct fkv_block_##type), __VA_ARGS__, row, k, v); \
+    }                                                                                        \
+    static void few_##type(const struct fkv_matvec *p) { dot_rows(dot_##type, p); }          \
+    void fkv_matvec_##type##_avx512vnni(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_##type); }
+
 INLINE fkv_f16 load_f16(const void *p)
 {
     fkv_f16 h;
