@@ -74,12 +74,15 @@ static inline struct fkv_span fkv_seen_in_window(const int32_t *first, int i, in
     return (struct fkv_span){from < to ? from : to, to};
 }
 
-/* The rows of a window that take part in a window_sums call; returns their number. */
-static inline int fkv_rows_that_count(const float *weight, int w, int rows[FKV_MAX_WINDOW])
+/* The rows of a window that take part in a window_sums call, and the weight of each; returns their number. */
+static inline int fkv_rows_that_count(const float *weight, int w, int rows[FKV_MAX_WINDOW], float by[FKV_MAX_WINDOW])
 {
     int n = 0;
-    for (int i = 0; i < w; i++)
-        if (!weight || weight[i] > 0) rows[n++] = i;
+    for (int i = 0; i < w; i++) {
+        if (weight && !(weight[i] > 0)) continue;
+        rows[n] = i;
+        by[n++] = weight ? weight[i] : 1;
+    }
     return n;
 }
 

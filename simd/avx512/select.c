@@ -93,13 +93,13 @@ void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, const int32_
     const int n_before = n - w;
     int rows[FKV_MAX_WINDOW];
     float by[FKV_MAX_WINDOW];
-    const int n_rows = fkv_rows_that_count(weight, w, rows);
+    const int n_rows = fkv_rows_that_count(weight, w, rows, by);
     for (int r = 0; r < n_rows; r++) {
         const struct fkv_span seen = fkv_seen_in_window(first, rows[r], w, n);
         float *row = logits + rows[r] * ld;
         memset(row, 0, (size_t)seen.from * sizeof *row);
         const float sum = exponentials(row + seen.from, seen.to - seen.from, sink);
-        by[r] = sum > 0 ? 1.0f / sum * (weight ? weight[rows[r]] : 1) : 0;
+        by[r] *= sum > 0 ? 1.0f / sum : 0;
     }
     for (int j = 0; j < n_before; j += 16) {
         const __mmask16 m = lanes_below(n_before - j);

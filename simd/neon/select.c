@@ -51,12 +51,12 @@ void fkv_window_sums_neon(float *logits, size_t ld, int w, int n, const int32_t 
 {
     int rows[FKV_MAX_WINDOW];
     float by[FKV_MAX_WINDOW];
-    const int n_rows = fkv_rows_that_count(weight, w, rows);
+    const int n_rows = fkv_rows_that_count(weight, w, rows, by);
     for (int r = 0; r < n_rows; r++) {
         float *row = logits + (size_t)rows[r] * ld;
         const struct fkv_span seen = fkv_seen_in_window(first, rows[r], w, n);
         memset(row, 0, (size_t)seen.from * sizeof *row);
-        by[r] = softmax_terms(row + seen.from, seen.to - seen.from, sink) * (weight ? weight[rows[r]] : 1);
+        by[r] *= softmax_terms(row + seen.from, seen.to - seen.from, sink);
     }
     for (int j = 0; j < n - w; j += 4) {
         float32x4_t s = vdupq_n_f32(0);
