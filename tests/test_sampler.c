@@ -189,6 +189,42 @@ static void test_repeat_penalty(void **state)
     fkv_sampler_close(s);
 }
 
+/* Presence counts once, frequency as often; both after the repeat penalty. */
+static void test_other_penalties(void **state)
+{
+    (void)state;
+    struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
+    p.temperature = 0, p.presence_penalty = 1, p.frequency_penalty = 0.5f;
+    fkv_sampler *s = open_sampler(&p, 3);
+    const float logits[] = {4, 2, 0.5f};
+    fkv_sampler_accept(s, 1);
+    assert_int_equal(fkv_sample(s, logits), 0);                /* 4, 0.5, 0.5 */
+    assert_int_equal(fkv_sample(s, logits), 0);                /* 2.5, 0.5, 0.5 */
+    assert_int_equal(fkv_sample(s, (float[]){4, 4, 0}), 1);    /* 2, 2.5, 0 */
+    assert_int_equal(fkv_sample(s, (float[]){4, 4, 2.5f}), 2); /* 2, 2, 2.5 */
+    fkv_sampler_close(s);
+    p.repeat_penalty = 2, p.presence_penalty = -3, p.frequency_penalty = 0;
+    s = open_sampler(&p, 2);
+    fkv_sampler_accept(s, 0);
+    assert_int_equal(fkv_sample(s, (float[]){4, 4.5f}), 0); /* 4 / 2 + 3 */
+    fkv_sampler_close(s);
+}
+
+static void test_bias(void **state)
+{
+    (void)state;
+    const struct fkv_logit_bias bias[] = {{1, 3}, {2, -INFINITY}, {1, 2}, {0, -1}};
+    for (int greedy = 0; greedy < 2; greedy++) {
+        struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
+        p.temperature = greedy ? 0 : 1e-3f, p.bias = bias, p.n_bias = 4;
+        fkv_sampler *s = open_sampler(&p, 3);
+        assert_int_equal(fkv_sample(s, (float[]){4, -1.5f, 99}), 1); /* 3, 3.5, never */
+        assert_int_equal(fkv_sample(s, (float[]){4, -2.5f, 99}), 0);
+        assert_int_equal(fkv_sample(s, (float[]){-INFINITY, -INFINITY, 99}), -1);
+        fkv_sampler_close(s);
+    }
+}
+
 static void test_frequencies(void **state)
 {
     (void)state;
@@ -250,7 +286,14 @@ static void test_refused(void **state)
     REFUSED(min_p, -0.5f, "min_p: expected a share in [0, 1], found -0.5");
     REFUSED(repeat_penalty, 0, "repeat_penalty: expected a factor above 0, found 0");
     REFUSED(repeat_last_n, -1, "repeat_last_n: expected 0 or more, found -1");
+    REFUSED(presence_penalty, INFINITY, "presence_penalty: expected a number, found inf");
+    REFUSED(frequency_penalty, NAN, "frequency_penalty: expected a number, found nan");
     struct fkv_sampler_params p = FKV_SAMPLER_PARAMS_INIT;
+    p.n_bias = 1, p.bias = &(struct fkv_logit_bias){10, 0};
+    expect_refused(p, 10, "bias 0: expected an id from 0 to 9, found 10");
+    p.bias = &(struct fkv_logit_bias){1, NAN};
+    expect_refused(p, 10, "bias 0: expected a number or -inf, found nan");
+    p.n_bias = 0;
     expect_refused(p, 0, "n_vocab: expected 1 or more, found 0");
     fkv_sampler_close(NULL);
 }
@@ -263,6 +306,8 @@ int main(void)
         cmocka_unit_test(test_greedy),
         cmocka_unit_test(test_no_number),
         cmocka_unit_test(test_repeat_penalty),
+        cmocka_unit_test(test_other_penalties),
+        cmocka_unit_test(test_bias),
         cmocka_unit_test(test_frequencies),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_refused),

@@ -1,4 +1,4 @@
-/* Sampling in llama.cpp's usual order: repeat penalty, top-k, top-p, min-p, temperature. Top-p and min-p both cut the
+/* Sampling in llama.cpp's usual order: bias, penalties, top-k, top-p, min-p, temperature. Top-p and min-p both cut the
    ids, sorted by falling logit, at some place; so a heap gives the best ids one by one and the first cut ends it: no
    sort of the vocabulary. */
 #include <math.h>
@@ -15,6 +15,8 @@ struct candidate {
 struct fkv_sampler {
     struct fkv_sampler_params params;
     int n_vocab;
+    bool penalises;
+    float *bias; /* [n_vocab]; NULL: none */
     uint64_t rng[4];
     struct candidate *heap;   /* [n_vocab] */
     struct candidate *chosen; /* [n_vocab] best first */
@@ -85,11 +87,15 @@ static void make_heap(struct candidate *heap, int n, above_fn *above)
 
 static float penalised(const fkv_sampler *s, const float *logits, int id)
 {
-    float x = logits[id], penalty = s->params.repeat_penalty;
-    if (!s->n_recent[id]) return x;
-    return x > 0 ? x / penalty : x * penalty;
+    const float penalty = s->params.repeat_penalty;
+    const int n = s->n_recent[id];
+    float x = s->bias ? logits[id] + s->bias[id] : logits[id];
+    if (!n) return x;
+    x = x > 0 ? x / penalty : x * penalty;
+    return x - s->params.presence_penalty - s->params.frequency_penalty * (float)n;
 }
 
+/* -1: biases forbid all. */
 static int32_t best_id(const fkv_sampler *s, const float *logits)
 {
     int32_t best = 0;
@@ -98,7 +104,7 @@ static int32_t best_id(const fkv_sampler *s, const float *logits)
         float x = penalised(s, logits, i);
         if (x > most) most = x, best = i;
     }
-    return best;
+    return most == -INFINITY ? -1 : best;
 }
 
 /* Leaves the top_k best in s->heap, in no order, and returns their number. */
@@ -118,12 +124,14 @@ static int take_top_k(fkv_sampler *s, const float *logits)
     return k;
 }
 
-/* Pops the best of the n in s->heap into s->chosen until top-p or min-p cuts. The first one always stays. */
+/* Pops the best of the n in s->heap into s->chosen until top-p or min-p cuts. The first one always stays,
+   unless biases forbid all. */
 static int cut_tail(fkv_sampler *s, int n)
 {
     double sum = 0, reached = 0;
     make_heap(s->heap, n, better);
     float most = s->heap[0].logit;
+    if (most == -INFINITY) return 0;
     for (int i = 0; i < n; i++) sum += exp((double)s->heap[i].logit - most);
     int taken = 0;
     while (taken < n) {
@@ -158,7 +166,13 @@ int32_t fkv_sample(fkv_sampler *s, const float *logits)
         if (logits[i] > most) most = logits[i];
     }
     if (isinf(most)) return -1;
-    int32_t id = s->params.temperature == 0 ? best_id(s, logits) : draw(s, cut_tail(s, take_top_k(s, logits)));
+    if (s->params.temperature == 0) {
+        const int32_t best = best_id(s, logits);
+        fkv_sampler_accept(s, best);
+        return best;
+    }
+    const int n = cut_tail(s, take_top_k(s, logits));
+    const int32_t id = n ? draw(s, n) : -1;
     fkv_sampler_accept(s, id);
     return id;
 }
@@ -166,7 +180,7 @@ int32_t fkv_sample(fkv_sampler *s, const float *logits)
 void fkv_sampler_accept(fkv_sampler *s, int32_t id)
 {
     size_t n = (size_t)s->params.repeat_last_n;
-    if (!n || s->params.repeat_penalty == 1 || id < 0 || id >= s->n_vocab) return;
+    if (!n || !s->penalises || id < 0 || id >= s->n_vocab) return;
     int32_t *slot = &s->recent[s->n_accepted % n];
     if (s->n_accepted++ >= n) s->n_recent[*slot]--;
     s->n_recent[id]++;
@@ -187,9 +201,33 @@ static fkv_status check(const struct fkv_sampler_params *p, struct fkv_error *e)
     if (!(p->repeat_penalty > 0 && p->repeat_penalty < INFINITY))
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "repeat_penalty: expected a factor above 0, found %g",
                         (double)p->repeat_penalty);
+    if (!isfinite(p->presence_penalty) || !isfinite(p->frequency_penalty))
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "%s: expected a number, found %g",
+                        isfinite(p->presence_penalty) ? "frequency_penalty" : "presence_penalty",
+                        (double)(isfinite(p->presence_penalty) ? p->frequency_penalty : p->presence_penalty));
     if (p->repeat_last_n < 0)
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "repeat_last_n: expected 0 or more, found %d", p->repeat_last_n);
     return FKV_OK;
+}
+
+static fkv_status check_bias(const struct fkv_sampler_params *p, int n_vocab, struct fkv_error *e)
+{
+    for (size_t i = 0; i < p->n_bias; i++) {
+        if (p->bias[i].id < 0 || p->bias[i].id >= n_vocab)
+            return fkv_fail(e, FKV_ERROR_ARGUMENT, "bias %zu: expected an id from 0 to %d, found %d", i, n_vocab - 1,
+                            p->bias[i].id);
+        if (!(p->bias[i].bias < INFINITY))
+            return fkv_fail(e, FKV_ERROR_ARGUMENT, "bias %zu: expected a number or -inf, found %g", i,
+                            (double)p->bias[i].bias);
+    }
+    return FKV_OK;
+}
+
+/* Several of an id add up. */
+static void add_biases(fkv_sampler *s, const struct fkv_sampler_params *p)
+{
+    for (size_t i = 0; i < p->n_bias; i++) s->bias[p->bias[i].id] += p->bias[i].bias;
+    s->params.bias = NULL; /* the caller's */
 }
 
 static fkv_status open_sampler(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab,
@@ -199,18 +237,22 @@ static fkv_status open_sampler(fkv_sampler **sampler, const struct fkv_sampler_p
     if (n_vocab < 1) return fkv_fail(e, FKV_ERROR_ARGUMENT, "n_vocab: expected 1 or more, found %d", n_vocab);
     fkv_status status = params ? fkv_take_params(&p, sizeof p, params, "sampler parameters", e) : FKV_OK;
     if (status == FKV_OK) status = check(&p, e);
+    if (status == FKV_OK) status = check_bias(&p, n_vocab, e);
     if (status != FKV_OK) return status;
     fkv_sampler *s = calloc(1, sizeof *s);
     size_t n = (size_t)n_vocab;
     if (!s) goto error;
     *s = (fkv_sampler){.params = p,
                        .n_vocab = n_vocab,
+                       .penalises = p.repeat_penalty != 1 || p.presence_penalty != 0 || p.frequency_penalty != 0,
+                       .bias = p.n_bias ? calloc(n, sizeof *s->bias) : NULL,
                        .heap = calloc(n, sizeof *s->heap),
                        .chosen = calloc(n, sizeof *s->chosen),
                        .weight = calloc(n, sizeof *s->weight),
                        .n_recent = calloc(n, sizeof *s->n_recent),
                        .recent = calloc((size_t)p.repeat_last_n + 1, sizeof *s->recent)};
-    if (!s->heap || !s->chosen || !s->weight || !s->n_recent || !s->recent) goto error;
+    if (!s->heap || !s->chosen || !s->weight || !s->n_recent || !s->recent || (p.n_bias && !s->bias)) goto error;
+    add_biases(s, &p);
     rng_seed(s->rng, p.seed);
     *sampler = s;
     return FKV_OK;
@@ -230,6 +272,7 @@ fkv_status fkv_sampler_open(fkv_sampler **sampler, const struct fkv_sampler_para
 void fkv_sampler_close(fkv_sampler *s)
 {
     if (!s) return;
+    free(s->bias);
     free(s->heap);
     free(s->chosen);
     free(s->weight);

@@ -380,28 +380,37 @@ FKV_API fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const 
 
 typedef struct fkv_sampler fkv_sampler;
 
+/* What is added to a logit before all else; -INFINITY: never that id. */
+struct fkv_logit_bias {
+    int32_t id;
+    float bias;
+};
 struct fkv_sampler_params {
     size_t size;
-    float temperature;    /* 0: the best id, the lowest on a tie */
-    int top_k;            /* 0: all */
-    float top_p, min_p;   /* 1 and 0: off */
-    float repeat_penalty; /* 1: off */
-    int repeat_last_n;    /* ids the penalty looks back on */
-    uint64_t seed;        /* xoshiro256** seeded by splitmix64: same seed, same text */
+    float temperature;                 /* 0: the best id, the lowest on a tie */
+    int top_k;                         /* 0: all */
+    float top_p, min_p;                /* 1 and 0: off */
+    float repeat_penalty;              /* 1: off */
+    int repeat_last_n;                 /* ids the penalties look back on */
+    uint64_t seed;                     /* xoshiro256** seeded by splitmix64: same seed, same text */
+    float presence_penalty;            /* taken from the logit of an id that is among those; 0: off */
+    float frequency_penalty;           /* taken as often as it is among them; 0: off */
+    const struct fkv_logit_bias *bias; /* [n_bias], copied */
+    size_t n_bias;
 };
-#define FKV_SAMPLER_PARAMS_INIT                                                \
-    {                                                                          \
-        sizeof(struct fkv_sampler_params), 0.8f, 40, 0.95f, 0.05f, 1.0f, 64, 0 \
+#define FKV_SAMPLER_PARAMS_INIT                                                               \
+    {                                                                                         \
+        sizeof(struct fkv_sampler_params), 0.8f, 40, 0.95f, 0.05f, 1.0f, 64, 0, 0, 0, NULL, 0 \
     }
 
 /* n_vocab: size of the logits it will be given; all memory is allocated here. */
 FKV_API fkv_status fkv_sampler_open(fkv_sampler **sampler, const struct fkv_sampler_params *params, int n_vocab,
                                     char *err);
 FKV_API void fkv_sampler_close(fkv_sampler *sampler);
-/* Chooses an id from logits[n_vocab] (not changed) and remembers it for the repeat penalty. -1 when a logit is NaN or
-   the largest is infinite: there is nothing to choose then. */
+/* Chooses an id from logits[n_vocab] (not changed) and remembers it for the penalties. -1 when a logit is NaN or the
+   largest is infinite, or biases forbid all: there is nothing to choose then. */
 FKV_API int32_t fkv_sample(fkv_sampler *sampler, const float *logits);
-/* Makes the penalty look back on ids that were not sampled, such as the prompt's. */
+/* Makes the penalties look back on ids that were not sampled, such as the prompt's. */
 FKV_API void fkv_sampler_accept(fkv_sampler *sampler, int32_t id);
 
 /* ---- devices --------------------------------------------------------------------------------- */
