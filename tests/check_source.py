@@ -12,7 +12,8 @@ import sys
 TIERS = ['simd', 'src/include', 'src/base', 'src/quant', 'src/gguf', 'src/tokenizer', 'src/template', 'src/backend', 'vulkan', 'src/kv',
          'src/retain', 'src/model', 'models', 'src/engine']
 # The program, and what it measures quality with, see the public header and the machine; nothing of how the engine works.
-ALONE = {'src/eval': ['src/eval', 'src/include', 'src/base'], 'src/cli': ['src/cli', 'src/eval', 'src/include', 'src/base']}
+ALONE = {'src/eval': ['src/eval', 'src/include', 'src/base'], 'src/cli': ['src/cli', 'src/eval', 'src/include', 'src/base'],
+         'src/server': ['src/server', 'src/cli', 'src/eval', 'src/include', 'src/base']}
 
 
 def tier_of(root, path):

@@ -83,14 +83,16 @@ static void say_to(struct answer *a, size_t end)
 static bool is_boundary(const struct answer *a, size_t at) { return at == a->n_seen || a->how[at] != HIDDEN_REST; }
 
 /* Place of the first stop string in what was seen, or n_seen. */
-static size_t find_stop(const struct answer *a)
+static size_t find_stop(struct answer *a)
 {
     for (size_t at = 0; at < a->n_seen; at++) {
         for (int i = 0; i < a->stops->n && is_boundary(a, at); i++) {
             size_t length = strlen(a->stops->items[i]);
             if (length <= a->n_seen - at && !memcmp(a->seen + at, a->stops->items[i], length) &&
-                is_boundary(a, at + length))
+                is_boundary(a, at + length)) {
+                a->stopped_by = a->stops->items[i];
                 return at;
+            }
         }
     }
     return a->n_seen;

@@ -18,7 +18,8 @@ struct answer {
     size_t n_seen, seen_capacity;
     unsigned char pending[4]; /* [n_pending] start of a sequence */
     int n_pending;
-    bool failed; /* memory ran out: the text is incomplete */
+    const char *stopped_by; /* the stop string that was complete; NULL: none */
+    bool failed;            /* memory ran out: the text is incomplete */
 };
 
 /* Adds bytes of a token and writes what is certain. A token that is not shown counts for stop strings only, and as a

@@ -44,6 +44,13 @@ const struct command cli_commands[] = {
      "0.05,0.1,0.2,0.4\n"
      "  fastkv compare -m model.gguf -f report.txt -p \"What is recommended?\" --picture map.svg\n",
      cmd_compare},
+    {COMMAND_SERVE, "serve", "Answers over HTTP, by the OpenAI protocol, for editors, agents and scripts.",
+     "-m MODEL [options]",
+     "  fastkv serve -m model.gguf\n"
+     "  fastkv serve -m model.gguf -c 32768 -np 8 --port 8081 --api-key-file keys.txt --host 0.0.0.0\n"
+     "  curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+     "       -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}]}'\n",
+     cmd_serve},
     {COMMAND_DEVICES, "devices", "The instruction set levels and back ends of this machine.", "", "", cmd_devices},
     {0, NULL, NULL, NULL, NULL, NULL},
 };

@@ -12,6 +12,8 @@ int cmd_info(struct settings *settings);
 int cmd_bench(struct settings *settings);
 int cmd_eval(struct settings *settings);
 int cmd_compare(struct settings *settings);
+/* in src/server */
+int cmd_serve(struct settings *settings);
 int cmd_devices(struct settings *settings);
 
 #endif

@@ -9,7 +9,7 @@ enum { LEFT = 33, WIDTH = 110 }; /* columns: where explanations start, where lin
 static const char *const group_titles[] = {
     [GROUP_MODEL] = "Model and machine", [GROUP_PROMPT] = "Prompt",     [GROUP_ANSWER] = "Answer",
     [GROUP_RETENTION] = "Retention",     [GROUP_SAMPLING] = "Sampling", [GROUP_BENCH] = "Measurement",
-    [GROUP_OUTPUT] = "Output",
+    [GROUP_SERVER] = "Server",           [GROUP_OUTPUT] = "Output",
 };
 
 /* Prints words of `text` from column `column` on, broken so that lines begin at LEFT. */

@@ -104,6 +104,19 @@ static bool read_whole(const struct option *o, const char *text, int64_t *value)
     return true;
 }
 
+/* "512", "64K", "1.5G" */
+static bool read_size(const struct option *o, const char *text, int64_t *value)
+{
+    static const char units[] = "KMG";
+    char *end;
+    double x = strtod(text, &end);
+    const char *unit = end != text && *end ? strchr(units, *end) : NULL;
+    if (unit) x = ldexp(x, 10 * (int)(unit - units + 1));
+    if (end == text || end[unit != NULL] || !isfinite(x) || !in_range(o, x) || x > 0x1p62) return false;
+    *value = (int64_t)x;
+    return true;
+}
+
 static bool read_real(const struct option *o, const char *text, double *value)
 {
     char *end;
@@ -200,6 +213,7 @@ static bool store(struct settings *settings, const struct option *o, const char 
         ok = read_whole(o, text, &whole);
         if (ok) *(int *)at = (int)whole;
         break;
+    case OPTION_SIZE: ok = read_size(o, text, at); break;
     case OPTION_INT64: ok = read_whole(o, text, at); break;
     case OPTION_FLOAT:
         ok = read_real(o, text, &real);

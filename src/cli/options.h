@@ -16,7 +16,8 @@ enum {
     COMMAND_BENCH = 16,
     COMMAND_DEVICES = 32,
     COMMAND_EVAL = 64,
-    COMMAND_COMPARE = 128
+    COMMAND_COMPARE = 128,
+    COMMAND_SERVE = 256
 };
 
 struct command {
@@ -36,6 +37,7 @@ enum option_group {
     GROUP_RETENTION,
     GROUP_SAMPLING,
     GROUP_BENCH,
+    GROUP_SERVER,
     GROUP_OUTPUT
 };
 
@@ -46,6 +48,7 @@ enum option_kind {
     OPTION_CHOICE,   /* int, the place of the word in `what` ("a|b|c") */
     OPTION_INT,      /* int */
     OPTION_INT64,    /* int64_t */
+    OPTION_SIZE,     /* int64_t, bytes; with K, M or G of 1024, as in 8G */
     OPTION_INTS,     /* struct option_ints, separated by commas */
     OPTION_FLOAT,    /* float */
     OPTION_DOUBLE,   /* double */

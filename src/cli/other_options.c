@@ -26,7 +26,7 @@ const struct other_option cli_other_options[] = {
     {"-cmoe, --cpu-moe, -ncmoe, --n-cpu-moe, --moe-cache-mib, -ncffn, --n-cpu-ffn", "-ngl N leaves layers on the CPU"},
     {"-hf*, --hf-*, -mu, --model-url, -dr, --docker-repo, --offline, --fim-*, --gpt-oss-*, --vision-*",
      "download the GGUF file and name it with -m"},
-    {"-a, --alias, --tags", "models have no second name here"},
+    {"--tags", "models have no tags here"},
     {"--lora*, --control-vector*", "not there yet: merge the adapter into the model"},
     {"-bf, --binary-file", "-f takes any bytes with --raw"},
     {"-i, --interactive, -if, --interactive-first, -cnv, --conversation", "fastkv chat is the conversation"},
@@ -58,12 +58,15 @@ const struct other_option cli_other_options[] = {
     {"-mm, -mmu, -mmdev, --mmproj*, --no-mmproj*, --image*, --audio, --video*, --mtmd-*, --media-path, -mv, "
      "--model-vocoder, --tts-*, --diffusion-*",
      "text only, a token after the other"},
-    {"--host, --port, --reuse-port, --api-*, -np, --parallel, -ns, --sequences, -cb, --cont-batching, -nocb, "
-     "--no-cont-batching, --metrics, --slots, --no-slots, --slot-*, -sps, --props, --threads-http, --ssl-*, --cors-*, "
-     "--no-cors-*, --path, --ui*, --no-ui*, --webui*, --no-webui*, --timeout, -to, --sse-*, --sleep-*, --models-*, "
-     "--no-models-*, --tools*, --mcp-*, -ag, --agent, -no-ag, --no-agent, --cache-ram, -cram, --cache-idle-slots, "
-     "--no-cache-idle-slots, --n-probs, --rpc, -rpc",
-     "there is no server yet"},
+    {"-to", "fastkv serve --timeout S"},
+    {"-ns, --sequences, --reuse-port, --api-prefix, --threads-http, --ssl-*, --path, --ui*, --no-ui*, --webui*, "
+     "--no-webui*, "
+     "--sleep-*, --models-*, --no-models-*, --tools*, --mcp-*, -ag, --agent, -no-ag, --no-agent, --n-probs, --rpc, "
+     "-rpc",
+     "fastkv serve answers over HTTP at one address; a proxy before it does the rest"},
+    {"-cb, --cont-batching, -nocb, --no-cont-batching, --metrics, --slots, --props", "fastkv serve always does that"},
+    {"--slot-*, -sps, --cors-*, --no-cors-*, --sse-*, --cache-ram, -cram, --cache-idle-slots, --no-cache-idle-slots",
+     "see fastkv serve --help for what there is"},
     {"--embedding*, --embd-*, -embd, --cls-separator, --rerank*, --pooling",
      "texts are answered, not embedded or ranked"},
     {"--infill, --spm-infill", "fastkv run --raw takes a text with the model's fill-in-the-middle tokens"},

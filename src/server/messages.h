@@ -1,0 +1,28 @@
+/* messages.h: a conversation as clients send it, and the prompt that it becomes. */
+#ifndef FKV_SERVER_MESSAGES_H
+#define FKV_SERVER_MESSAGES_H
+
+#include <jansson.h>
+
+#include "fastkv.h"
+#include "server/exchange.h"
+
+struct prompt;
+struct server;
+
+struct messages {
+    struct fkv_message *items; /* [n] contents are owned, roles constant */
+    size_t n;
+};
+
+/* Reads the "messages" of a body. Freed in any case. */
+bool messages_read(struct messages *m, const json_t *body, struct api_error *error);
+void messages_free(struct messages *m);
+/* The prompt: a last message of the assistant is continued; else the answer's start is added, if wanted. A system
+   message inside becomes the user's where the template refuses it. *text: malloc'ed. */
+bool messages_render(struct messages *m, const struct server *server, const json_t *body, bool generation_prompt,
+                     char **text, size_t *n, struct api_error *error);
+/* Marks where the last message of a user is, as the question. */
+void messages_mark(const struct messages *m, const fkv_engine *engine, struct prompt *p);
+
+#endif

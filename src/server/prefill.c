@@ -1,0 +1,140 @@
+/* The thread that computes prompts, one after the other, in the order in which they came. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "server/kept.h"
+#include "server/scheduler.h"
+#include "server/server.h"
+
+static struct branch *pop(struct scheduler *s)
+{
+    struct branch *b = s->first;
+    s->first = b->next;
+    if (!s->first) s->end = &s->first;
+    b->next = NULL;
+    return b;
+}
+
+/* Why a branch that waits will never begin: false, or true with an error, which is none when its client has left. */
+static bool is_hopeless(const struct scheduler *s, const struct branch *b, double now, struct api_error *error)
+{
+    const struct request *r = b->request;
+    if (r->failed || atomic_load(&r->x->gone)) return true;
+    if (s->stopping)
+        api_fail(error, 503, ERROR_UNAVAILABLE, "the server is shutting down");
+    else if (now - r->queued_s > (double)s->server->settings->queue_timeout_s)
+        api_fail(error, 503, ERROR_UNAVAILABLE, "waited %.0f s for a free session", now - r->queued_s);
+    return error->status;
+}
+
+static void wait_for_work(struct scheduler *s)
+{
+    struct timespec until;
+    double latest = INFINITY;
+    for (const struct branch *b = s->first; b; b = b->next)
+        latest = fmin(latest, b->request->queued_s + (double)s->server->settings->queue_timeout_s);
+    if (isinf(latest)) {
+        pthread_cond_wait(&s->work, &s->lock);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)fmax(0, latest - fkv_clock_s()) + 1;
+    pthread_cond_timedwait(&s->work, &s->lock, &until);
+}
+
+/* The next branch to look at: with a slot, or hopeless with slot NULL. Returns NULL when all is over. */
+static struct branch *next_branch(struct scheduler *s, struct slot **slot, struct api_error *error)
+{
+    struct branch *b = NULL;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        const double now = fkv_clock_s();
+        *slot = NULL;
+        for (struct branch **at = &s->first; *at && !b; at = *at ? &(*at)->next : at) {
+            if (!is_hopeless(s, *at, now, error)) continue;
+            b = *at;
+            *at = b->next;
+            if (!*at) s->end = at;
+            break;
+        }
+        if (b || (!s->first && s->stopping)) break;
+        if (s->first && ((*slot = slot_take(s, s->first, error)) || error->status)) {
+            b = pop(s);
+            break;
+        }
+        wait_for_work(s);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return b;
+}
+
+/* The prompt of a request with several branches stays, to be forked for each. */
+static bool keep_base(struct slot *slot, struct prompt *p, struct api_error *error)
+{
+    char why[FKV_ERROR_BYTES];
+    if (fkv_session_fork(slot->session, p->n, &p->base, why) == FKV_OK) return true;
+    return api_fail(error, 503, ERROR_UNAVAILABLE, "%s", why);
+}
+
+static bool settle(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error)
+{
+    struct request *r = b->request;
+    struct prompt *p = &r->prompts[b->prompt];
+    const bool last = b->index % r->n == r->n - 1;
+    if (!p->computed) {
+        kept_report(slot->session, &p->kept);
+        if (r->kv_map) kept_map(s->server->engine, slot->session, p);
+        slot->turn_end = p->kept.compressed ? p->n : 0;
+        metrics_count_prompt(&s->server->metrics, p);
+        if (r->n > 1 && !keep_base(slot, p, error)) return false;
+    }
+    p->computed = true;
+    if (last) {
+        fkv_session_close(p->base);
+        p->base = NULL;
+    }
+    return true;
+}
+
+static void begin(struct scheduler *s, struct slot *slot, struct branch *b)
+{
+    struct request *r = b->request;
+    struct api_error error = {0};
+    if (r->begun_s <= 0) {
+        r->begun_s = fkv_clock_s();
+        metrics_observe(&s->server->metrics, HISTOGRAM_QUEUE, r->begun_s - r->queued_s);
+    }
+    const fkv_status status = slot_prefill(s, slot, b, &error);
+    if (status != FKV_OK || !settle(s, slot, b, &error)) {
+        if (status == FKV_ERROR_CANCELLED && !atomic_load(&s->give_up)) error.status = 0; /* the client has left */
+        scheduler_fail(s, b, &error);
+        return;
+    }
+    pthread_mutex_lock(&s->lock);
+    slot->state = SLOT_DECODE;
+    s->active[s->n_active++] = b;
+    pthread_cond_broadcast(&s->ready);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void *scheduler_prefill_thread(void *user)
+{
+    struct scheduler *s = user;
+    struct branch *b;
+    struct slot *slot;
+    struct api_error error = {0};
+    while ((b = next_branch(s, &slot, &error))) {
+        if (slot)
+            begin(s, slot, b);
+        else
+            scheduler_fail(s, b, &error);
+        error = (struct api_error){0};
+    }
+    pthread_mutex_lock(&s->lock);
+    s->prefill_ended = true;
+    pthread_cond_broadcast(&s->ready);
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}

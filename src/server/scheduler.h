@@ -1,0 +1,99 @@
+/* scheduler.h: who is computed when. Branches wait in one queue for a session. One thread prefills them, one after the
+   other; another decodes all that are prefilled, up to FKV_BATCH_MOST in a pass. Both take turns at the engine, which
+   gives them after every block of rows: an answer goes on while another's prompt is computed. */
+#ifndef FKV_SERVER_SCHEDULER_H
+#define FKV_SERVER_SCHEDULER_H
+
+#include <pthread.h>
+
+#include "server/request.h"
+
+enum { MOST_SESSIONS = 64 };
+
+enum slot_state { SLOT_IDLE, SLOT_PREFILL, SLOT_DECODE };
+
+/* A session and what it is used for. Its members are the scheduler's lock's, but `session` and `ids`, which belong to
+   the thread that computes the branch. */
+struct slot {
+    fkv_session *session; /* NULL until the first use */
+    struct fkv_kv_params kv;
+    const char *policy;
+    char *salt;
+    int32_t *ids;           /* [n_ids] what it holds; room for n_ctx */
+    size_t n_ids, turn_end; /* turn_end: below it, a policy dropped entries */
+    enum slot_state state;
+    struct branch *branch; /* NULL when idle */
+    double used_s;
+    uint64_t bytes; /* of KV that it holds, or will hold */
+    size_t n_prompt, n_decoded;
+};
+
+struct scheduler {
+    struct server *server;
+    pthread_mutex_t lock;
+    pthread_cond_t work, ready;           /* for the thread that prefills, for the one that decodes */
+    struct branch *first, **end;          /* that wait for a session */
+    struct branch *active[MOST_SESSIONS]; /* that are decoded */
+    int n_active, turn;                   /* turn: whose it is, when there are more than fit a pass */
+    struct slot *slots;
+    int n_slots;
+    struct branch *prefilled; /* the prefill thread's own: what it computes */
+    bool stopping;            /* no further branch begins */
+    bool prefill_ended;
+    atomic_bool give_up;    /* those that run end, too */
+    double request_s;       /* how long a request took lately */
+    _Atomic double moved_s; /* clock: something was computed */
+    pthread_t prefill, decode;
+    int n_threads;
+};
+
+/* Starts the threads. */
+bool scheduler_open(struct server *server, char *err);
+/* Lets nothing more begin: what waits is refused. What runs goes on until it ends or scheduler_give_up(). */
+void scheduler_drain(struct scheduler *s);
+void scheduler_give_up(struct scheduler *s);
+/* Waits for the threads, which end when nothing runs any more. */
+void scheduler_close(struct scheduler *s);
+
+/* Queues all branches of a request, which is the scheduler's from here on. */
+void scheduler_add(struct scheduler *s, struct request *r);
+/* Something that threads may wait for has changed: a client took what waited for it, or left. Any thread. */
+void scheduler_wake(void *scheduler);
+
+struct slot_report {
+    enum slot_state state;
+    size_t n_prompt, n_decoded, n_tokens;
+    uint64_t kv_bytes;
+    double age_s; /* since it was last used */
+    const char *policy;
+};
+void scheduler_report(struct scheduler *s, int slot, struct slot_report *report);
+/* Branches that wait; those that run. */
+void scheduler_count(struct scheduler *s, int *n_waiting, int *n_running);
+/* Seconds until a session may be free, for those who are turned away. */
+int scheduler_wait_s(struct scheduler *s);
+
+/* ---- between the scheduler's files ------------------------------------------------------------- */
+
+/* slots.c: an idle slot for the branch, the one that holds most of its prompt, made room for; NULL: none is free, or
+   memory is short until another ends (error->status: for ever). Under the lock. */
+struct slot *slot_take(struct scheduler *s, struct branch *b, struct api_error *error);
+/* Makes the session hold the branch's prompt: from what it holds, from the prompt's base, or anew. Not under the
+   lock. */
+fkv_status slot_prefill(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error);
+/* The branch is done with it. Under the lock. */
+void slot_release(struct scheduler *s, struct slot *slot);
+void slots_close(struct scheduler *s);
+
+/* prefill.c, decode.c: the threads; user is the scheduler. */
+void *scheduler_prefill_thread(void *user);
+void *scheduler_decode_thread(void *user);
+
+/* The branch has ended, for its b->finish. It, and with the last branch the request, are gone then. */
+void scheduler_end(struct scheduler *s, struct branch *b);
+/* The same for an error of the whole request, whose other branches end when they are next looked at. */
+void scheduler_fail(struct scheduler *s, struct branch *b, const struct api_error *error);
+/* An error of the library, as its client is told. */
+void scheduler_tell(const fkv_session *session, fkv_status status, struct api_error *error);
+
+#endif
