@@ -283,7 +283,7 @@ static bool is_odd(const struct fkv_hparams *h, int layer)
     return layer % 2 == 1;
 }
 
-/* A table with experts in some layers: no architecture has them yet. */
+/* A table with experts in some layers. */
 static void test_a_table_with_experts(void **state)
 {
     (void)state;
@@ -313,7 +313,8 @@ static void test_a_table_with_experts(void **state)
     assert_null(layers[0].ffn_gate.data);
     const struct fkv_weight *gate = &layers[1].ffn_gate;
     assert_ptr_equal(gate->data, fkv_gguf_tensor(g, 0)->data);
-    assert_true(seen[0] && gate->n == EXPERTS && gate->rows == ROWS && gate->cols == COLS && gate->stride == 4 * COLS);
+    assert_true(seen[0] && gate->n == EXPERTS && gate->rows == ROWS && gate->cols == COLS && gate->stride == 4 * COLS &&
+                gate->apart == 4 * COLS * ROWS);
     free(m.vectors);
     m.h.n_expert = 4;
     assert_int_equal(fkv_model_bind(&m, g, seen, &e), FKV_ERROR_FORMAT);

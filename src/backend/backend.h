@@ -36,10 +36,11 @@ static inline struct fkv_tensor fkv_tensor_from(struct fkv_tensor x, size_t n)
     return (struct fkv_tensor){x.buffer, x.at + n};
 }
 
-/* A matrix as the file stores it: `rows` output rows of `cols` inputs; or n of them, one after another (experts). */
+/* A matrix as the file stores it: `rows` output rows of `cols` inputs; or n of them (experts). */
 struct fkv_weight {
     const void *data; /* [n][rows][stride bytes] */
     size_t stride;    /* bytes from row to row */
+    size_t apart;     /* bytes from matrix to matrix; not read where there is one */
     uint32_t type;    /* enum fkv_type */
     int rows, cols, n;
 };
@@ -70,6 +71,19 @@ struct fkv_output {
 struct fkv_gate {
     const struct fkv_weight *gate, *up;
     struct fkv_tensor gate_bias, up_bias; /* [gate->rows], or none */
+};
+
+/* A mixture of experts, of which every row x takes the `used` with the largest logits x router^T (ties: the first):
+   the sum over them of weight * (silu(x gate^T) * (x up^T)) down^T. The weights are the softmax of the logits, divided
+   by its sum over the chosen where `norm`, times scale. */
+enum { FKV_MOST_EXPERTS = 512, FKV_MOST_USED = 32 };
+struct fkv_mixture {
+    const struct fkv_weight *router;           /* a row for each expert */
+    const struct fkv_weight *gate, *up, *down; /* a matrix for each */
+    int used;
+    bool norm;
+    float scale;
+    struct fkv_tensor rows, ff; /* scratch: [block_rows] rows as wide as x; as the wider of gate and router */
 };
 
 /* Rotary position embedding: which channels pair up, and the table of every position's angles. */
@@ -198,6 +212,7 @@ struct fkv_bytes {
 /* embed      x[n][d_model] = rows `ids` of the table.
    product    One or more products of the same input, which is prepared once. Outputs do not overlap the input.
    gated      y[n][ld]: see struct fkv_gate.
+   mixture    y[n][ld] += see struct fkv_mixture. y may be the input. NULL: see fkv_model_runs_on().
 
    head_norm, rope   Each thread does its share of the n rows and no barrier follows, so that they chain. In place.
 

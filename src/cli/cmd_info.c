@@ -71,6 +71,7 @@ static void print_file(const fkv_engine *engine, const struct fkv_model_info *in
         printf("%-16s%d, width %s, feed-forward %s%s\n%-16s%s%d heads of %d, %d KV heads\n", "layers", info->n_layer,
                COUNT(info->d_model), most, COUNT(info->d_ff), "attention", most, info->n_head, info->d_head,
                info->n_kv_head);
+    if (info->n_expert) printf("%-16s%d, of which a token takes %d\n", "experts", info->n_expert, info->n_expert_used);
     if (info->n_ctx_train) printf("%-16s%s tokens\n", "context", COUNT(info->n_ctx_train));
     printf("%-16s%s ids\n", "vocabulary", COUNT(info->n_vocab));
     print_text("tokenizer", engine, "tokenizer.ggml.model");

@@ -67,8 +67,10 @@ static void fill_info(fkv_engine *e)
     for (int i = 0; i < h->n_layer; i++) {
         const struct fkv_layer_hparams *l = &h->layer[i];
         info->layers_differ |= l->n_head != h->n_head || l->n_kv_head != h->n_kv_head || l->d_head != h->d_head ||
-                               l->d_ff != h->d_ff;
+                               l->d_ff + l->d_ff_expert != h->d_ff;
     }
+    info->n_expert = h->n_expert;
+    info->n_expert_used = h->n_expert_used;
     info->n_vocab = h->n_vocab;
     info->n_ctx_train = h->n_ctx_train;
     const struct fkv_place *first = e->ws.place, *last = first + e->ws.n_places - 1;

@@ -169,6 +169,7 @@ static fkv_status count_layers(struct opening *o, const struct fkv_device *devic
     }
     status = device->kind->create(&o->place[0].b, device->text, o->params->exact, fkv_model_max_cols(&o->e->model->h),
                                   error);
+    if (status == FKV_OK) status = fkv_model_runs_on(o->e->model, o->place[0].b, error);
     if (status == FKV_OK && device->automatic) {
         status = open_cpu(o, 1, error);
         if (status == FKV_OK && !gpu_is_faster(o)) *n = 0;

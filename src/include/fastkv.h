@@ -85,7 +85,8 @@ struct fkv_model_info {
     const char *arch, *name;  /* general.architecture, general.name in one line ("" when the file has none) */
     const char *quantisation; /* the type that holds most weights: "Q4_K" */
     int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
-    bool layers_differ; /* in heads, their size or d_ff: those are then the most of any layer */
+    int n_expert, n_expert_used; /* 0: none; else d_ff is of an expert */
+    bool layers_differ;          /* in heads, their size or d_ff: those are then the most of any layer */
     int n_vocab, n_ctx_train;
     uint64_t n_params, weight_bytes; /* weight_bytes: of all tensors, as stored */
     const char *isa, *device;        /* what runs it */

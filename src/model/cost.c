@@ -21,7 +21,8 @@ uint64_t fkv_row_cost(const struct fkv_hparams *h, const struct fkv_layer_hparam
 {
     const uint64_t q_width = (uint64_t)l->n_head * (uint64_t)l->d_head;
     if (l->window && keys > (uint64_t)l->window) keys = (uint64_t)l->window;
-    return 2 * q_width * (uint64_t)h->d_model + 3 * (uint64_t)l->d_ff * (uint64_t)h->d_model + 2 * q_width * keys;
+    const uint64_t d_ff = (uint64_t)l->d_ff + (uint64_t)h->n_expert_used * (uint64_t)l->d_ff_expert;
+    return 2 * q_width * (uint64_t)h->d_model + 3 * d_ff * (uint64_t)h->d_model + 2 * q_width * keys;
 }
 
 uint64_t fkv_prefill_cost(const struct fkv_hparams *h, const struct fkv_policy *policy, const struct fkv_kv_params *kv,

@@ -22,6 +22,7 @@ struct reader {
     const struct fkv_gguf *g;
     const char *arch;
     const struct fkv_local_layers *local; /* NULL: none is */
+    const struct fkv_experts *experts;    /* NULL: all layers are dense */
     struct fkv_rope_params rope[2];       /* of full and of local layers, but for the widths, which are a layer's */
     int n_block;
     struct fkv_warnings *warnings;
@@ -205,14 +206,28 @@ static fkv_status read_heads(const struct reader *r, struct fkv_hparams *h, int 
     return FKV_OK;
 }
 
+/* The lengths of the MLP, or of the experts' that stand in its place. */
+static fkv_status read_feed_forward(const struct reader *r, const struct fkv_hparams *h, int layer)
+{
+    struct fkv_layer_hparams *l = &h->layer[layer];
+    const bool its_own = h->n_expert > 0 && has(r, "expert_feed_forward_length");
+    const char *key = its_own ? "expert_feed_forward_length" : "feed_forward_length";
+    int length = REQUIRED;
+    const fkv_status status = read_int(r, key, layer, 1, 1 << 19, &length);
+    if (status != FKV_OK) return status;
+    if (h->n_expert == 0)
+        l->d_ff = length;
+    else
+        l->d_ff_expert = its_own || !r->experts->share_d_ff ? length : length / h->n_expert_used;
+    return FKV_OK;
+}
+
 static fkv_status read_layer(const struct reader *r, struct fkv_hparams *h, int layer)
 {
     struct fkv_layer_hparams *l = &h->layer[layer];
     fkv_status status;
-    *l = (struct fkv_layer_hparams){.n_head = REQUIRED, .d_ff = REQUIRED, .kv_from = layer};
-    if ((status = read_int(r, "feed_forward_length", layer, 1, 1 << 19, &l->d_ff)) != FKV_OK) return status;
-    if ((status = read_int(r, "expert_feed_forward_length", layer, 0, 1 << 19, &l->d_ff_expert)) != FKV_OK)
-        return status;
+    *l = (struct fkv_layer_hparams){.n_head = REQUIRED, .kv_from = layer};
+    if ((status = read_feed_forward(r, h, layer)) != FKV_OK) return status;
     if ((status = read_window(r, layer, l)) != FKV_OK) return status;
     return read_heads(r, h, layer);
 }
@@ -228,10 +243,11 @@ static void find_most(struct fkv_hparams *h)
         h->n_head = larger(h->n_head, l->n_head);
         h->n_kv_head = larger(h->n_kv_head, l->n_kv_head);
         h->d_head = larger(h->d_head, l->d_head);
-        h->d_ff = larger(h->d_ff, l->d_ff);
+        h->d_ff = larger(h->d_ff, larger(l->d_ff, l->d_ff_expert));
         h->q_width = larger(h->q_width, l->n_head * l->d_head);
         h->kv_width = larger(h->kv_width, l->n_kv_head * l->d_head);
     }
+    h->ff_width = larger(h->d_ff, h->n_expert);
 }
 
 /* What is described here and no layer walk does yet. */
@@ -253,10 +269,43 @@ static fkv_status refuse_layers(const struct reader *r, const struct fkv_hparams
                             divided->n_rot, h->ropes[i].n_rot);
         divided = &h->ropes[i];
     }
-    if (h->n_expert > 0)
+    return FKV_OK;
+}
+
+/* ---- experts --------------------------------------------------------------------------------- */
+
+static fkv_status read_gating(const struct reader *r, struct fkv_hparams *h)
+{
+    enum { SOFTMAX = 1 };
+    char key[KEY_BYTES];
+    int gating = SOFTMAX;
+    h->expert_norm = r->experts->norm;
+    fkv_status status = fkv_gguf_bool(r->g, full_key(r, "expert_weights_norm", key), &h->expert_norm, r->e);
+    if (status == FKV_OK) status = read_float(r, "expert_weights_scale", true, &h->expert_scale);
+    if (status == FKV_OK) status = read_int(r, "expert_gating_func", ALL_LAYERS, 0, 1 << 16, &gating);
+    if (status == FKV_OK && gating != SOFTMAX)
+        status = fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.expert_gating_func: expected %d (softmax), found %d",
+                          r->arch, SOFTMAX, gating);
+    if (h->expert_scale == 0) h->expert_scale = 1;
+    return status;
+}
+
+static fkv_status read_experts(const struct reader *r, struct fkv_hparams *h)
+{
+    fkv_status status;
+    if (r->experts && r->experts->always) h->n_expert = REQUIRED;
+    if ((status = read_int(r, "expert_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert)) != FKV_OK) return status;
+    if (!r->experts && h->n_expert > 0)
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.expert_count: expected 0 (no mixture of experts), found %d",
                         r->arch, h->n_expert);
-    return FKV_OK;
+    if (!r->experts || (h->n_expert == 0 && !r->experts->always)) return FKV_OK;
+    if (h->n_expert < 1 || h->n_expert > FKV_MOST_EXPERTS)
+        return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.expert_count: expected 1 to %d, found %d", r->arch,
+                        FKV_MOST_EXPERTS, h->n_expert);
+    const int most = h->n_expert < FKV_MOST_USED ? h->n_expert : FKV_MOST_USED;
+    h->n_expert_used = REQUIRED;
+    if ((status = read_int(r, "expert_used_count", ALL_LAYERS, 1, most, &h->n_expert_used)) != FKV_OK) return status;
+    return read_gating(r, h);
 }
 
 /* How long texts were in training limits only what nobody sets: a number that says nothing is no reason to refuse. */
@@ -288,8 +337,7 @@ static fkv_status read_whole(const struct reader *r, struct fkv_hparams *h)
     h->n_layer = h->n_block - n_draft;
     read_context(r, h);
     if ((status = read_int(r, "embedding_length", ALL_LAYERS, 1, 1 << 17, &h->d_model)) != FKV_OK) return status;
-    if ((status = read_int(r, "expert_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert)) != FKV_OK) return status;
-    if ((status = read_int(r, "expert_used_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert_used)) != FKV_OK) return status;
+    if ((status = read_experts(r, h)) != FKV_OK) return status;
     char key[KEY_BYTES];
     bool causal = true;
     if ((status = fkv_gguf_bool(r->g, full_key(r, "attention.causal", key), &causal, r->e)) != FKV_OK) return status;
@@ -305,7 +353,8 @@ static fkv_status read_whole(const struct reader *r, struct fkv_hparams *h)
 fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, const struct fkv_gguf *g,
                             struct fkv_warnings *warnings, struct fkv_error *e)
 {
-    struct reader r = {.g = g, .arch = arch->name, .local = arch->local, .warnings = warnings, .e = e};
+    struct reader r =
+        {.g = g, .arch = arch->name, .local = arch->local, .experts = arch->experts, .warnings = warnings, .e = e};
     *h = (struct fkv_hparams){.n_block = REQUIRED, .d_model = REQUIRED, .norm_eps = 1e-5f};
     fkv_status status = read_whole(&r, h);
     if (status == FKV_OK) status = read_ropes(&r, arch->rope_pairs);

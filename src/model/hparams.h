@@ -31,10 +31,19 @@ struct fkv_local_layers {
     bool rope_plain; /* their angles are neither scaled nor divided */
 };
 
+/* How an architecture's files tell of experts: expert_count of them (0: all layers are dense), of which a row takes
+   expert_used_count. What else they may say is assumed as the architecture has it: expert_feed_forward_length,
+   expert_weights_norm, expert_weights_scale (0 stands for 1), expert_gating_func (1, softmax). */
+struct fkv_experts {
+    bool always;     /* a file without is an error */
+    bool share_d_ff; /* without a length of their own, the chosen have feed_forward_length together; else each has it */
+    bool norm;       /* the weights of the chosen add up to 1 */
+};
+
 struct fkv_layer_hparams {
     enum fkv_layer_kind kind;
     int n_head, n_kv_head, d_head;
-    int d_ff, d_ff_expert; /* of the dense MLP, of an expert's */
+    int d_ff, d_ff_expert; /* of the dense MLP; of an expert's: one of them is 0 */
     int window;            /* latest positions that a row sees, its own among them; 0: all */
     int rope;              /* the rotary table, of struct fkv_hparams; -1: none */
     int kv_from;           /* the layer whose K and V it attends to: itself as a rule */
@@ -45,9 +54,12 @@ struct fkv_hparams {
     int n_layer, d_model, n_vocab, n_ctx_train;
     int n_block;                 /* layers in the file: those from n_layer on only draft tokens, and are not used */
     int n_expert, n_expert_used; /* 0: no layer is a mixture */
+    bool expert_norm;            /* see struct fkv_mixture */
+    float expert_scale;
     float norm_eps;
-    int n_head, n_kv_head, d_head, d_ff; /* the most of any layer, as are the next: what buffers are sized for */
-    int q_width, kv_width;               /* n_head d_head, n_kv_head d_head */
+    int n_head, n_kv_head, d_head; /* the most of any layer, as are the next: what buffers are sized for */
+    int d_ff, ff_width;            /* of the MLP or of an expert; and of the logits of their router, too */
+    int q_width, kv_width;         /* n_head d_head, n_kv_head d_head */
     int n_ropes;
     struct fkv_rope_params *ropes;   /* [n_ropes] */
     struct fkv_layer_hparams *layer; /* [n_layer] */

@@ -34,7 +34,8 @@ static struct fkv_block block_of(const struct layer_pass *p, int thread)
                               .k = b->k,
                               .v = b->v,
                               .att = b->att,
-                              .ff = b->ff};
+                              .ff = b->ff,
+                              .spare = b->spare};
 }
 
 static size_t q_width(const struct fkv_block *b) { return (size_t)b->layer->n_head * (size_t)b->layer->d_head; }

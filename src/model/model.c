@@ -120,6 +120,17 @@ fkv_status fkv_model_load(struct fkv_model **model, const struct fkv_gguf *g, st
     return status;
 }
 
+fkv_status fkv_model_runs_on(const struct fkv_model *m, const struct fkv_backend *b, struct fkv_error *e)
+{
+    if (m->h.n_expert == 0 || b->ops->mixture) return FKV_OK;
+    return fkv_fail(
+        e, FKV_ERROR_UNSUPPORTED,
+        "%s.expert_count: expected 0 on the device %s, which has no experts yet, found %d: run it on the CPU",
+        m->arch->name, b->ops->name, m->h.n_expert);
+}
+
+bool fkv_model_needs_spare(const struct fkv_hparams *h) { return h->n_expert > 0; }
+
 void fkv_model_free(struct fkv_model *m)
 {
     if (!m) return;

@@ -15,8 +15,9 @@ struct fkv_layer {
     struct fkv_tensor q_norm, k_norm;         /* [d_head], or none */
     struct fkv_tensor attn_sinks;             /* [n_head] logits, or none: see struct fkv_attention */
     struct fkv_weight attn_output;            /* [d_model][n_head d_head] */
-    struct fkv_weight ffn_gate, ffn_up;       /* [d_ff][d_model] */
-    struct fkv_weight ffn_down;               /* [d_model][d_ff] */
+    struct fkv_weight ffn_gate, ffn_up;       /* [d_ff][d_model]; of every expert [d_ff_expert][d_model] */
+    struct fkv_weight ffn_down;               /* [d_model][d_ff], [d_model][d_ff_expert] */
+    struct fkv_weight ffn_router;             /* [n_expert][d_model], or none: the layer is dense */
     struct fkv_tensor attn_output_bias, ffn_gate_bias, ffn_up_bias, ffn_down_bias;
 };
 
@@ -65,7 +66,7 @@ struct fkv_fused {
     const char *part[FKV_FUSED_PARTS]; /* their own names, in the order of their rows; one may be `name` */
     enum fkv_dim rows[FKV_FUSED_PARTS];
 };
-extern const struct fkv_fused fkv_fused_qkv, fkv_fused_qkv_bias, fkv_fused_gate_up;
+extern const struct fkv_fused fkv_fused_qkv, fkv_fused_qkv_bias, fkv_fused_gate_up, fkv_fused_gate_up_exps;
 
 /* One weight of an architecture. */
 struct fkv_weight_name {
@@ -91,6 +92,7 @@ struct fkv_block {
     struct fkv_tensor x;       /* [n][d_model] the residual stream */
     struct fkv_tensor q, k, v; /* [n][n_head d_head], [n][n_kv_head d_head] twice */
     struct fkv_tensor att, ff; /* [n][n_head d_head], [n][d_ff] */
+    struct fkv_tensor spare;   /* [n][d_model] scratch of models that need it: fkv_model_needs_spare() */
 };
 
 enum { FKV_WANT_Q = 1, FKV_WANT_KV = 2 };
@@ -100,6 +102,7 @@ struct fkv_arch {
     const struct fkv_weight_name *weights; /* ends with a NULL name */
     bool rope_pairs;                       /* see struct fkv_rope */
     const struct fkv_local_layers *local;  /* NULL: no layer is local, whatever the file says */
+    const struct fkv_experts *experts;     /* NULL: a file with experts is refused */
     /* Adjusts what fkv_hparams_read() has read from the keys all architectures share, and refuses what it cannot run.
        NULL: nothing to do. */
     fkv_status (*hparams)(struct fkv_hparams *h, const struct fkv_gguf *g, struct fkv_error *e);
@@ -122,6 +125,10 @@ fkv_status fkv_model_place(struct fkv_model *model, struct fkv_backend *b, int n
 /* Bytes of the matrices that it would bring, there. */
 uint64_t fkv_model_place_bytes(const struct fkv_model *model, const struct fkv_backend *b, int n_layers);
 void fkv_model_free(struct fkv_model *model);
+/* FKV_ERROR_UNSUPPORTED for layers that the back end cannot compute. */
+fkv_status fkv_model_runs_on(const struct fkv_model *model, const struct fkv_backend *b, struct fkv_error *e);
+/* Do its layers use the scratch `spare` of a block? */
+bool fkv_model_needs_spare(const struct fkv_hparams *h);
 
 /* Part of loading: fills in the weights that the table of model->arch names; h is read. seen[tensors of the file]: set
    for those that serve. */
@@ -138,7 +145,8 @@ void fkv_project_qkv(struct fkv_block *b, const struct fkv_layer *w, unsigned wa
 void fkv_norm_heads(struct fkv_block *b, const struct fkv_layer *w, unsigned want);
 /* By the layer's table, if it has one. */
 void fkv_rotate(struct fkv_block *b, unsigned want);
-/* x += att W_o; then x += (silu(x' W_gate) * x' W_up) W_down with x' = norm(x); biases where the layer has them. */
+/* x += att W_o; then x += (silu(x' W_gate) * x' W_up) W_down with x' = norm(x); biases where the layer has them. Or, in
+   place of the second, what the experts make of x'. */
 void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w);
 
 /* Rows of a weight table. */
@@ -156,6 +164,19 @@ void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w);
 #define FKV_PART(tensor, index) .fused = &tensor, .part = index
 /* Those that all decoders here have. */
 #define FKV_DECODER_WEIGHTS FKV_DECODER_ENDS, FKV_DECODER_ATTENTION, FKV_DECODER_MLP
+/* Those of layers with experts, which have none of the MLP. */
+bool fkv_layer_is_dense(const struct fkv_hparams *h, int layer);
+bool fkv_layer_has_experts(const struct fkv_hparams *h, int layer);
+#define FKV_EXPERTS(of_rows, of_cols) \
+    FKV_MATRIX(of_rows, of_cols), .matrices = FKV_DIM_EXPERTS, .in_layer = fkv_layer_has_experts
+#define FKV_DECODER_EXPERTS                                                                            \
+    FKV_LAYER_ROW("ffn_gate_inp.weight", ffn_router, FKV_MATRIX(FKV_DIM_EXPERTS, FKV_DIM_MODEL),       \
+                  .in_layer = fkv_layer_has_experts),                                                  \
+        FKV_LAYER_ROW("ffn_gate_exps.weight", ffn_gate, FKV_EXPERTS(FKV_DIM_FF_EXPERT, FKV_DIM_MODEL), \
+                      FKV_PART(fkv_fused_gate_up_exps, 0)),                                            \
+        FKV_LAYER_ROW("ffn_up_exps.weight", ffn_up, FKV_EXPERTS(FKV_DIM_FF_EXPERT, FKV_DIM_MODEL),     \
+                      FKV_PART(fkv_fused_gate_up_exps, 1)),                                            \
+        FKV_LAYER_ROW("ffn_down_exps.weight", ffn_down, FKV_EXPERTS(FKV_DIM_MODEL, FKV_DIM_FF_EXPERT))
 #define FKV_DECODER_ENDS                                                                                    \
     FKV_MODEL_ROW("token_embd.weight", FKV_AT_INPUT, token_embd, FKV_MATRIX(FKV_DIM_VOCAB, FKV_DIM_MODEL)), \
         FKV_MODEL_ROW("output_norm.weight", FKV_AT_HEAD, output_norm, FKV_VECTOR(FKV_DIM_MODEL)),           \
@@ -173,14 +194,15 @@ void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w);
         FKV_LAYER_ROW("attn_v.bias", v_bias, FKV_BIAS(FKV_DIM_KV), FKV_PART(fkv_fused_qkv_bias, 2)),               \
         FKV_LAYER_ROW("attn_output.weight", attn_output, FKV_MATRIX(FKV_DIM_MODEL, FKV_DIM_Q)),                    \
         FKV_LAYER_ROW("attn_output.bias", attn_output_bias, FKV_BIAS(FKV_DIM_MODEL))
-#define FKV_DECODER_MLP                                                                                                \
-    FKV_LAYER_ROW("ffn_norm.weight", ffn_norm, FKV_VECTOR(FKV_DIM_MODEL)),                                             \
-        FKV_LAYER_ROW("ffn_gate.weight", ffn_gate, FKV_MATRIX(FKV_DIM_FF, FKV_DIM_MODEL),                              \
-                      FKV_PART(fkv_fused_gate_up, 0)),                                                                 \
-        FKV_LAYER_ROW("ffn_up.weight", ffn_up, FKV_MATRIX(FKV_DIM_FF, FKV_DIM_MODEL), FKV_PART(fkv_fused_gate_up, 1)), \
-        FKV_LAYER_ROW("ffn_down.weight", ffn_down, FKV_MATRIX(FKV_DIM_MODEL, FKV_DIM_FF)),                             \
-        FKV_LAYER_ROW("ffn_gate.bias", ffn_gate_bias, FKV_BIAS(FKV_DIM_FF)),                                           \
-        FKV_LAYER_ROW("ffn_up.bias", ffn_up_bias, FKV_BIAS(FKV_DIM_FF)),                                               \
-        FKV_LAYER_ROW("ffn_down.bias", ffn_down_bias, FKV_BIAS(FKV_DIM_MODEL))
+#define FKV_DENSE(of_rows, of_cols) FKV_MATRIX(of_rows, of_cols), .in_layer = fkv_layer_is_dense
+#define FKV_DECODER_MLP                                                                                               \
+    FKV_LAYER_ROW("ffn_norm.weight", ffn_norm, FKV_VECTOR(FKV_DIM_MODEL)),                                            \
+        FKV_LAYER_ROW("ffn_gate.weight", ffn_gate, FKV_DENSE(FKV_DIM_FF, FKV_DIM_MODEL),                              \
+                      FKV_PART(fkv_fused_gate_up, 0)),                                                                \
+        FKV_LAYER_ROW("ffn_up.weight", ffn_up, FKV_DENSE(FKV_DIM_FF, FKV_DIM_MODEL), FKV_PART(fkv_fused_gate_up, 1)), \
+        FKV_LAYER_ROW("ffn_down.weight", ffn_down, FKV_DENSE(FKV_DIM_MODEL, FKV_DIM_FF)),                             \
+        FKV_LAYER_ROW("ffn_gate.bias", ffn_gate_bias, FKV_BIAS(FKV_DIM_FF), .in_layer = fkv_layer_is_dense),          \
+        FKV_LAYER_ROW("ffn_up.bias", ffn_up_bias, FKV_BIAS(FKV_DIM_FF), .in_layer = fkv_layer_is_dense),              \
+        FKV_LAYER_ROW("ffn_down.bias", ffn_down_bias, FKV_BIAS(FKV_DIM_MODEL), .in_layer = fkv_layer_is_dense)
 
 #endif

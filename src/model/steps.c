@@ -55,6 +55,21 @@ void fkv_rotate(struct fkv_block *b, unsigned want)
     if (want & FKV_WANT_KV) ops->rope(&b->run, b->rope, b->k, kv_width(b), b->rows->n, l->n_kv_head, b->rows->pos);
 }
 
+static void experts(struct fkv_block *b, const struct fkv_layer *w, const struct fkv_input *x)
+{
+    const struct fkv_hparams *h = b->h;
+    const struct fkv_mixture mixture = {.router = &w->ffn_router,
+                                        .gate = &w->ffn_gate,
+                                        .up = &w->ffn_up,
+                                        .down = &w->ffn_down,
+                                        .used = h->n_expert_used,
+                                        .norm = h->expert_norm,
+                                        .scale = h->expert_scale,
+                                        .rows = b->spare,
+                                        .ff = b->ff};
+    b->run.b->ops->mixture(&b->run, x, &mixture, b->x, (size_t)h->d_model);
+}
+
 void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w)
 {
     const struct fkv_ops *ops = b->run.b->ops;
@@ -64,6 +79,10 @@ void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w)
     ops->product(&b->run, &att, &(struct fkv_output){&w->attn_output, w->attn_output_bias, b->x, d_model, true, false},
                  1);
     const struct fkv_input x = normed(b, w->ffn_norm);
+    if (w->ffn_router.data) {
+        experts(b, w, &x);
+        return;
+    }
     const struct fkv_gate gate = {&w->ffn_gate, &w->ffn_up, w->ffn_gate_bias, w->ffn_up_bias};
     ops->gated(&b->run, &x, &gate, b->ff, d_ff);
     const struct fkv_input ff = input(b, b->ff, d_ff, none);

@@ -15,6 +15,12 @@ const struct fkv_fused fkv_fused_qkv_bias = {"attn_qkv.bias",
 const struct fkv_fused fkv_fused_gate_up = {"ffn_up.weight",
                                             {"ffn_gate.weight", "ffn_up.weight"},
                                             {FKV_DIM_FF, FKV_DIM_FF}};
+const struct fkv_fused fkv_fused_gate_up_exps = {"ffn_gate_up_exps.weight",
+                                                 {"ffn_gate_exps.weight", "ffn_up_exps.weight"},
+                                                 {FKV_DIM_FF_EXPERT, FKV_DIM_FF_EXPERT}};
+
+bool fkv_layer_has_experts(const struct fkv_hparams *h, int layer) { return h->layer[layer].d_ff_expert > 0; }
+bool fkv_layer_is_dense(const struct fkv_hparams *h, int layer) { return !fkv_layer_has_experts(h, layer); }
 
 /* ---- a row of the table, in one layer -------------------------------------------------------- */
 
@@ -181,8 +187,8 @@ static fkv_status bind(struct fkv_model *m, const struct fkv_gguf *g, struct ins
         *vectors += cols;
     } else {
         const size_t stride = fkv_quant_row_bytes(fkv_quant_find(t->type), (size_t)cols);
-        *(struct fkv_weight *)place_of(m, i) =
-            (struct fkv_weight){t->data + (size_t)s.first * stride, stride, t->type, rows, cols, n};
+        *(struct fkv_weight *)place_of(m, i) = (struct fkv_weight){
+            t->data + (size_t)s.first * stride, stride, (size_t)s.all * stride, t->type, rows, cols, n};
     }
     return status;
 }

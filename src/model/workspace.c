@@ -14,17 +14,19 @@ struct part {
     bool whole; /* it is used from end to end */
 };
 
-enum { FIXED_PARTS = 8, MOST_PARTS = 2 };
+enum { FIXED_PARTS = 9, MOST_PARTS = 2 };
 
 static size_t block_parts(const struct fkv_hparams *h, const struct fkv_backend *b, struct fkv_place *p,
                           struct part parts[FIXED_PARTS])
 {
-    const size_t rows = (size_t)b->block_rows, q = (size_t)h->q_width, kv = (size_t)h->kv_width;
+    const size_t rows = (size_t)b->block_rows, q = (size_t)h->q_width, kv = (size_t)h->kv_width,
+                 spare = fkv_model_needs_spare(h) ? rows * (size_t)h->d_model : 0;
     const struct part all[FIXED_PARTS] = {{&p->block.q, rows * q, true},
                                           {&p->block.att, rows * q, true},
                                           {&p->block.k, rows * kv, true},
                                           {&p->block.v, rows * kv, true},
-                                          {&p->block.ff, rows * (size_t)h->d_ff, true},
+                                          {&p->block.ff, rows * (size_t)h->ff_width, true},
+                                          {&p->block.spare, spare, true},
                                           {&p->q_window, FKV_MAX_WINDOW * q, false},
                                           {&p->step, FKV_STEP_ROWS * (size_t)h->d_model, false},
                                           {&p->logits, FKV_STEP_ROWS * (size_t)h->n_vocab, false}};
@@ -53,6 +55,7 @@ static size_t angle_floats(const struct fkv_hparams *h, int rope, int n_ctx)
 static fkv_status allocate(struct fkv_backend *b, const struct part *parts, int n)
 {
     for (int i = 0; i < n; i++) {
+        if (parts[i].n == 0) continue;
         const fkv_status status = b->ops->alloc(b, parts[i].at, parts[i].n, parts[i].whole);
         if (status != FKV_OK) return status;
     }

@@ -9,6 +9,7 @@
 /* Activations of one block of rows: they live within a region. */
 struct fkv_block_buffers {
     struct fkv_tensor q, k, v, att, ff; /* [block_rows][width], widths the most of any layer */
+    struct fkv_tensor spare;            /* [block_rows][d_model], or none: see fkv_model_needs_spare() */
 };
 
 /* A run of layers on one back end. The first place has the embedding table, the last the output head. */

@@ -104,7 +104,7 @@ static float *tensor(const struct model *m, int layer, const char *name)
         snprintf(full, sizeof full, "blk.%d.%s", layer, name);
     const struct fkv_gguf_tensor *t = fkv_gguf_find_tensor(m->g, full);
     if (!t) return NULL;
-    const size_t n = (size_t)(t->dims[0] * t->dims[1]);
+    const size_t n = (size_t)(t->dims[0] * t->dims[1] * t->dims[2]);
     float *x = malloc(n * sizeof *x);
     fkv_quant_find(t->type)->dequantize(t->data, x, n);
     return x;
@@ -204,23 +204,90 @@ static void weigh(const struct layer *l, const double *p, const double *v, int s
     }
 }
 
-/* x += attention output projected; then the MLP. */
+static const struct fkv_gguf_tensor *find(const struct model *m, int layer, const char *name)
+{
+    char full[96];
+    snprintf(full, sizeof full, "blk.%d.%s", layer, name);
+    return fkv_gguf_find_tensor(m->g, full);
+}
+
+static double activated(double x) { return x / (1 + exp(-x)); }
+
+/* y = the MLP of x, which may be y. */
+static void mlp(const struct model *m, int layer, const double *x, int n, double *y)
+{
+    const int d_ff = (int)find(m, layer, "ffn_down.weight")->dims[0];
+    double *gate = doubles((size_t)(n * d_ff)), *up = doubles((size_t)(n * d_ff));
+    multiply(m, layer, "ffn_gate.weight", "ffn_gate.bias", x, n, d_ff, m->d_model, gate);
+    multiply(m, layer, "ffn_up.weight", "ffn_up.bias", x, n, d_ff, m->d_model, up);
+    for (int i = 0; i < n * d_ff; i++) gate[i] = activated(gate[i]) * up[i];
+    multiply(m, layer, "ffn_down.weight", "ffn_down.bias", gate, n, m->d_model, d_ff, y);
+    free(gate), free(up);
+}
+
+/* The weights of one row's experts: the softmax of the used best, 0 for the others. */
+static void choose_experts(const double *logits, int n, int used, double *weight)
+{
+    double sum = 0;
+    for (int e = 0; e < n; e++) weight[e] = 0;
+    for (int i = 0; i < used; i++) {
+        int best = -1;
+        for (int e = 0; e < n; e++)
+            if (weight[e] == 0 && (best < 0 || logits[e] > logits[best])) best = e;
+        sum += weight[best] = exp(logits[best]);
+    }
+    for (int e = 0; e < n; e++) weight[e] /= sum;
+}
+
+/* y = what one expert makes of a row. */
+static void expert(const struct model *m, const float *gate, const float *up, const float *down, int d_ff,
+                   const double *x, double weight, double *y)
+{
+    for (int f = 0; f < d_ff; f++) {
+        double g = 0, u = 0;
+        for (int c = 0; c < m->d_model; c++) {
+            g += x[c] * (double)gate[f * m->d_model + c];
+            u += x[c] * (double)up[f * m->d_model + c];
+        }
+        for (int c = 0; c < m->d_model; c++) y[c] += weight * activated(g) * u * (double)down[c * d_ff + f];
+    }
+}
+
+/* y = the experts' MLP of x. */
+static void experts(const struct model *m, int layer, const double *x, int n, double *y)
+{
+    const struct fkv_gguf_tensor *t = find(m, layer, "ffn_down_exps.weight");
+    const int d_ff = (int)t->dims[0], d = m->d_model, n_expert = (int)t->dims[2],
+              used = read_int(m, "expert_used_count", FKV_GGUF_I32, layer);
+    float *gate = tensor(m, layer, "ffn_gate_exps.weight"), *up = tensor(m, layer, "ffn_up_exps.weight"),
+          *down = tensor(m, layer, "ffn_down_exps.weight");
+    double *logits = doubles((size_t)(n * n_expert)), *weight = doubles((size_t)n_expert);
+    multiply(m, layer, "ffn_gate_inp.weight", NULL, x, n, n_expert, d, logits);
+    for (int i = 0; i < n * d; i++) y[i] = 0;
+    for (int i = 0; i < n; i++) {
+        choose_experts(logits + i * n_expert, n_expert, used, weight);
+        for (int e = 0; e < n_expert; e++)
+            if (weight[e] > 0)
+                expert(m, gate + e * d_ff * d, up + e * d_ff * d, down + e * d_ff * d, d_ff, x + i * d, weight[e],
+                       y + i * d);
+    }
+    free(gate), free(up), free(down), free(logits), free(weight);
+}
+
+/* x += attention output projected; then the MLP, or the experts. */
 static void second_half(const struct model *m, int layer, double *x, int n, const double *att)
 {
-    char down[64];
-    snprintf(down, sizeof down, "blk.%d.ffn_down.weight", layer);
-    const int q = m->layer[layer].n_head * m->layer[layer].d, d_ff = (int)fkv_gguf_find_tensor(m->g, down)->dims[0];
-    double *y = doubles((size_t)(n * m->d_model)), *gate = doubles((size_t)(n * d_ff)),
-           *up = doubles((size_t)(n * d_ff));
+    const int q = m->layer[layer].n_head * m->layer[layer].d;
+    double *y = doubles((size_t)(n * m->d_model)), *z = doubles((size_t)(n * m->d_model));
     multiply(m, layer, "attn_output.weight", "attn_output.bias", att, n, m->d_model, q, y);
     for (int i = 0; i < n * m->d_model; i++) x[i] += y[i];
     norm(m, layer, "ffn_norm.weight", x, n, m->d_model, y);
-    multiply(m, layer, "ffn_gate.weight", "ffn_gate.bias", y, n, d_ff, m->d_model, gate);
-    multiply(m, layer, "ffn_up.weight", "ffn_up.bias", y, n, d_ff, m->d_model, up);
-    for (int i = 0; i < n * d_ff; i++) gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
-    multiply(m, layer, "ffn_down.weight", "ffn_down.bias", gate, n, m->d_model, d_ff, y);
-    for (int i = 0; i < n * m->d_model; i++) x[i] += y[i];
-    free(y), free(gate), free(up);
+    if (find(m, layer, "ffn_gate_inp.weight"))
+        experts(m, layer, y, n, z);
+    else
+        mlp(m, layer, y, n, z);
+    for (int i = 0; i < n * m->d_model; i++) x[i] += z[i];
+    free(y), free(z);
 }
 
 static void first_half(const struct model *m, int layer, const double *x, int n, const int32_t *pos, double *q,

@@ -95,6 +95,29 @@ static void put_fused(struct maker *m, const char *name, uint32_t type, int n, c
     free(all);
 }
 
+/* n matrices of rows in one tensor; or, of each matrix the rows of one and of another, one below the other. */
+static void put_stack(struct maker *m, const char *name, uint32_t type, bool twice, int n, int rows, int cols)
+{
+    size_t bytes;
+    if ((uint32_t)cols % fkv_quant_find(type)->block_elements) type = FKV_TYPE_F32;
+    uint8_t *one = make_rows(m, type, n * rows, cols, &bytes), *all = one;
+    const size_t each = bytes / (size_t)n;
+    if (twice) {
+        uint8_t *other = make_rows(m, type, n * rows, cols, &bytes);
+        all = malloc(2 * bytes);
+        for (size_t i = 0; i < (size_t)n; i++) {
+            memcpy(all + 2 * i * each, one + i * each, each);
+            memcpy(all + (2 * i + 1) * each, other + i * each, each);
+        }
+        free(one);
+        free(other);
+        bytes *= 2;
+        rows *= 2;
+    }
+    gguf_put_tensor(m->w, name, type, 3, (const uint64_t[]){(uint64_t)cols, (uint64_t)rows, (uint64_t)n}, all, bytes);
+    free(all);
+}
+
 /* A vector around `middle`. */
 static void put_vector(struct maker *m, const char *name, int n, float middle, float spread)
 {
@@ -131,11 +154,32 @@ static void put_qkv(struct maker *m, const struct tiny_model *t, int l)
     put_vector(m, NAME("attn_v.bias"), kv, 0, 0.5f);
 }
 
+int tiny_model_n_expert(const struct tiny_model *t)
+{
+    return t->n_expert ? t->n_expert : strcmp(t->arch, "qwen3moe") == 0 ? TINY_EXPERTS : 0;
+}
+static int n_expert_used(const struct tiny_model *t) { return t->n_expert ? t->n_expert_used : TINY_USED; }
+
+static void put_experts(struct maker *m, const struct tiny_model *t, int l)
+{
+    const int n = tiny_model_n_expert(t), d_ff = t->d_ff + l * t->d_ff_more;
+    char name[64];
+    put_matrix(m, NAME("ffn_gate_inp.weight"), FKV_TYPE_F32, n, t->d_model);
+    put_stack(m, t->fused ? NAME("ffn_gate_up_exps.weight") : NAME("ffn_gate_exps.weight"), t->type, t->fused, n, d_ff,
+              t->d_model);
+    if (!t->fused) put_stack(m, NAME("ffn_up_exps.weight"), t->type, false, n, d_ff, t->d_model);
+    put_stack(m, NAME("ffn_down_exps.weight"), t->type, false, n, t->d_model, d_ff);
+}
+
 static void put_mlp(struct maker *m, const struct tiny_model *t, int l)
 {
     const int d_ff = t->d_ff + l * t->d_ff_more;
     char name[64];
     put_vector(m, NAME("ffn_norm.weight"), t->d_model, 1, 0.1f);
+    if (tiny_model_n_expert(t)) {
+        put_experts(m, t, l);
+        return;
+    }
     if (t->fused) {
         put_fused(m, NAME("ffn_up.weight"), t->type, 2, (const int[]){d_ff, d_ff}, t->d_model);
     } else {
@@ -155,7 +199,7 @@ static void put_layer(struct maker *m, const struct tiny_model *t, int l)
     char name[64];
     put_vector(m, NAME("attn_norm.weight"), t->d_model, 1, 0.1f);
     put_qkv(m, t, l);
-    if (strcmp(t->arch, "qwen3") == 0) {
+    if (strncmp(t->arch, "qwen3", 5) == 0) {
         put_vector(m, NAME("attn_q_norm.weight"), s.d_head, 1.5f, 0.3f);
         put_vector(m, NAME("attn_k_norm.weight"), s.d_head, 1.5f, 0.3f);
     }
@@ -251,6 +295,12 @@ static void put_hparams(struct gguf_writer *w, const struct tiny_model *t)
     gguf_put_u32(w, KEY("embedding_length"), (uint32_t)t->d_model);
     put_per_layer(w, t, KEY("feed_forward_length"), t->d_ff, t->d_ff_more);
     put_heads(w, t);
+    if (tiny_model_n_expert(t)) {
+        gguf_put_u32(w, KEY("expert_count"), (uint32_t)tiny_model_n_expert(t));
+        gguf_put_u32(w, KEY("expert_used_count"), (uint32_t)n_expert_used(t));
+        if (strcmp(t->arch, "llama") != 0)
+            put_per_layer(w, t, KEY("expert_feed_forward_length"), t->d_ff, t->d_ff_more);
+    }
     if (t->n_rot) gguf_put_u32(w, KEY("rope.dimension_count"), (uint32_t)t->n_rot);
     gguf_put_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
     gguf_put_f32(w, KEY("rope.freq_base"), 10000);

@@ -13,7 +13,7 @@ struct tiny_layer {
 };
 
 struct tiny_model {
-    const char *arch; /* "llama", "qwen2", "qwen3" */
+    const char *arch; /* of tiny_archs */
     int n_layer, n_head, n_kv_head, d_head, d_model, d_ff;
     uint32_t type;                       /* of the matrices: F32, F16, BF16 or one of blocks */
     bool rope_freqs, own_output, biases; /* optional tensors; biases: of all matrices but the embedding table */
@@ -23,6 +23,7 @@ struct tiny_model {
     bool arrays;                         /* the same numbers, with an array where a layer may have its own */
     int d_ff_more;                       /* every layer's d_ff is so much more than the one's before */
     const struct tiny_layer *layers;     /* [n_layer] in place of n_head, n_kv_head, d_head; NULL: all alike */
+    int n_expert, n_expert_used;         /* 0: TINY_EXPERTS and TINY_USED where the architecture always has experts */
     int window;                          /* of local layers: 0: no keys for them */
     int n_rot;                           /* 0: d_head, and no key for it */
     const char *without;                 /* a key or tensor that is left out; NULL: none */
@@ -33,7 +34,7 @@ struct tiny_model {
         .arch = "llama", .n_layer = 4, .n_head = 4, .n_kv_head = 2, .d_head = 32, .d_model = 64, .d_ff = 96, .seed = 1 \
     }
 
-enum { TINY_VOCAB = 320, TINY_CONTEXT = 1024 };
+enum { TINY_VOCAB = 320, TINY_CONTEXT = 1024, TINY_EXPERTS = 8, TINY_USED = 3 };
 
 /* The file, malloc'ed. The same parameters make the same file. */
 uint8_t *tiny_model_make(const struct tiny_model *m, size_t *bytes);
@@ -41,6 +42,8 @@ uint8_t *tiny_model_make(const struct tiny_model *m, size_t *bytes);
 void tiny_model_write(const struct tiny_model *m, char path[64]);
 /* The key with which a file says the scales of its layers, for tests alone: "<arch>.test.scale". */
 #define TINY_SCALE "test.scale"
+/* Its experts; 0: it is dense. */
+int tiny_model_n_expert(const struct tiny_model *m);
 /* ids[n] of the vocabulary, the same for the same seed. */
 void tiny_model_prompt(uint32_t seed, int32_t *ids, int n);
 

@@ -390,6 +390,28 @@ static void test_odd_widths(void **state)
     unlink(path);
 }
 
+/* Experts: the device refuses the model before it is given anything; auto takes the CPU. */
+static void test_experts(void **state)
+{
+    (void)state;
+    struct tiny_model m = model;
+    char path[64], err[FKV_ERROR_BYTES] = "";
+    fkv_engine *e = NULL;
+    struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
+    m.arch = "qwen3moe";
+    tiny_model_write(&m, path);
+    p.device = "vulkan";
+    assert_int_equal(fkv_engine_open(&e, path, &p, err), FKV_ERROR_UNSUPPORTED);
+    assert_string_equal(err,
+                        "qwen3moe.expert_count: expected 0 on the device vulkan, which has no experts yet, found 8: "
+                        "run it on the CPU");
+    p.device = "auto";
+    assert_int_equal(fkv_engine_open(&e, path, &p, err), FKV_OK);
+    assert_string_equal(fkv_engine_info(e)->device, "cpu");
+    fkv_engine_close(e);
+    unlink(path);
+}
+
 /* Lost at the first submission, while weights are brought or tried: an error, or the CPU if nobody asked for the
    device. */
 static void test_device_lost_at_once(void **state)
@@ -493,6 +515,7 @@ int main(int argc, char **argv)
         TEST(test_a_session_that_cannot_be),
         TEST(test_auto),
         TEST(test_odd_widths),
+        TEST(test_experts),
         TEST(test_device_that_lacks_something),
         TEST(test_device_lost_at_once),
         TEST(test_device_lost_later),

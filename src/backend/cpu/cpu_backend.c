@@ -48,6 +48,7 @@ static size_t lay_out(struct cpu_backend *b, void *memory)
     const size_t cols = (size_t)b->max_cols, tile = FKV_BLOCK_ROWS * FKV_MOST_PANEL_ROWS * sizeof(float);
     struct fkv_carver c = {memory, 0};
     b->packed = fkv_carve(&c, packed_bytes(b));
+    cpu_routing_lay_out(&b->routing, &c);
     for (int i = 0; i < fkv_team_size(b->base.team); i++) {
         struct cpu_scratch *s = &b->scratch[i];
         s->panel = fkv_carve(&c, FKV_PANEL_SCRATCH);

@@ -38,12 +38,33 @@ struct cpu_scratch {
     struct cpu_pieces *pieces;            /* [FKV_STEP_ROWS][KV heads] */
 };
 
+/* Which rows go to which experts, for all threads: see mixture.c. */
+struct cpu_packed {
+    size_t x8, x16; /* bytes from the beginning of the packed forms of a group */
+};
+struct cpu_bucket {
+    int expert, first, n;     /* its rows are row[first .. first + n) */
+    int group;                /* the first bucket of those that are multiplied together */
+    struct cpu_packed in, ff; /* where its rows lie, packed for the first and for the second product */
+};
+struct cpu_routing {
+    int32_t *expert;           /* [row][used] */
+    float *chosen;             /* [row][used] their weights */
+    int32_t *row;              /* [slot] */
+    float *weight;             /* [slot] */
+    struct cpu_bucket *bucket; /* [n_buckets], of experts that any row has chosen, ascending */
+    int n_buckets;
+};
+struct fkv_carver;
+void cpu_routing_lay_out(struct cpu_routing *g, struct fkv_carver *c);
+
 struct cpu_backend {
     struct fkv_backend base;
     const struct fkv_kernels *k;
     int max_cols;
-    void *packed;                /* the input of the product that runs, prepared: x8, x16, floats or vectors */
-    float *part;                 /* attention by pieces: see attention.c */
+    void *packed; /* the input of the product that runs, prepared: x8, x16, floats or vectors */
+    float *part;  /* attention by pieces: see attention.c */
+    struct cpu_routing routing;
     struct fkv_extent most;      /* what the scratch is prepared for */
     struct cpu_scratch *scratch; /* [n_threads] */
     struct fkv_blas blas;        /* open once a weight wants it */

@@ -5,40 +5,36 @@
    that shall get the bits of one, takes the stored weights as they lie, which memory feeds. The fp32 check path, and
    types without kernels of their own, dequantise and multiply floats. Precise products of many rows take quantised
    weights as bf16, so that activations are not rounded to 8 bits. */
+#include "backend/cpu/product.h"
+
 #include <assert.h>
 #include <string.h>
 
-#include "backend/cpu/cpu_backend.h"
 #include "quant/quant.h"
 
 enum { VECTOR_ROWS = 64, STEP_ROWS = 32, BLAS_LEAST_ROWS = 16, PIECES = 8 };
 
 _Static_assert((int)FKV_STEP_ROWS <= (int)FKV_STEP_VECTORS, "a decode step is one matvec call");
 
-enum prepared { PREPARED_FLOATS, PREPARED_X8, PREPARED_X16, N_PREPARED };
-
 /* How weights of one type are multiplied. */
 struct format {
-    enum prepared input;
+    enum cpu_form input;
     void (*panel)(const struct fkv_panel *p);
     void (*matvec)(const struct fkv_matvec *p);
     bool as_bf16; /* weights are turned into it first */
 };
 
-/* Does every row go by the stored weights' own kernels? */
+bool cpu_as_vectors(const struct cpu_backend *b, int n, bool alone) { return (n == 1 || alone) && !b->base.exact; }
+
 static bool as_vectors(struct fkv_run *r, const struct fkv_input *in)
 {
-    return (in->n == 1 || in->alone) && !r->b->exact;
+    return cpu_as_vectors(cpu_of(r), in->n, in->alone);
 }
-
-/* The kernels want rows that divide by 32. Others, which only unquantised types have, are multiplied as floats with
-   zeros behind them. */
-static int padded(int k) { return (k + 31) & ~31; }
 
 static struct format format_of_weight(const struct cpu_backend *b, const struct fkv_weight *w)
 {
     const struct fkv_kernels *k = b->k;
-    if (!b->base.exact && padded(w->cols) == w->cols) switch (w->type) {
+    if (!b->base.exact && cpu_padded(w->cols) == w->cols) switch (w->type) {
         case FKV_TYPE_Q8_0: return (struct format){PREPARED_X8, k->panel_q8_0, k->matvec_q8_0, false};
         case FKV_TYPE_Q4_0: return (struct format){PREPARED_X8, k->panel_q4_0, k->matvec_q4_0, false};
         case FKV_TYPE_Q4_1: return (struct format){PREPARED_X8, k->panel_q4_1, k->matvec_q4_1, false};
@@ -58,49 +54,44 @@ bool cpu_wants_blas(const struct cpu_backend *b, const struct fkv_weight *w)
     return !b->base.exact && format_of_weight(b, w).input == PREPARED_FLOATS;
 }
 
-static struct format format_of(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w, bool precise)
+static struct format format_of(const struct cpu_backend *b, bool vectors, const struct fkv_weight *w, bool precise)
 {
-    const struct cpu_backend *b = cpu_of(r);
     const struct format f = format_of_weight(b, w);
-    if (f.input != PREPARED_X8 || b->k->x8_is_bf16 || as_vectors(r, in) || !(precise || b->base.precise)) return f;
+    if (f.input != PREPARED_X8 || b->k->x8_is_bf16 || vectors || !(precise || b->base.precise)) return f;
     return (struct format){PREPARED_X16, b->k->panel_bf16, NULL, true};
+}
+
+unsigned cpu_wanted(const struct cpu_backend *b, bool vectors, const struct fkv_weight *w, bool precise)
+{
+    return 1u << format_of(b, vectors, w, precise).input;
 }
 
 /* ---- the input ------------------------------------------------------------------------------- */
 
-/* Where each form of the input lies in the packed buffer; floats are the input itself when there is nothing to
-   normalise or to pad. */
-struct input {
-    const void *form[N_PREPARED];
-    size_t ldf;
-    int n, k; /* k: of the floats, padded */
-};
+static bool is_copied(const struct fkv_input *in, int k) { return fkv_tensor_is(in->norm) || cpu_padded(k) != k; }
 
-static bool is_copied(const struct fkv_input *in, int k) { return fkv_tensor_is(in->norm) || padded(k) != k; }
-
-/* y[padded(k)]: a row of the input, normalised or not, and zeros. */
-static void copy_row(const struct fkv_kernels *kernels, const struct fkv_input *in, int row, int k, float *y)
+void cpu_copy_row(const struct fkv_kernels *kernels, const struct fkv_input *in, int row, int k, float *y)
 {
     const float *x = cpu_floats(in->x) + (size_t)row * in->ld;
     if (fkv_tensor_is(in->norm))
         kernels->rms_norm(x, cpu_floats(in->norm), k, in->eps, y);
     else
         memcpy(y, x, (size_t)k * sizeof *y);
-    for (int i = k; i < padded(k); i++) y[i] = 0;
+    for (int i = k; i < cpu_padded(k); i++) y[i] = 0;
 }
 
 /* Prepares the forms that `wanted` (1 << form) names. Ends with a barrier. */
-static struct input prepare_rows(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
+static struct cpu_input prepare_rows(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
 {
     struct cpu_backend *b = cpu_of(r);
     char *at = b->packed;
-    struct input p = {{cpu_floats(in->x), NULL, NULL}, in->ld, in->n, padded(k)};
+    struct cpu_input p = {{cpu_floats(in->x), NULL, NULL}, in->ld, in->n, cpu_padded(k), false};
     int lo, hi;
     fkv_team_share(b->base.team, r->thread, in->n, FKV_PACK_ROWS, &lo, &hi);
     if (is_copied(in, k)) {
         p.form[PREPARED_FLOATS] = at;
         p.ldf = (size_t)p.k;
-        for (int i = lo; i < hi; i++) copy_row(b->k, in, i, k, (float *)at + (size_t)i * p.ldf);
+        for (int i = lo; i < hi; i++) cpu_copy_row(b->k, in, i, k, (float *)at + (size_t)i * p.ldf);
         at += (size_t)in->n * p.ldf * sizeof(float);
     }
     if (wanted & 1u << PREPARED_X8) {
@@ -117,13 +108,13 @@ static struct input prepare_rows(struct fkv_run *r, const struct fkv_input *in, 
 }
 
 /* One row for the stored weights' kernels: floats, copied to `rows` if need be, and v8 at `vector`. */
-static struct input prepare_vector(const struct cpu_backend *b, const struct fkv_input *in, int row, int k,
-                                   unsigned wanted, float *rows, void *vector)
+static struct cpu_input prepare_vector(const struct cpu_backend *b, const struct fkv_input *in, int row, int k,
+                                       unsigned wanted, float *rows, void *vector)
 {
     const float *x = cpu_floats(in->x) + (size_t)row * in->ld;
-    struct input p = {{x, vector, x}, in->ld, 1, padded(k)};
+    struct cpu_input p = {{x, vector, x}, in->ld, 1, cpu_padded(k), true};
     if (is_copied(in, k)) {
-        copy_row(b->k, in, row, k, rows);
+        cpu_copy_row(b->k, in, row, k, rows);
         p.form[PREPARED_FLOATS] = p.form[PREPARED_X16] = rows;
     }
     if (wanted & 1u << PREPARED_X8) b->k->v8_pack(p.form[PREPARED_FLOATS], k, vector);
@@ -132,16 +123,17 @@ static struct input prepare_vector(const struct cpu_backend *b, const struct fkv
 
 /* A single row every thread prepares for itself, which costs less than waiting for it; several are shared out, and a
    barrier follows. */
-static struct input prepare_vectors(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
+static struct cpu_input prepare_vectors(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
 {
     struct cpu_backend *b = cpu_of(r);
     struct cpu_scratch *s = cpu_scratch_of(r);
     if (in->n == 1) return prepare_vector(b, in, 0, k, wanted, s->rows, s->vector);
-    const size_t rows = FKV_STEP_ROWS * (size_t)padded(k) * sizeof(float), bytes = b->k->v8_bytes(k);
-    struct input p = {{cpu_floats(in->x), (char *)b->packed + ((rows + 63) & ~(size_t)63), cpu_floats(in->x)},
-                      in->ld,
-                      in->n,
-                      padded(k)};
+    const size_t rows = FKV_STEP_ROWS * (size_t)cpu_padded(k) * sizeof(float), bytes = b->k->v8_bytes(k);
+    struct cpu_input p = {{cpu_floats(in->x), (char *)b->packed + ((rows + 63) & ~(size_t)63), cpu_floats(in->x)},
+                          in->ld,
+                          in->n,
+                          cpu_padded(k),
+                          true};
     int lo, hi;
     fkv_team_share(b->base.team, r->thread, in->n, 1, &lo, &hi);
     for (int i = lo; i < hi; i++)
@@ -155,23 +147,27 @@ static struct input prepare_vectors(struct fkv_run *r, const struct fkv_input *i
     return p;
 }
 
-static struct input prepare(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
+static struct cpu_input prepare(struct fkv_run *r, const struct fkv_input *in, int k, unsigned wanted)
 {
     return as_vectors(r, in) ? prepare_vectors(r, in, k, wanted) : prepare_rows(r, in, k, wanted);
 }
 
 /* ---- a piece of the output ------------------------------------------------------------------- */
 
-/* Weight rows of one piece of work: as many as a panel call takes, if that leaves every thread a few pieces. */
-static int piece_rows(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
+int cpu_piece_rows(struct fkv_run *r, bool vectors, int n, const struct fkv_weight *w, int copies)
 {
-    if (as_vectors(r, in)) return in->n == 1 ? VECTOR_ROWS : STEP_ROWS;
+    if (vectors) return n == 1 ? VECTOR_ROWS : STEP_ROWS;
     const struct format f = format_of_weight(cpu_of(r), w);
     if (f.input == PREPARED_FLOATS) return CPU_FLOAT_ROWS;
-    if (format_of(r, in, w, true).as_bf16) return FKV_PANEL_ROWS;
-    const int share = w->rows / (PIECES * fkv_team_size(r->b->team)) / FKV_PANEL_ROWS * FKV_PANEL_ROWS,
+    if (format_of(cpu_of(r), false, w, true).as_bf16) return FKV_PANEL_ROWS;
+    const int share = w->rows * copies / (PIECES * fkv_team_size(r->b->team)) / FKV_PANEL_ROWS * FKV_PANEL_ROWS,
               most = cpu_of(r)->k->panel_rows;
     return share < FKV_PANEL_ROWS ? FKV_PANEL_ROWS : share < most ? share : most;
+}
+
+static int piece_rows(struct fkv_run *r, const struct fkv_input *in, const struct fkv_weight *w)
+{
+    return cpu_piece_rows(r, as_vectors(r, in), in->n, w, 1);
 }
 
 static const uint8_t *weight_row(const struct fkv_weight *w, int row)
@@ -182,7 +178,7 @@ static const uint8_t *weight_row(const struct fkv_weight *w, int row)
 /* Weight rows [row, row + n) as floats, padded: the stored ones, or dequantised into scratch. */
 static const float *weight_floats(struct cpu_scratch *s, const struct fkv_weight *w, int row, int n)
 {
-    const size_t ld = (size_t)padded(w->cols), cols = (size_t)w->cols;
+    const size_t ld = (size_t)cpu_padded(w->cols), cols = (size_t)w->cols;
     if (w->type == FKV_TYPE_F32 && w->stride == ld * sizeof(float))
         return (const float *)(const void *)weight_row(w, row);
     const struct fkv_quant_type *q = fkv_quant_find(w->type);
@@ -204,8 +200,8 @@ static const fkv_bf16 *weight_bf16(struct cpu_scratch *s, const struct fkv_weigh
     return halves;
 }
 
-static void float_rows(struct fkv_run *r, const struct input *in, const struct fkv_weight *w, int row, int n, float *y,
-                       size_t ld)
+static void float_rows(struct fkv_run *r, const struct cpu_input *in, const struct fkv_weight *w, int row, int n,
+                       float *y, size_t ld)
 {
     const struct cpu_backend *b = cpu_of(r);
     struct cpu_scratch *s = cpu_scratch_of(r);
@@ -228,7 +224,7 @@ static void float_rows(struct fkv_run *r, const struct input *in, const struct f
     }
 }
 
-static void multiply_vectors(struct fkv_run *r, const struct input *p, struct format f, const struct fkv_weight *w,
+static void multiply_vectors(struct fkv_run *r, const struct cpu_input *p, struct format f, const struct fkv_weight *w,
                              int row, int n, float *y, size_t ld)
 {
     const bool as_floats = f.input == PREPARED_FLOATS;
@@ -247,13 +243,12 @@ static void multiply_vectors(struct fkv_run *r, const struct input *p, struct fo
                                   .ldy = ld});
 }
 
-/* y[n rows of x][rows of w] for weight rows [row, row + n). */
-static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct input *p, const struct fkv_weight *w,
-                     bool precise, int row, int n, float *y, size_t ld)
+void cpu_multiply(struct fkv_run *r, const struct cpu_input *p, const struct fkv_weight *w, bool precise, int row,
+                  int n, float *y, size_t ld)
 {
-    const struct format f = format_of(r, in, w, precise);
+    const struct format f = format_of(cpu_of(r), p->vectors, w, precise);
     struct cpu_scratch *s = cpu_scratch_of(r);
-    if (as_vectors(r, in)) {
+    if (p->vectors) {
         multiply_vectors(r, p, f, w, row, n, y, ld);
     } else if (f.input == PREPARED_FLOATS) {
         float_rows(r, p, w, row, n, y, ld);
@@ -263,7 +258,7 @@ static void multiply(struct fkv_run *r, const struct fkv_input *in, const struct
                                   .n = n,
                                   .k = w->cols,
                                   .x = p->form[f.input],
-                                  .m = in->n,
+                                  .m = p->n,
                                   .y = y,
                                   .ldy = ld,
                                   .prefetch = row + 2 * n <= w->rows ? weight_row(w, row + n) : NULL,
@@ -298,16 +293,16 @@ static void finish(const struct fkv_kernels *k, const struct fkv_output *out, in
     }
 }
 
-static void product_piece(struct fkv_run *r, const struct fkv_input *in, const struct input *p,
+static void product_piece(struct fkv_run *r, const struct fkv_input *in, const struct cpu_input *p,
                           const struct fkv_output *out, int row, int rows)
 {
     const int n = out->w->rows - row < rows ? out->w->rows - row : rows;
     if (!fkv_tensor_is(out->bias) && !out->add) {
-        multiply(r, in, p, out->w, out->precise, row, n, cpu_floats(out->y) + row, out->ld);
+        cpu_multiply(r, p, out->w, out->precise, row, n, cpu_floats(out->y) + row, out->ld);
         return;
     }
     float *tile = cpu_scratch_of(r)->tile[0];
-    multiply(r, in, p, out->w, out->precise, row, n, tile, (size_t)rows);
+    cpu_multiply(r, p, out->w, out->precise, row, n, tile, (size_t)rows);
     finish(cpu_of(r)->k, out, row, n, in->n, tile, (size_t)rows);
 }
 
@@ -330,10 +325,10 @@ void cpu_product(struct fkv_run *r, const struct fkv_input *in, const struct fkv
     int pieces = 0;
     for (int o = 0; o < n_out; o++) {
         const int rows = piece_rows(r, in, out[o].w);
-        wanted |= 1u << format_of(r, in, out[o].w, out[o].precise).input;
+        wanted |= cpu_wanted(cpu_of(r), as_vectors(r, in), out[o].w, out[o].precise);
         pieces += (out[o].w->rows + rows - 1) / rows;
     }
-    const struct input p = prepare(r, in, out[0].w->cols, wanted);
+    const struct cpu_input p = prepare(r, in, out[0].w->cols, wanted);
     for (int piece; (piece = fkv_team_take(r->b->team, r->thread, pieces)) >= 0;)
         for (int o = 0; o < n_out; o++) {
             const int rows = piece_rows(r, in, out[o].w), here = (out[o].w->rows + rows - 1) / rows;
@@ -353,14 +348,15 @@ void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_g
     const struct fkv_kernels *k = cpu_of(r)->k;
     struct cpu_scratch *s = cpu_scratch_of(r);
     assert(is_input(r, in, g->gate) && g->up->rows == g->gate->rows && g->up->cols == g->gate->cols);
-    const unsigned wanted = 1u << format_of(r, in, g->gate, false).input | 1u << format_of(r, in, g->up, false).input;
+    const unsigned wanted = cpu_wanted(cpu_of(r), as_vectors(r, in), g->gate, false) |
+                            cpu_wanted(cpu_of(r), as_vectors(r, in), g->up, false);
     const int rows_gate = piece_rows(r, in, g->gate), rows_up = piece_rows(r, in, g->up),
               rows = rows_gate < rows_up ? rows_gate : rows_up, all = g->gate->rows;
-    const struct input p = prepare(r, in, g->gate->cols, wanted);
+    const struct cpu_input p = prepare(r, in, g->gate->cols, wanted);
     for (int piece; (piece = fkv_team_take(r->b->team, r->thread, (all + rows - 1) / rows)) >= 0;) {
         const int row = piece * rows, n = all - row < rows ? all - row : rows;
-        multiply(r, in, &p, g->gate, false, row, n, s->tile[0], (size_t)rows);
-        multiply(r, in, &p, g->up, false, row, n, s->tile[1], (size_t)rows);
+        cpu_multiply(r, &p, g->gate, false, row, n, s->tile[0], (size_t)rows);
+        cpu_multiply(r, &p, g->up, false, row, n, s->tile[1], (size_t)rows);
         add_bias(k, g->gate_bias, row, n, in->n, s->tile[0], (size_t)rows);
         add_bias(k, g->up_bias, row, n, in->n, s->tile[1], (size_t)rows);
         for (int i = 0; i < in->n; i++)
