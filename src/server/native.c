@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/retention.h"
 #include "server/answer_json.h"
 #include "server/json_in.h"
 #include "server/native.h"
@@ -36,27 +37,24 @@ void put_sampling(struct json_out *j, const struct fkv_sampler_params *s)
 /* A number, or one of the option's words. */
 static void put_option(struct json_out *j, const char *name, const struct fkv_kv_option *option, double value)
 {
-    const char *word = option->words;
-    for (int i = 0; word && i < (int)value; i++) word = strchr(word, '|') + 1;
-    out_key(j, name);
-    if (word)
-        out_bytes(j, word, strcspn(word, "|"));
+    char word[RETENTION_NAME];
+    if (option->kind == FKV_OPTION_WORD)
+        put_string(j, name, retention_text(option, value, word));
     else
-        out_real(j, value);
+        put_real(j, name, value);
 }
 
 void put_retention(struct json_out *j, const struct fkv_kv_params *kv)
 {
     struct fkv_kv_option option;
-    char name[64];
+    char name[RETENTION_NAME];
     double value;
     put_string(j, "kv_policy", kv->policy);
-    for (int i = 0; fkv_kv_option_list(i, &option); i++) {
-        if (!fkv_kv_get(kv, option.name, &value)) continue;
-        snprintf(name, sizeof name, "%s", option.name);
+    for (int i = 0; retention_name(i, name, &option); i++) {
+        if (!fkv_kv_get(kv, name + 2, &value)) continue;
         for (char *c = name; *c; c++)
             if (*c == '-') *c = '_';
-        put_option(j, name, &option, value);
+        put_option(j, name + 2, &option, value);
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "cli/machine.h"
+#include "cli/retention.h"
 #include "cli/settings.h"
 #include "server/json_in.h"
 #include "server/random_id.h"
@@ -188,13 +189,12 @@ static bool starts_with(const char *text, const char *prefix) { return !strncmp(
 static bool read_kv_option(struct request *r, const char *key, const json_t *value, bool *known,
                            struct api_error *error)
 {
-    char name[64], text[64], why[FKV_ERROR_BYTES];
+    char name[RETENTION_NAME], text[64], why[FKV_ERROR_BYTES];
     struct fkv_kv_option option;
-    snprintf(name, sizeof name, "%s", key);
+    const int n = snprintf(name, sizeof name, "--%s", key);
     for (char *c = name; *c; c++)
         if (*c == '_') *c = '-';
-    *known = false;
-    for (int i = 0; !*known && fkv_kv_option_list(i, &option); i++) *known = !strcmp(option.name, name);
+    *known = n < (int)sizeof name && retention_find(name, (size_t)n, &option);
     if (!*known) return true;
     if (json_is_string(value))
         snprintf(text, sizeof text, "%s", json_string_value(value));
@@ -202,7 +202,7 @@ static bool read_kv_option(struct request *r, const char *key, const json_t *val
         snprintf(text, sizeof text, "%.17g", json_number_value(value));
     else
         return json_unwanted(key, option.words ? option.words : "a number", value, error);
-    if (fkv_kv_set(&r->kv, name, text, why) != FKV_OK) return api_fail_field(error, key, "%s", why);
+    if (fkv_kv_set(&r->kv, name + 2, text, why) != FKV_OK) return api_fail_field(error, key, "%.40s: %s", key, why);
     return true;
 }
 

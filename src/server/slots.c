@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "cli/console.h"
+#include "cli/retention.h"
 #include "server/scheduler.h"
 #include "server/server.h"
 
@@ -15,10 +16,11 @@ enum { AGAIN = 2 };
 static bool same_policy(const struct fkv_kv_params *a, const struct fkv_kv_params *b)
 {
     struct fkv_kv_option option;
+    char name[RETENTION_NAME];
     if (strcmp(a->policy, b->policy)) return false;
-    for (int i = 0; fkv_kv_option_list(i, &option); i++) {
+    for (int i = 0; retention_name(i, name, &option); i++) {
         double x = 0, y = 0;
-        if (fkv_kv_get(a, option.name, &x) != fkv_kv_get(b, option.name, &y) || x < y || x > y) return false;
+        if (fkv_kv_get(a, name + 2, &x) != fkv_kv_get(b, name + 2, &y) || x < y || x > y) return false;
     }
     return true;
 }

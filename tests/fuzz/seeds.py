@@ -26,3 +26,15 @@ put('tokenizer', [bytes([i % 20]) + c['text'].encode()[:4096] for i, c in enumer
 files = [p.read_bytes() for p in sorted(TESTS.glob('data/*.gguf'))] + [struct.pack('<4sIQQ', b'GGUF', version, 0, 0) for version in (2, 3)]
 put('gguf', files)
 put('model', files)
+user = {'role': 'user', 'content': 'Hi'}
+# the first byte chooses the door: chat, completions, native, tokenize, detokenize, apply-template
+bodies = [(0, {'messages': [user], 'max_tokens': 8, 'temperature': 0.5, 'top_p': 0.9, 'top_k': 3, 'min_p': 0.1, 'seed': 1, 'n': 2, 'stop': ['a', 'b'], 'stream': True}),
+          (0, {'messages': [{'role': 'system', 'content': [{'type': 'text', 'text': 'a'}]}, user, {'role': 'assistant', 'content': 'Yes'}], 'logprobs': True, 'top_logprobs': 3,
+               'logit_bias': {'5': 1, 'hello': -100}, 'stream_options': {'include_usage': True}, 'tools': [], 'response_format': {'type': 'text'}}),
+          (0, {'messages': [user], 'kv_policy': 'snapkv', 'kv_retain': 0.5, 'tsp_layer': 1, 'kv_mode': 'agent', 'kv_map': True, 'chat_template_kwargs': {'a': 1}, 'reasoning_effort': 'none'}),
+          (1, {'prompt': ['a', [1, 2]], 'logprobs': 2, 'max_tokens': 0, 'echo': False, 'best_of': 1, 'logit_bias': [[3, False], ['a', 2]]}),
+          (1, {'prompt': [1, 'b', 3], 'presence_penalty': 1, 'frequency_penalty': -1, 'repeat_penalty': 1.1, 'repeat_last_n': -1}),
+          (2, {'prompt': 'a', 'n_predict': -1, 'n_probs': 4, 'return_tokens': True, 'ignore_eos': True, 'cache_prompt': False, 't_max_predict_ms': 5}),
+          (3, {'content': 'hello', 'with_pieces': True, 'add_special': True, 'parse_special': False}), (4, {'tokens': [1, 2, 300]}),
+          (5, {'messages': [user], 'add_generation_prompt': False})]
+put('request', [bytes([door]) + json.dumps(body).encode() for door, body in bodies])
