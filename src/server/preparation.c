@@ -24,9 +24,34 @@ struct preparation {
 
 /* ---- requests for text ------------------------------------------------------------------------- */
 
+/* What each prompt needs at most. */
+static bool plan(struct request *r, struct api_error *error)
+{
+    enum { ORDINARY = 1024 }; /* tokens of an answer without a limit */
+    struct fkv_session_params params = r->server->settings->session;
+    struct fkv_memory_plan plan;
+    char why[FKV_ERROR_BYTES];
+    params.n_ctx = r->server->n_ctx;
+    params.kv = r->kv;
+    for (int i = 0; i < r->n_prompts; i++) {
+        struct prompt *p = &r->prompts[i];
+        const int room = r->server->n_ctx - (int)p->n, wanted = r->n_predict < 0 ? ORDINARY : r->n_predict;
+        if (fkv_plan_memory(r->server->engine, &params, (int)p->n, wanted < room ? wanted : room, &plan, why) != FKV_OK)
+            return api_fail(error, 400, ERROR_INVALID, "%s", why);
+        p->need_bytes = plan.kv + plan.kv_prefill;
+    }
+    return true;
+}
+
 static void prepare(struct server *server, struct exchange *x, const struct dialect *dialect)
 {
+    struct api_error error = {0};
     struct request *r = request_new(server, x, dialect);
+    if (r && !plan(r, &error)) {
+        exchange_fail(x, &error);
+        request_free(r);
+        r = NULL;
+    }
     if (!r) {
         metrics_count_request(&server->metrics, dialect->name, 400);
         atomic_fetch_sub(&server->n_requests, 1);

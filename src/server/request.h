@@ -24,6 +24,7 @@ struct prompt {
     char *text; /* [n_text] what was tokenised; NULL: ids were given */
     size_t n_text;
     struct fkv_marks marks;
+    uint64_t need_bytes; /* of KV, at most; of an answer without a limit, an ordinary one's */
     /* the scheduler's, once it was computed */
     fkv_session *base; /* holds the prompt, for further branches to fork; NULL: none is needed */
     bool computed;
@@ -80,7 +81,6 @@ struct request {
     int64_t seed;
     struct option_texts stops; /* texts are the body's */
     struct fkv_kv_params kv;
-    char policy[32]; /* kv.policy's text */
     enum kv_mode kv_mode;
     const char *salt;   /* of the body; NULL: none */
     const char *reason; /* why this policy */
@@ -91,7 +91,7 @@ struct request {
     struct branch *branches; /* [n_branches] choice by choice: n for the first prompt, n for the second, ... */
     int n_branches;
     int n_running;            /* branches that have not ended */
-    bool failed;              /* its error has been sent */
+    atomic_bool failed;       /* its error has been sent, or its client has left */
     double queued_s, begun_s; /* clock: it was complete; its first prompt began */
     double progress_s;        /* when progress was last told */
 };

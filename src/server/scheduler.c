@@ -131,10 +131,7 @@ void scheduler_end(struct scheduler *s, struct branch *b)
 void scheduler_fail(struct scheduler *s, struct branch *b, const struct api_error *error)
 {
     struct request *r = b->request;
-    pthread_mutex_lock(&s->lock);
-    const bool first = !r->failed;
-    r->failed = true;
-    pthread_mutex_unlock(&s->lock);
+    const bool first = !atomic_exchange(&r->failed, true);
     if (first && error->status) exchange_fail(r->x, error);
     b->finish = FINISH_FAILED;
     scheduler_end(s, b);

@@ -21,6 +21,7 @@ struct slot {
     char *salt;
     int32_t *ids;           /* [n_ids] what it holds; room for n_ctx */
     size_t n_ids, turn_end; /* turn_end: below it, a policy dropped entries */
+    size_t n_usable;        /* of n_ids: that the branch's prompt begins with */
     enum slot_state state;
     struct branch *branch; /* NULL when idle */
     double used_s;

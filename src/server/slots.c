@@ -12,6 +12,8 @@
 /* The last ids of a prompt are computed again even where the session holds them: one row alone would go through the
    kernels of decoding, which round differently, and an answer would depend on what was asked before. */
 enum { AGAIN = 2 };
+/* Nor is a short beginning worth that what a policy keeps of the rest would depend on it. */
+enum { SHORT = 256 };
 
 static bool same_policy(const struct fkv_kv_params *a, const struct fkv_kv_params *b)
 {
@@ -35,10 +37,12 @@ static size_t usable(const struct slot *slot, const struct request *r, const str
     if (!slot->session || !r->cache_prompt || !same_salt(slot->salt, r->salt) || !same_policy(&slot->kv, &r->kv))
         return 0;
     while (n < most && n < slot->n_ids && slot->ids[n] == p->ids[n]) n++;
-    return n < slot->turn_end ? 0 : n;
+    if (n < slot->turn_end) return 0;
+    const bool compresses = strcmp(r->kv.policy, "full") && p->n > (size_t)r->kv.kv_floor;
+    return compresses && n < SHORT ? 0 : n;
 }
 
-static struct slot *choose(struct scheduler *s, const struct branch *b)
+static struct slot *choose(struct scheduler *s, const struct branch *b, size_t *n_usable)
 {
     const struct request *r = b->request;
     const struct prompt *p = &r->prompts[b->prompt];
@@ -52,6 +56,7 @@ static struct slot *choose(struct scheduler *s, const struct branch *b)
         best = slot;
         most = n;
     }
+    *n_usable = most;
     return best;
 }
 
@@ -88,40 +93,40 @@ static struct slot *oldest_idle(struct scheduler *s, const struct slot *taken)
     return oldest;
 }
 
-/* What the branch needs at most, or an error. */
-static bool plan(const struct scheduler *s, const struct branch *b, uint64_t *bytes, struct api_error *error)
+/* What the slot's session will be is the request's. */
+static void own(struct slot *slot, const struct request *r)
 {
-    const struct request *r = b->request;
-    struct fkv_session_params params = s->server->settings->session;
-    struct fkv_memory_plan plan;
-    char why[FKV_ERROR_BYTES];
-    params.n_ctx = s->server->n_ctx;
-    params.kv = r->kv;
-    if (fkv_plan_memory(s->server->engine, &params, (int)r->prompts[b->prompt].n, (int)b->most, &plan, why) != FKV_OK)
-        return api_fail(error, 500, ERROR_SERVER, "%s", why);
-    *bytes = plan.kv + plan.kv_prefill;
-    return true;
+    slot->kv = r->kv;
+    slot->policy = r->kv.policy;
+    free(slot->salt);
+    slot->salt = r->salt ? strdup(r->salt) : NULL;
 }
 
 struct slot *slot_take(struct scheduler *s, struct branch *b, struct api_error *error)
 {
-    struct slot *slot = choose(s, b), *idle;
-    uint64_t need = 0, others;
+    const struct request *r = b->request;
+    const struct prompt *p = &r->prompts[b->prompt];
+    size_t n_usable;
+    struct slot *slot = choose(s, b, &n_usable), *idle;
+    uint64_t others;
     bool busy;
-    if (!slot || !plan(s, b, &need, error)) return NULL;
-    while ((others = bytes_of_others(s, slot, &busy)) + need > s->server->kv_ram && (idle = oldest_idle(s, slot)))
+    if (!slot) return NULL;
+    while ((others = bytes_of_others(s, slot, &busy)) + p->need_bytes > s->server->kv_ram &&
+           (idle = oldest_idle(s, slot)))
         empty(idle);
-    if (others + need > s->server->kv_ram) {
+    if (others + p->need_bytes > s->server->kv_ram) {
         if (!busy)
             api_fail(error, 503, ERROR_UNAVAILABLE, "not enough memory: the request needs up to %s, --kv-ram is %s",
-                     SIZE(need), SIZE(s->server->kv_ram));
+                     SIZE(p->need_bytes), SIZE(s->server->kv_ram));
         return NULL;
     }
     slot->state = SLOT_PREFILL;
     slot->branch = b;
-    slot->bytes = need;
-    slot->n_prompt = b->request->prompts[b->prompt].n;
+    slot->bytes = p->need_bytes;
+    slot->n_prompt = p->n;
     slot->n_decoded = 0;
+    slot->n_usable = n_usable;
+    if (!n_usable) own(slot, r);
     b->slot = (int)(slot - s->slots);
     return slot;
 }
@@ -183,10 +188,6 @@ static bool open_session(struct scheduler *s, struct slot *slot, const struct re
     params.progress_user = s; /* forks of the session have it, too */
     if (fkv_session_open(&slot->session, s->server->engine, &params, why) != FKV_OK)
         return api_fail(error, 503, ERROR_UNAVAILABLE, "%s", why);
-    slot->kv = r->kv;
-    slot->policy = r->kv.policy;
-    free(slot->salt);
-    slot->salt = r->salt ? strdup(r->salt) : NULL;
     return true;
 }
 
@@ -194,7 +195,7 @@ static bool open_session(struct scheduler *s, struct slot *slot, const struct re
 static bool keep_usable(struct scheduler *s, struct slot *slot, struct request *r, struct prompt *p,
                         struct api_error *error)
 {
-    const size_t n = usable(slot, r, p);
+    const size_t n = slot->n_usable;
     p->n_kept_before = n;
     if (n && fkv_session_cut(slot->session, n) == FKV_OK) return true;
     p->n_kept_before = 0;
@@ -222,10 +223,6 @@ fkv_status slot_prefill(struct scheduler *s, struct slot *slot, struct branch *b
     s->prefilled = b;
     if (p->computed) {
         status = fork_base(slot, p, error);
-        slot->kv = r->kv;
-        slot->policy = r->kv.policy;
-        free(slot->salt);
-        slot->salt = r->salt ? strdup(r->salt) : NULL;
     } else if (keep_usable(s, slot, r, p, error)) {
         if (r->stream && r->return_progress) r->dialect->progress(r, p, p->n_kept_before, 0);
         fkv_session_mark(slot->session, &p->marks);
