@@ -202,12 +202,35 @@ static void test_crew_measures(void **state)
     }
 }
 
+/* Programs that are done in a moment: regions of 17 ms, of which one in six loses 8 ms to them. */
+static void test_crew_takes_no_notice(void **state)
+{
+    static const char task;
+    struct fkv_crew c;
+    double clock = 0, few = 0, shared = 0;
+    (void)state;
+    fkv_crew_init(&c, 2);
+    for (int i = 0; i < 2000; i++) {
+        const double away = i % 6 ? 0 : 8e-3, s = (c.now == 2 ? 17e-3 : 33e-3) + away;
+        clock += s;
+        few += c.now < 2 ? s : 0;
+        shared += c.shared_s > clock ? s : 0;
+        fkv_crew_note(&c, &task, s, away, clock);
+    }
+    assert_true(few < 0.01 * clock);
+    assert_true(shared < 0.01 * clock);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stages),          cmocka_unit_test(test_pauses_between_regions),
-        cmocka_unit_test(test_sizes),           cmocka_unit_test(test_threads_that_cannot_be_made),
-        cmocka_unit_test(test_crew_makes_room), cmocka_unit_test(test_crew_measures),
+        cmocka_unit_test(test_stages),
+        cmocka_unit_test(test_pauses_between_regions),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_threads_that_cannot_be_made),
+        cmocka_unit_test(test_crew_makes_room),
+        cmocka_unit_test(test_crew_measures),
+        cmocka_unit_test(test_crew_takes_no_notice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

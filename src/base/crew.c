@@ -3,13 +3,13 @@
 #include <math.h>
 
 /* A window is several time slices of the scheduler long. Trials are rare enough that those which fail cost little:
-   a window in 4 s at the end. */
-static const double window_s = 20e-3, first_wait_s = 0.25, longest_wait_s = 4;
-/* Threads kept from their core, as a mean over the window, from which on fewer are tried. */
-static const double least_away = 0.25;
-/* The same from which on the cores are shared, and for how long that is believed. A short region says little: what a
-   virtual machine's host takes now and then is a twentieth of one. */
-static const double shared_away = 0.15, shared_for_s = 0.25;
+   a window in 4 s at the end. Whether all threads are the better again is tried at once, and then ever more rarely: what
+   took a core may have been one short program. */
+static const double window_s = 50e-3, first_wait_s = 0.25, longest_wait_s = 4;
+/* Threads kept from their core, as a mean over the window, from which on fewer are tried and the cores are taken to be
+   shared, and for how long that is believed. What a virtual machine's host takes, and programs that are done in a moment,
+   are less: of 20 ms they were a seventh so often that a quiet machine counted as shared half of the time. */
+static const double least_away = 0.25, shared_for_s = 0.25;
 
 void fkv_crew_init(struct fkv_crew *c, int n_threads)
 {
@@ -26,7 +26,7 @@ static void begin_window(struct fkv_crew *c, const void *task)
 static void end_trial(struct fkv_crew *c, bool keep, double clock_s)
 {
     if (!keep) c->now = c->before;
-    c->wait_s = keep ? first_wait_s : fmin(2 * c->wait_s, longest_wait_s);
+    c->wait_s = !keep ? fmin(2 * c->wait_s, longest_wait_s) : c->now < c->all ? window_s : first_wait_s;
     c->again_s = clock_s + c->wait_s;
     c->before = 0;
 }
@@ -49,7 +49,7 @@ static void look_for_others(struct fkv_crew *c, double wall_s, double away_s, do
     c->looked_s += wall_s;
     c->looked_away_s += away_s;
     if (c->looked_s < window_s) return;
-    if (c->looked_away_s > shared_away * c->looked_s || c->now < c->all) c->shared_s = clock_s + shared_for_s;
+    if (c->looked_away_s > least_away * c->looked_s || c->now < c->all) c->shared_s = clock_s + shared_for_s;
     c->looked_s = c->looked_away_s = 0;
 }
 
