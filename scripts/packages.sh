@@ -1,6 +1,6 @@
 # packages.sh: sourced by the other scripts: how they install what they need. Debian and Ubuntu.
 
-BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libutf8proc-dev libopenblas-openmp-dev libdnnl-dev libvulkan-dev libvulkan-volk-dev glslc libmicrohttpd-dev"
+BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libutf8proc-dev libxxhash-dev libopenblas-openmp-dev libdnnl-dev libvulkan-dev libvulkan-volk-dev glslc libmicrohttpd-dev"
 MODEL_PACKAGES="python3 python3-pip ca-certificates"
 TEST_PACKAGES="libcmocka-dev mesa-vulkan-drivers vulkan-validationlayers spirv-tools clang clang-format-14 libsimde-dev libclang-rt-14-dev valgrind"
 FUZZ_PACKAGES="python3 clang libclang-rt-14-dev"

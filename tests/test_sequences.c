@@ -457,7 +457,7 @@ static void test_export_and_import(void **state)
     leave_engine(e);
 }
 
-/* Every byte changed, every length: refused or taken, but never more; refused means empty and usable. */
+/* Every byte changed, every length: refused, and that means empty and usable. */
 static void test_import_trusts_nothing(void **state)
 {
     (void)state;
@@ -467,7 +467,6 @@ static void test_import_trusts_nothing(void **state)
     uint8_t *data;
     void *made;
     size_t bytes;
-    int refused = 0;
     sync_or_fail(a, ids, 60);
     assert_int_equal(fkv_session_export(a, &made, &bytes), FKV_OK);
     data = made;
@@ -475,12 +474,10 @@ static void test_import_trusts_nothing(void **state)
         data[i] ^= 0xff;
         const fkv_status status = fkv_session_import(b, data, bytes);
         data[i] ^= 0xff;
-        if (status == FKV_OK) continue;
-        refused++;
+        assert_int_not_equal(status, FKV_OK);
         assert_int_equal(fkv_session_n_seen(b), 0);
         assert_true(*fkv_session_error(b));
     }
-    assert_true(refused > 100);
     for (size_t n = 0; n < bytes; n += n < 1200 ? 1 : 97) assert_int_not_equal(fkv_session_import(b, data, n), FKV_OK);
     sync_or_fail(b, ids, 60);
     append_or_fail(a, 3);
@@ -505,8 +502,8 @@ static void test_import_knows_the_model(void **state)
         fkv_status want;
     } cases[] = {{1, NULL, FKV_OK},
                  {1, add_description, FKV_OK},
-                 {2, NULL, FKV_ERROR_FORMAT},
-                 {1, add_rope_scaling, FKV_ERROR_FORMAT}};
+                 {2, NULL, FKV_ERROR_UNSUPPORTED},
+                 {1, add_rope_scaling, FKV_ERROR_UNSUPPORTED}};
     fkv_engine *e = engine_of(false, FKV_TYPE_F32);
     const struct fkv_session_params p = policy_params("full");
     fkv_session *a = tiny_session(e, &p);

@@ -110,10 +110,12 @@ static fkv_status check_look(fkv_session *s, const int32_t *ids, size_t n)
     if (n == 0 || s->q->n_seen == 0)
         return fkv_fail(&s->error, FKV_ERROR_ARGUMENT,
                         "attention: expected ids behind tokens of a session, found %zu and %zu", n, s->q->n_seen);
-    if (s->q->pruned_until || s->q->forked)
-        return fkv_fail(&s->error, FKV_ERROR_ARGUMENT,
-                        "attention: expected a session that holds all it has seen, and alone; found one that was %s%s",
-                        s->q->pruned_until ? "pruned by " : "forked", s->q->pruned_until ? s->q->pruned_by : "");
+    const char *policy = s->q->n_turns ? s->q->turn[s->q->n_turns - 1].policy : "";
+    if (s->q->n_turns || s->q->forked)
+        return fkv_fail(
+            &s->error, FKV_ERROR_ARGUMENT,
+            "attention: expected a session that holds all it has seen, and alone; found one that was %s%.*s",
+            s->q->n_turns ? "pruned by " : "forked", (int)strcspn(policy, " "), policy);
     return fkv_session_check_ids(s, ids, n, s->q->n_seen);
 }
 
@@ -186,6 +188,7 @@ static fkv_status check_shared(fkv_session *const *sessions, int n, const int32_
                             "batch: expected empty sessions of one engine, none twice; session %d is not one", i);
         fkv_status status = fkv_session_check_ids(sessions[i], ids, n_ids, 0);
         if (status == FKV_OK) status = fkv_session_check_marks(sessions[i], n_ids);
+        if (status == FKV_OK) status = fkv_session_reserve_turn(sessions[i]);
         if (status != FKV_OK) return status;
     }
     return FKV_OK;
@@ -195,7 +198,7 @@ static fkv_status check_shared(fkv_session *const *sessions, int n, const int32_
 static void take_shared(fkv_session *s, const fkv_session *first, size_t n_ids)
 {
     s->q->n_seen = n_ids;
-    if (s->report.pruned) fkv_sequence_pruned(s->q, s->prefill.policy->name);
+    fkv_session_note_turn(s, 0);
     if (s != first) memcpy(s->logits, first->logits, (size_t)s->e->model->h.n_vocab * sizeof *s->logits);
     s->have_logits = true;
     s->sync_kind = FKV_SYNC_EXTENDED;

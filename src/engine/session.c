@@ -155,6 +155,19 @@ fkv_status fkv_session_fork(fkv_session *s, size_t n, fkv_session **child, char 
     return fkv_tell(err, &error, status);
 }
 
+fkv_status fkv_session_set_policy(fkv_session *s, const struct fkv_kv_params *params)
+{
+    struct fkv_session_params wanted = s->shape.params;
+    const struct fkv_session_shape before = s->shape;
+    wanted.kv = *params;
+    fkv_status status = fkv_session_shape(&s->shape, s->e, &wanted, &s->error);
+    if (status == FKV_OK && (status = reserve_workspace(s)) != FKV_OK)
+        fkv_fail(&s->error, status, "no memory for the policy's window");
+    if (status != FKV_OK) s->shape = before;
+    s->prefill.policy = fkv_policy_find(s->shape.params.kv.policy);
+    return status;
+}
+
 /* ---- running ------------------------------------------------------------------------------------- */
 
 fkv_status fkv_session_failed(fkv_session *s, fkv_status status)
@@ -211,10 +224,25 @@ fkv_status fkv_session_prefill(fkv_session *s, const struct fkv_prefill_params *
     return status;
 }
 
+fkv_status fkv_session_reserve_turn(fkv_session *s)
+{
+    const fkv_status status = fkv_sequence_reserve_turn(s->q);
+    return status == FKV_OK ? FKV_OK : fkv_fail(&s->error, status, "no memory for one more turn");
+}
+
+void fkv_session_note_turn(fkv_session *s, size_t first)
+{
+    char policy[FKV_KV_TEXT_BYTES];
+    if (!s->report.pruned) return;
+    fkv_kv_text(&s->shape.params.kv, policy, sizeof policy);
+    fkv_sequence_add_turn(s->q, first, s->q->n_seen, policy);
+}
+
 static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
 {
     const double t0 = fkv_clock_s();
     const size_t first = s->q->n_seen;
+    if (fkv_session_reserve_turn(s) != FKV_OK) return FKV_ERROR_MEMORY;
     s->have_logits = false;
     memcpy(s->q->ids + first, ids, n * sizeof *ids);
     fkv_session_observe(s, ids, n, first);
@@ -224,7 +252,7 @@ static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
         return fkv_session_failed(s, status);
     }
     s->q->n_seen = first + n;
-    if (s->report.pruned) fkv_sequence_pruned(s->q, s->prefill.policy->name);
+    fkv_session_note_turn(s, first);
     s->have_logits = true;
     s->stats.prefill_s += fkv_clock_s() - t0;
     s->stats.prefill_tokens += n;
@@ -291,33 +319,6 @@ fkv_status fkv_session_cut(fkv_session *s, size_t n)
 
 void fkv_session_cancel(fkv_session *s) { atomic_store(&s->cancel, true); }
 
-/* ---- as bytes ------------------------------------------------------------------------------------ */
-
-/* In a turn. */
-static uint64_t fingerprint(fkv_engine *e)
-{
-    if (!e->fingerprint) e->fingerprint = fkv_gguf_fingerprint(e->gguf);
-    return e->fingerprint;
-}
-
-fkv_status fkv_session_export(fkv_session *s, void **data, size_t *bytes)
-{
-    fkv_turns_take(&s->e->ws.turn);
-    const fkv_status status = fkv_sequence_export(s->q, fingerprint(s->e), data, bytes);
-    fkv_turns_leave(&s->e->ws.turn);
-    return fkv_session_failed(s, status);
-}
-
-fkv_status fkv_session_import(fkv_session *s, const void *data, size_t bytes)
-{
-    fkv_session_forget(s, 0);
-    fkv_turns_take(&s->e->ws.turn);
-    const fkv_status status = fkv_sequence_import(s->q, fingerprint(s->e), data, bytes, s->e->model->h.n_vocab,
-                                                  &s->error);
-    fkv_turns_leave(&s->e->ws.turn);
-    return status;
-}
-
 /* ---- looking in ---------------------------------------------------------------------------------- */
 
 const char *fkv_session_error(const fkv_session *s) { return s->error.text; }
@@ -333,6 +334,14 @@ int fkv_session_kept(const fkv_session *s, int layer, int kv_head, const int32_t
     if (kv_head < 0 || kv_head >= l->shape.heads) return -1;
     *positions = l->b->ops->kv_positions(l->store, kv_head);
     return l->b->ops->kv_count(l->store, kv_head);
+}
+
+bool fkv_session_turn(const fkv_session *s, size_t i, struct fkv_turn *turn)
+{
+    if (i >= s->q->n_turns) return false;
+    const struct fkv_sequence_turn *t = &s->q->turn[i];
+    *turn = (struct fkv_turn){t->first, t->end, t->policy};
+    return true;
 }
 
 int fkv_session_propagated(const fkv_session *s, int *layer, const int32_t **positions)

@@ -33,6 +33,9 @@ fkv_status fkv_session_failed(fkv_session *s, fkv_status status);
 fkv_status fkv_session_check_marks(fkv_session *s, size_t n);
 /* Sets the window of a prefill of ids[n], the first of which is at position `first`. */
 void fkv_session_observe(fkv_session *s, const int32_t *ids, size_t n, size_t first);
+/* Room for one more turn; and what a prefill of the tokens from `first` on left, if a policy dropped some of it. */
+fkv_status fkv_session_reserve_turn(fkv_session *s);
+void fkv_session_note_turn(fkv_session *s, size_t first);
 /* Was the session cancelled? Only once: a cancel ends one call. Then the message says so. */
 bool fkv_session_cancelled(fkv_session *s);
 /* Forgets the tokens from n on, and the logits. */

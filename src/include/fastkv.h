@@ -215,6 +215,11 @@ FKV_API bool fkv_kv_option_list(int i, struct fkv_kv_option *option);
 /* Sets an option by its name from text: "kv-retain" "0.2", "structkv-decay" "0.8". An own option needs its policy set
    before. What is wrong is said in err: FKV_ERROR_BYTES or NULL. */
 FKV_API fkv_status fkv_kv_set(struct fkv_kv_params *params, const char *name, const char *value, char *err);
+/* The policy and the values in force, as "fastkv kv-retain=0.1 ...": equal texts mean equal retention, where both have
+   tsp_layer resolved (fkv_session_get_params). Cut to fit and NUL-terminated; returns the bytes of the whole text, below
+   FKV_KV_TEXT_BYTES. */
+enum { FKV_KV_TEXT_BYTES = 512 };
+FKV_API size_t fkv_kv_text(const struct fkv_kv_params *params, char *text, size_t size);
 /* The value in force; false for an option there is none of, or that another policy has. */
 FKV_API bool fkv_kv_get(const struct fkv_kv_params *params, const char *name, double *value);
 
@@ -305,14 +310,15 @@ FKV_API fkv_status fkv_session_cut(fkv_session *session, size_t n);
 /* A session of the first n tokens of this one, with the same parameters; n as above. Both go their own way from here.
    On the CPU they share the memory of what is common. */
 FKV_API fkv_status fkv_session_fork(fkv_session *session, size_t n, fkv_session **child, char *err);
-/* What a session holds, as bytes: ids, and every layer's entries in list order, as they are stored. *data: malloc'ed,
-   freed with fkv_free(). Import replaces what a session holds; data, aligned as malloc aligns it, is not trusted: what
-   is another model's, or does not fit the cache's types or the context, is refused, and leaves the session empty. A
-   model is known by its tensors' names, types, shapes and samples of their data, and by its architecture's metadata.
-   Bytes are the machine's own: another byte order is refused. The logits do not travel: sync computes the last id
-   again. */
-FKV_API fkv_status fkv_session_export(fkv_session *session, void **data, size_t *bytes);
-FKV_API fkv_status fkv_session_import(fkv_session *session, const void *data, size_t bytes);
+/* The policy of the prefills to come; what is there stays as it is. A failure leaves the policy as it was. */
+FKV_API fkv_status fkv_session_set_policy(fkv_session *session, const struct fkv_kv_params *params);
+/* The i-th turn of which a policy dropped something: tokens first .. end - 1; false past the last. All other tokens are
+   whole: every layer holds them. policy: its fkv_kv_text(), valid until the session changes. */
+struct fkv_turn {
+    size_t first, end;
+    const char *policy;
+};
+FKV_API bool fkv_session_turn(const fkv_session *session, size_t i, struct fkv_turn *turn);
 /* [n_vocab] fp32 of the last token, valid until the next sync or append; NULL before the first. */
 FKV_API const float *fkv_session_logits(const fkv_session *session);
 /* Ids seen so far: the next position. */
@@ -347,6 +353,36 @@ FKV_API void fkv_session_get_stats(const fkv_session *session, struct fkv_sessio
 FKV_API const char *fkv_stage_name(int i);
 /* The options in force, with -1 and AUTO resolved: as much of them as params->size says there is room for. */
 FKV_API void fkv_session_get_params(const fkv_session *session, struct fkv_session_params *params);
+
+/* ---- sessions as files ---------------------------------------------------------------------------
+
+   What a session holds: ids, every layer's entries as they are stored, the turns that a policy pruned, and the last
+   token's logits, if there are any. Loading replaces what a session holds. It trusts nothing: what is damaged or foreign
+   (FKV_ERROR_FORMAT), of a later version, another model, other types of the cache or another arithmetic, or pruned
+   under other options than the session's (FKV_ERROR_UNSUPPORTED), or too long for the context (FKV_ERROR_CONTEXT), is
+   refused, and leaves the session empty and usable. A model is known by its tensors' names, types, shapes and samples of
+   their data, and by its architecture's metadata. The form is in engine/session_form.h. */
+
+/* Writes under a temporary name in the same folder, mode 0600, which then takes the file's place: whatever happens, path
+   is the file that was there before or the new one, whole. label: a text that a load must give again; NULL: "". */
+FKV_API fkv_status fkv_session_save(fkv_session *session, const char *path, const char *label);
+FKV_API fkv_status fkv_session_load(fkv_session *session, const char *path, const char *label);
+/* The same bytes in memory: *data is malloc'ed, freed with fkv_free(). */
+FKV_API fkv_status fkv_session_export(fkv_session *session, void **data, size_t *bytes);
+FKV_API fkv_status fkv_session_import(fkv_session *session, const void *data, size_t bytes);
+
+/* What a file holds, by its head, settings and ids. */
+enum { FKV_LABEL_BYTES = 256 };
+struct fkv_session_file {
+    int32_t *ids; /* [n_ids], malloc'ed, freed with fkv_free() */
+    size_t n_ids, pruned_until;
+    char policy[FKV_KV_TEXT_BYTES]; /* of the last turn that one pruned; "" */
+    char label[FKV_LABEL_BYTES];
+    uint64_t bytes;
+};
+/* Fails as a load by the session would, but for policies and labels, and for its entries, which are not read. The
+   session stays as it is, but for its error. */
+FKV_API fkv_status fkv_session_look(fkv_session *session, const char *path, struct fkv_session_file *file);
 
 /* ---- several tokens in one pass ------------------------------------------------------------------
 

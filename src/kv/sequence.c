@@ -35,6 +35,7 @@ void fkv_sequence_destroy(struct fkv_sequence *q)
     if (!q) return;
     for (int l = 0; l < q->n_layer; l++) q->layer[l].b->ops->kv_destroy(q->layer[l].store);
     free(q->layer);
+    free(q->turn);
     fkv_unreserve(q->ids, q->ids_bytes);
     free(q);
 }
@@ -52,14 +53,26 @@ void fkv_sequence_cut(struct fkv_sequence *q, size_t n)
     for (int l = 0; l < q->n_layer; l++) q->layer[l].b->ops->kv_cut(q->layer[l].store, (int32_t)n);
     q->n_seen = n;
     if (n > 0) return;
-    q->pruned_until = 0;
-    *q->pruned_by = '\0';
+    q->pruned_until = q->n_turns = 0;
 }
 
-void fkv_sequence_pruned(struct fkv_sequence *q, const char *by)
+fkv_status fkv_sequence_reserve_turn(struct fkv_sequence *q)
 {
-    q->pruned_until = q->n_seen;
-    snprintf(q->pruned_by, sizeof q->pruned_by, "%s", by);
+    if (q->n_turns < q->turn_room) return FKV_OK;
+    const size_t room = 2 * q->turn_room + 1;
+    struct fkv_sequence_turn *more = realloc(q->turn, room * sizeof *more);
+    if (!more) return FKV_ERROR_MEMORY;
+    q->turn = more;
+    q->turn_room = room;
+    return FKV_OK;
+}
+
+void fkv_sequence_add_turn(struct fkv_sequence *q, size_t first, size_t end, const char *policy)
+{
+    struct fkv_sequence_turn *turn = &q->turn[q->n_turns++];
+    *turn = (struct fkv_sequence_turn){.first = first, .end = end};
+    snprintf(turn->policy, sizeof turn->policy, "%s", policy);
+    q->pruned_until = end;
 }
 
 fkv_status fkv_sequence_fork(struct fkv_sequence *q, size_t n, struct fkv_sequence **child)
@@ -69,9 +82,12 @@ fkv_status fkv_sequence_fork(struct fkv_sequence *q, size_t n, struct fkv_sequen
     *c = *q;
     c->n_layer = 0;
     c->n_seen = n;
+    c->turn = NULL;
+    c->turn_room = 0;
     c->ids = fkv_reserve(q->ids_bytes);
     c->layer = calloc((size_t)q->n_layer, sizeof *c->layer);
-    fkv_status status = c->ids && c->layer ? FKV_OK : FKV_ERROR_MEMORY;
+    if (q->n_turns) c->turn = malloc(q->n_turns * sizeof *c->turn);
+    fkv_status status = c->ids && c->layer && (c->turn || !q->n_turns) ? FKV_OK : FKV_ERROR_MEMORY;
     for (; status == FKV_OK && c->n_layer < q->n_layer; c->n_layer++) {
         const struct fkv_sequence_layer *from = &q->layer[c->n_layer];
         c->layer[c->n_layer] = *from;
@@ -83,6 +99,8 @@ fkv_status fkv_sequence_fork(struct fkv_sequence *q, size_t n, struct fkv_sequen
         return status;
     }
     memcpy(c->ids, q->ids, n * sizeof *c->ids);
+    if (q->n_turns) memcpy(c->turn, q->turn, q->n_turns * sizeof *c->turn);
+    c->turn_room = q->n_turns;
     q->forked = c->forked = true;
     *child = c;
     return FKV_OK;

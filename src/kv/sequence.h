@@ -8,6 +8,12 @@
 
 #include "backend/backend.h"
 
+/* Tokens first .. end - 1 came as one turn, of which a policy dropped something: it can be extended, not cut. */
+struct fkv_sequence_turn {
+    size_t first, end;
+    char policy[FKV_KV_TEXT_BYTES]; /* and its values: see fkv_kv_text() */
+};
+
 /* Where the store of a layer is, and its shape. */
 struct fkv_sequence_layer {
     struct fkv_backend *b;
@@ -21,9 +27,10 @@ struct fkv_sequence {
     struct fkv_sequence_layer *layer; /* [n_layer] */
     int32_t *ids;                     /* [capacity] */
     size_t n_seen;
-    size_t pruned_until; /* positions below were pruned: there is no cutting back into them */
-    char pruned_by[32];  /* the policy that did so last; "" */
-    bool forked;         /* its stores may share memory with another's */
+    size_t pruned_until;            /* the last turn's end: there is no cutting back before it */
+    struct fkv_sequence_turn *turn; /* [n_turns] ascending */
+    size_t n_turns, turn_room;
+    bool forked; /* its stores may share memory with another's */
     size_t ids_bytes;
 };
 
@@ -37,21 +44,15 @@ void fkv_sequence_destroy(struct fkv_sequence *q);
 fkv_status fkv_sequence_reserve(struct fkv_sequence *q, int n, int32_t last);
 /* Forgets the tokens from position n on. The caller has seen to it that n is 0 or at least pruned_until. */
 void fkv_sequence_cut(struct fkv_sequence *q, size_t n);
-/* Notes that a policy dropped something of what the sequence has seen. */
-void fkv_sequence_pruned(struct fkv_sequence *q, const char *by);
+/* Room for one more turn: fkv_sequence_add_turn() takes none. */
+fkv_status fkv_sequence_reserve_turn(struct fkv_sequence *q);
+/* Notes that a policy (its text is copied) dropped something of the tokens first .. end - 1, the latest. */
+void fkv_sequence_add_turn(struct fkv_sequence *q, size_t first, size_t end, const char *policy);
 /* A sequence of the first n tokens, which shares memory with this one where the back end can. The same holds for n. */
 fkv_status fkv_sequence_fork(struct fkv_sequence *q, size_t n, struct fkv_sequence **child);
 
 /* Bytes of the entries held, whole tiles; most entries of any head. */
 uint64_t fkv_sequence_bytes(const struct fkv_sequence *q);
 int fkv_sequence_longest(const struct fkv_sequence *q);
-
-/* A sequence as bytes, for another engine with the same model and cache types: see sequence_bytes.c for the form.
-   model: what tells it from others. *data: malloc'ed. */
-fkv_status fkv_sequence_export(struct fkv_sequence *q, uint64_t model, void **data, size_t *bytes);
-/* Fills an empty sequence; data is aligned as malloc aligns it. Trusts nothing: what does not fit leaves it empty, with
-   a message. */
-fkv_status fkv_sequence_import(struct fkv_sequence *q, uint64_t model, const void *data, size_t bytes, int n_vocab,
-                               struct fkv_error *e);
 
 #endif

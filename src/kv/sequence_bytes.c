@@ -1,236 +1,218 @@
-/* A sequence as bytes: in the machine's byte order, one after the other, each at a multiple of 8 bytes
+#include "kv/sequence_bytes.h"
 
-       struct head
-       int32_t ids[n_seen]
-       per layer: struct shape, int32_t count[heads]
-       per layer, per head: int32_t positions[count], keys, values: entries in list order, elements of the stored type
-       side by side (q8_0: per 32 channels an f16 scale and 32 int8)
-
-   This is what a session file holds of a session (docs of the server); the file adds its own header and checksums. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kv/sequence.h"
+#include "base/checksum.h"
 
-struct head {
-    char magic[8];
-    uint32_t version, n_layer;
-    uint64_t model; /* its fingerprint */
-    uint64_t n_seen, pruned_until;
-    char pruned_by[32];
+enum { PIECE = 512 }; /* entries moved at a time */
+
+/* A part on its way, and room for a piece of it. */
+struct stream {
+    const struct fkv_blob *blob;
+    uint64_t first, at, end;
+    struct fkv_checksum sum;
+    void *piece;
 };
-struct shape {
-    int32_t heads, d, k_type, v_type;
-};
 
-static const char magic[8] = {'F', 'K', 'V', 'S', 'E', 'Q', 0, 0};
-enum { VERSION = 2 };
+/* The largest entry of any layer. */
+static size_t most_entry_bytes(const struct fkv_sequence *q)
+{
+    size_t most = sizeof(uint32_t);
+    for (int l = 0; l < q->n_layer; l++) {
+        const struct fkv_kv_shape *s = &q->layer[l].shape;
+        const size_t k = fkv_kv_entry_bytes(s->k_type, s->d), v = fkv_kv_entry_bytes(s->v_type, s->d);
+        most = k > most ? k : most;
+        most = v > most ? v : most;
+    }
+    return most;
+}
 
-static size_t padded(size_t bytes) { return (bytes + 7) & ~(size_t)7; }
+static bool open_streams(struct stream s[FKV_N_PARTS], const struct fkv_sequence *q, const struct fkv_blob *blob,
+                         const struct fkv_part part[FKV_N_PARTS])
+{
+    const size_t bytes = PIECE * most_entry_bytes(q);
+    bool ok = true;
+    for (int i = 0; i < FKV_N_PARTS; i++) {
+        s[i] = (struct stream){.blob = blob, .first = part[i].at, .at = part[i].at, .end = part[i].at + part[i].bytes};
+        fkv_checksum_begin(&s[i].sum);
+        s[i].piece = malloc(bytes);
+        ok = ok && s[i].piece;
+    }
+    return ok;
+}
+
+static void close_streams(struct stream s[FKV_N_PARTS])
+{
+    for (int i = 0; i < FKV_N_PARTS; i++) free(s[i].piece);
+}
+
+static size_t sum_of_heads(const struct fkv_sequence *q)
+{
+    size_t heads = 0;
+    for (int l = 0; l < q->n_layer; l++) heads += (size_t)q->layer[l].shape.heads;
+    return heads;
+}
 
 /* ---- out --------------------------------------------------------------------------------------------- */
 
 static int count_of(const struct fkv_sequence_layer *l, int head) { return l->b->ops->kv_count(l->store, head); }
 
-static size_t layer_bytes(const struct fkv_sequence_layer *l)
+void fkv_sequence_measure(const struct fkv_sequence *q, struct fkv_part part[FKV_N_PARTS])
 {
-    size_t bytes = padded(sizeof(struct shape)) + padded((size_t)l->shape.heads * sizeof(int32_t));
-    for (int h = 0; h < l->shape.heads; h++) {
-        const size_t n = (size_t)count_of(l, h);
-        bytes += padded(n * sizeof(int32_t)) + padded(n * fkv_kv_entry_bytes(l->shape.k_type, l->shape.d)) +
-                 padded(n * fkv_kv_entry_bytes(l->shape.v_type, l->shape.d));
+    bool all = true;
+    memset(part, 0, FKV_N_PARTS * sizeof *part);
+    part[FKV_PART_COUNTS].bytes = sum_of_heads(q) * sizeof(uint32_t);
+    for (int l = 0; l < q->n_layer; l++)
+        for (int h = 0; h < q->layer[l].shape.heads; h++) {
+            const struct fkv_kv_shape *s = &q->layer[l].shape;
+            const uint64_t n = (uint64_t)count_of(&q->layer[l], h);
+            all = all && n == q->n_seen;
+            part[FKV_PART_POSITIONS].bytes += n * sizeof(uint32_t);
+            part[FKV_PART_KEYS].bytes += n * fkv_kv_entry_bytes(s->k_type, s->d);
+            part[FKV_PART_VALUES].bytes += n * fkv_kv_entry_bytes(s->v_type, s->d);
+        }
+    if (all) part[FKV_PART_POSITIONS].bytes = 0;
+}
+
+static bool put(struct stream *s, const void *from, size_t bytes)
+{
+    fkv_checksum_add(&s->sum, from, bytes);
+    const bool ok = fkv_blob_write(s->blob, s->at, from, bytes);
+    s->at += bytes;
+    return ok;
+}
+
+static bool put_head(struct stream s[FKV_N_PARTS], const struct fkv_sequence_layer *l, int head, bool positions)
+{
+    const struct fkv_ops *ops = l->b->ops;
+    const size_t k = fkv_kv_entry_bytes(l->shape.k_type, l->shape.d),
+                 v = fkv_kv_entry_bytes(l->shape.v_type, l->shape.d);
+    const int n = count_of(l, head);
+    bool ok = !positions || put(&s[FKV_PART_POSITIONS], ops->kv_positions(l->store, head), (size_t)n * sizeof(int32_t));
+    for (int i = 0, some; i < n && ok; i += some) {
+        some = n - i < PIECE ? n - i : PIECE;
+        ops->kv_export(l->store, head, true, i, some, s[FKV_PART_KEYS].piece);
+        ops->kv_export(l->store, head, false, i, some, s[FKV_PART_VALUES].piece);
+        ok = put(&s[FKV_PART_KEYS], s[FKV_PART_KEYS].piece, (size_t)some * k) &&
+             put(&s[FKV_PART_VALUES], s[FKV_PART_VALUES].piece, (size_t)some * v);
     }
-    return bytes;
+    return ok;
 }
 
-static void put(uint8_t **at, const void *from, size_t bytes)
+fkv_status fkv_sequence_write(struct fkv_sequence *q, const struct fkv_blob *to, struct fkv_part part[FKV_N_PARTS],
+                              struct fkv_error *e)
 {
-    memcpy(*at, from, bytes);
-    *at += padded(bytes);
-}
-
-static void put_shape(uint8_t **at, const struct fkv_sequence_layer *l)
-{
-    const struct shape shape = {l->shape.heads, l->shape.d, l->shape.k_type, l->shape.v_type};
-    put(at, &shape, sizeof shape);
-    int32_t *count = (int32_t *)(void *)*at;
-    for (int h = 0; h < l->shape.heads; h++) count[h] = count_of(l, h);
-    *at += padded((size_t)l->shape.heads * sizeof *count);
-}
-
-static void put_entries(uint8_t **at, const struct fkv_sequence_layer *l)
-{
-    for (int h = 0; h < l->shape.heads; h++) {
-        const int n = count_of(l, h);
-        put(at, l->b->ops->kv_positions(l->store, h), (size_t)n * sizeof(int32_t));
-        l->b->ops->kv_export(l->store, h, true, 0, n, *at);
-        *at += padded((size_t)n * fkv_kv_entry_bytes(l->shape.k_type, l->shape.d));
-        l->b->ops->kv_export(l->store, h, false, 0, n, *at);
-        *at += padded((size_t)n * fkv_kv_entry_bytes(l->shape.v_type, l->shape.d));
+    struct stream s[FKV_N_PARTS];
+    if (!open_streams(s, q, to, part)) {
+        close_streams(s);
+        return fkv_fail(e, FKV_ERROR_MEMORY, "no memory to write a session");
     }
-}
-
-fkv_status fkv_sequence_export(struct fkv_sequence *q, uint64_t model, void **data, size_t *bytes)
-{
-    struct head head = {.version = VERSION,
-                        .n_layer = (uint32_t)q->n_layer,
-                        .model = model,
-                        .n_seen = q->n_seen,
-                        .pruned_until = q->pruned_until};
-    size_t all = padded(sizeof head) + padded(q->n_seen * sizeof *q->ids);
-    for (int l = 0; l < q->n_layer; l++) all += layer_bytes(&q->layer[l]);
-    uint8_t *made = calloc(all, 1), *at = made;
-    if (!made) return FKV_ERROR_MEMORY;
-    memcpy(head.magic, magic, sizeof magic);
-    memcpy(head.pruned_by, q->pruned_by, sizeof head.pruned_by);
-    put(&at, &head, sizeof head);
-    put(&at, q->ids, q->n_seen * sizeof *q->ids);
-    for (int l = 0; l < q->n_layer; l++) put_shape(&at, &q->layer[l]);
-    for (int l = 0; l < q->n_layer; l++) put_entries(&at, &q->layer[l]);
-    for (int l = 0; l < q->n_layer; l++) {
-        const fkv_status status = q->layer[l].b->ops->wait(q->layer[l].b);
-        if (status == FKV_OK) continue;
-        free(made);
-        return status;
+    bool ok = true;
+    for (int l = 0; l < q->n_layer && ok; l++)
+        for (int h = 0; h < q->layer[l].shape.heads && ok; h++) {
+            const uint32_t count = (uint32_t)count_of(&q->layer[l], h);
+            ok = put(&s[FKV_PART_COUNTS], &count, sizeof count) &&
+                 put_head(s, &q->layer[l], h, part[FKV_PART_POSITIONS].bytes > 0);
+        }
+    fkv_status status = ok ? FKV_OK : fkv_fail(e, FKV_ERROR_IO, "cannot write a session: %s", strerror(errno));
+    for (int i = 0; i < FKV_N_PARTS; i++) part[i].sum = fkv_checksum_end(&s[i].sum);
+    close_streams(s);
+    for (int l = 0; l < q->n_layer && status == FKV_OK; l++) {
+        struct fkv_backend *b = q->layer[l].b;
+        if (b->ops->wait(b) != FKV_OK) status = fkv_fail(e, FKV_ERROR_DEVICE, "%s", b->error.text);
     }
-    *data = made;
-    *bytes = all;
-    return FKV_OK;
+    return status;
 }
 
 /* ---- in ---------------------------------------------------------------------------------------------- */
 
-struct reader {
-    const uint8_t *at;
-    size_t left;
-};
-
-/* The next n things of that size, or NULL when there are fewer. */
-static const void *take(struct reader *r, size_t n, size_t size)
+static fkv_status ended(struct fkv_error *e)
 {
-    if (n > r->left / size || padded(n * size) > r->left) return NULL;
-    const void *at = r->at;
-    r->at += padded(n * size);
-    r->left -= padded(n * size);
-    return at;
+    return errno ? fkv_fail(e, FKV_ERROR_IO, "a saved session: %s", strerror(errno))
+                 : fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: the data ends before its entries do");
 }
 
-static fkv_status too_short(struct fkv_error *e, const char *what)
+/* The next bytes; false: there are fewer. */
+static bool take(struct stream *s, void *to, size_t bytes)
 {
-    return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: expected %s, the data ends before", what);
-}
-
-static fkv_status check_head(const struct fkv_sequence *q, uint64_t model, const struct head *h, struct fkv_error *e)
-{
-    if (memcmp(h->magic, magic, sizeof magic) != 0)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: it does not begin like one");
-    if (h->version != VERSION)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: expected version %d, found %u", VERSION, h->version);
-    if (h->model != model)
-        return fkv_fail(e, FKV_ERROR_FORMAT,
-                        "a saved session: it is another model's: expected fingerprint %016llx, found %016llx",
-                        (unsigned long long)model, (unsigned long long)h->model);
-    if (h->n_layer != (uint32_t)q->n_layer)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: expected %d layers, found %u", q->n_layer, h->n_layer);
-    if (h->n_seen > (uint64_t)q->capacity)
-        return fkv_fail(e, FKV_ERROR_CONTEXT, "a saved session: %llu tokens do not fit the context of %d",
-                        (unsigned long long)h->n_seen, q->capacity);
-    if (h->pruned_until > h->n_seen)
-        return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: expected it pruned up to token %llu at most, found %llu",
-                        (unsigned long long)h->n_seen, (unsigned long long)h->pruned_until);
-    return FKV_OK;
-}
-
-static fkv_status check_shape(const struct fkv_sequence_layer *l, int layer, const struct shape *s, struct fkv_error *e)
-{
-    const struct fkv_kv_shape *want = &l->shape;
-    if (s->heads == want->heads && s->d == want->d && s->k_type == want->k_type && s->v_type == want->v_type)
-        return FKV_OK;
-    return fkv_fail(
-        e, FKV_ERROR_FORMAT,
-        "a saved session, layer %d: expected %d KV heads of %d, types %d and %d, found %d of %d, types %d and %d",
-        layer, want->heads, want->d, want->k_type, want->v_type, s->heads, s->d, s->k_type, s->v_type);
-}
-
-/* Ascending and below n_seen. */
-static bool are_positions(const int32_t *pos, int n, uint64_t n_seen)
-{
-    for (int i = 0; i < n; i++)
-        if (pos[i] < 0 || (uint64_t)pos[i] >= n_seen || (i > 0 && pos[i] <= pos[i - 1])) return false;
+    errno = 0;
+    if (bytes > s->end - s->at || !fkv_blob_read(s->blob, s->at, to, bytes)) return false;
+    fkv_checksum_add(&s->sum, to, bytes);
+    s->at += bytes;
     return true;
 }
 
-static fkv_status read_entries(struct fkv_sequence *q, struct reader *r, int layer, const int32_t *count,
-                               uint64_t n_seen, struct fkv_error *e)
+/* Ascending from *last on, and below n_seen. */
+static bool are_positions(const int32_t *pos, int n, size_t n_seen, int32_t *last)
 {
-    struct fkv_sequence_layer *l = &q->layer[layer];
+    for (int i = 0; i < n; i++) {
+        if (pos[i] <= *last || (size_t)pos[i] >= n_seen) return false;
+        *last = pos[i];
+    }
+    return true;
+}
+
+static fkv_status read_head(struct stream s[FKV_N_PARTS], const struct fkv_sequence_layer *l, int layer, int head,
+                            int count, size_t n_seen, struct fkv_error *e)
+{
+    int32_t *pos = s[FKV_PART_POSITIONS].piece, last = -1;
+    void *k = s[FKV_PART_KEYS].piece, *v = s[FKV_PART_VALUES].piece;
+    const bool all = s[FKV_PART_POSITIONS].end == s[FKV_PART_POSITIONS].first && count == (int)n_seen;
+    for (int i = 0, some; i < count; i += some) {
+        some = count - i < PIECE ? count - i : PIECE;
+        for (int j = 0; all && j < some; j++) pos[j] = i + j;
+        if ((!all && !take(&s[FKV_PART_POSITIONS], pos, (size_t)some * sizeof *pos)) ||
+            !take(&s[FKV_PART_KEYS], k, (size_t)some * fkv_kv_entry_bytes(l->shape.k_type, l->shape.d)) ||
+            !take(&s[FKV_PART_VALUES], v, (size_t)some * fkv_kv_entry_bytes(l->shape.v_type, l->shape.d)))
+            return ended(e);
+        if (!are_positions(pos, some, n_seen, &last))
+            return fkv_fail(e, FKV_ERROR_FORMAT,
+                            "a saved session, layer %d, head %d: expected ascending positions below %zu", layer, head,
+                            n_seen);
+        l->b->ops->kv_import(l->store, head, pos, k, v, some);
+    }
+    return FKV_OK;
+}
+
+static fkv_status read_layer(struct stream s[FKV_N_PARTS], const struct fkv_sequence_layer *l, int layer,
+                             const uint32_t *count, size_t n_seen, struct fkv_error *e)
+{
     int most = 0;
-    for (int h = 0; h < l->shape.heads; h++) most = count[h] > most ? count[h] : most;
-    const fkv_status status = l->b->ops->kv_reserve(l->store, most, (int32_t)n_seen - 1);
+    for (int h = 0; h < l->shape.heads; h++) {
+        if (count[h] > n_seen)
+            return fkv_fail(e, FKV_ERROR_FORMAT,
+                            "a saved session, layer %d, head %d: expected 0 to %zu entries, found %u", layer, h, n_seen,
+                            count[h]);
+        most = (int)count[h] > most ? (int)count[h] : most;
+    }
+    fkv_status status = l->b->ops->kv_reserve(l->store, most, (int32_t)n_seen - 1);
     if (status != FKV_OK)
         return fkv_fail(e, status, "a saved session, layer %d: no memory for %d entries in a head", layer, most);
-    for (int h = 0; h < l->shape.heads; h++) {
-        const size_t n = (size_t)count[h];
-        const int32_t *pos = take(r, n, sizeof *pos);
-        const void *k = pos ? take(r, n, fkv_kv_entry_bytes(l->shape.k_type, l->shape.d)) : NULL;
-        const void *v = k ? take(r, n, fkv_kv_entry_bytes(l->shape.v_type, l->shape.d)) : NULL;
-        if (!v) return too_short(e, "the entries of every layer");
-        if (!are_positions(pos, count[h], n_seen))
-            return fkv_fail(e, FKV_ERROR_FORMAT,
-                            "a saved session, layer %d, head %d: expected ascending positions below %llu", layer, h,
-                            (unsigned long long)n_seen);
-        l->b->ops->kv_import(l->store, h, pos, k, v, count[h]);
-    }
-    return FKV_OK;
+    for (int h = 0; h < l->shape.heads && status == FKV_OK; h++)
+        status = read_head(s, l, layer, h, (int)count[h], n_seen, e);
+    return status;
 }
 
-static fkv_status read_all(struct fkv_sequence *q, uint64_t model, struct reader *r, int n_vocab, struct fkv_error *e)
+fkv_status fkv_sequence_read(struct fkv_sequence *q, size_t n_seen, const struct fkv_blob *from,
+                             const struct fkv_part part[FKV_N_PARTS], struct fkv_error *e)
 {
-    struct head head;
-    const void *at = take(r, 1, sizeof head);
-    if (!at) return too_short(e, "a head");
-    memcpy(&head, at, sizeof head);
-    fkv_status status = check_head(q, model, &head, e);
-    if (status != FKV_OK) return status;
-    const int32_t *ids = take(r, (size_t)head.n_seen, sizeof *ids);
-    if (!ids) return too_short(e, "the token ids");
-    for (uint64_t i = 0; i < head.n_seen; i++)
-        if (ids[i] < 0 || ids[i] >= n_vocab)
-            return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session, token %llu: expected an id below %d, found %d",
-                            (unsigned long long)i, n_vocab, ids[i]);
-    struct reader counts = *r;
-    for (int l = 0; l < q->n_layer; l++) {
-        const struct shape *shape = take(r, 1, sizeof *shape);
-        if (!shape) return too_short(e, "the shape of every layer");
-        status = check_shape(&q->layer[l], l, shape, e);
-        if (status != FKV_OK) return status;
-        const int32_t *count = take(r, (size_t)shape->heads, sizeof *count);
-        if (!count) return too_short(e, "the counts of every head");
-        for (int h = 0; h < shape->heads; h++)
-            if (count[h] < 0 || (uint64_t)count[h] > head.n_seen)
-                return fkv_fail(e, FKV_ERROR_FORMAT,
-                                "a saved session, layer %d, head %d: expected 0 to %llu entries, found %d", l, h,
-                                (unsigned long long)head.n_seen, count[h]);
-    }
-    for (int l = 0; l < q->n_layer; l++) {
-        const struct shape *shape = take(&counts, 1, sizeof *shape);
-        status = read_entries(q, r, l, take(&counts, (size_t)shape->heads, sizeof(int32_t)), head.n_seen, e);
-        if (status != FKV_OK) return status;
-    }
-    if (r->left) return fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: %zu bytes after its end", r->left);
-    memcpy(q->ids, ids, (size_t)head.n_seen * sizeof *ids);
-    memcpy(q->pruned_by, head.pruned_by, sizeof q->pruned_by);
-    q->pruned_by[sizeof q->pruned_by - 1] = '\0';
-    q->pruned_until = (size_t)head.pruned_until;
-    q->n_seen = (size_t)head.n_seen;
-    return FKV_OK;
-}
-
-fkv_status fkv_sequence_import(struct fkv_sequence *q, uint64_t model, const void *data, size_t bytes, int n_vocab,
-                               struct fkv_error *e)
-{
-    struct reader r = {data, bytes};
-    const fkv_status status = read_all(q, model, &r, n_vocab, e);
-    if (status != FKV_OK) fkv_sequence_cut(q, 0);
+    struct stream s[FKV_N_PARTS];
+    const size_t heads = sum_of_heads(q);
+    uint32_t *count = malloc((heads + 1) * sizeof *count), *at = count;
+    fkv_status status = FKV_OK;
+    if (!open_streams(s, q, from, part) || !count)
+        status = fkv_fail(e, FKV_ERROR_MEMORY, "no memory to read a session");
+    else if (part[FKV_PART_COUNTS].bytes != heads * sizeof *count ||
+             !take(&s[FKV_PART_COUNTS], count, heads * sizeof *count))
+        status = fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: expected the counts of %zu heads", heads);
+    for (int l = 0; l < q->n_layer && status == FKV_OK; at += q->layer[l++].shape.heads)
+        status = read_layer(s, &q->layer[l], l, at, n_seen, e);
+    for (int i = 0; i < FKV_N_PARTS && status == FKV_OK; i++)
+        if (s[i].at != s[i].end || fkv_checksum_end(&s[i].sum) != part[i].sum)
+            status = fkv_fail(e, FKV_ERROR_FORMAT, "a saved session: its entries are damaged: another checksum");
+    close_streams(s);
+    free(count);
     return status;
 }

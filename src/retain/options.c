@@ -176,6 +176,18 @@ fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_
     return FKV_OK;
 }
 
+size_t fkv_kv_text(const struct fkv_kv_params *p, char *text, size_t size)
+{
+    struct fkv_kv_option o;
+    int n = snprintf(text, size, "%s", p->policy);
+    for (int i = 0; fkv_kv_option_list(i, &o); i++) {
+        const size_t at = (size_t)n < size ? (size_t)n : size;
+        if (!belongs(p, &o)) continue;
+        n += snprintf(size ? text + at : NULL, size - at, " %s=%.9g", o.name, value_of(p, i));
+    }
+    return (size_t)n;
+}
+
 static fkv_status read_word(const struct fkv_kv_option *o, const char *name, const char *value, double *x,
                             struct fkv_error *e)
 {

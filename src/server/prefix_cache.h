@@ -67,8 +67,10 @@ struct fkv_prefix_found {
     uint64_t id;  /* of the entry, in use until fkv_prefix_release(); 0: none */
 };
 
-/* e: the engine of all sessions, longer-lived. ram_bytes: 0 turns the tier off. NULL: no memory. */
-struct fkv_prefix_cache *fkv_prefix_cache_open(fkv_engine *e, uint64_t ram_bytes);
+/* e: the engine of all sessions, longer-lived. params: of sessions that are read from disk, as all sessions here have
+   them but for the policy. ram_bytes: 0 turns the tier off. NULL: no memory. */
+struct fkv_prefix_cache *fkv_prefix_cache_open(fkv_engine *e, const struct fkv_session_params *params,
+                                               uint64_t ram_bytes);
 /* Writes what is due to disk first. NULL is allowed. */
 void fkv_prefix_cache_close(struct fkv_prefix_cache *cache, double now);
 
