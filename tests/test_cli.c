@@ -483,6 +483,52 @@ static void test_chat(void **state)
     release(r);
 }
 
+/* One run with --session: its answer is `out`, and `session` is said of the file. */
+static void expect_reuse(struct result r, const char *out, const char *session)
+{
+    expect_success(r);
+    assert_string_equal(r.out, out);
+    expect_text(r.err, session);
+    release(r);
+}
+
+/* A computed prompt goes from one run to the next, whole ones to others that begin alike; what does not serve is said, and
+   the prompt is computed. */
+static void test_session(void **state)
+{
+    (void)state;
+    char *path = path_of("kept.fkv"), said[700], *other;
+#define SESSION_RUN(text, ...) RUN("run", "-m", small_model, "-p", text, "--temp", "0", "--session", path, __VA_ARGS__)
+    unlink(path);
+    expect_reuse(SESSION_RUN("hello", "-n", "8"), "hello world\n", "prompt tokens reused from ");
+    struct result r = SESSION_RUN("hello", "-n", "8");
+    const char *line = strstr(r.err, "\nsession ");
+    int reused = 0, all = 0;
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "\nsession %d of %d prompt tokens reused from ", &reused, &all), 2);
+    assert_true(all > 0 && reused == all);
+    expect_text(r.err, "prompt  0 tokens in");
+    release(r);
+    snprintf(said, sizeof said, "reused from %s: this prompt differs from it at token ", path);
+    expect_reuse(SESSION_RUN("hello there, and more", "-n", "8"), "hello world\n", said);
+    expect_reuse(SESSION_RUN("hello there, and more", "-n", "8", "-ctk", "f32"), "hello world\n",
+                 "its cache has other keys: expected f32, found ");
+    expect_reuse(run("hello\n/exit\n", "chat", "-m", small_model, "--temp", "0", "--session", path, NULL),
+                 "hello world\n", "session 0 of ");
+    r = run("hello\nagain\n", "chat", "-m", small_model, "--temp", "0", "--session", path, NULL);
+    snprintf(said, sizeof said, "session %d of %d prompt tokens", all, all);
+    expect_reuse(r, "hello world\nhello world\n", said);
+    other = write_file("text", "no session", 10);
+    snprintf(said, sizeof said,
+             "--session %s: expected a session or no file, found another kind of file, which would be overwritten",
+             other);
+    expect_failure(RUN("run", "-m", small_model, "-p", "hello", "--session", other), said);
+    r = RUN("run", "-m", small_model, "-p", "hello", "-n", "8", "--session", "/nonexistent/file");
+    assert_int_equal(r.status, 1);
+    expect_text(r.err, "--session: /nonexistent/file: cannot open its folder: No such file or directory\n");
+    release(r);
+}
+
 /* At a terminal a command that is not there is no message. */
 static void test_chat_at_a_terminal(void **state)
 {
@@ -941,7 +987,8 @@ static void remove_folder(void)
 {
     static const char *const files[] = {"text.gguf",  "text",      "long",      "trace.json", "ids.json",
                                         "again.json", "many",      "nul",       "bad.json",   "interrupted.json",
-                                        "latin1",     "one.jsonl", "two.jsonl", "part.jsonl", "prompts.jsonl"};
+                                        "latin1",     "one.jsonl", "two.jsonl", "part.jsonl", "prompts.jsonl",
+                                        "kept.fkv"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) unlink(path_of(files[i]));
     rmdir(folder);
 }
@@ -984,6 +1031,7 @@ int main(void)
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_chat_messages),
         cmocka_unit_test(test_chat_at_a_terminal),
+        cmocka_unit_test(test_session),
         cmocka_unit_test(test_encodings),
         cmocka_unit_test(test_habits),
         cmocka_unit_test(test_ids_without_a_tokenizer),

@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/machine.h"
 #include "cli/prompt.h"
+#include "cli/prompt_cache.h"
 #include "cli/report.h"
 
 struct chat {
@@ -24,6 +25,7 @@ struct chat {
     char *seen_text;
     int32_t *seen_ids;
     size_t n_seen_ids;
+    struct prompt_cache cache; /* of the first turn */
 };
 
 /* ---- the conversation ------------------------------------------------------------------------ */
@@ -118,9 +120,13 @@ static int answer_turn(struct chat *c, const char *text, size_t n_text, const in
     struct memory_need need;
     int status = generator_plan(&c->g, &c->g.settings->session, n, c->g.settings->n_predict, &need);
     if (status == EXIT_SUCCESS) status = generator_check_memory(&c->g, &need.plan);
+    const bool first = c->cache.n == 0;
+    if (status == EXIT_SUCCESS && first) prompt_cache_load(&c->cache, &c->g, ids, n);
     if (status == EXIT_SUCCESS) status = generator_prefill(&c->g, ids, n, &marks);
+    if (status == EXIT_SUCCESS && first) status = prompt_cache_keep(&c->cache, &c->g);
     if (status != EXIT_SUCCESS) return status;
     report_sync(c);
+    if (first) prompt_cache_report(stderr, &c->cache, &c->g);
     fkv_session_get_stats(c->g.session, &prompt);
     status = generator_answer(&c->g, &out);
     puts("");
@@ -256,7 +262,8 @@ static int open_chat(struct chat *c, struct settings *settings, char **first)
     size_t n;
     char *system;
     struct memory_need need;
-    int status = generator_open(&c->g, settings);
+    int status = prompt_cache_check(settings);
+    if (status == EXIT_SUCCESS) status = generator_open(&c->g, settings);
     if (status != EXIT_SUCCESS) return status;
     if (!prompt_text(settings, true, first, &n) || !prompt_template(settings, c->g.engine, &c->source) ||
         !prompt_system(settings, &system))
@@ -283,6 +290,7 @@ int cmd_chat(struct settings *settings)
         status = converse(&c, first);
     else
         free(first);
+    if (prompt_cache_save(&c.cache, &c.g) != EXIT_SUCCESS) status = EXIT_FAILURE;
     drop_messages(&c, 0);
     free(c.messages);
     free(c.source);

@@ -4,11 +4,12 @@
 #include "cli/console.h"
 #include "cli/machine.h"
 #include "cli/prompt.h"
+#include "cli/prompt_cache.h"
 #include "cli/report.h"
 #include "cli/trace.h"
 
 /* The prompt is in the session. */
-static int answer(struct generator *g, FILE *trace, const int32_t *ids, size_t n)
+static int answer(struct generator *g, FILE *trace, const struct prompt_cache *cache, const int32_t *ids, size_t n)
 {
     struct generated generated = {.answer = {.out = stdout, .stops = &g->settings->stops}};
     struct kept kept;
@@ -19,6 +20,7 @@ static int answer(struct generator *g, FILE *trace, const int32_t *ids, size_t n
     fflush(stdout);
     if (status != EXIT_FAILURE) {
         fputc('\n', stderr);
+        prompt_cache_report(stderr, cache, g);
         report_run(stderr, g, &kept, &generated);
         trace_answer(trace, g, &kept, &generated);
     }
@@ -33,6 +35,7 @@ static int run(struct generator *g, FILE *trace)
     size_t n = 0;
     struct fkv_marks marks;
     struct memory_need need;
+    struct prompt_cache cache = {.computed = NULL};
     int status = prompt_ids(s, g->engine, &ids, &n, &marks) ? EXIT_SUCCESS : EXIT_FAILURE;
     if (status == EXIT_SUCCESS && !n) status = console_error("the prompt is empty");
     if (status == EXIT_SUCCESS) report_model(stderr, fkv_engine_info(g->engine));
@@ -40,11 +43,14 @@ static int run(struct generator *g, FILE *trace)
     if (status == EXIT_SUCCESS) report_need(stderr, &need, s->session.kv.policy);
     if (status == EXIT_SUCCESS) status = generator_check_memory(g, &need.plan);
     if (status == EXIT_SUCCESS) status = generator_start(g, &s->session);
+    if (status == EXIT_SUCCESS) prompt_cache_load(&cache, g, ids, n);
     if (status == EXIT_SUCCESS) status = generator_prefill(g, ids, n, &marks);
+    if (status == EXIT_SUCCESS) status = prompt_cache_keep(&cache, g);
     if (status == EXIT_SUCCESS) {
         for (size_t i = 0; i < n; i++) fkv_sampler_accept(g->sampler, ids[i]);
-        status = answer(g, trace, ids, n);
+        status = answer(g, trace, &cache, ids, n);
     }
+    if (prompt_cache_save(&cache, g) != EXIT_SUCCESS) status = EXIT_FAILURE;
     if (status == EXIT_INTERRUPTED) fputs("interrupted\n", stderr);
     fkv_free(ids);
     return status;
@@ -54,7 +60,7 @@ int cmd_run(struct settings *settings)
 {
     struct generator g = {0};
     FILE *trace = NULL;
-    int status = prompt_asked(settings) ? EXIT_SUCCESS : EXIT_FAILURE;
+    int status = prompt_asked(settings) ? prompt_cache_check(settings) : EXIT_FAILURE;
     if (settings->seed < 0) settings->seed = machine_random_seed();
     if (status == EXIT_SUCCESS && !console_open(&trace, settings->trace)) status = EXIT_FAILURE;
     if (status == EXIT_SUCCESS) status = generator_open(&g, settings);

@@ -70,6 +70,10 @@ const struct option cli_options[] = {
      "chatml, gemma, llama3, mistral, or a file with a Jinja template, in place of the model's own", PLAIN},
     {PROMPT | COMMAND_SERVE, GROUP_PROMPT, "--chat-template-kwargs", "JSON", NULL, OPTION_TEXT, AT(template_variables),
      "an object of further variables for the template: {\"enable_thinking\": false}", PLAIN},
+    {GENERATE, GROUP_PROMPT, "--session", "FILE", NULL, OPTION_TEXT, AT(session_file),
+     "keep the computed prompt (of chat: of the first turn) in this file, and begin with what it has of the next one; "
+     "what a policy left serves only prompts that begin with all of it, under the same options",
+     PLAIN},
     {COMMAND_TOKENIZE, GROUP_PROMPT, "--no-bos", NULL, NULL, OPTION_FLAG, AT(no_bos),
      "do not add the begin and end tokens that the model asks for", PLAIN},
     {COMMAND_TOKENIZE, GROUP_PROMPT, "--no-parse-special", NULL, NULL, OPTION_FLAG, AT(no_parse_special),

@@ -42,7 +42,7 @@ const struct other_option cli_other_options[] = {
     {"-sp, --special", "fastkv tokenize shows special tokens; run --trace has all ids"},
     {"-ptc, --print-token-count, --show-count", "run ends with its numbers of tokens"},
     {"--keep, --context-shift, --no-context-shift", "--kv-policy says what stays in the cache; nothing is shifted"},
-    {"--prompt-cache*, --cache-reuse, --no-cache-prompt, --cache-prompt", "not there yet; chat computes a text once"},
+    {"--prompt-cache*, --cache-reuse, --no-cache-prompt, --cache-prompt", "--session FILE keeps a computed prompt"},
     {"-gan, --grp-attn-n, -gaw, --grp-attn-w, --swa-full, -kvu, --kv-unified*, -no-kvu, --no-kv-unified, -dt, "
      "--defrag-thold, -dkvc, --dump-kv-cache, -ctxcp, --ctx-checkpoints, --swa-checkpoints, -cms, --checkpoint-*",
      "--kv-policy and its options say what the cache holds"},

@@ -47,6 +47,7 @@ struct settings {
     /* model and prompt */
     const char *model, *prompt, *prompt_file, *prompt_ids, *system, *system_file, *chat_template;
     const char *template_variables; /* JSON */
+    const char *session_file;
     bool raw, escape, no_escape, repeat_question;
     /* answer */
     int n_predict; /* -1: until the context is full */

@@ -4,11 +4,12 @@
        128        FKV_FORM_SECTIONS times struct fkv_form_section, in the order of enum fkv_form_kind
        then       uint64_t: XXH3 of those
        then       the sections, without gaps: settings (JSON: model, arithmetic, types, label, pruned turns), ids
-                  (uint32_t), counts, positions, keys, values (kv/sequence_bytes.h), logits (float [n_vocab], or none)
+                  (uint32_t), counts, positions, keys, values (kv/sequence_bytes.h), logits (float [n_vocab], or
+                  none)
 
-   What a server has to know of a file stands in its settings; the head's tag is their XXH3 of 128 bits, its key that of
-   tag and ids. Files hold all from the first token on: `first` and `parent` are for parts of a chain, of which there are
-   none yet. */
+   What a server has to know of a file stands in its settings; the head's tag is their XXH3 of 128 bits, its key that
+   of tag and ids. Files hold all from the first token on: `first` and `parent` are for parts of a chain, of which there
+   are none yet. */
 #ifndef FKV_ENGINE_SESSION_FORM_H
 #define FKV_ENGINE_SESSION_FORM_H
 

@@ -216,8 +216,8 @@ FKV_API bool fkv_kv_option_list(int i, struct fkv_kv_option *option);
    before. What is wrong is said in err: FKV_ERROR_BYTES or NULL. */
 FKV_API fkv_status fkv_kv_set(struct fkv_kv_params *params, const char *name, const char *value, char *err);
 /* The policy and the values in force, as "fastkv kv-retain=0.1 ...": equal texts mean equal retention, where both have
-   tsp_layer resolved (fkv_session_get_params). Cut to fit and NUL-terminated; returns the bytes of the whole text, below
-   FKV_KV_TEXT_BYTES. */
+   tsp_layer resolved (fkv_session_get_params). Cut to fit and NUL-terminated; returns the bytes of the whole text, which
+   are below FKV_KV_TEXT_BYTES. */
 enum { FKV_KV_TEXT_BYTES = 512 };
 FKV_API size_t fkv_kv_text(const struct fkv_kv_params *params, char *text, size_t size);
 /* The value in force; false for an option there is none of, or that another policy has. */
@@ -360,11 +360,11 @@ FKV_API void fkv_session_get_params(const fkv_session *session, struct fkv_sessi
    token's logits, if there are any. Loading replaces what a session holds. It trusts nothing: what is damaged or foreign
    (FKV_ERROR_FORMAT), of a later version, another model, other types of the cache or another arithmetic, or pruned
    under other options than the session's (FKV_ERROR_UNSUPPORTED), or too long for the context (FKV_ERROR_CONTEXT), is
-   refused, and leaves the session empty and usable. A model is known by its tensors' names, types, shapes and samples of
-   their data, and by its architecture's metadata. The form is in engine/session_form.h. */
+   refused, and leaves the session empty and usable. A model is known by its tensors' names, types, shapes and samples
+   of their data, and by its architecture's metadata. The form is in engine/session_form.h. */
 
-/* Writes under a temporary name in the same folder, mode 0600, which then takes the file's place: whatever happens, path
-   is the file that was there before or the new one, whole. label: a text that a load must give again; NULL: "". */
+/* Writes under a temporary name in the same folder, mode 0600, which then takes the file's place: whatever happens,
+   path is the file that was there before or the new one, whole. label: a text that a load must give again; NULL: "". */
 FKV_API fkv_status fkv_session_save(fkv_session *session, const char *path, const char *label);
 FKV_API fkv_status fkv_session_load(fkv_session *session, const char *path, const char *label);
 /* The same bytes in memory: *data is malloc'ed, freed with fkv_free(). */
