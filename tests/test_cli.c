@@ -492,8 +492,8 @@ static void expect_reuse(struct result r, const char *out, const char *session)
     release(r);
 }
 
-/* A computed prompt goes from one run to the next, whole ones to others that begin alike; what does not serve is said, and
-   the prompt is computed. */
+/* A computed prompt goes from one run to the next, whole ones to others that begin alike; what does not serve is said,
+   and the prompt is computed. */
 static void test_session(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* sequence_bytes.h: what a sequence holds as bytes, in four parts, for another with the same layers. engine/session_form.h
-   puts them into a file.
+/* sequence_bytes.h: what a sequence holds as bytes, in four parts, for another with the same layers.
+   engine/session_form.h puts them into a file.
 
    Counts: uint32_t [layer][head]. Positions: uint32_t of every head's entries in list order; none when every head holds
    every token. Keys, values: entries in list order, elements of the stored type side by side (q8_0: per 32 channels an
@@ -22,8 +22,8 @@ void fkv_sequence_measure(const struct fkv_sequence *q, struct fkv_part part[FKV
 /* Writes the parts, which were measured and placed, and sets their sums. */
 fkv_status fkv_sequence_write(struct fkv_sequence *q, const struct fkv_blob *to, struct fkv_part part[FKV_N_PARTS],
                               struct fkv_error *e);
-/* Fills an empty sequence with n_seen tokens' entries, but not with their ids and turns. Trusts nothing: a failure leaves
-   it to be cut to nothing. */
+/* Fills an empty sequence with n_seen tokens' entries, but not with their ids and turns. Trusts nothing: a failure
+   leaves it to be cut to nothing. */
 fkv_status fkv_sequence_read(struct fkv_sequence *q, size_t n_seen, const struct fkv_blob *from,
                              const struct fkv_part part[FKV_N_PARTS], struct fkv_error *e);
 
