@@ -216,8 +216,8 @@ FKV_API bool fkv_kv_option_list(int i, struct fkv_kv_option *option);
    before. What is wrong is said in err: FKV_ERROR_BYTES or NULL. */
 FKV_API fkv_status fkv_kv_set(struct fkv_kv_params *params, const char *name, const char *value, char *err);
 /* The policy and the values in force, as "fastkv kv-retain=0.1 ...": equal texts mean equal retention, where both have
-   tsp_layer resolved (fkv_session_get_params). Cut to fit and NUL-terminated; returns the bytes of the whole text, which
-   are below FKV_KV_TEXT_BYTES. */
+   tsp_layer resolved (fkv_session_get_params). Cut to fit and NUL-terminated; returns the bytes of all of it, below
+   FKV_KV_TEXT_BYTES. */
 enum { FKV_KV_TEXT_BYTES = 512 };
 FKV_API size_t fkv_kv_text(const struct fkv_kv_params *params, char *text, size_t size);
 /* The value in force; false for an option there is none of, or that another policy has. */
@@ -357,7 +357,7 @@ FKV_API void fkv_session_get_params(const fkv_session *session, struct fkv_sessi
 /* ---- sessions as files ---------------------------------------------------------------------------
 
    What a session holds: ids, every layer's entries as they are stored, the turns that a policy pruned, and the last
-   token's logits, if there are any. Loading replaces what a session holds. It trusts nothing: what is damaged or foreign
+   token's logits, if any. Loading replaces what a session holds. It trusts nothing: what is damaged or foreign
    (FKV_ERROR_FORMAT), of a later version, another model, other types of the cache or another arithmetic, or pruned
    under other options than the session's (FKV_ERROR_UNSUPPORTED), or too long for the context (FKV_ERROR_CONTEXT), is
    refused, and leaves the session empty and usable. A model is known by its tensors' names, types, shapes and samples
