@@ -2,8 +2,6 @@
 #define _GNU_SOURCE
 #include "server/io.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,9 +18,7 @@ enum {
     HEADER_POOL = 32 << 10,
     URL_BYTES = 8 << 10,
     MOST_CLIENTS = 1024,
-    MOST_OF_ADDRESS = 128, /* connections of one address, but for loopback */
-    HEADER_S = 10,         /* a header is complete by then */
-    BODY_S = 60            /* and a body; a second more for each MiB */
+    BODY_S = 60 /* and a body; a second more for each MiB */
 };
 static const size_t ALL_BODIES = (size_t)256 << 20;
 
@@ -200,15 +196,9 @@ static void check(struct call *c, const char *url, const char *method, struct ap
                  state == SERVER_LOADING ? "the model is loading" : "the server is shutting down");
 }
 
-static struct client *client_of(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info ? info->socket_context : NULL;
-}
-
 static struct call *call_new(struct io *io, struct MHD_Connection *connection)
 {
-    struct client *client = client_of(connection);
+    struct client *client = connection_client(connection);
     struct call *c = client ? calloc(1, sizeof *c) : NULL;
     char id[48];
     if (!c) return NULL;
@@ -354,84 +344,16 @@ void http_gone(struct call *c)
     resume(c);
 }
 
-/* ---- connections ------------------------------------------------------------------------------- */
-
-static void on_connection(void *user, struct MHD_Connection *connection, void **socket_context,
-                          enum MHD_ConnectionNotificationCode what)
-{
-    struct io *io = user;
-    struct client *c = *socket_context;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD),
-                                       *address = MHD_get_connection_info(connection,
-                                                                          MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-        if (!(c = calloc(1, sizeof *c))) return;
-        *c = (struct client){.io = io, .next = io->clients, .fd = fd->connect_fd};
-        if (address && address->client_addr && !io->listener.is_unix)
-            memcpy(&c->address, address->client_addr,
-                   address->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                               : sizeof(struct sockaddr_in));
-        if (io->clients) io->clients->previous = c;
-        io->clients = c;
-        c->deadline_s = fkv_clock_s() + HEADER_S;
-        io_arm(io, c->deadline_s);
-        *socket_context = c;
-    } else if (c) {
-        if (c->previous)
-            c->previous->next = c->next;
-        else
-            io->clients = c->next;
-        if (c->next) c->next->previous = c->previous;
-        free(c);
-    }
-}
-
-/* A request line has come: the rest of the header is due. */
-static void *on_url(void *user, const char *url, struct MHD_Connection *connection)
-{
-    struct client *c = client_of(connection);
-    (void)url;
-    if (c) {
-        c->deadline_s = fkv_clock_s() + HEADER_S;
-        io_arm(user, c->deadline_s);
-    }
-    return NULL;
-}
-
-static bool same_address(const struct sockaddr *a, const struct sockaddr_storage *b)
-{
-    if (a->sa_family != b->ss_family) return false;
-    if (a->sa_family == AF_INET)
-        return ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr ==
-               ((const struct sockaddr_in *)(const void *)b)->sin_addr.s_addr;
-    return a->sa_family == AF_INET6 && !memcmp(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr,
-                                               &((const struct sockaddr_in6 *)(const void *)b)->sin6_addr, 16);
-}
-
-static bool comes_from_here(const struct sockaddr *a)
-{
-    if (a->sa_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
-    return a->sa_family != AF_INET6 || IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-}
-
-static enum MHD_Result on_accept(void *user, const struct sockaddr *address, socklen_t n)
-{
-    const struct io *io = user;
-    int count = 0;
-    if (io->listener.is_unix || !n || comes_from_here(address)) return MHD_YES;
-    for (const struct client *c = io->clients; c; c = c->next) count += same_address(address, &c->address);
-    return count < MOST_OF_ADDRESS ? MHD_YES : MHD_NO;
-}
+/* ---- the daemon --------------------------------------------------------------------------------- */
 
 bool http_open(struct io *io)
 {
-    io->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, on_accept, io, on_request, io,
+    io->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, connection_accept, io, on_request, io,
                                   MHD_OPTION_LISTEN_SOCKET, io->listener.fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                                   (size_t)HEADER_POOL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MOST_CLIENTS,
                                   MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)io->server->settings->timeout_s,
                                   MHD_OPTION_NOTIFY_COMPLETED, on_completed, io, MHD_OPTION_NOTIFY_CONNECTION,
-                                  on_connection, io, MHD_OPTION_URI_LOG_CALLBACK, on_url, io,
+                                  connection_changed, io, MHD_OPTION_URI_LOG_CALLBACK, connection_url, io,
                                   MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
                                   MHD_OPTION_END);
     if (!io->daemon) console_error("libmicrohttpd %s cannot start", MHD_get_version());

@@ -58,6 +58,12 @@ void io_close(struct io *io);
 void io_arm(struct io *io, double when_s);
 /* It has fired: closes who is late, keeps silent streams alive. */
 void io_timers(struct io *io);
+/* connections.c: what libmicrohttpd calls for them; user is the io. */
+struct client *connection_client(struct MHD_Connection *connection);
+enum MHD_Result connection_accept(void *user, const struct sockaddr *address, socklen_t n);
+void connection_changed(void *user, struct MHD_Connection *connection, void **client,
+                        enum MHD_ConnectionNotificationCode what);
+void *connection_url(void *user, const char *url, struct MHD_Connection *connection);
 /* http.c: makes libmicrohttpd's daemon. */
 bool http_open(struct io *io);
 /* Goes on with a request about which there is news. */

@@ -14,7 +14,10 @@
 
 #include "cli/console.h"
 
-enum { BACKLOG = 511 };
+enum {
+    BACKLOG = 511,
+    SEND_BYTES = 128 << 10 /* the system's buffer of a connection: who does not read is noticed by what is behind it */
+};
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -120,8 +123,12 @@ static bool open_tcp(struct listener *l, const char *host, int port)
 
 bool listener_open(struct listener *l, const char *host, int port)
 {
+    const int bytes = SEND_BYTES;
     *l = (struct listener){.fd = -1, .host = host};
-    if (ends_with(host, ".sock") ? open_unix(l, host) : open_tcp(l, host, port)) return true;
+    if (ends_with(host, ".sock") ? open_unix(l, host) : open_tcp(l, host, port)) {
+        setsockopt(l->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes); /* connections have it from here */
+        return true;
+    }
     if (l->fd >= 0) close(l->fd);
     l->fd = -1;
     return false;

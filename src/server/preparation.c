@@ -54,7 +54,7 @@ static void prepare(struct server *server, struct exchange *x, const struct dial
     }
     if (!r) {
         metrics_count_request(&server->metrics, dialect->name, 400);
-        atomic_fetch_sub(&server->n_requests, 1);
+        request_ended(server);
         return;
     }
     if (r->stream) {
@@ -77,7 +77,7 @@ static void refuse(struct server *server, struct exchange *x)
     struct api_error error = {0};
     api_fail(&error, 503, ERROR_UNAVAILABLE, "the server is shutting down");
     exchange_fail(x, &error);
-    if (x->route->flags & ROUTE_GENERATE) atomic_fetch_sub(&server->n_requests, 1);
+    if (x->route->flags & ROUTE_GENERATE) request_ended(server);
 }
 
 /* NULL when it is time to end. *stopping: what comes is to be refused. */
@@ -110,7 +110,7 @@ static void *run(void *user)
         else if (!atomic_load(&x->gone))
             x->route->answer(server, x);
         else if (x->route->flags & ROUTE_GENERATE)
-            atomic_fetch_sub(&server->n_requests, 1);
+            request_ended(server);
         exchange_let_go(x);
     }
     return NULL;

@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "cli/machine.h"
-#include "cli/retention.h"
 #include "cli/settings.h"
 #include "server/json_in.h"
 #include "server/random_id.h"
@@ -181,84 +180,6 @@ static bool read_sampling(struct request *r, struct api_error *error)
     return read_bias(r, error);
 }
 
-/* ---- retention ----------------------------------------------------------------------------------- */
-
-static bool starts_with(const char *text, const char *prefix) { return !strncmp(text, prefix, strlen(prefix)); }
-
-/* One of the options of retention, by its name with _ in place of -; false after an error. *known: there is one. */
-static bool read_kv_option(struct request *r, const char *key, const json_t *value, bool *known,
-                           struct api_error *error)
-{
-    char name[RETENTION_NAME], text[64], why[FKV_ERROR_BYTES];
-    struct fkv_kv_option option;
-    const int n = snprintf(name, sizeof name, "--%s", key);
-    for (char *c = name; *c; c++)
-        if (*c == '_') *c = '-';
-    *known = n < (int)sizeof name && retention_find(name, (size_t)n, &option);
-    if (!*known) return true;
-    if (json_is_string(value))
-        snprintf(text, sizeof text, "%s", json_string_value(value));
-    else if (json_is_number(value))
-        snprintf(text, sizeof text, "%.17g", json_number_value(value));
-    else
-        return json_unwanted(key, option.words ? option.words : "a number", value, error);
-    if (fkv_kv_set(&r->kv, name + 2, text, why) != FKV_OK) return api_fail_field(error, key, "%.40s: %s", key, why);
-    return true;
-}
-
-static bool read_policy(struct request *r, struct api_error *error)
-{
-    const char *text = NULL, *name, *about;
-    if (!json_get_text(r->body, "kv_policy", &text, error) || !text || !strcmp(text, "auto")) return !error->status;
-    for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
-        if (strcmp(name, text)) continue;
-        r->kv.policy = name;
-        r->reason = "named";
-        return true;
-    }
-    return json_unwanted("kv_policy", "auto or a policy of fastkv serve --help", json_field(r->body, "kv_policy"),
-                         error);
-}
-
-static bool read_mode(struct request *r, struct api_error *error)
-{
-    static const char *const modes[] = {"auto", "oneshot", "document", "agent"};
-    const char *text = "auto", *branch = "whole";
-    json_get_text(r->body, "kv_branch", &branch, error);
-    if (strcmp(branch, "whole")) json_unwanted("kv_branch", "whole", json_field(r->body, "kv_branch"), error);
-    if (!json_get_text(r->body, "kv_mode", &text, error)) return false;
-    for (int i = 0; i < 4; i++) {
-        if (strcmp(text, modes[i])) continue;
-        r->kv_mode = (enum kv_mode)i;
-        return !error->status;
-    }
-    return json_unwanted("kv_mode", "auto, oneshot, document or agent", json_field(r->body, "kv_mode"), error);
-}
-
-static bool read_retention(struct request *r, struct api_error *error)
-{
-    static const char *const own[] = {"kv_policy", "kv_mode", "kv_branch", "kv_map"};
-    const char *key;
-    json_t *value;
-    r->kv = r->server->settings->session.kv;
-    r->reason = "default";
-    if (!read_policy(r, error) || !read_mode(r, error)) return false;
-    if (r->kv_mode == KV_MODE_AGENT && strcmp(r->reason, "named")) {
-        r->kv.policy = "full";
-        r->reason = "agent";
-    }
-    json_get_bool(r->body, "kv_map", &r->kv_map, error);
-    json_object_foreach(r->body, key, value)
-    {
-        bool known = json_is_null(value);
-        for (size_t i = 0; i < sizeof own / sizeof *own; i++) known = known || !strcmp(key, own[i]);
-        if (!known && !read_kv_option(r, key, value, &known, error)) return false;
-        if (!known && (starts_with(key, "kv_") || starts_with(key, "tsp_")))
-            return api_fail_field(error, key, "%.60s: there is no such option of retention", key);
-    }
-    return !error->status;
-}
-
 /* ---- the whole ----------------------------------------------------------------------------------- */
 
 static bool read_stream(struct request *r, struct api_error *error)
@@ -290,7 +211,7 @@ bool request_read_common(struct request *r, struct api_error *error)
     r->n = (int)n;
     r->most_predict_ms = (double)most_ms;
     return read_stream(r, error) && read_length(r, error) && read_stops(r, error) && read_sampling(r, error) &&
-           read_retention(r, error);
+           request_read_retention(r, error);
 }
 
 struct prompt *request_add_prompt(struct request *r, char *text, size_t n_text, int32_t *ids, size_t n,
@@ -405,6 +326,12 @@ void request_free(struct request *r)
     json_decref(r->body);
     exchange_let_go(r->x);
     free(r);
+}
+
+void request_ended(struct server *server)
+{
+    atomic_fetch_sub(&server->n_requests, 1);
+    if (atomic_load(&server->state) != SERVER_READY) doorbell_wake(&server->bell); /* it may wait for the last one */
 }
 
 const char *finish_name(enum finish finish) { return finish == FINISH_LENGTH ? "length" : "stop"; }

@@ -113,9 +113,13 @@ extern const struct dialect dialect_chat, dialect_completions, dialect_native;
 /* A request of this exchange by a dialect, or its error is sent and NULL returned. */
 struct request *request_new(struct server *server, struct exchange *x, const struct dialect *dialect);
 void request_free(struct request *r);
+/* One that took a place among those that wait is over. */
+void request_ended(struct server *server);
 
 /* Reads the fields that all doors share. */
 bool request_read_common(struct request *r, struct api_error *error);
+/* request_kv.c: those of retention, of which an unknown one is an error. */
+bool request_read_retention(struct request *r, struct api_error *error);
 /* Adds a prompt of text or, where text is NULL, of ids; both are taken. */
 struct prompt *request_add_prompt(struct request *r, char *text, size_t n_text, int32_t *ids, size_t n,
                                   struct api_error *error);

@@ -112,7 +112,7 @@ static void complete(struct scheduler *s, struct request *r)
     s->request_s = s->request_s > 0 ? 0.8 * s->request_s + 0.2 * seconds : seconds;
     pthread_mutex_unlock(&s->lock);
     request_free(r);
-    atomic_fetch_sub(&server->n_requests, 1);
+    request_ended(server);
 }
 
 void scheduler_end(struct scheduler *s, struct branch *b)

@@ -130,10 +130,10 @@ class Clients(Case):
 
     def test_shares(self):
         """An answer goes on while another's prompt is computed."""
-        chunks = together([lambda: self.server.stream('/v1/completions', {**LONG, 'max_tokens': 300}),
-                           lambda: self.ok(self.server.post('/v1/completions', {'prompt': [7] * 4000, 'max_tokens': 1}))])[0][0]
+        chunks = together([lambda: self.server.stream('/v1/completions', {**LONG, 'max_tokens': 150}),
+                           lambda: self.ok(self.server.post('/v1/completions', {'prompt': [7] * 2000, 'max_tokens': 1}))])[0][0]
         self.assertEqual(''.join(c['choices'][0]['text'] for c in chunks),
-                         self.ok(self.server.post('/v1/completions', {**LONG, 'max_tokens': 300}))['choices'][0]['text'])
+                         self.ok(self.server.post('/v1/completions', {**LONG, 'max_tokens': 150}))['choices'][0]['text'])
 
 
 class Keys(Case):
