@@ -64,7 +64,7 @@ static void check_request(const struct request *r)
 /* An error's text is JSON, and its status one of HTTP's. */
 static void check_answer(struct exchange *x)
 {
-    json_t *answer = json_loadb(x->out.s, x->out.n, 0, NULL);
+    json_t *answer = json_loadb(x->out.s, x->out.n, JSON_ALLOW_NUL, NULL);
     if (!answer || x->status < 200 || x->status > 599) abort();
     if (x->status != 200 && !json_is_string(json_object_get(json_object_get(answer, "error"), "message"))) abort();
     json_decref(answer);
