@@ -926,9 +926,9 @@ static void test_eval_failures(void **state)
     expect_failure(RUN(EVAL, "--tasks", "vt", "--json", json, "--resume", "--seed", "5"), message);
     expect_failure(RUN(EVAL, "--resume"), "--resume: expected --json FILE, found none");
     expect_failure(RUN(EVAL, "--closed-book", "--hidden"), "--closed-book: expected no --hidden, found it");
-    expect_failure(RUN(EVAL, "--variant", "x"), "--variant: expected NAME=POLICY,OPTION=VALUE,..., found x");
+    expect_failure(RUN(EVAL, "--variant", "x"), "--variant: expected NAME=POLICY|PRESET,OPTION=VALUE,..., found x");
     expect_failure(RUN(EVAL, "--variant", "x=nothing"),
-                   "--variant: expected NAME=POLICY,OPTION=VALUE,..., found x=nothing");
+                   "--variant: expected NAME=POLICY|PRESET,OPTION=VALUE,..., found x=nothing");
     expect_failure(RUN(EVAL, "--variant", "x=snapkv,kv-retain"), "--variant: expected OPTION=VALUE, found kv-retain");
     expect_failure(RUN(EVAL, "--variant", "fastkv=snapkv"),
                    "--variant: expected names that differ, found fastkv twice");

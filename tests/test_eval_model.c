@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "base/logits.h"
 #include "eval/distance.h"
 #include "eval/run.h"
 #include "support/model_path.h"
@@ -126,7 +127,7 @@ static double apart(fkv_session *x, fkv_session *y, const int32_t *ids, int n, d
     begin_answer(y);
     for (int i = 0; i < n; i++) {
         const float *p = fkv_session_logits(x), *q = fkv_session_logits(y);
-        sum += eval_kl(p, q, runner.n_vocab) / n;
+        sum += fkv_divergence(p, q, runner.n_vocab) / n;
         *gold += (eval_log_p(q, runner.n_vocab, ids[i]) - eval_log_p(p, runner.n_vocab, ids[i])) / n;
         *top1 += eval_likeliest(p, runner.n_vocab) == eval_likeliest(q, runner.n_vocab) ? 1.0 / n : 0;
         assert_int_equal(fkv_session_append(x, ids[i]), FKV_OK);
@@ -333,9 +334,9 @@ static void test_distances(void **state)
     (void)state;
     const float even[] = {0, 0, 0, 0}, half[] = {logf(4), logf(2), 0, 0}, broken[] = {0, NAN, 0, 0};
     /* 1/4 each, and 1/2, 1/4, 1/8, 1/8: 1/4 (ln 1/2 + ln 1 + 2 ln 2) */
-    expect_near(eval_kl(even, half, 4), 0.25 * log(2), 1e-6);
-    expect_near(eval_kl(half, even, 4), 0.5 * log(2) - 0.25 * log(2), 1e-6);
-    assert_true(eval_kl(half, half, 4) == 0);
+    expect_near(fkv_divergence(even, half, 4), 0.25 * log(2), 1e-6);
+    expect_near(fkv_divergence(half, even, 4), 0.5 * log(2) - 0.25 * log(2), 1e-6);
+    assert_true(fkv_divergence(half, half, 4) == 0);
     expect_near(eval_log_p(half, 4, 2), log(0.125), 1e-6);
     assert_int_equal(eval_likeliest(even, 4), 0);
     assert_int_equal(eval_likeliest(broken, 4), -1);

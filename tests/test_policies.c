@@ -1,5 +1,6 @@
 /* What single policies decide, by the worked examples of their papers' descriptions, and the options they have. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,124 @@ static int tear_down(void **state)
     (void)state;
     fkv_engine_close(engine);
     return 0;
+}
+
+/* ---- auto ---------------------------------------------------------------------------------------- */
+
+/* What auto makes of one layer, the TSP layer: 100 scored rows and one of the window, 11 entries and 20 rows at least,
+   four times that at most; the best rows are the first. */
+static struct fkv_layer_plan auto_layer(const float *even, double mass)
+{
+    static const float odd[100];
+    float looked[200], g[100];
+    struct fkv_kv_params p = FKV_KV_PARAMS_INIT;
+    const struct fkv_policy *policy = fkv_policy_find("auto");
+    struct fkv_layer_state s =
+        {.layer = 1, .n_layer = 4, .n_prompt = 101, .n_rows = 101, .n_kv_head = 1, .window = 1, .looked = looked};
+    char text[32];
+    void *state;
+    p.policy = "auto";
+    p.kv_budget = 11;
+    p.tsp_budget = 20;
+    snprintf(text, sizeof text, "%g", mass);
+    assert_int_equal(fkv_kv_set(&p, "auto-mass", text, NULL), FKV_OK);
+    assert_int_equal(fkv_kv_params_check(&p, 4, NULL), FKV_OK);
+    assert_true(p.question && p.score_max && p.span == 16);
+    memcpy(looked, even, sizeof odd);
+    memcpy(looked + 100, odd, sizeof odd);
+    for (int i = 0; i < 100; i++) g[i] = (float)(100 - i);
+    assert_int_equal(policy->begin(&state, &p, 4, 101), FKV_OK);
+    struct fkv_layer_plan plan = fkv_policy_plan(policy, state, &p, &s);
+    if (mass > 0) {
+        assert_int_equal(plan.keep, 44);
+        assert_int_equal(plan.propagate, 80);
+        fkv_policy_scored(policy, state, &p, &s, g, &plan);
+    }
+    policy->end(state);
+    return plan;
+}
+
+static void test_auto_keeps_until_the_mass_is_met(void **state)
+{
+    (void)state;
+    float even[100], first[100] = {5, 1};
+    for (int i = 0; i < 100; i++) even[i] = i ? 1 : 50; /* the first token's does not count */
+    /* k rows hold (k - 1) / 99 of it: 0.3 needs 31 rows, and the window's */
+    struct fkv_layer_plan plan = auto_layer(even, 0.3);
+    assert_int_equal(plan.keep, 32);
+    assert_int_equal(plan.propagate, 20 * 32 / 11);
+    plan = auto_layer(even, 0.05);
+    assert_int_equal(plan.keep, 11);
+    assert_int_equal(plan.propagate, 20);
+    plan = auto_layer(even, 0.9);
+    assert_int_equal(plan.keep, 44);
+    assert_int_equal(plan.propagate, 80);
+    plan = auto_layer(first, 1);
+    assert_int_equal(plan.keep, 11);
+    plan = auto_layer(even, 0);
+    assert_int_equal(plan.keep, 11);
+    assert_int_equal(plan.propagate, 20);
+}
+
+/* In a session: more mass never keeps less, and what is measured of a layer is what was wanted. */
+static void test_auto_in_a_session(void **state)
+{
+    (void)state;
+    enum { WANTED = 4, TSP = 3 };
+    static const char *const masses[WANTED] = {"0", "0.3", "0.5", "0.9"};
+    int before[TSP + 1] = {0}, before_on = 0;
+    for (int i = 0; i < WANTED; i++) {
+        struct fkv_session_params p = paper_params(0.25, 0.24, 1);
+        struct fkv_signals signals;
+        const int32_t *pos;
+        int layer;
+        p.kv.policy = "auto";
+        p.kv.tsp_layer = TSP;
+        assert_int_equal(fkv_kv_set(&p.kv, "auto-mass", masses[i], NULL), FKV_OK);
+        fkv_session *s = tiny_session(engine, &p);
+        sync_or_fail(s, ids, N);
+        for (int l = 0; l <= TSP; l++) {
+            const int n = fkv_session_kept(s, l, 0, &pos);
+            assert_int_equal(n, fkv_session_kept(s, l, 1, &pos));
+            assert_true(n >= before[l] && n >= 72 && n <= 288);
+            before[l] = n;
+        }
+        const int on = fkv_session_propagated(s, &layer, &pos);
+        assert_true(on >= before_on && on >= 75 && on <= N);
+        before_on = on;
+        fkv_session_get_signals(s, &signals);
+        assert_int_equal(signals.n_layers, 1); /* layer 3 */
+        if (before[TSP] < 288) assert_true(signals.mass >= atof(masses[i]) - 1e-6);
+        fkv_session_close(s);
+    }
+    assert_true(before[0] > 72 && before_on > 75);
+}
+
+/* ---- presets ------------------------------------------------------------------------------------- */
+
+static void test_presets(void **state)
+{
+    (void)state;
+    const struct fkv_kv_params initial = FKV_KV_PARAMS_INIT;
+    const char *name, *about;
+    char err[FKV_ERROR_BYTES];
+    for (int i = 0; fkv_kv_preset_list(i, &name, &about); i++) {
+        struct fkv_kv_params kv = FKV_KV_PARAMS_INIT;
+        if (fkv_kv_preset(&kv, name, err) != FKV_OK) fail_msg("%s: %s", name, err);
+        assert_int_equal(fkv_kv_params_check(&kv, 8, NULL), FKV_OK);
+        assert_non_null(fkv_policy_find(kv.policy));
+    }
+    struct fkv_kv_params kv = FKV_KV_PARAMS_INIT;
+    kv.kv_budget = 77; /* no row names it */
+    assert_int_equal(fkv_kv_preset(&kv, "fast", err), FKV_OK);
+    assert_true(kv.question && kv.score_max && kv.span == 16 && kv.kv_budget == 77);
+    assert_int_equal(fkv_kv_preset(&kv, "paper", err), FKV_OK);
+    assert_string_equal(kv.policy, "fastkv");
+    assert_true(!kv.question && !kv.score_max && kv.span == 0 && kv.window == initial.window && kv.sinks == 0 &&
+                kv.kv_floor == 0 && kv.tsp_floor == 0 && kv.tsp_rate == 0.2 && kv.kv_retain == 0.1 &&
+                kv.pool_kernel == initial.pool_kernel && !kv.pool_avg);
+    assert_int_equal(fkv_kv_preset(&kv, "best", err), FKV_ERROR_ARGUMENT);
+    assert_string_equal(err, "kv-preset: expected one of safe, fast, paper, found best");
 }
 
 /* ---- choices with counts of their own ------------------------------------------------------------ */
@@ -283,6 +402,9 @@ static void test_options_by_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_auto_keeps_until_the_mass_is_met),
+        cmocka_unit_test(test_auto_in_a_session),
+        cmocka_unit_test(test_presets),
         cmocka_unit_test(test_adakv_pools_the_heads_of_a_layer),
         cmocka_unit_test(test_pooled_choices),
         cmocka_unit_test(test_structkv_sums_over_layers),

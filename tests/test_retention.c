@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "retain/policy.h"
 #include "support/tiny_session.h"
 
@@ -195,9 +196,11 @@ static void test_policies(void **state)
     for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
         struct fkv_session_params p = paper_params(0.2, 0.1, 2);
         p.kv.policy = name;
+        const bool full = strcmp(name, "full") == 0, is_auto = strcmp(name, "auto") == 0;
+        if (is_auto) assert_int_equal(fkv_kv_set(&p.kv, "auto-mass", "0", NULL), FKV_OK);
         fkv_session *s = prefilled(&p, N);
-        const bool full = strcmp(name, "full") == 0;
-        for (int l = 0; l < LAYERS; l++) check_layer(s, l, N, 8, 2, full ? N : 30);
+        /* auto's window is the question: here 64 tokens, which it keeps */
+        for (int l = 0; l < LAYERS; l++) check_layer(s, l, N, is_auto ? 64 : 8, 2, full ? N : is_auto ? 66 : 30);
         append_or_fail(s, 9);
         fkv_session_close(s);
         /* a full budget is the full cache */
@@ -210,6 +213,35 @@ static void test_policies(void **state)
         assert_same_logits(a, b);
         fkv_session_close(a);
         fkv_session_close(b);
+    }
+}
+
+/* No two policies are the same by other names: what they keep of one prompt differs. */
+static void test_policies_differ(void **state)
+{
+    (void)state;
+    enum { MOST = 32 };
+    uint64_t kept[MOST];
+    const char *name, *other, *about;
+    for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
+        struct fkv_session_params p = paper_params(0.5, 0.3, 2);
+        p.kv.policy = name;
+        p.kv.question = true; /* as auto has it, and so on */
+        p.kv.score_max = true;
+        p.kv.span = 16;
+        fkv_session *s = prefilled(&p, N);
+        kept[i] = FKV_HASH;
+        for (int l = 0; l < LAYERS; l++)
+            for (int h = 0; h < 2; h++) {
+                const int32_t *pos;
+                const int n = fkv_session_kept(s, l, h, &pos);
+                kept[i] = fkv_hash(kept[i], pos, (size_t)n * sizeof *pos);
+            }
+        for (int j = 0; j < i; j++) {
+            fkv_policy_list(j, &other, &about);
+            if (kept[i] == kept[j]) fail_msg("%s and %s keep the same", name, other);
+        }
+        fkv_session_close(s);
     }
 }
 
@@ -230,6 +262,7 @@ static void test_scores_by_maximum_and_spans(void **state)
     for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
         struct fkv_session_params p = paper_params(0.2, 0.1, 2);
         p.kv.policy = name;
+        if (fkv_policy_find(name)->settle) continue; /* its scores are its own */
         fkv_session *sum = prefilled(&p, N);
         p.kv.score_max = true;
         fkv_session *largest = prefilled(&p, N);
@@ -304,6 +337,48 @@ static void test_later_turns_keep_what_earlier_ones_kept(void **state)
     fkv_session_close(s);
 }
 
+static bool cancelling;
+
+static bool go_on_half_way(void *user, uint64_t done, uint64_t all)
+{
+    (void)user;
+    return !cancelling || done < all / 2;
+}
+
+/* A turn that is cancelled half way leaves what the turn before kept, bit for bit as in a session that had none, and can
+   be made again. */
+static void test_a_cancelled_turn_leaves_the_one_before(void **state)
+{
+    (void)state;
+    enum { FIRST = 160 };
+    const char *name, *about;
+    for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
+        struct fkv_session_params p = paper_params(0.2, 0.3, 2);
+        void *before, *after;
+        size_t n_before, n_after;
+        p.kv.policy = name;
+        p.progress = go_on_half_way;
+        fkv_session *s = prefilled(&p, FIRST), *other = prefilled(&p, FIRST);
+        append_or_fail(other, 3); /* its logits go, as the cancelled one's do */
+        assert_int_equal(fkv_session_cut(other, FIRST), FKV_OK);
+        assert_int_equal(fkv_session_export(other, &before, &n_before), FKV_OK);
+        cancelling = true;
+        assert_int_equal(fkv_session_sync(s, ids, N), FKV_ERROR_CANCELLED);
+        cancelling = false;
+        assert_int_equal(fkv_session_n_seen(s), FIRST);
+        assert_int_equal(fkv_session_export(s, &after, &n_after), FKV_OK);
+        assert_int_equal(n_before, n_after);
+        assert_memory_equal(before, after, n_before);
+        sync_or_fail(s, ids, N);
+        sync_or_fail(other, ids, N);
+        assert_same_logits(s, other);
+        fkv_free(before);
+        fkv_free(after);
+        fkv_session_close(s);
+        fkv_session_close(other);
+    }
+}
+
 static void test_cache_types(void **state)
 {
     (void)state;
@@ -367,10 +442,12 @@ int main(void)
         cmocka_unit_test(test_short_prompts),
         cmocka_unit_test(test_decoding_positions),
         cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_policies_differ),
         cmocka_unit_test(test_scores_by_maximum_and_spans),
         cmocka_unit_test(test_streamingllm_keeps_sinks_and_the_latest),
         cmocka_unit_test(test_random_is_seeded),
         cmocka_unit_test(test_later_turns_keep_what_earlier_ones_kept),
+        cmocka_unit_test(test_a_cancelled_turn_leaves_the_one_before),
         cmocka_unit_test(test_cache_types),
         cmocka_unit_test(test_bad_options_name_the_option),
     };

@@ -250,12 +250,15 @@ static void check_one_prefill(bool exact, uint32_t type)
     const int n = sessions_of_all(e, alone, few ? 10 : SESSIONS);
     int filled = 0, layer;
     const int32_t *positions;
+    const float *weight;
     assert_int_equal(sessions_of_all(e, together, n), n);
     if (fkv_batch_prefill(together, n, ids, n_prompt) != FKV_OK) fail_msg("%s", fkv_session_error(together[0]));
     for (int i = 0; i < n; i++) {
         sync_or_fail(alone[i], ids, n_prompt);
         const bool rows_stay = fkv_session_propagated(alone[i], &layer, &positions) >= 0;
-        const bool other_window = i > 0 && i % 2 == 0; /* than that of the first after the one that runs */
+        /* than that of the first after the one that runs */
+        const bool other_window = i > 1 &&
+                                  fkv_session_window(alone[i], &weight) != fkv_session_window(alone[1], &weight);
         assert_int_equal(fkv_session_n_seen(together[i]), rows_stay || other_window ? 0 : n_prompt);
         filled += !rows_stay && !other_window;
         sync_or_fail(together[i], ids, n_prompt);

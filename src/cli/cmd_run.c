@@ -14,6 +14,8 @@ static int answer(struct generator *g, FILE *trace, const struct prompt_cache *c
     struct generated generated = {.answer = {.out = stdout, .stops = &g->settings->stops}};
     struct kept kept;
     kept_of(g->session, &kept);
+    if (g->settings->self_check && n > 1 && fkv_session_self_check(g->session, &kept.self_check) != FKV_OK)
+        return console_error("%s", fkv_session_error(g->session));
     trace_prefill(trace, g, ids, n);
     int status = generator_answer(g, &generated);
     if (generated.answer.n) putchar('\n');

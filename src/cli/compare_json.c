@@ -1,4 +1,5 @@
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "cli/compare.h"
@@ -21,6 +22,17 @@ static json_t *way_of(const struct compared *x)
                      "prefill_s", x->m.prefill_s, "decode_tokens_per_s", x->decode_s > 0 ? 1 / x->decode_s : 0.0);
 }
 
+static json_t *known(double x) { return isnan(x) ? json_null() : json_real(x); }
+
+static json_t *signals_of(const struct eval_metrics *m)
+{
+    const struct fkv_signals *s = &m->signals;
+    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "layers", s->n_layers, "mass", known(s->mass),
+                     "mass_least", known(s->mass_least), "halves", known(s->halves), "overlap", known(s->overlap),
+                     "agreement", known(s->agreement), "entropy", known(s->entropy), "self_check",
+                     known(m->self_check));
+}
+
 static json_t *variant_of(const struct comparison *c, const struct compared *x)
 {
     json_t *o = way_of(x);
@@ -30,6 +42,7 @@ static json_t *variant_of(const struct comparison *c, const struct compared *x)
                                         x->m.kl, "kl_first", x->m.kl_first, "kl_worst", x->m.kl_worst, "worst",
                                         x->m.worst, "top1", x->m.top1, "n_compared", x->m.n_compared, "all_kept",
                                         x->m.all_kept, "kept", (json_int_t)x->kept.n_min, (json_int_t)x->kept.n_max));
+    json_object_set_new(o, "signals", signals_of(&x->m));
     if (c->looked)
         json_object_update_new(o, json_pack("{s:f, s:f}", "attention", x->seen, "attention_least", x->seen_least));
     if (x->kept.tsp_layer >= 0)

@@ -1,8 +1,10 @@
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/compare.h"
 #include "cli/console.h"
+#include "cli/report.h"
 #include "cli/utf8.h"
 
 enum { LEFT = 17, PASSAGES = 3, QUOTE = 90 };
@@ -93,6 +95,13 @@ static void print_kept(FILE *out, const struct comparison *c, const struct compa
     fprintf(out, "%s rows past layer %d\n", COUNT(k->n_propagated), k->tsp_layer);
 }
 
+static void print_signals(FILE *out, const struct eval_metrics *m)
+{
+    if (!m->signals.n_layers && isnan(m->self_check)) return;
+    label(out, "signals");
+    if (report_signals(out, &m->signals, m->self_check)) fputc('\n', out);
+}
+
 static void print_dropped(FILE *out, const struct comparison *c)
 {
     struct passage passages[PASSAGES];
@@ -165,6 +174,7 @@ void compare_report(FILE *out, const struct comparison *c)
     print_answers(out, full, x);
     print_fidelity(out, c, x);
     print_kept(out, c, x);
+    print_signals(out, &x->m);
     print_dropped(out, c);
     print_cost(out, full, x);
     print_advice(out, x);

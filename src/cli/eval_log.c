@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,11 +66,15 @@ static json_t *header_of(const struct eval_plan *p, const fkv_engine *engine)
 static const struct {
     const char *name;
     size_t at;
-    bool time;
+    bool time, known; /* known: it is always there, and else NAN */
 } numbers[] = {
-#define NUMBER(member)                                        \
-    {                                                         \
-#member, offsetof(struct eval_metrics, member), false \
+#define NUMBER(member)                                              \
+    {                                                               \
+#member, offsetof(struct eval_metrics, member), false, true \
+    }
+#define SIGNAL(member)                                                       \
+    {                                                                        \
+#member, offsetof(struct eval_metrics, signals.member), false, false \
     }
     NUMBER(score),
     NUMBER(strict),
@@ -83,7 +88,15 @@ static const struct {
     NUMBER(gold),
     NUMBER(kv),
     NUMBER(prefill),
-    {"prefill_s", offsetof(struct eval_metrics, prefill_s), true},
+    {"prefill_s", offsetof(struct eval_metrics, prefill_s), true, false},
+    SIGNAL(mass),
+    SIGNAL(mass_least),
+    SIGNAL(halves),
+    SIGNAL(overlap),
+    SIGNAL(agreement),
+    SIGNAL(entropy),
+    {"self_check", offsetof(struct eval_metrics, self_check), false, false},
+#undef SIGNAL
 #undef NUMBER
 };
 enum { N_NUMBERS = sizeof numbers / sizeof *numbers };
@@ -92,9 +105,10 @@ static json_t *metrics_of(const struct eval_metrics *m, bool times)
 {
     char kept[20];
     json_t *o = json_object();
-    for (int i = 0; i < N_NUMBERS; i++)
-        if (times || !numbers[i].time)
-            json_object_set_new(o, numbers[i].name, json_real(*(const double *)((const char *)m + numbers[i].at)));
+    for (int i = 0; i < N_NUMBERS; i++) {
+        const double x = *(const double *)((const char *)m + numbers[i].at);
+        if ((times || !numbers[i].time) && !isnan(x)) json_object_set_new(o, numbers[i].name, json_real(x));
+    }
     snprintf(kept, sizeof kept, "%016" PRIx64, m->kept);
     json_object_set_new(o, "kept", json_string(kept));
     json_object_set_new(o, "all_kept", json_boolean(m->all_kept));
@@ -112,8 +126,9 @@ static bool read_metrics(const json_t *o, struct eval_metrics *m)
     m->n_answer = (int)json_integer_value(json_object_get(o, "n_answer"));
     for (int i = 0; i < N_NUMBERS; i++) {
         const json_t *x = json_object_get(o, numbers[i].name);
-        if (!json_is_number(x) && !numbers[i].time) return false;
-        *(double *)((char *)m + numbers[i].at) = json_number_value(x);
+        const bool there = json_is_number(x);
+        if (!there && numbers[i].known) return false;
+        *(double *)((char *)m + numbers[i].at) = there || numbers[i].time ? json_number_value(x) : NAN;
     }
     return true;
 }

@@ -77,7 +77,7 @@ static bool take_option(void *user, const char *part, size_t n)
     return false;
 }
 
-/* "NAME=POLICY,OPTION=VALUE,...", over the options that are given for all. */
+/* "NAME=POLICY,OPTION=VALUE,...", or a preset in the policy's place, over the options that are given for all. */
 static bool take_variant(struct eval_plan *p, const char *text)
 {
     const char *equals = strchr(text, '='), *policy = equals ? equals + 1 : text, *name, *about;
@@ -88,7 +88,12 @@ static bool take_variant(struct eval_plan *p, const char *text)
         retention_choose(p->settings, name, &kv);
         return eval_text_split(policy + n, ',', take_option, &kv) && add_variant(p, text, (size_t)(equals - text), &kv);
     }
-    console_error("--variant: expected NAME=POLICY,OPTION=VALUE,..., found %.100s", text);
+    for (int i = 0; equals && fkv_kv_preset_list(i, &name, &about); i++) {
+        if (strlen(name) != n || memcmp(name, policy, n)) continue;
+        return fkv_kv_preset(&kv, name, NULL) == FKV_OK && eval_text_split(policy + n, ',', take_option, &kv) &&
+               add_variant(p, text, (size_t)(equals - text), &kv);
+    }
+    console_error("--variant: expected NAME=POLICY|PRESET,OPTION=VALUE,..., found %.100s", text);
     return false;
 }
 

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,7 +157,8 @@ void kept_of(const fkv_session *session, struct kept *kept)
                           .bytes = stats.kv_bytes,
                           .full_bytes = stats.kv_full_bytes,
                           .stats = stats,
-                          .tsp_layer = -1};
+                          .tsp_layer = -1,
+                          .self_check = NAN};
     for (int layer = 0; fkv_session_kept(session, layer, 0, &positions) >= 0; layer++) {
         for (int head = 0, n; (n = fkv_session_kept(session, layer, head, &positions)) >= 0; head++) {
             if ((uint64_t)n < kept->n_min) kept->n_min = (uint64_t)n;

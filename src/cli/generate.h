@@ -55,6 +55,7 @@ struct kept {
     struct fkv_session_stats stats; /* so far */
     int tsp_layer;                  /* -1: all rows went through all layers */
     uint64_t n_propagated;
+    double self_check; /* KL; NAN: not known */
 };
 void kept_of(const fkv_session *session, struct kept *kept);
 

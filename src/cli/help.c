@@ -58,6 +58,8 @@ static void print_retention(FILE *out, const char *policy)
 static void print_policies(FILE *out)
 {
     const char *name, *about;
+    fputs("\nKV presets:\n", out);
+    for (int i = 0; fkv_kv_preset_list(i, &name, &about); i++) print_wrapped(out, about, fprintf(out, "  %s", name));
     fputs("\nKV policies:\n", out);
     for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
         print_wrapped(out, about, fprintf(out, "  %s", name));

@@ -88,6 +88,8 @@ const struct option cli_options[] = {
     {GENERATE, GROUP_ANSWER, "--ignore-eos", NULL, NULL, OPTION_FLAG, AT(ignore_eos), "go on after an end token",
      PLAIN},
 
+    {PLAN, GROUP_RETENTION, "--kv-preset", "NAME", NULL, OPTION_TEXT, AT(preset),
+     "safe, fast or paper: a policy and options, which those that are given besides replace", PLAIN},
     {PLAN, GROUP_RETENTION, "--kv-policy", "NAME", "fastkv", OPTION_POLICY, AT(session.kv.policy),
      "which key and value (KV) entries a prompt leaves in the cache", PLAIN},
     {PLAN, GROUP_RETENTION, "-ctk, --cache-type-k", "TYPE", "auto", OPTION_CHOICE, AT(session.k_type),
@@ -95,6 +97,11 @@ const struct option cli_options[] = {
      WORDS(kv_types)},
     {PLAN, GROUP_RETENTION, "-ctv, --cache-type-v", "TYPE", "auto", OPTION_CHOICE, AT(session.v_type),
      "type of cached values, likewise", WORDS(kv_types)},
+
+    {COMMAND_RUN, GROUP_RETENTION, "--self-check", NULL, NULL, OPTION_FLAG, AT(self_check),
+     "decode the prompt's last token once more over what was kept, and say how far that is from the prompt's own "
+     "result",
+     PLAIN},
 
     {SAMPLE, GROUP_SAMPLING, "--temp", "T", "0.8", OPTION_FLOAT, AT(sampler.temperature),
      "temperature; 0 or less: always the likeliest token", ANY("a temperature")},
@@ -173,7 +180,8 @@ const struct option cli_options[] = {
     {COMMAND_EVAL, GROUP_BENCH, "--policies", "NAME,...", "fastkv,streamingllm", OPTION_POLICIES, AT(policies),
      "KV policies to compare with full attention, with the options above", PLAIN},
     {COMMAND_EVAL, GROUP_BENCH, "--variant", "NAME=POLICY,OPTION=VALUE,...", NULL, OPTION_TEXTS, AT(variants),
-     "a policy with options of its own, as in wide=fastkv,kv-retain=0.2,kv-window=32; may be given several times",
+     "a policy or preset with options of its own, as in wide=fastkv,kv-retain=0.2,kv-window=32; may be given several "
+     "times",
      PLAIN},
     {COMMAND_EVAL, GROUP_BENCH, "--closed-book", NULL, NULL, OPTION_FLAG, AT(closed_book),
      "leave the texts out: what scores then was known or guessed", PLAIN},

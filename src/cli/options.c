@@ -324,6 +324,7 @@ static bool parse_option(struct settings *settings, const struct command *comman
     const char *text = equals ? equals + 1 : NULL;
     if ((retention || o->value) && !text && **argv) text = *(*argv)++;
     if (retention) return retention_take(settings, &kv, &(struct option_pair){arg, n, text ? text : ""}, err);
+    settings->policy_given |= o->kind == OPTION_POLICY;
     if (o->value ? text && store(settings, o, text) : !text && store(settings, o, text)) return true;
     return fail(err, "%s: expected %s, found %.100s", name, option_expects(o, expects, sizeof expects),
                 text && *text ? text : "nothing");
@@ -393,6 +394,7 @@ bool options_parse(struct settings *settings, const struct command *command, int
         if (**argv != '-') return fail(err, "unexpected argument %.100s (fastkv %s --help)", *argv, command->name);
         if (!parse_option(settings, command, &argv, err)) return false;
     }
+    if (!retention_settle(settings, err)) return false;
     if (!retention_check(settings, settings->policies.n ? settings->policies.items : &settings->session.kv.policy,
                          settings->policies.n ? settings->policies.n : 1, err))
         return false;

@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "cli/console.h"
 #include "cli/machine.h"
 #include "cli/report.h"
@@ -70,6 +72,21 @@ static void report_kept(FILE *out, const struct kept *kept, const char *policy, 
             SIZE(peak_bytes));
 }
 
+bool report_signals(FILE *out, const struct fkv_signals *s, double self_check)
+{
+    const struct {
+        const char *name;
+        double x;
+    } others[] = {{"halves", s->halves}, {"overlap", s->overlap}, {"agreement", s->agreement}, {"entropy", s->entropy}};
+    if (s->n_layers)
+        fprintf(out, "%.1f %% of the window's attention is on what was kept (least heads %.1f %%)", 100 * s->mass,
+                100 * s->mass_least);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (s->n_layers && !isnan(others[i].x)) fprintf(out, ", %s %.2f", others[i].name, others[i].x);
+    if (!isnan(self_check)) fprintf(out, "%sself-check KL %.4f", s->n_layers ? "; " : "", self_check);
+    return s->n_layers || !isnan(self_check);
+}
+
 /* Of a window that is not a number of last tokens. */
 static void report_window(FILE *out, const struct generator *g)
 {
@@ -95,6 +112,7 @@ void report_run(FILE *out, const struct generator *g, const struct kept *kept, c
         [STOP_INTERRUPT] = "Ctrl-C",
     };
     struct fkv_session_stats stats;
+    struct fkv_signals signals;
     fkv_session_get_stats(g->session, &stats);
     const struct work prompt = prompt_work(&(struct fkv_session_stats){0}, &kept->stats),
                       answer = answer_work(&kept->stats, &stats);
@@ -104,6 +122,9 @@ void report_run(FILE *out, const struct generator *g, const struct kept *kept, c
             tokens_per_s(answer.tokens, answer.seconds), ends[generated->stop]);
     report_window(out, g);
     report_kept(out, kept, g->settings->session.kv.policy, stats.kv_peak_bytes);
+    fkv_session_get_signals(g->session, &signals);
+    if (signals.n_layers || !isnan(kept->self_check)) fputs("signals ", out);
+    if (report_signals(out, &signals, kept->self_check)) fputc('\n', out);
     fprintf(out, "memory  %s at most; loaded in %.2f s", SIZE(machine_peak_rss()), g->load_s);
     if (g->settings->sampler.temperature > 0) fprintf(out, "; seed %lld", (long long)g->settings->seed);
     fputc('\n', out);

@@ -14,6 +14,9 @@ void report_warnings(FILE *out, const fkv_engine *engine);
 const char *report_available(char text[320], const struct fkv_memory_plan *plan);
 /* One line: the memory a prompt and an answer will take, with this policy and with full attention. */
 void report_need(FILE *out, const struct memory_need *need, const char *policy);
+/* Part of a line: what is known of how well a prompt compressed; self_check: NAN when it was not done. Nothing is
+   printed, and false returned, when nothing is known. */
+bool report_signals(FILE *out, const struct fkv_signals *signals, double self_check);
 /* The end of a run: speeds, what was kept, memory. */
 void report_run(FILE *out, const struct generator *g, const struct kept *kept, const struct generated *generated);
 /* The end of a turn of a conversation: one line. `before`, `prompt`: the session's statistics when the

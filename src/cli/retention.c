@@ -49,21 +49,41 @@ static bool set(struct fkv_kv_params *kv, const struct option_pair *pair, char *
 bool retention_take(struct settings *settings, const struct fkv_kv_option *option, const struct option_pair *pair,
                     char *err)
 {
-    struct option_pairs *own = &settings->own;
-    if (!option->policy) return set(&settings->session.kv, pair, err);
-    if (*pair->value && own->n < OPTION_LIST_MAX) {
-        own->items[own->n++] = *pair;
+    struct option_pairs *given = &settings->given;
+    struct fkv_kv_params kv = settings->session.kv;
+    if (!option->policy && !set(&kv, pair, err)) return false;
+    if (*pair->value && given->n < OPTION_LIST_MAX) {
+        given->items[given->n++] = *pair;
         return true;
     }
     snprintf(err, FKV_ERROR_BYTES, "%.*s: expected %s", (int)pair->name_bytes, pair->name,
-             *pair->value ? "fewer options of policies" : "a number, found nothing");
+             *pair->value ? "fewer options of retention" : "a number, found nothing");
     return false;
+}
+
+bool retention_settle(struct settings *settings, char *err)
+{
+    char why[FKV_ERROR_BYTES];
+    struct fkv_kv_params *kv = &settings->session.kv;
+    struct fkv_kv_option option;
+    const char *policy = kv->policy;
+    if (settings->preset && fkv_kv_preset(kv, settings->preset, why) != FKV_OK) {
+        snprintf(err, FKV_ERROR_BYTES, "--%.500s", why);
+        return false;
+    }
+    if (settings->policy_given) kv->policy = policy;
+    for (int i = 0; i < settings->given.n; i++) {
+        const struct option_pair *pair = &settings->given.items[i];
+        if (retention_find(pair->name, pair->name_bytes, &option) && !option.policy && !set(kv, pair, err))
+            return false;
+    }
+    return true;
 }
 
 bool retention_check(const struct settings *settings, const char *const *policies, int n, char *err)
 {
-    for (int i = 0; i < settings->own.n; i++) {
-        const struct option_pair *pair = &settings->own.items[i];
+    for (int i = 0; i < settings->given.n; i++) {
+        const struct option_pair *pair = &settings->given.items[i];
         struct fkv_kv_params kv = settings->session.kv;
         for (int p = 0; p < n; p++)
             if (p == 0 || belongs(pair->name, policies[p])) kv.policy = policies[p];
@@ -77,6 +97,6 @@ void retention_choose(const struct settings *settings, const char *policy, struc
     char ignored[FKV_ERROR_BYTES]; /* it was checked */
     kv->policy = policy;
     kv->own_given = 0;
-    for (int i = 0; i < settings->own.n; i++)
-        if (belongs(settings->own.items[i].name, policy)) set(kv, &settings->own.items[i], ignored);
+    for (int i = 0; i < settings->given.n; i++)
+        if (belongs(settings->given.items[i].name, policy)) set(kv, &settings->given.items[i], ignored);
 }

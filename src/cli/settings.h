@@ -42,8 +42,10 @@ struct settings {
     struct fkv_engine_params engine;
     struct fkv_session_params session;
     struct fkv_sampler_params sampler;
-    int64_t seed;            /* -1: a random one; settings_finish() puts it into `sampler` */
-    struct option_pairs own; /* of policies: see retention.h */
+    int64_t seed;              /* -1: a random one; settings_finish() puts it into `sampler` */
+    struct option_pairs given; /* of retention, in their order: see retention.h */
+    const char *preset;
+    bool policy_given;
     /* model and prompt */
     const char *model, *prompt, *prompt_file, *prompt_ids, *system, *system_file, *chat_template;
     const char *template_variables; /* JSON */
@@ -54,6 +56,7 @@ struct settings {
     struct option_texts stops;
     bool ignore_eos, no_progress, no_memory_check;
     const char *trace;
+    bool self_check;
     /* tokenize */
     bool ids_only, no_bos, no_parse_special, from_stdin;
     /* bench */

@@ -2,12 +2,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/logits.h"
 #include "cli/console.h"
 #include "cli/machine.h"
 #include "cli/report.h"
 #include "cli/retention.h"
 #include "cli/trace.h"
-#include "eval/distance.h"
 
 enum { TOP = 64 };
 
@@ -148,7 +148,7 @@ void trace_prefill(FILE *f, const struct generator *g, const int32_t *ids, size_
     member(f, "propagated", propagated(g->session));
     write_kept(f, g->session, info);
     member(f, "logits_top", logits_top(logits, info->n_vocab));
-    member(f, "logsumexp", number(eval_log_sum_exp(logits, info->n_vocab)));
+    member(f, "logsumexp", number(fkv_log_sum_exp(logits, info->n_vocab)));
 }
 
 /* ---- after the answer ------------------------------------------------------------------------ */

@@ -16,6 +16,7 @@ static size_t lay_out(fkv_session *s, const struct fkv_hparams *h, int n_ctx, vo
     s->logits = fkv_carve(&c, (size_t)h->n_vocab * sizeof *s->logits);
     s->report.plan = fkv_carve(&c, (size_t)h->n_layer * sizeof *s->report.plan);
     s->report.propagated = fkv_carve(&c, (size_t)n_ctx * sizeof *s->report.propagated);
+    s->report.signals.mass = fkv_carve(&c, (size_t)h->n_layer * (size_t)h->n_kv_head * sizeof *s->report.signals.mass);
     return c.offset;
 }
 

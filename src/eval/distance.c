@@ -3,26 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-double eval_log_sum_exp(const float *p, int n)
-{
-    double most = -INFINITY, sum = 0;
-    for (int i = 0; i < n; i++) most = fmax(most, p[i]);
-    for (int i = 0; i < n; i++) sum += exp(p[i] - most);
-    return most + log(sum);
-}
+#include "base/logits.h"
 
-double eval_kl(const float *p, const float *q, int n)
-{
-    const double norm_p = eval_log_sum_exp(p, n), norm_q = eval_log_sum_exp(q, n);
-    double sum = 0;
-    for (int i = 0; i < n; i++) {
-        const double log_p = p[i] - norm_p;
-        sum += exp(log_p) * (log_p - (q[i] - norm_q));
-    }
-    return sum < 0 ? 0 : sum; /* rounding */
-}
-
-double eval_log_p(const float *p, int n, int32_t id) { return p[id] - eval_log_sum_exp(p, n); }
+double eval_log_p(const float *p, int n, int32_t id) { return p[id] - fkv_log_sum_exp(p, n); }
 
 int32_t eval_likeliest(const float *p, int n)
 {

@@ -4,10 +4,6 @@
 
 #include <stdint.h>
 
-/* sum over v of p(v) (ln p(v) - ln q(v)), nats; 0 for equal logits. p, q: [n] */
-double eval_kl(const float *p, const float *q, int n);
-/* ln of the sum of exp(p). p: [n] */
-double eval_log_sum_exp(const float *p, int n);
 /* ln p(id). p: [n] */
 double eval_log_p(const float *p, int n, int32_t id);
 /* The likeliest id, the lowest on a tie; -1 when a logit is not a number or infinite. p: [n] */

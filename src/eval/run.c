@@ -1,10 +1,12 @@
 #include "eval/run.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/logits.h"
 #include "eval/distance.h"
 #include "eval/text.h"
 
@@ -214,6 +216,14 @@ static void take_kept(const struct trial *t, struct eval_metrics *m)
     }
 }
 
+/* The session has just been prefilled. */
+static fkv_status take_signals(const struct trial *t, struct eval_metrics *m, char *err)
+{
+    fkv_session_get_signals(t->s, &m->signals);
+    m->self_check = NAN;
+    return t->request->n > 1 ? failed(t, fkv_session_self_check(t->s, &m->self_check), err) : FKV_OK;
+}
+
 /* NUL bytes, which a token can stand for, are left out. */
 static bool take_text(const struct trial *t, struct eval_metrics *m)
 {
@@ -249,7 +259,7 @@ static int compare(const struct eval_runner *r, const float *full, const float *
     int same = 0;
     for (int i = 0; i < n; i++) {
         const size_t at = (size_t)i * (size_t)r->n_vocab;
-        kl[i] = eval_kl(full + at, rows + at, r->n_vocab);
+        kl[i] = fkv_divergence(full + at, rows + at, r->n_vocab);
         same += eval_likeliest(full + at, r->n_vocab) == eval_likeliest(rows + at, r->n_vocab);
     }
     return same;
@@ -266,6 +276,7 @@ fkv_status eval_run_full(struct eval_runner *r, int n_predict, struct eval_metri
     uint64_t work;
     fkv_status status = begin(&t, 0, &work, err);
     if (status == FKV_OK) take_kept(&t, &m);
+    if (status == FKV_OK) status = take_signals(&t, &m, err);
     if (status == FKV_OK) status = force(&t, t.request->answer, n_forced(t.request->n_answer), r->reference_rows, err);
     if (status == FKV_OK) status = start_answer(&t, r->spare, err);
     if (status == FKV_OK) status = say(&t, r->spare, r->answer_rows, err);
@@ -344,6 +355,7 @@ fkv_status eval_run_variant(struct eval_runner *r, int n_predict, int i, struct 
     uint64_t work;
     fkv_status status = begin(&t, i + 1, &work, err);
     if (status == FKV_OK) take_kept(&t, &m);
+    if (status == FKV_OK) status = take_signals(&t, &m, err);
     if (status == FKV_OK) status = measure(&t, &m, err);
     if (status == FKV_OK) status = answer(&t, &m.n_same, err);
     if (status == FKV_OK && !take_text(&t, &m)) status = FKV_ERROR_MEMORY;

@@ -20,13 +20,15 @@ struct eval_metrics {
     int worst, n_compared;                  /* where it is, and of how many positions */
     /* led through the right answer */
     double kl_reference, top1_reference;
-    double gold;          /* ln p of the right answer, a token; of variants, less that of full attention */
-    double kv, prefill;   /* bytes kept; multiply-adds of the prefill */
-    uint64_t kept;        /* hash of the positions kept, layer by layer and head by head */
-    bool all_kept;        /* nothing was dropped: then all else has to be as with full attention, bit for bit */
-    double prefill_s;     /* of a prefill of its own: 0 where full attention's served */
-    int n_answer, n_same; /* ids of its own answer; how many of the first are full attention's */
-    char *text;           /* which this is: malloc'ed, may hold any bytes but NUL */
+    double gold;                /* ln p of the right answer, a token; of variants, less that of full attention */
+    struct fkv_signals signals; /* of the prompt's last turn */
+    double self_check;          /* KL; NAN for a prompt of one token */
+    double kv, prefill;         /* bytes kept; multiply-adds of the prefill */
+    uint64_t kept;              /* hash of the positions kept, layer by layer and head by head */
+    bool all_kept;              /* nothing was dropped: then all else has to be as with full attention, bit for bit */
+    double prefill_s;           /* of a prefill of its own: 0 where full attention's served */
+    int n_answer, n_same;       /* ids of its own answer; how many of the first are full attention's */
+    char *text;                 /* which this is: malloc'ed, may hold any bytes but NUL */
 };
 
 struct eval_runner {

@@ -187,13 +187,15 @@ struct fkv_kv_params {
     unsigned own_given; /* which of a policy's own options were set: bits, by fkv_kv_set() */
     const char *own_of; /* which policy's */
     double own[FKV_KV_OWN_OPTIONS];
-    bool score_max; /* scores are the largest over the window and the query heads of a KV head, in place of the sum */
-    int span;       /* tokens to the right that take over a score, where it is better than their own */
-    bool question;  /* the window is the prompt's question, 8 to 64 tokens: see fkv_session_mark(); `window` says
+    bool score_max;  /* scores are the largest over the window and the query heads of a KV head, in place of the sum */
+    int span;        /* tokens to the right that take over a score, where it is better than their own */
+    bool question;   /* the window is the prompt's question, 8 to 64 tokens: see fkv_session_mark(); `window` says
                        nothing then */
+    bool no_signals; /* what fkv_session_get_signals() tells is not computed */
 };
 /* clang-format off */
-#define FKV_KV_PARAMS_INIT { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, NULL, {0}, false, 0, false }
+#define FKV_KV_PARAMS_INIT \
+    { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, NULL, {0}, false, 0, false, false }
 /* clang-format on */
 
 enum fkv_option_kind {
@@ -222,6 +224,11 @@ enum { FKV_KV_TEXT_BYTES = 512 };
 FKV_API size_t fkv_kv_text(const struct fkv_kv_params *params, char *text, size_t size);
 /* The value in force; false for an option there is none of, or that another policy has. */
 FKV_API bool fkv_kv_get(const struct fkv_kv_params *params, const char *name, double *value);
+
+/* The i-th preset's name and one line about it; false past the last. */
+FKV_API bool fkv_kv_preset_list(int i, const char **name, const char **about);
+/* Sets the policy and the options that the preset is about; the others stay. */
+FKV_API fkv_status fkv_kv_preset(struct fkv_kv_params *params, const char *name, char *err);
 
 /* The i-th policy's name and one line about it; false past the last. */
 FKV_API bool fkv_policy_list(int i, const char **name, const char **about);
@@ -338,6 +345,25 @@ FKV_API int fkv_session_propagated(const fkv_session *session, int *layer, const
 /* The window of the last prefill: how many of its last tokens, 0 before the first. *weight: [count] what each of them
    counted, NULL when all did alike; valid as above. */
 FKV_API int fkv_session_window(const fkv_session *session, const float **weight);
+
+/* How well the last prefill's prompt compresses, as far as its window tells: by what the window's rows attend to in a
+   few global layers, among the tokens before the window but the first, which takes what heads have no use for. Means
+   over those layers and their KV heads; NAN for what is not known. Costs less than 1 % of a prefill. */
+struct fkv_signals {
+    int n_layers;      /* measured; 0: nothing was dropped, or not by scores */
+    double mass;       /* share of that attention on the tokens kept */
+    double mass_least; /* the same, of the tenth of the heads that has least of it */
+    double halves;     /* Jaccard index of what every other row of the window would have kept, and the rows between */
+    double overlap;    /* the same of the rows that go on past the TSP layer, and those that the layer before it would
+                          have let go on */
+    double agreement;  /* the same of the 32 best tokens of two KV heads: first third of the layers, less the last */
+    double entropy;    /* of that attention, as a share of the most there can be */
+};
+FKV_API void fkv_session_get_signals(const fkv_session *session, struct fkv_signals *signals);
+/* Decodes the last token once more, over what the session holds of those before it. *kl: how far what then follows is
+   from what the logits say, sum of p (ln p - ln q) in nats. After a prefill that says what the answer's first token
+   loses by what was dropped, for the time of one token. The session stays as it is. */
+FKV_API fkv_status fkv_session_self_check(fkv_session *session, double *kl);
 
 struct fkv_session_stats {
     uint64_t kv_bytes;      /* of the entries held now */

@@ -38,16 +38,27 @@ fkv_status fkv_prefill_take_work(struct fkv_prefill_pass *p)
 
 /* ---- scores -------------------------------------------------------------------------------------- */
 
+struct scored {
+    const struct fkv_prefill_pass *p;
+    const struct fkv_scoring *scoring;
+};
+
 static void score_region(void *arg, int thread)
 {
-    const struct fkv_prefill_pass *p = arg;
+    const struct scored *x = arg;
+    const struct fkv_prefill_pass *p = x->p;
     const struct fkv_layer_hparams *l = fkv_prefill_layer(p);
     const struct fkv_attention how = fkv_layer_attention(l, &p->ws->model->layer[p->state.layer]);
-    const struct fkv_scoring *scoring = &p->plan->scoring;
+    const struct fkv_scoring *scoring = x->scoring;
     const struct fkv_rows window = {.n = scoring->window, .pos = p->ws->pos + p->state.n_rows - scoring->window};
     struct fkv_run r = {p->at->b, thread, p->report->stage_s};
     r.b->ops->score(&r, p->work, &how, scoring, p->at->q_window, (size_t)l->n_head * (size_t)l->d_head, &window,
                     p->state.n_rows, p->at->scores);
+}
+
+void fkv_prefill_score_by(const struct fkv_prefill_pass *p, const struct fkv_scoring *scoring)
+{
+    fkv_run_in_turn(p->at, &p->ws->turn, score_region, &(struct scored){p, scoring});
 }
 
 /* The policy sees the scores, and says by what rows go on. */
@@ -73,8 +84,11 @@ bool fkv_prefill_scores(const struct fkv_prefill_pass *p)
 
 fkv_status fkv_prefill_score(struct fkv_prefill_pass *p)
 {
-    fkv_run_in_turn(p->at, &p->ws->turn, score_region, p);
-    return p->plan->wants_scores ? show_scores(p) : FKV_OK;
+    fkv_status status = fkv_signals_look(p);
+    if (status != FKV_OK) return status;
+    fkv_prefill_score_by(p, &p->plan->scoring);
+    if (p->plan->wants_scores) status = show_scores(p);
+    return status == FKV_OK ? fkv_signals_rank(p) : status;
 }
 
 /* ---- which rows -------------------------------------------------------------------------------------- */
@@ -206,7 +220,8 @@ fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p)
 {
     choose(p);
     if (selects_kept(p) || selects_going_on(p)) fkv_run_in_turn(p->at, &p->ws->turn, select_region, p);
-    const fkv_status status = take_room(p);
+    fkv_status status = take_room(p);
+    if (status == FKV_OK) status = fkv_signals_take(p);
     if (status != FKV_OK) return status;
     fkv_run_in_turn(p->at, &p->ws->turn, retain_region, p);
     if (!fkv_prefill_keeps_all(p)) p->report->pruned = true;

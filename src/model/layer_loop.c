@@ -187,6 +187,7 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     const struct fkv_layer_hparams *l = fkv_prefill_layer(p);
     const int n = p->state.n_rows;
     p->state.n_kv_head = l->n_kv_head;
+    p->looked = false;
     p->plan = &p->report->plan[p->state.layer];
     *p->plan = fkv_policy_plan(p->params->policy, p->policy, p->params->kv, &p->state);
     p->going_on = fkv_who_goes_on(p->plan, n, p->state.layer, p->state.n_layer);

@@ -39,13 +39,22 @@ struct fkv_prefill_params {
     int n_keepers;
 };
 
+/* Sums of what struct fkv_signals are means of. */
+struct fkv_signal_sums {
+    float *mass; /* [n_layer][n_kv_head] of the heads measured, in the order of layers */
+    int n_mass, n_layers, n_halves, n_agreement[2];
+    double halves, entropy, agreement[2]; /* agreement: of the first and of the last third of the layers */
+    double overlap;                       /* NAN: not known */
+};
+
 /* What the last prefill did. */
 struct fkv_prefill_report {
-    struct fkv_layer_plan *plan;  /* [n_layer] as it was carried out */
-    int32_t *propagated;          /* [n_ctx] positions that went past layer tsp_layer */
-    int n_propagated, tsp_layer;  /* -1 when all went on */
-    bool pruned;                  /* something was dropped or not propagated */
-    uint64_t kv_peak_bytes;       /* most that any prefill came to */
+    struct fkv_layer_plan *plan; /* [n_layer] as it was carried out */
+    int32_t *propagated;         /* [n_ctx] positions that went past layer tsp_layer */
+    int n_propagated, tsp_layer; /* -1 when all went on */
+    bool pruned;                 /* something was dropped or not propagated */
+    uint64_t kv_peak_bytes;      /* most that any prefill came to */
+    struct fkv_signal_sums signals;
     double stage_s[FKV_N_STAGES]; /* wall time of thread 0 by stage */
 };
 

@@ -2,6 +2,7 @@
 #ifndef FKV_MODEL_PREFILL_H
 #define FKV_MODEL_PREFILL_H
 
+#include <math.h>
 #include <string.h>
 
 #include "model/cost.h"
@@ -21,6 +22,8 @@ struct fkv_prefill_pass {
     struct fkv_kv_store *work;   /* the layer's full K and V, or NULL */
     struct fkv_kv_shape work_is; /* its shape */
     int held;                    /* most entries of any head before this prefill */
+    bool looked, halved;         /* ws->looked is the layer's; its rows could be halved */
+    bool ranked;                 /* ws->ranked is there */
     uint64_t done, all;          /* progress, in multiply-adds */
 };
 
@@ -38,6 +41,7 @@ static inline void fkv_report_begin(struct fkv_prefill_report *report)
     report->tsp_layer = report->n_propagated = -1;
     report->pruned = false;
     memset(report->stage_s, 0, sizeof report->stage_s);
+    report->signals = (struct fkv_signal_sums){.mass = report->signals.mass, .overlap = NAN};
 }
 
 /* A region as a turn of its own. */
@@ -52,6 +56,16 @@ bool fkv_prefill_scores(const struct fkv_prefill_pass *p);
 fkv_status fkv_prefill_score(struct fkv_prefill_pass *p);
 /* What the plan keeps goes to the cache; the rows that go on move to the front, with their positions. */
 fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p);
+
+/* signals.c: how well a prompt compresses, as far as the window tells. Before the layer's scores are made: what its
+   window attends to, if the layer is one that is measured. With the scores: what would go on. When rows are chosen:
+   what the choice misses. */
+fkv_status fkv_signals_look(struct fkv_prefill_pass *p);
+fkv_status fkv_signals_rank(struct fkv_prefill_pass *p);
+fkv_status fkv_signals_take(struct fkv_prefill_pass *p);
+
+/* The scores of the layer's rows by `scoring`, to the place's scores; what the host reads of them, in a turn. */
+void fkv_prefill_score_by(const struct fkv_prefill_pass *p, const struct fkv_scoring *scoring);
 
 /* keepers.c: the other sequences. Begins and ends their policies; plans the layer for each and returns the window that
    they score by, 0 when none does; keeps the layer's rows in each. */

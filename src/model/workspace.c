@@ -148,6 +148,8 @@ static size_t lay_out(struct fkv_workspace *ws, const struct fkv_workspace *of, 
     ws->after = fkv_carve(&c, (size_t)of->block_rows * sizeof *ws->after);
     ws->angle_rows = fkv_carve(&c, ANGLE_ROWS * (size_t)h->d_head * sizeof *ws->angle_rows);
     ws->choosing = fkv_carve(&c, fkv_choose_bytes(h->n_kv_head, n_ctx));
+    ws->looked = fkv_carve(&c, 2 * (size_t)h->n_kv_head * n * sizeof *ws->looked);
+    ws->ranked = fkv_carve(&c, n * sizeof *ws->ranked);
     ws->copy = fkv_carve(&c, own_memory ? (x > logits ? x : logits) * sizeof *ws->copy : 0);
     return c.offset;
 }

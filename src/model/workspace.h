@@ -40,6 +40,8 @@ struct fkv_workspace {
     int32_t *after;        /* [block_rows] block_rows - 1 .. 0: what rows of a block do not see of it */
     float *angle_rows;     /* those of a rotary table that are being made */
     void *choosing;        /* fkv_choose_bytes(n_kv_head, n_ctx) */
+    float *looked;         /* [2][n_kv_head][n_ctx] what a window attends to, by its even and by its odd rows */
+    float *ranked;         /* [n_ctx] the scores by which the layer before the TSP layer would have rows go on */
     float *copy;           /* what the host reads of a device with its own memory: [n_ctx][d_model], or logits */
     void *memory;
     size_t bytes;

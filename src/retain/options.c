@@ -48,6 +48,7 @@ static const struct shared_option shared[] = {
     COUNT("kv-pool-kernel", pool_kernel, 7, 1, 255, "tokens pooled, an odd number"),
     WORD("kv-score", score_max, "sum|max", "what a token's attention comes to over the window and the heads"),
     COUNT("kv-span", span, 0, 0, 255, "tokens to the right of a good one that are as good"),
+    WORD("kv-signals", no_signals, "on|off", "tell how well the prompt compresses; less than 1 % of its work"),
 };
 enum { N_SHARED = sizeof shared / sizeof *shared };
 
@@ -172,6 +173,7 @@ fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_
     p->policy = fkv_policy_find(p->policy)->name; /* a caller's string may go */
     if (p->pool_kernel % 2 == 0)
         return fkv_fail(e, FKV_ERROR_ARGUMENT, "kv-pool-kernel: expected an odd number, found %d", p->pool_kernel);
+    if (fkv_policy_find(p->policy)->settle) fkv_policy_find(p->policy)->settle(p);
     if (p->tsp_layer < 0) p->tsp_layer = n_layer >= 2 ? n_layer / 2 - 1 : 0;
     return FKV_OK;
 }

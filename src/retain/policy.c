@@ -53,6 +53,7 @@ struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *sta
     plan.keep = bounded(plan.keep, s->n_rows);
     plan.propagate = bounded(plan.propagate, s->n_rows);
     plan.wants_scores = plan.wants_scores && plan.ranking == FKV_RANK_WINDOW && s->n_rows > plan.scoring.window;
+    plan.wants_looked = plan.wants_looked && plan.wants_scores;
     return plan;
 }
 

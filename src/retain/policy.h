@@ -19,6 +19,8 @@ struct fkv_layer_state {
     int n_kv_head;       /* of this layer */
     int window;          /* last rows, whose attention scores the others */
     const float *weight; /* [window] what each counts, or NULL */
+    const float *looked; /* for `scored`: [2][n_kv_head][n_rows - window] what the window attends to, by its even and by
+                            its odd rows, summed over a KV head's query heads; NULL where the plan does not want it */
 };
 
 enum fkv_ranking {
@@ -38,6 +40,7 @@ struct fkv_layer_plan {
     int least;                  /* POOLED: entries of a head that its own order alone decides */
     int propagate;              /* rows that go on to the next layer */
     bool wants_scores;          /* `scored` is called, even if nothing is dropped here */
+    bool wants_looked;          /* and knows what the window attends to, which is a second scoring's work */
     const float *rank; /* [n_rows - window] by which rows go on; NULL: by the sum of their scores over the heads. OWN:
                           entries are kept by it, too */
 };
@@ -52,7 +55,8 @@ struct fkv_own_option {
 };
 struct fkv_policy {
     const char *name, *about;
-    const struct fkv_own_option *options; /* ends with a NULL name; or NULL */
+    const struct fkv_own_option *options;    /* ends with a NULL name; or NULL */
+    void (*settle)(struct fkv_kv_params *p); /* sets shared options that the policy does not leave open, or NULL */
     /* State of one prefill, or NULL functions: then `state` is NULL below. */
     fkv_status (*begin)(void **state, const struct fkv_kv_params *p, int n_layer, int n_prompt);
     void (*end)(void *state);
