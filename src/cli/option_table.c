@@ -135,6 +135,8 @@ const struct option cli_options[] = {
     {COMMAND_SERVE, GROUP_SERVER, "--kv-ram", "BYTES", "0", OPTION_SIZE, AT(kv_ram),
      "most KV bytes of all sessions together (8G, 512M); 0: half of what is free beside the weights",
      FROM("a number of bytes", 0)},
+    {COMMAND_SERVE, GROUP_SERVER, "--slot-save-path", "FOLDER", NULL, OPTION_TEXT, AT(slot_save_path),
+     "where clients may save what a session holds, and restore it: POST /slots/0?action=save", PLAIN},
     {COMMAND_SERVE, GROUP_SERVER, "--queue", "N", "64", OPTION_INT, AT(queue),
      "requests that may wait; more are turned away", RANGE("a number of requests", 0, 100000)},
     {COMMAND_SERVE, GROUP_SERVER, "--queue-timeout", "S", "300", OPTION_INT, AT(queue_timeout_s),

@@ -65,7 +65,8 @@ const struct other_option cli_other_options[] = {
      "-rpc",
      "fastkv serve answers over HTTP at one address; a proxy before it does the rest"},
     {"-cb, --cont-batching, -nocb, --no-cont-batching, --metrics, --slots, --props", "fastkv serve always does that"},
-    {"--slot-*, -sps, --cors-*, --no-cors-*, --sse-*, --cache-ram, -cram, --cache-idle-slots, --no-cache-idle-slots",
+    {"--slot-prompt-similarity, -sps, --cors-*, --no-cors-*, --sse-*, --cache-ram, -cram, --cache-idle-slots, "
+     "--no-cache-idle-slots",
      "see fastkv serve --help for what there is"},
     {"--embedding*, --embd-*, -embd, --cls-separator, --rerank*, --pooling",
      "texts are answered, not embedded or ranked"},

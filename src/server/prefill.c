@@ -7,6 +7,7 @@
 #include "server/kept.h"
 #include "server/scheduler.h"
 #include "server/server.h"
+#include "server/slot_files.h"
 
 static struct branch *pop(struct scheduler *s)
 {
@@ -44,30 +45,60 @@ static void wait_for_work(struct scheduler *s)
     pthread_cond_timedwait(&s->work, &s->lock, &until);
 }
 
-/* The next branch to look at: with a slot, or hopeless with slot NULL. Returns NULL when all is over. */
-static struct branch *next_branch(struct scheduler *s, struct slot **slot, struct api_error *error)
+/* What this thread does next. */
+struct work {
+    struct slot_task *task;
+    struct branch *branch;
+    struct slot *slot;      /* for the branch; NULL: it is hopeless */
+    struct api_error error; /* of one that is */
+};
+
+/* A task whose slot is idle, which is taken for it. */
+static struct slot_task *take_task(struct scheduler *s)
 {
-    struct branch *b = NULL;
+    for (struct slot_task **at = &s->tasks; *at; at = &(*at)->next) {
+        struct slot_task *task = *at;
+        struct slot *slot = &s->slots[task->slot];
+        if (slot->state != SLOT_IDLE) continue;
+        slot->state = SLOT_PREFILL;
+        if (task->action == SLOT_RESTORE) slot_own(slot, &s->server->settings->session.kv, NULL);
+        *at = task->next;
+        return task;
+    }
+    return NULL;
+}
+
+static struct branch *take_hopeless(struct scheduler *s, struct api_error *error)
+{
+    const double now = fkv_clock_s();
+    for (struct branch **at = &s->first; *at; at = &(*at)->next) {
+        struct branch *b = *at;
+        if (!is_hopeless(s, b, now, error)) continue;
+        *at = b->next;
+        if (!*at) s->end = at;
+        return b;
+    }
+    return NULL;
+}
+
+/* Waits for work; false when all is over. */
+static bool next_work(struct scheduler *s, struct work *w)
+{
+    bool over = false;
+    *w = (struct work){0};
     pthread_mutex_lock(&s->lock);
     for (;;) {
-        const double now = fkv_clock_s();
-        *slot = NULL;
-        for (struct branch **at = &s->first; *at && !b; at = *at ? &(*at)->next : at) {
-            if (!is_hopeless(s, *at, now, error)) continue;
-            b = *at;
-            *at = b->next;
-            if (!*at) s->end = at;
-            break;
-        }
-        if (b || (!s->first && s->stopping)) break;
-        if (s->first && ((*slot = slot_take(s, s->first, error)) || error->status)) {
-            b = pop(s);
+        if ((w->task = take_task(s)) || (w->branch = take_hopeless(s, &w->error))) break;
+        over = s->stopping && !s->first && !s->tasks;
+        if (over) break;
+        if (s->first && ((w->slot = slot_take(s, s->first, &w->error)) || w->error.status)) {
+            w->branch = pop(s);
             break;
         }
         wait_for_work(s);
     }
     pthread_mutex_unlock(&s->lock);
-    return b;
+    return !over;
 }
 
 /* The prompt of a request with several branches stays, to be forked for each. */
@@ -122,15 +153,14 @@ static void begin(struct scheduler *s, struct slot *slot, struct branch *b)
 void *scheduler_prefill_thread(void *user)
 {
     struct scheduler *s = user;
-    struct branch *b;
-    struct slot *slot;
-    struct api_error error = {0};
-    while ((b = next_branch(s, &slot, &error))) {
-        if (slot)
-            begin(s, slot, b);
+    struct work work;
+    while (next_work(s, &work)) {
+        if (work.task)
+            slot_task_run(s, work.task);
+        else if (work.slot)
+            begin(s, work.slot, work.branch);
         else
-            scheduler_fail(s, b, &error);
-        error = (struct api_error){0};
+            scheduler_fail(s, work.branch, &work.error);
     }
     pthread_mutex_lock(&s->lock);
     s->prefill_ended = true;

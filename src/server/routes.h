@@ -32,6 +32,8 @@ void api_embeddings(struct server *server, struct exchange *x);
 void api_tokenize(struct server *server, struct exchange *x);
 void api_detokenize(struct server *server, struct exchange *x);
 void api_apply_template(struct server *server, struct exchange *x);
+/* slot_files.c: save, restore, erase. */
+void api_slot_action(struct server *server, struct exchange *x);
 /* preparation.c: requests for text. */
 void api_chat(struct server *server, struct exchange *x);
 void api_completions(struct server *server, struct exchange *x);

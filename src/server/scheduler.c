@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "server/server.h"
+#include "server/slot_files.h"
 
 /* ---- threads ----------------------------------------------------------------------------------- */
 
@@ -97,6 +98,16 @@ void scheduler_add(struct scheduler *s, struct request *r)
         *s->end = &r->branches[i];
         s->end = &r->branches[i].next;
     }
+    pthread_cond_broadcast(&s->work);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void scheduler_add_task(struct scheduler *s, struct slot_task *task)
+{
+    pthread_mutex_lock(&s->lock);
+    struct slot_task **at = &s->tasks;
+    while (*at) at = &(*at)->next;
+    *at = task;
     pthread_cond_broadcast(&s->work);
     pthread_mutex_unlock(&s->lock);
 }

@@ -12,6 +12,8 @@ enum { MOST_SESSIONS = 64 };
 
 enum slot_state { SLOT_IDLE, SLOT_PREFILL, SLOT_DECODE };
 
+struct slot_task;
+
 /* A session and what it is used for. Its members are the scheduler's lock's, but `session` and `ids`, which belong to
    the thread that computes the branch. */
 struct slot {
@@ -35,6 +37,7 @@ struct scheduler {
     pthread_cond_t work, ready;           /* for the thread that prefills, for the one that decodes */
     struct branch *first, **end;          /* that wait for a session */
     struct branch *active[MOST_SESSIONS]; /* that are decoded */
+    struct slot_task *tasks;              /* that wait for their slots */
     int n_active, turn;                   /* turn: whose it is, when there are more than fit a pass */
     struct slot *slots;
     int n_slots;
@@ -58,6 +61,8 @@ void scheduler_close(struct scheduler *s);
 
 /* Queues all branches of a request, which is the scheduler's from here on. */
 void scheduler_add(struct scheduler *s, struct request *r);
+/* Queues what is to be done with a session once it is idle; taken. */
+void scheduler_add_task(struct scheduler *s, struct slot_task *task);
 /* Something that threads may wait for has changed: a client took what waited for it, or left. Any thread. */
 void scheduler_wake(void *scheduler);
 
@@ -84,6 +89,11 @@ struct slot *slot_take(struct scheduler *s, struct branch *b, struct api_error *
 fkv_status slot_prefill(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error);
 /* The branch is done with it. Under the lock. */
 void slot_release(struct scheduler *s, struct slot *slot);
+/* An empty session of these options in place of what was there; policy and salt are the caller's to set. */
+bool slot_open(struct scheduler *s, struct slot *slot, const struct fkv_kv_params *kv, struct api_error *error);
+void slot_empty(struct slot *slot);
+/* What the session will be is under these options and of this salt. Under the lock. */
+void slot_own(struct slot *slot, const struct fkv_kv_params *kv, const char *salt);
 void slots_close(struct scheduler *s);
 
 /* prefill.c, decode.c: the threads; user is the scheduler. */

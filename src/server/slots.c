@@ -62,7 +62,7 @@ static struct slot *choose(struct scheduler *s, const struct branch *b, size_t *
 
 /* ---- memory ------------------------------------------------------------------------------------ */
 
-static void empty(struct slot *slot)
+void slot_empty(struct slot *slot)
 {
     fkv_session_close(slot->session);
     slot->session = NULL;
@@ -93,13 +93,12 @@ static struct slot *oldest_idle(struct scheduler *s, const struct slot *taken)
     return oldest;
 }
 
-/* What the slot's session will be is the request's. */
-static void own(struct slot *slot, const struct request *r)
+void slot_own(struct slot *slot, const struct fkv_kv_params *kv, const char *salt)
 {
-    slot->kv = r->kv;
-    slot->policy = r->kv.policy;
+    slot->kv = *kv;
+    slot->policy = kv->policy;
     free(slot->salt);
-    slot->salt = r->salt ? strdup(r->salt) : NULL;
+    slot->salt = salt ? strdup(salt) : NULL;
 }
 
 struct slot *slot_take(struct scheduler *s, struct branch *b, struct api_error *error)
@@ -113,7 +112,7 @@ struct slot *slot_take(struct scheduler *s, struct branch *b, struct api_error *
     if (!slot) return NULL;
     while ((others = bytes_of_others(s, slot, &busy)) + p->need_bytes > s->server->kv_ram &&
            (idle = oldest_idle(s, slot)))
-        empty(idle);
+        slot_empty(idle);
     if (others + p->need_bytes > s->server->kv_ram) {
         if (!busy)
             api_fail(error, 503, ERROR_UNAVAILABLE, "not enough memory: the request needs up to %s, --kv-ram is %s",
@@ -126,7 +125,7 @@ struct slot *slot_take(struct scheduler *s, struct branch *b, struct api_error *
     slot->n_prompt = p->n;
     slot->n_decoded = 0;
     slot->n_usable = n_usable;
-    if (!n_usable) own(slot, r);
+    if (!n_usable) slot_own(slot, &r->kv, r->salt);
     b->slot = (int)(slot - s->slots);
     return slot;
 }
@@ -139,9 +138,11 @@ void slot_release(struct scheduler *s, struct slot *slot)
     slot->bytes = stats.kv_bytes;
     slot->n_ids = slot->session ? fkv_session_n_seen(slot->session) : 0;
     slot->state = SLOT_IDLE;
-    slot->branch->slot = -1;
-    slot->branch->n_held = slot->n_ids;
-    slot->branch = NULL;
+    if (slot->branch) {
+        slot->branch->slot = -1;
+        slot->branch->n_held = slot->n_ids;
+        slot->branch = NULL;
+    }
     slot->used_s = fkv_clock_s();
     if (!slot->n_ids) slot->n_prompt = slot->n_decoded = 0;
 }
@@ -176,14 +177,14 @@ static bool on_progress(void *user, uint64_t done, uint64_t all)
     return !atomic_load(&r->x->gone) && !r->failed && !atomic_load(&s->give_up);
 }
 
-static bool open_session(struct scheduler *s, struct slot *slot, const struct request *r, struct api_error *error)
+bool slot_open(struct scheduler *s, struct slot *slot, const struct fkv_kv_params *kv, struct api_error *error)
 {
     struct fkv_session_params params = s->server->settings->session;
     char why[FKV_ERROR_BYTES];
     fkv_session_close(slot->session);
     slot->session = NULL;
     params.n_ctx = s->server->n_ctx;
-    params.kv = r->kv;
+    params.kv = *kv;
     params.progress = on_progress;
     params.progress_user = s; /* forks of the session have it, too */
     if (fkv_session_open(&slot->session, s->server->engine, &params, why) != FKV_OK)
@@ -200,7 +201,7 @@ static bool keep_usable(struct scheduler *s, struct slot *slot, struct request *
     if (n && fkv_session_cut(slot->session, n) == FKV_OK) return true;
     p->n_kept_before = 0;
     slot->turn_end = 0;
-    return open_session(s, slot, r, error);
+    return slot_open(s, slot, &r->kv, error);
 }
 
 static fkv_status fork_base(struct slot *slot, const struct prompt *p, struct api_error *error)

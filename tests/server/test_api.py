@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """What the doors say: health, models, chat, completions, the native door, tokens."""
+import os
+import tempfile
 import unittest
 
 from harness import LETTERS, Case, Server, chat, together
@@ -357,6 +359,67 @@ class Completions(Case):
         for n in (2, 4, 6):
             texts = together([lambda i=i: self.text(f'Number {i}', max_tokens=20) for i in range(n)])
             self.assertEqual(texts, [self.text(f'Number {i}', max_tokens=20) for i in range(n)])
+
+
+class SlotFiles(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.server = Server('--slot-save-path', self.folder.name, '-np', '2')
+
+    def tearDown(self):
+        self.assertEqual(self.server.stop(), 0)
+        self.folder.cleanup()
+
+    def act(self, slot, action, filename='a.bin'):
+        return self.server.post(f'/slots/{slot}?action={action}', {'filename': filename})
+
+    def ask(self, content):
+        answer = self.server.post('/v1/chat/completions', chat(content)).json
+        return answer['usage']['prompt_tokens_details']['cached_tokens'], answer['choices'][0]['message']['content']
+
+    def test_files(self):
+        one, two = 'first ' * 30, 'second ' * 30
+        cold = self.ask(one)
+        self.assertEqual(cold[0], 0)
+        saved = self.act(0, 'save').json
+        self.assertEqual((saved['id_slot'], saved['filename']), (0, 'a.bin'))
+        self.assertGreater(saved['n_saved'], 60)
+        self.assertEqual(saved['n_written'], os.path.getsize(self.folder.name + '/a.bin'))
+        self.assertEqual(self.act(0, 'erase').json['n_erased'], saved['n_saved'])
+        self.assertEqual(self.ask(two)[0], 0)
+        cached, text = self.ask(one)
+        self.assertEqual(text, cold[1])
+        self.assertLess(cached, 15)  # the template's beginning
+        for slot in (0, 1):
+            self.act(slot, 'erase')
+        restored = self.act(1, 'restore').json
+        self.assertEqual((restored['n_restored'], restored['n_read']), (saved['n_saved'], saved['n_written']))
+        cached, text = self.ask(one)
+        self.assertEqual(text, cold[1])
+        self.assertGreater(cached, 60)
+
+    def test_damaged(self):
+        self.ask('x' * 50)
+        self.act(0, 'save')
+        path = self.folder.name + '/a.bin'
+        os.truncate(path, os.path.getsize(path) - 9)
+        answer = self.act(0, 'restore')
+        self.assertEqual((answer.status, answer.error['type']), (400, 'invalid_request_error'))
+        self.assertEqual(self.ask('x' * 50)[0], 0)
+        self.assertEqual(self.act(0, 'save', 'empty').json['n_saved'], 0)  # what was there is gone, the other session is used
+        self.assertFalse(os.path.exists(self.folder.name + '/empty'))
+
+    def test_refused(self):
+        os.symlink('/etc/passwd', self.folder.name + '/link')
+        for slot, action, name in ((0, 'save', '../x'), (0, 'save', 'a/b'), (0, 'save', '..'), (0, 'save', ''), (0, 'save', 3), (0, 'save', None), (0, 'save', 'x' * 129),
+                                   (0, 'restore', 'nothing'), (0, 'restore', 'link'), (0, 'burn', 'x'), (0, '', 'x'), (2, 'save', 'x'), (-1, 'save', 'x'), ('x', 'save', 'x')):
+            with self.subTest(slot=slot, action=action, name=name):
+                answer = self.act(slot, action, name)
+                self.assertEqual((answer.status, answer.error['type']), (400, 'invalid_request_error'))
+        self.assertEqual(os.listdir(self.folder.name), ['link'])
+        other = Server()
+        self.assertEqual(other.post('/slots/0?action=erase', {}).status, 501)
+        self.assertEqual(other.stop(), 0)
 
 
 if __name__ == '__main__':
