@@ -42,6 +42,7 @@ enum {
     FKV_PREFIX_SIGHT = 2048,      /* tokens that make a second sight: see `trunk` */
     FKV_PREFIX_SIGHT_STEP = 1024, /* boundaries are remembered at message ends and at multiples of this */
     FKV_PREFIX_SIGHTS = 8192,     /* boundaries remembered */
+    FKV_PREFIX_DISK_LEAST = 2048, /* tokens of an entry that is worth a file */
     FKV_PREFIX_AGAIN = 2,         /* last ids of a prompt that are always computed: one alone would go through the
                                      kernels of decoding, which round differently */
 };
@@ -74,9 +75,9 @@ struct fkv_prefix_cache *fkv_prefix_cache_open(fkv_engine *e, const struct fkv_s
 /* Writes what is due to disk first. NULL is allowed. */
 void fkv_prefix_cache_close(struct fkv_prefix_cache *cache, double now);
 
-/* Opens a folder (made 0700 if it is not there) as the disk tier: takes its lock file, removes temporary files and what
-   is no sound session file of this engine's model. FKV_ERROR_IO: it cannot be, or another process has it. *n_entries:
-   what was found. err: FKV_ERROR_BYTES or NULL. */
+/* Opens a folder (made 0700 if it is not there) as the disk tier: takes its lock, removes temporary files and damaged
+   entries; entries of other models and versions stay until their room is wanted, other files for good. FKV_ERROR_IO: it
+   cannot be, or another process has it. *n_entries: what was found. err: FKV_ERROR_BYTES or NULL. */
 fkv_status fkv_prefix_cache_disk(struct fkv_prefix_cache *cache, const char *folder, uint64_t limit_bytes, double now,
                                  size_t *n_entries, char *err);
 /* Writes one entry that is due (used twice, or dear to compute) to disk; false: none was, or the tier is off for a
@@ -89,17 +90,16 @@ void fkv_prefix_find(struct fkv_prefix_cache *cache, const struct fkv_prefix_pro
 /* The prompt that used the entry is done: it may be evicted. 0 is allowed. */
 void fkv_prefix_release(struct fkv_prefix_cache *cache, uint64_t id);
 
-/* Keeps the first n tokens that the session holds, which are the prompt's first n (n may exceed the prompt's: an answer
-   belongs to it, then ids are the session's): at a boundary, or after an answer. n is not inside a compressed turn.
-   seconds: what computing them takes. Returns the entry's id; 0: it is larger than the tier, or there is no memory. An
-   entry that the new one contains, both whole, becomes part of it. A prompt's compressed turn is remembered for second
-   sight. */
+/* Keeps the first n tokens that the session holds, at a boundary or after an answer; prompt->ids has as many. n is not
+   inside a compressed turn. parent: what the session was forked from (found.id) or last stored as; 0: nothing. seconds:
+   what computing all n takes. Returns the entry's id; 0: it is larger than the tier, or there is no memory. The
+   boundaries inside compressed turns are remembered for second sight. */
 uint64_t fkv_prefix_store(struct fkv_prefix_cache *cache, const struct fkv_prefix_prompt *prompt, fkv_session *session,
-                          size_t n, double seconds, double now);
+                          size_t n, uint64_t parent, double seconds, double now);
 
 /* Not evicted before this time (INFINITY: ever; 0: like the others). False: there is no such entry. */
 bool fkv_prefix_pin(struct fkv_prefix_cache *cache, uint64_t id, double until);
-/* Forgets an entry, in both tiers. False: there is none, or it is in use. */
+/* Forgets an entry and its file. False: there is none, or it is in use. */
 bool fkv_prefix_drop(struct fkv_prefix_cache *cache, uint64_t id);
 /* Evicts until the RAM tier holds at most so many bytes, if what may go allows it. Returns what it holds. */
 uint64_t fkv_prefix_shrink(struct fkv_prefix_cache *cache, uint64_t bytes, double now);
@@ -107,7 +107,7 @@ uint64_t fkv_prefix_shrink(struct fkv_prefix_cache *cache, uint64_t bytes, doubl
 struct fkv_prefix_entry_info {
     uint64_t id;
     size_t n_tokens;
-    uint64_t bytes; /* of its own, beside what it shares with the entry it grew from */
+    uint64_t bytes; /* of its own, beside what it shares with its parent */
     bool compressed, on_disk;
     unsigned hits;
     double used, pinned_until; /* times */

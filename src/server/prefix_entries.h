@@ -1,0 +1,99 @@
+/* prefix_entries.h: what the files of the prefix cache share. */
+#ifndef FKV_SERVER_PREFIX_ENTRIES_H
+#define FKV_SERVER_PREFIX_ENTRIES_H
+
+#include "server/prefix_cache.h"
+
+/* What an entry, in memory or in a file, serves. */
+struct prefix_key {
+    int32_t *ids;
+    size_t n;
+    size_t turn_end;                /* of its last compressed turn; 0: whole */
+    char policy[FKV_KV_TEXT_BYTES]; /* of that */
+    char salt[FKV_LABEL_BYTES];
+};
+
+struct prefix_entry {
+    uint64_t id, parent; /* parent: with which it shares memory, and which stays as long as it does; 0: none */
+    struct prefix_key key;
+    fkv_session *session;
+    uint64_t bytes; /* beside the parent's */
+    uint64_t all_bytes;
+    double seconds, used, pinned_until;
+    unsigned hits, n_users;
+};
+
+struct prefix_file {
+    char name[40];         /* 32 hexadecimal digits and ".fkv" */
+    struct prefix_key key; /* n 0: it serves nothing here */
+    uint64_t bytes;
+    double seconds, used;
+    unsigned hits;
+};
+
+enum { PREFIX_EVICTED = 256 }; /* evictions remembered */
+
+/* Hashes of prompts' beginnings, the latest so many. */
+struct prefix_ring {
+    uint64_t *hash; /* [size] */
+    size_t size, next;
+};
+
+struct prefix_disk {
+    int folder, lock; /* -1: there is no disk tier */
+    char *path;
+    uint64_t limit;
+    double off_until; /* after a failure */
+    struct prefix_file *file;
+    size_t n, room;
+};
+
+struct fkv_prefix_cache {
+    fkv_engine *engine;
+    struct fkv_session_params params;
+    uint64_t ram_limit, last_id;
+    struct prefix_entry **entry;
+    size_t n, room;
+    struct prefix_ring sights, evicted;
+    struct prefix_disk disk;
+    struct fkv_prefix_stats stats;
+};
+
+/* prefix_match.c: how many of the prompt's ids such a key can serve. *shared: how many it has in common; *why: what
+   kept it from serving those. */
+size_t prefix_usable(const struct prefix_key *key, bool has_logits, const struct fkv_prefix_prompt *prompt,
+                     const char *policy, size_t *shared, enum fkv_prefix_miss *why);
+/* The text of the policy that the prompt takes; "" for none. */
+void prefix_policy_text(const struct fkv_prefix_cache *c, const struct fkv_kv_params *kv, char text[FKV_KV_TEXT_BYTES]);
+bool prefix_key_copy(struct prefix_key *key, const int32_t *ids, size_t n, const char *salt);
+/* Seconds saved for a byte, as of now. */
+double prefix_value(double seconds, unsigned hits, double age_s, uint64_t bytes);
+bool prefix_ring_open(struct prefix_ring *ring, size_t size);
+void prefix_ring_add(struct prefix_ring *ring, uint64_t hash);
+/* The most ids, more than `least`, with which the prompt begins as a remembered one did, at a boundary or a multiple of
+   FKV_PREFIX_SIGHT_STEP; 0: none. */
+size_t prefix_ring_find(const struct prefix_ring *ring, const struct fkv_prefix_prompt *prompt, size_t least);
+/* Remembers the prompt's boundaries from `first` (exclusive) to `end`. */
+void prefix_ring_remember(struct prefix_ring *ring, const struct fkv_prefix_prompt *prompt, size_t first, size_t end);
+
+/* prefix_cache.c: puts a session, taken in any case, into the RAM tier. NULL: it does not fit. */
+struct prefix_entry *prefix_insert(struct fkv_prefix_cache *c, fkv_session *session, const struct prefix_key *key,
+                                   uint64_t parent, double seconds, double now);
+
+/* prefix_disk.c */
+void prefix_disk_close(struct prefix_disk *d);
+bool prefix_disk_is_on(const struct prefix_disk *d, double now);
+/* The file that serves more than `least` of the prompt, and most; its place or -1. */
+long prefix_disk_find(const struct fkv_prefix_cache *c, const struct fkv_prefix_prompt *prompt, const char *policy,
+                      size_t least);
+/* Reads a file into a session. NULL: a file that did not serve is deleted, and *why says why; or the tier is off. */
+fkv_session *prefix_disk_load(struct fkv_prefix_cache *c, long file, const struct fkv_kv_params *kv, double now,
+                              enum fkv_prefix_miss *why);
+/* Is there a file that serves all that the key does? */
+bool prefix_disk_has(const struct prefix_disk *d, const struct prefix_key *key);
+/* Writes an entry, makes room for it; false: it does not fit, or it failed. */
+bool prefix_disk_write(struct fkv_prefix_cache *c, struct prefix_entry *e, double now);
+/* Deletes the key's file; those of what it serves besides, too, if `shorter`. */
+void prefix_disk_drop(struct fkv_prefix_cache *c, const struct prefix_key *key, bool shorter);
+
+#endif
