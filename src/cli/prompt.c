@@ -168,8 +168,9 @@ static size_t ids_of_end(const fkv_engine *engine, const int32_t *ids, size_t n,
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-struct fkv_marks prompt_marks(const fkv_engine *engine, const char *text, size_t n_text, const int32_t *ids, size_t n,
-                              const char *question, size_t n_question, size_t n_message)
+/* As prompt_marks(), in a text without the marks of control tokens. */
+static struct fkv_marks find_question(const fkv_engine *engine, const char *text, size_t n_text, const int32_t *ids,
+                                      size_t n, const char *question, size_t n_question, size_t n_message)
 {
     enum { TAIL = 4096 }; /* bytes that a template may add behind the question */
     struct fkv_marks marks = FKV_MARKS_INIT;
@@ -187,6 +188,25 @@ struct fkv_marks prompt_marks(const fkv_engine *engine, const char *text, size_t
         marks.head_n = n - ids_of_end(engine, ids, n, tail + n_message, false);
         break;
     }
+    return marks;
+}
+
+struct fkv_marks prompt_marks(const fkv_engine *engine, const char *text, size_t n_text, const int32_t *ids, size_t n,
+                              const char *question, size_t n_question, size_t n_message)
+{
+    static const char mark[] = "\xEF\xB7\x90"; /* of fkv_chat_format(), in what spells a control token */
+    struct fkv_marks none = FKV_MARKS_INIT;
+    char *plain = malloc(n_text + 1);
+    size_t n_plain = 0;
+    if (!plain) return none;
+    for (size_t i = 0; i < n_text;) {
+        if (n_text - i >= sizeof mark - 1 && !memcmp(text + i, mark, sizeof mark - 1))
+            i += sizeof mark - 1;
+        else
+            plain[n_plain++] = text[i++];
+    }
+    const struct fkv_marks marks = find_question(engine, plain, n_plain, ids, n, question, n_question, n_message);
+    free(plain);
     return marks;
 }
 

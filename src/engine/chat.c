@@ -80,11 +80,36 @@ static bool prints_content(const char *source, json_t *context, bool as_parts)
     return printed;
 }
 
+static void free_messages(struct fkv_message *messages, size_t n)
+{
+    for (size_t i = 0; messages && i < n; i++) free((char *)(uintptr_t)messages[i].content);
+    free(messages);
+}
+
+/* Copies whose contents spell no control token. */
+static fkv_status mark_messages(const fkv_engine *e, const struct fkv_message *messages, size_t n,
+                                struct fkv_message **marked, struct fkv_error *error)
+{
+    struct fkv_message *copies = calloc(n + 1, sizeof *copies);
+    fkv_status status = copies ? FKV_OK : fkv_fail(error, FKV_ERROR_MEMORY, "no memory for %zu messages", n);
+    for (size_t i = 0; i < n && status == FKV_OK; i++) {
+        char *content = NULL;
+        status = fkv_tokenizer_mark(e->tokenizer, messages[i].content, &content, error);
+        copies[i] = (struct fkv_message){messages[i].role, content};
+    }
+    if (status == FKV_OK)
+        *marked = copies;
+    else
+        free_messages(copies, n);
+    return status;
+}
+
 fkv_status fkv_chat_format(const fkv_engine *e, const char *chat_template, const struct fkv_message *messages,
                            size_t n_messages, bool add_generation_prompt, const char *variables, char **text,
                            size_t *n_bytes, char *err)
 {
     struct fkv_error error = {""};
+    struct fkv_message *marked = NULL;
     const char *source = chat_template ? chat_template : fkv_chat_template(e);
     json_t *context = chat_context(e, add_generation_prompt);
     fkv_status status = FKV_OK;
@@ -94,13 +119,15 @@ fkv_status fkv_chat_format(const fkv_engine *e, const char *chat_template, const
     else if (!context)
         status = fkv_fail(&error, FKV_ERROR_MEMORY, "no memory for the template's variables");
     if (status == FKV_OK) status = add_variables(context, variables, &error);
+    if (status == FKV_OK) status = mark_messages(e, messages, n_messages, &marked, &error);
     if (status == FKV_OK) {
         const bool as_parts = !prints_content(source, context, false) && prints_content(source, context, true);
-        if (set_messages(context, messages, n_messages, as_parts))
+        if (set_messages(context, marked, n_messages, as_parts))
             status = fkv_chat_render(source, strlen(source), context, text, n_bytes, &error);
         else
             status = fkv_fail(&error, FKV_ERROR_FORMAT, "a chat message is not valid UTF-8");
     }
     json_decref(context);
+    free_messages(marked, n_messages);
     return fkv_tell(err, &error, status);
 }

@@ -138,7 +138,8 @@ FKV_API size_t fkv_metadata_text(const fkv_engine *engine, const char *key, char
 
 enum fkv_tokenize_flags {
     FKV_TOKENIZE_ADD_SPECIAL = 1,   /* BOS and EOS as the model's metadata asks */
-    FKV_TOKENIZE_PARSE_SPECIAL = 2, /* "<|im_end|>" in the text is the special token, not its letters */
+    FKV_TOKENIZE_PARSE_SPECIAL = 2, /* "<|im_end|>" in the text is the special token, not its letters; the marks of
+                                       fkv_chat_format() are dropped */
 };
 /* text: n_bytes of any bytes, NUL and invalid UTF-8 included. *ids: malloc'ed array of *n_ids, freed with
    fkv_free(). FKV_ERROR_UNSUPPORTED when the file's tokenizer is of a kind that is not there: ids are all that the
@@ -159,6 +160,8 @@ struct fkv_message {
 /* Renders messages by the model's own chat template, or by `chat_template` (Jinja source) when that is not NULL. A
    template that only takes content as a list of typed parts ({"type": "text", ...}) gets it so. variables: a JSON
    object of further variables for the template, such as {"enable_thinking": false}, or NULL.
+   What a message says is text, whatever it spells: where a content has a control token's text ("<|im_end|>"), a mark
+   (U+FDD0, which no text has) stands behind its first character, so that it does not become the token.
    *text: malloc'ed, NUL-terminated, freed with fkv_free(); tokenise it with FKV_TOKENIZE_PARSE_SPECIAL. */
 FKV_API fkv_status fkv_chat_format(const fkv_engine *engine, const char *chat_template,
                                    const struct fkv_message *messages, size_t n_messages, bool add_generation_prompt,

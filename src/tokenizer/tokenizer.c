@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "tokenizer/tokenizer.h"
 
 #include <stdlib.h>
@@ -186,6 +187,86 @@ size_t fkv_tokenizer_bytes(const struct fkv_tokenizer *t, int32_t id, bool speci
     return text.n;
 }
 
+/* ---- marks ------------------------------------------------------------------------------------- */
+
+enum { MARK = sizeof FKV_MARK - 1 };
+
+static bool is_mark(const char *text, size_t n) { return n >= MARK && !memcmp(text, FKV_MARK, MARK); }
+
+/* Bytes of the character that begins the text; what is no UTF-8 is one of one byte. */
+static size_t first_character(const char *text, size_t n)
+{
+    size_t bytes = 1;
+    while (bytes < n && ((uint8_t)text[0] & 0xC0) == 0xC0 && ((uint8_t)text[bytes] & 0xC0) == 0x80) bytes++;
+    return bytes;
+}
+
+/* A copy of n bytes without marks; NULL: no memory. *n: what is left. */
+static char *without_marks(const char *text, size_t *n)
+{
+    char *copy = malloc(*n + 1), *to = copy;
+    for (size_t i = 0; copy && i < *n;) {
+        if (is_mark(text + i, *n - i))
+            i += MARK;
+        else
+            *to++ = text[i++];
+    }
+    if (copy) *n = (size_t)(to - copy);
+    return copy;
+}
+
+/* Does a token begin the text that only control finds? A longer user-defined one is what encoding would find. */
+static bool spells_control(const struct fkv_tokenizer *t, const char *text, size_t n)
+{
+    size_t length;
+    if (!t->specials.nodes) return false;
+    const int32_t id = fkv_specials_match(&t->specials, &t->vocab, text, n, true, &length);
+    return id >= 0 && t->vocab.type[id] != FKV_TOKEN_USER_DEFINED;
+}
+
+fkv_status fkv_tokenizer_mark(const struct fkv_tokenizer *t, const char *text, char **marked, struct fkv_error *e)
+{
+    size_t n = strlen(text);
+    char *plain = without_marks(text, &n), *copy = malloc((MARK + 1) * n + 1), *to = copy;
+    for (size_t i = 0, bytes; plain && copy && i < n; i += bytes) {
+        bytes = first_character(plain + i, n - i);
+        memcpy(to, plain + i, bytes);
+        to += bytes;
+        if (!spells_control(t, plain + i, n - i)) continue;
+        memcpy(to, FKV_MARK, MARK);
+        to += MARK;
+    }
+    free(plain);
+    if (!plain || !copy) {
+        free(copy);
+        return fkv_fail(e, FKV_ERROR_MEMORY, "no memory to look for control tokens in %zu bytes", n);
+    }
+    *to = '\0';
+    *marked = copy;
+    return FKV_OK;
+}
+
+/* ---- text to ids ------------------------------------------------------------------------------- */
+
+static fkv_status encode_plain(const struct fkv_tokenizer *t, const char *text, size_t n, struct fkv_merger *merger,
+                               struct fkv_ids *ids, struct fkv_error *e)
+{
+    return t->is_spm ? fkv_spm_encode(&t->spm, text, n, t->space_prefix, merger, ids, e)
+                     : fkv_bpe_encode(&t->bpe, text, n, merger, ids, e);
+}
+
+/* A text between special tokens; marked: it may have marks. */
+static fkv_status encode_piece(const struct fkv_tokenizer *t, const char *text, size_t n, bool marked,
+                               struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e)
+{
+    if (!marked || !memmem(text, n, FKV_MARK, MARK)) return encode_plain(t, text, n, merger, ids, e);
+    char *plain = without_marks(text, &n);
+    if (!plain) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for a text of %zu bytes", n);
+    const fkv_status status = n ? encode_plain(t, plain, n, merger, ids, e) : FKV_OK;
+    free(plain);
+    return status;
+}
+
 /* The text between special tokens, and the specials themselves. */
 static fkv_status encode_text(const struct fkv_tokenizer *t, const char *text, size_t n, bool control,
                               struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e)
@@ -196,10 +277,7 @@ static fkv_status encode_text(const struct fkv_tokenizer *t, const char *text, s
         const int32_t id = i < n ? fkv_specials_match(&t->specials, &t->vocab, text + i, n - i, control, &len) : -1;
         if (id < 0) len = 1;
         if (id < 0 && i < n) continue;
-        if (i > start) {
-            status = t->is_spm ? fkv_spm_encode(&t->spm, text + start, i - start, t->space_prefix, merger, ids, e)
-                               : fkv_bpe_encode(&t->bpe, text + start, i - start, merger, ids, e);
-        }
+        if (i > start) status = encode_piece(t, text + start, i - start, control, merger, ids, e);
         if (id >= 0 && !status) status = fkv_ids_push(ids, id, e);
         start = i + len;
     }
