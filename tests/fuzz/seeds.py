@@ -38,3 +38,4 @@ bodies = [(0, {'messages': [user], 'max_tokens': 8, 'temperature': 0.5, 'top_p':
           (3, {'content': 'hello', 'with_pieces': True, 'add_special': True, 'parse_special': False}), (4, {'tokens': [1, 2, 300]}),
           (5, {'messages': [user], 'add_generation_prompt': False})]
 put('request', [bytes([door]) + json.dumps(body).encode() for door, body in bodies])
+put('session', [bytes([kind, 0, 1, 0, 0, 0, place, 255]) for kind in range(8) for place in (0, 8, 16, 72, 76, 96, 130)])
