@@ -134,17 +134,27 @@ INLINE __m256 scale_by_exponent(__m256 p, __m256 rounded_with_magic)
         _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_castps_si256(rounded_with_magic), 23)));
 }
 
-/* 2^x for x <= 127, relative error 1e-7; zero below -126, where the exponent would wrap round; a NaN stays one. */
-INLINE __m256 exp2_8(__m256 x)
+/* 2^x for -126 <= x <= 127, relative error 1e-7; a NaN stays one. *holds: all bits set but for x < -126, where the
+   exponent wraps round and what is returned means nothing. */
+INLINE __m256 exp2_8_where(__m256 x, __m256 *holds)
 {
-    const __m256 magic = _mm256_set1_ps(12582912.0f), keep = _mm256_cmp_ps(x, _mm256_set1_ps(-126.0f), _CMP_NLT_UQ);
+    const __m256 magic = _mm256_set1_ps(12582912.0f);
+    *holds = _mm256_cmp_ps(x, _mm256_set1_ps(-126.0f), _CMP_NLT_UQ);
     const __m256 t = _mm256_add_ps(x, magic), f = _mm256_sub_ps(x, _mm256_sub_ps(t, magic));
     __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(0.00132764715f), f, _mm256_set1_ps(0.00967554133f));
     p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.0555071327f));
     p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.240221197f));
     p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.693146967f));
     p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(1.00000007f));
-    return _mm256_and_ps(scale_by_exponent(p, t), keep);
+    return scale_by_exponent(p, t);
+}
+
+/* The same, and zero below -126. */
+INLINE __m256 exp2_8(__m256 x)
+{
+    __m256 holds;
+    const __m256 e = exp2_8_where(x, &holds);
+    return _mm256_and_ps(e, holds);
 }
 
 /* e^x, relative error 2e-7; zero below -87, e^88 above 88; a NaN stays one (the order of min's operands). x - n log 2

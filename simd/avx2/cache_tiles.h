@@ -61,30 +61,13 @@ static inline void widen_k(int type, const char *tile, int d, float *strips, siz
     }
 }
 
-/* Channels c .. of a tile of V (not q8_0); c divides by 32. */
-INLINE const char *v_channels(int type, const char *tile, int c)
-{
-    return tile + (size_t)c * FKV_TILE * (type == FKV_ELEM_F32 ? 4 : 2);
-}
+/* Channels c .. of a tile of V in floats; c divides by 32. */
+INLINE const char *v_channels(const char *tile, int c) { return tile + (size_t)c * FKV_TILE * 4; }
 
-/* 32 channels from c on of a tile of V: pairs of entries, 8 channels per strip. */
-static inline void widen_v(int type, const char *tile, int d, int c, float *strips, size_t strip_pairs)
+/* 32 channels from c on of a tile of V in floats: pairs of entries, 8 channels per strip. */
+static inline void widen_v(const char *tile, int c, float *strips, size_t strip_pairs)
 {
-    if (type != FKV_ELEM_Q8_0) {
-        widen_float(type, v_channels(type, tile, c), FKV_TILE / 2, strips, strip_pairs);
-        return;
-    }
-    float scale[FKV_TILE];
-    for (int i = 0; i < FKV_TILE; i += 8) _mm256_storeu_ps(scale + i, load_8_f16(tile + 2 * c + 2 * i));
-    const int8_t *q = (const int8_t *)tile + fkv_padded_head(d) * 2 + c * FKV_TILE;
-    for (int pair = 0; pair < FKV_TILE / 2; pair++) {
-        const __m128 two = _mm_castpd_ps(_mm_load_sd((const double *)(const void *)(scale + 2 * pair)));
-        const __m256 s = _mm256_castpd_ps(_mm256_broadcastsd_pd(_mm_castps_pd(two)));
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; i++)
-            _mm256_storeu_ps(strips + ((size_t)(i / 2) * strip_pairs + (size_t)pair) * STRIP + 8 * (i % 2),
-                             _mm256_mul_ps(load_8_int8(q + 64 * pair + 8 * i), s));
-    }
+    widen_pairs(4, load_8_f32, v_channels(tile, c), FKV_TILE / 2, strips, strip_pairs);
 }
 
 INLINE __m256 broadcast_pair(const float *p)
@@ -94,7 +77,7 @@ INLINE __m256 broadcast_pair(const float *p)
     return _mm256_castpd_ps(_mm256_set1_pd(pair));
 }
 
-/* Where a strip lies: `runs` times `pairs` of 16 values each, as floats or as the cache has them. */
+/* Where a strip lies: `runs` times `pairs` of 16 floats each. */
 struct strip {
     const char *at;
     size_t pair_bytes, run_bytes; /* from pair to pair, from run to run */
@@ -113,8 +96,7 @@ struct strip_product {
     size_t ldy;
 };
 
-INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(const void *), const bool fetches,
-                              const struct strip_product *p, const struct strip *s)
+INLINE void multiply_strip_by(const int rows, const bool fetches, const struct strip_product *p, const struct strip *s)
 {
     const float *x = p->x;
     const char *fetched = s->fetched;
@@ -125,7 +107,7 @@ INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(co
     for (int run = 0; run < s->runs; run++) {
         const char *at = s->at + (size_t)run * s->run_bytes;
         for (int pair = 0; pair < s->pairs; pair++, x += 2, at += s->pair_bytes) {
-            const __m256 s0 = load(at), s1 = load(at + 8 * value_bytes);
+            const __m256 s0 = load_8_f32(at), s1 = load_8_f32(at + 32);
             if (fetches) {
                 _mm_prefetch(fetched, _MM_HINT_T0);
                 fetched += s->fetched_bytes;
@@ -147,38 +129,25 @@ INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(co
     }
 }
 
-INLINE void multiply_strip_of(int rows, int value_bytes, __m256 (*load)(const void *), const bool fetches,
-                              const struct strip_product *p, const struct strip *s)
+INLINE void multiply_strip_of(int rows, const bool fetches, const struct strip_product *p, const struct strip *s)
 {
     switch (rows) {
-    case 6: multiply_strip_by(6, value_bytes, load, fetches, p, s); break;
-    case 5: multiply_strip_by(5, value_bytes, load, fetches, p, s); break;
-    case 4: multiply_strip_by(4, value_bytes, load, fetches, p, s); break;
-    case 3: multiply_strip_by(3, value_bytes, load, fetches, p, s); break;
-    case 2: multiply_strip_by(2, value_bytes, load, fetches, p, s); break;
-    default: multiply_strip_by(1, value_bytes, load, fetches, p, s);
+    case 6: multiply_strip_by(6, fetches, p, s); break;
+    case 5: multiply_strip_by(5, fetches, p, s); break;
+    case 4: multiply_strip_by(4, fetches, p, s); break;
+    case 3: multiply_strip_by(3, fetches, p, s); break;
+    case 2: multiply_strip_by(2, fetches, p, s); break;
+    default: multiply_strip_by(1, fetches, p, s);
     }
 }
 
-INLINE void multiply_strip_as(int rows, int type, const bool fetches, const struct strip_product *p,
-                              const struct strip *s)
-{
-    if (type == FKV_ELEM_F16)
-        multiply_strip_of(rows, 2, load_8_f16, fetches, p, s);
-    else if (type == FKV_ELEM_BF16)
-        multiply_strip_of(rows, 2, load_8_bf16, fetches, p, s);
-    else
-        multiply_strip_of(rows, 4, load_8_f32, fetches, p, s);
-}
-
-/* rows is 1 .. ROWS; the results are the same for any number of rows and, from equal values, for any type (not
-   q8_0). */
-static inline void multiply_strip(int rows, int type, const struct strip_product *p, const struct strip *s)
+/* rows is 1 .. ROWS; the results are the same for any number of rows. */
+static inline void multiply_strip(int rows, const struct strip_product *p, const struct strip *s)
 {
     if (s->fetched)
-        multiply_strip_as(rows, type, true, p, s);
+        multiply_strip_of(rows, true, p, s);
     else
-        multiply_strip_as(rows, type, false, p, s);
+        multiply_strip_of(rows, false, p, s);
 }
 
 /* Strip i of widened pairs. */
@@ -188,11 +157,10 @@ INLINE struct strip widened_strip(const float *strips, size_t strip_pairs, int i
         (const char *)(strips + (size_t)i * strip_pairs * STRIP), STRIP * sizeof(float), 0, pairs, 1, NULL, 0};
 }
 
-/* Strip i of pairs as the cache has them (not q8_0): runs of `pairs` starting at `at`. */
-INLINE struct strip stored_strip(int type, const char *at, int i, int pairs, size_t run_bytes, int runs)
+/* Strip i of pairs as a cache of floats has them: runs of `pairs` starting at `at`. */
+INLINE struct strip stored_strip(const char *at, int i, int pairs, size_t run_bytes, int runs)
 {
-    const size_t value_bytes = type == FKV_ELEM_F32 ? 4 : 2;
-    return (struct strip){at + (size_t)i * STRIP * value_bytes, 64 * value_bytes, run_bytes, pairs, runs, NULL, 0};
+    return (struct strip){at + (size_t)i * STRIP * 4, 64 * 4, run_bytes, pairs, runs, NULL, 0};
 }
 
 #endif

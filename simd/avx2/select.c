@@ -21,7 +21,7 @@ void fkv_window_logits_avx2(const float *q, size_t ldq, int w, const void *k, in
             for (int i = 0; i < 4; i++) {
                 const struct strip s = widened_strip(strips[0][0], FKV_MAX_HEAD / 2, i, d / 2);
                 const struct strip_product p = {q + (size_t)row * ldq, ldq, NULL, &tile_logits[0][8 * i], FKV_TILE};
-                multiply_strip(rows, FKV_ELEM_F32, &p, &s);
+                multiply_strip(rows, &p, &s);
             }
             for (int r = 0; r < rows; r++) {
                 for (int j = 0; j < FKV_TILE; j += 8)

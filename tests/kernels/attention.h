@@ -34,14 +34,23 @@ struct result run_attend(const struct fkv_kernels *level, const struct attention
 struct wanted_row {
     double max, log_sum;                               /* log2 of the sum of 2^logit */
     double logit_error;                                /* the most a logit may be off, by the magnitudes */
-    double out[FKV_MAX_HEAD], magnitude[FKV_MAX_HEAD]; /* softmax(q K) V and softmax(q K) |V| */
+    double out[FKV_MAX_HEAD], magnitude[FKV_MAX_HEAD]; /* softmax(q K) V and softmax(q K) |V|, or of the largest |V| */
 };
 
-/* Relative error of one product in q . k or p v: bf16 arithmetic rounds both factors by up to 2^-8, fp32 neither. A
-   level may use bf16 unless the cache holds floats. */
-double product_error(const struct fkv_kernels *level, const struct attention *t);
-void fp64_row(const struct attention *t, int row, int first, int last, double relative, struct wanted_row *w);
-void check_row(const struct attention *t, const struct wanted_row *w, double relative, const float *out, double max,
+/* What a level multiplies caches of 16 and 8 bits by. */
+enum attend_arithmetic { ATTENDS_BY_F32, ATTENDS_BY_INT16, ATTENDS_BY_BF16 };
+enum attend_arithmetic attend_arithmetic(const struct fkv_kernels *level);
+
+/* Error of one product in q . k or p v, relative to it or to the entry's largest value in place of its own: bf16
+   rounds both factors by up to 2^-8; int16 an entry by up to 2^-14 of its largest, and q and p by a unit of the row;
+   fp32 neither. Floats in the cache take fp32. */
+struct rounding {
+    double relative;
+    bool of_largest;
+};
+struct rounding rounding_of(const struct fkv_kernels *level, const struct attention *t);
+void fp64_row(const struct attention *t, int row, int first, int last, struct rounding by, struct wanted_row *w);
+void check_row(const struct attention *t, const struct wanted_row *w, struct rounding by, const float *out, double max,
                double sum, struct error_sum *e);
 /* All rows. */
 void check_result(const struct fkv_kernels *level, const struct attention *t, int first, int last,

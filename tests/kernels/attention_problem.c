@@ -61,37 +61,58 @@ struct result run_attend(const struct fkv_kernels *level, const struct attention
     return r;
 }
 
-double product_error(const struct fkv_kernels *level, const struct attention *t)
+enum attend_arithmetic attend_arithmetic(const struct fkv_kernels *level)
 {
-    const bool exact = level->kv_elem == FKV_ELEM_F16 || (t->k_type == FKV_ELEM_F32 && t->v_type == FKV_ELEM_F32);
-    return exact ? 0x1p-19 : 0x1.02p-7;
+    const int avx2 = fkv_simd_find_level("avx2");
+    if (avx2 >= 0 && fkv_simd_level_available(avx2) && level->attend == fkv_simd_kernels(avx2)->attend)
+        return ATTENDS_BY_INT16;
+    return level->kv_elem == FKV_ELEM_F16 ? ATTENDS_BY_F32 : ATTENDS_BY_BF16;
 }
 
-void fp64_row(const struct attention *t, int row, int first, int last, double relative, struct wanted_row *w)
+struct rounding rounding_of(const struct fkv_kernels *level, const struct attention *t)
+{
+    static const struct rounding all[] = {[ATTENDS_BY_F32] = {0x1p-19, false},
+                                          [ATTENDS_BY_INT16] = {0x1p-12, true},
+                                          [ATTENDS_BY_BF16] = {0x1.02p-7, false}};
+    const bool floats = t->k_type == FKV_ELEM_F32 && t->v_type == FKV_ELEM_F32;
+    return all[floats ? ATTENDS_BY_F32 : attend_arithmetic(level)];
+}
+
+static double largest_of(const float *x, int n)
+{
+    double largest = 0;
+    for (int i = 0; i < n; i++) largest = fmax(largest, fabs((double)x[i]));
+    return largest;
+}
+
+void fp64_row(const struct attention *t, int row, int first, int last, struct rounding by, struct wanted_row *w)
 {
     const int end = t->n_keys[row] < last ? t->n_keys[row] : last;
     if (t->first_keys && t->first_keys[row] > first) first = t->first_keys[row];
     static double logits[4096];
     *w = (struct wanted_row){.max = -INFINITY};
     for (int j = first; j < end; j++) {
+        const float *q = t->q + row * t->ldq, *k = t->k.values + (size_t)j * t->d;
+        const double largest = largest_of(k, t->d);
         double dot = 0, magnitude = 0;
         for (int c = 0; c < t->d; c++) {
-            const double product = (double)t->q[row * t->ldq + c] * (double)t->k.values[(size_t)j * t->d + c];
-            dot += product;
-            magnitude += fabs(product);
+            dot += (double)q[c] * (double)k[c];
+            magnitude += fabs((double)q[c]) * (by.of_largest ? largest : fabs((double)k[c]));
         }
         const double unit = (double)t->scale * 1.4426950408889634;
         logits[j] = dot * unit;
         w->max = fmax(w->max, logits[j]);
-        w->logit_error = fmax(w->logit_error, relative * magnitude * unit);
+        w->logit_error = fmax(w->logit_error, by.relative * magnitude * unit);
     }
     double sum = 0;
     for (int j = first; j < end; j++) {
         const double p = exp2(logits[j] - w->max);
+        const float *v = t->v.values + (size_t)j * t->d;
+        const double largest = largest_of(v, t->d);
         sum += p;
         for (int c = 0; c < t->d; c++) {
-            w->out[c] += p * (double)t->v.values[(size_t)j * t->d + c];
-            w->magnitude[c] += p * fabs((double)t->v.values[(size_t)j * t->d + c]);
+            w->out[c] += p * (double)v[c];
+            w->magnitude[c] += p * (by.of_largest ? largest : fabs((double)v[c]));
         }
     }
     for (int c = 0; c < t->d && sum > 0; c++) {
@@ -101,7 +122,7 @@ void fp64_row(const struct attention *t, int row, int first, int last, double re
     w->log_sum = w->max + log2(sum);
 }
 
-void check_row(const struct attention *t, const struct wanted_row *w, double relative, const float *out, double max,
+void check_row(const struct attention *t, const struct wanted_row *w, struct rounding by, const float *out, double max,
                double sum, struct error_sum *e)
 {
     if (w->max == -INFINITY) {
@@ -110,11 +131,11 @@ void check_row(const struct attention *t, const struct wanted_row *w, double rel
         return;
     }
     const double log_error = w->logit_error + 1e-6 * fabs(w->max) + 1e-6;
-    if (!(fabs(max - w->max) <= log_error) || !(fabs(max + log2(sum) - w->log_sum) <= log_error + 4 * relative))
+    if (!(fabs(max - w->max) <= log_error) || !(fabs(max + log2(sum) - w->log_sum) <= log_error + 4 * by.relative))
         fail_msg("types %d %d, d %d, %d rows, %d entries: expected max %.9g, log2 sum %.9g; got %.9g, %.9g; bound %.3g",
                  t->k_type, t->v_type, t->d, t->n_rows, t->n, w->max, w->log_sum, max, max + log2(sum), log_error);
     /* every weight may be off by 2^error, up and down */
-    const double bound = exp2(2 * w->logit_error + 2e-6 * fabs(w->max)) - 1 + 4 * relative + 2e-5;
+    const double bound = exp2(2 * w->logit_error + 2e-6 * fabs(w->max)) - 1 + 4 * by.relative + 2e-5;
     for (int c = 0; c < t->d; c++) {
         const double got = (double)out[c] / sum;
         if (!(fabs(got - w->out[c]) <= bound * w->magnitude[c] + 1e-30))
@@ -127,11 +148,11 @@ void check_row(const struct attention *t, const struct wanted_row *w, double rel
 void check_result(const struct fkv_kernels *level, const struct attention *t, int first, int last,
                   const struct result *r, struct error_sum *e)
 {
-    const double relative = product_error(level, t);
+    const struct rounding by = rounding_of(level, t);
     for (int i = 0; i < t->n_rows; i++) {
         struct wanted_row w;
-        fp64_row(t, i, first, last, relative, &w);
-        check_row(t, &w, relative, r->out + i * r->ldo, (double)r->max[i], (double)r->sum[i], e);
+        fp64_row(t, i, first, last, by, &w);
+        check_row(t, &w, by, r->out + i * r->ldo, (double)r->max[i], (double)r->sum[i], e);
     }
 }
 void assert_same_results(const struct result *a, int row0, const struct result *b, int n_rows, int d, const char *what)
