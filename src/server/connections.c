@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "base/clock.h"
 #include "server/io.h"
@@ -16,6 +17,14 @@ struct client *connection_client(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info ? info->socket_context : NULL;
+}
+
+/* A suspended connection does not notice that its client leaves, and one whose last bytes came with the end not
+   either: the loop does. */
+static void watch(struct client *c)
+{
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = c};
+    epoll_ctl(c->io->epoll, EPOLL_CTL_ADD, c->fd, &event);
 }
 
 void connection_changed(void *user, struct MHD_Connection *connection, void **socket_context,
@@ -38,7 +47,9 @@ void connection_changed(void *user, struct MHD_Connection *connection, void **so
         c->deadline_s = fkv_clock_s() + HEADER_S;
         io_arm(io, c->deadline_s);
         *socket_context = c;
+        watch(c);
     } else if (c) {
+        epoll_ctl(io->epoll, EPOLL_CTL_DEL, c->fd, NULL);
         if (c->previous)
             c->previous->next = c->next;
         else

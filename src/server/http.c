@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/epoll.h>
 
 #include "base/clock.h"
 #include "cli/console.h"
@@ -100,13 +99,6 @@ static enum MHD_Result respond_whole(struct call *c)
     return result;
 }
 
-/* A suspended connection does not notice that its client leaves: the loop watches it. */
-static void watch(struct call *c)
-{
-    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = c};
-    if (!c->watched && !epoll_ctl(c->client->io->epoll, EPOLL_CTL_ADD, c->client->fd, &event)) c->watched = true;
-}
-
 static enum MHD_Result respond_or_wait(struct call *c)
 {
     struct exchange *x = c->x;
@@ -114,7 +106,6 @@ static enum MHD_Result respond_or_wait(struct call *c)
     pthread_mutex_lock(&x->lock);
     const enum exchange_phase phase = x->phase;
     pthread_mutex_unlock(&x->lock);
-    if (phase != EXCHANGE_ANSWERED) watch(c);
     if (phase == EXCHANGE_OPEN) {
         c->suspended = true;
         MHD_suspend_connection(c->connection);
@@ -305,7 +296,6 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
     (void)connection, (void)why;
     if (!c) return;
     struct exchange *x = c->x;
-    if (c->watched) epoll_ctl(io->epoll, EPOLL_CTL_DEL, c->client->fd, NULL);
     c->client->call = NULL;
     c->client->deadline_s = fkv_clock_s() + io->server->settings->timeout_s;
     io->body_bytes -= c->body_bytes;
@@ -336,11 +326,13 @@ void http_news(struct exchange *x)
     if (news) resume(x->call);
 }
 
-void http_gone(struct call *c)
+void http_gone(struct client *client)
 {
+    struct call *c = client->call;
+    shutdown(client->fd, SHUT_RDWR); /* one that only stopped to write has left, too */
+    if (!c) return;
     atomic_store(&c->x->gone, true);
     if (c->x->taken) c->x->taken(c->x->taken_user);
-    shutdown(c->client->fd, SHUT_RDWR); /* one that only stopped to write has left, too */
     resume(c);
 }
 

@@ -76,8 +76,7 @@ bool io_open(struct io *io, struct server *server)
 
 void io_close(struct io *io)
 {
-    for (struct client *c = io->clients; c; c = c->next)
-        if (c->call) http_gone(c->call);
+    for (struct client *c = io->clients; c; c = c->next) http_gone(c);
     if (io->daemon) MHD_run(io->daemon); /* none may be suspended when it stops */
     if (io->daemon) MHD_stop_daemon(io->daemon);
     listener_close(&io->listener);

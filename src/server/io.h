@@ -28,7 +28,7 @@ struct call {
     char origin[256];  /* to be told that its pages may read the answer; "": none is */
     char allow[48];    /* the header Allow */
     size_t body_bytes; /* counted in io->body_bytes */
-    bool too_large, dispatched, suspended, watched, responded, preflight;
+    bool too_large, dispatched, suspended, responded, preflight;
     double ping_s; /* clock: a stream that is silent until then gets a sign of life */
 };
 
@@ -69,6 +69,6 @@ bool http_open(struct io *io);
 /* Goes on with a request about which there is news. */
 void http_news(struct exchange *x);
 /* The client has left. */
-void http_gone(struct call *c);
+void http_gone(struct client *client);
 
 #endif

@@ -2,6 +2,7 @@
 """HTTP itself: who may ask, what is refused, clients that leave, queues, the end."""
 import json
 import os
+import random
 import signal
 import socket
 import tempfile
@@ -106,6 +107,28 @@ class Clients(Case):
                 with self.subTest(how=how, stream=stream):
                     self.leave(how, stream)
         until(lambda: self.server.fds() <= fds)
+        self.ok(self.server.post('/v1/chat/completions', chat()))
+
+    def come_and_go(self, rng):
+        """One client that ends somewhere in the middle, and how."""
+        body = json.dumps({**LONG, 'stream': True}).encode()
+        request = head('/v1/completions', 'POST', 'Host: localhost', 'Content-Type: application/json', f'Content-Length: {len(body)}') + body
+        with self.server.connect() as s:
+            how = rng.choice(('cut', 'close', 'read', 'half', 'reset'))
+            s.sendall(request[:rng.randrange(len(request))] if how == 'cut' else request)
+            if how in ('read', 'half', 'reset'):
+                s.recv(1000)
+            if how == 'half':
+                s.shutdown(socket.SHUT_WR)
+            if how == 'reset':
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+
+    def test_many_leave(self):
+        """Nothing is left of 400 clients that end in the middle, ten at once."""
+        fds = self.server.fds()
+        together([lambda i=i: [self.come_and_go(random.Random(40 * i + k)) for k in range(40)] for i in range(10)])
+        until(self.server.idle, 5)
+        until(lambda: self.server.fds() <= fds, 2)
         self.ok(self.server.post('/v1/chat/completions', chat()))
 
     def test_queue(self):
