@@ -110,15 +110,21 @@ static bool demote_system(struct messages *m)
     return any;
 }
 
-static bool append(char **text, size_t *n, const char *more)
+/* Adds what a message says, marked as the template's messages are: it spells no control token. */
+static bool append(const fkv_engine *engine, char **text, size_t *n, const struct fkv_message *message)
 {
-    const size_t length = strlen(more);
+    char *more;
+    size_t length;
+    if (fkv_chat_format(engine, "{{ messages[0].content }}", message, 1, false, NULL, &more, &length, NULL) != FKV_OK)
+        return false;
     char *longer = realloc(*text, *n + length + 1);
-    if (!longer) return false;
-    memcpy(longer + *n, more, length + 1);
-    *text = longer;
-    *n += length;
-    return true;
+    if (longer) {
+        memcpy(longer + *n, more, length + 1);
+        *text = longer;
+        *n += length;
+    }
+    fkv_free(more);
+    return longer;
 }
 
 /* Variables for the template, as text for the library: malloc'ed, NULL without an error when there are none. */
@@ -154,7 +160,7 @@ bool messages_render(struct messages *m, const struct server *server, const json
     if (status != FKV_OK)
         return api_fail(error, 400, ERROR_INVALID, "chat template: %s%s", why,
                         status == FKV_ERROR_UNSUPPORTED ? ": use /v1/completions, or start with --chat-template" : "");
-    if (!continues || append(text, n, m->items[m->n - 1].content)) return true;
+    if (!continues || append(server->engine, text, n, &m->items[m->n - 1])) return true;
     free(*text);
     return api_fail(error, 500, ERROR_SERVER, "out of memory for the messages");
 }
