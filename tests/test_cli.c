@@ -318,8 +318,10 @@ static void test_run_and_trace(void **state)
     char *file = write_file("long", text, 4000), *trace = path_of("trace.json");
     struct result r = RUN("run", "-m", model, "-f", file, "-p", "What is this?", "--temp", "0", "-n", "6",
                           "--ignore-eos", "--kv-floor", "0", "--tsp-floor", "0", "--kv-retain", "0.25", "--tsp-rate",
-                          "0.5", "--trace", trace);
+                          "0.5", "--trace", trace, "--self-check");
     expect_success(r);
+    expect_text(r.err, " of the window's attention is on what was kept");
+    expect_text(r.err, "; self-check KL 0.");
     expect_text(r.err, "model   ");
     expect_text(r.err, "plan    ");
     expect_text(r.err, "answer  6 tokens");

@@ -136,6 +136,25 @@ static void test_spellings(void **state)
     assert_true(parsed(COMMAND_RUN, "--help").help); /* no model needed for that */
 }
 
+/* A preset comes first, wherever it stands: what is given besides replaces what it sets. */
+static void test_presets(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"-m x --kv-preset paper --kv-retain 0.3 --kv-window 16",
+                                        "-m x --kv-window 16 --kv-retain 0.3 --kv-preset paper"};
+    for (int i = 0; i < 2; i++) {
+        const struct fkv_kv_params kv = parsed(COMMAND_RUN, lines[i]).session.kv;
+        assert_string_equal(kv.policy, "fastkv");
+        assert_true(kv.kv_retain == 0.3 && kv.window == 16 && kv.kv_floor == 0 && kv.sinks == 0);
+    }
+    struct settings s = parsed(COMMAND_RUN, "-m x --auto-mass 0.7 --kv-preset safe --self-check");
+    double mass = 0;
+    assert_string_equal(s.session.kv.policy, "auto");
+    assert_true(s.self_check && fkv_kv_get(&s.session.kv, "auto-mass", &mass) && mass == 0.7);
+    assert_string_equal(parsed(COMMAND_RUN, "-m x --kv-policy fastkv --kv-preset safe").session.kv.policy, "fastkv");
+    assert_true(parsed(COMMAND_EVAL, "-m x --kv-preset paper").session.kv.kv_floor == 0);
+}
+
 /* What these mean elsewhere: beyond the end of a range is the end. */
 static void test_ends_of_ranges(void **state)
 {
@@ -254,6 +273,7 @@ static void test_errors(void **state)
     expect_error(COMMAND_RUN, "-n= 5", "unknown option -n=; did you mean -n?");
     expect_error(COMMAND_RUN, "-t 1025", "-t: expected a number of threads, at most 1024, found 1025");
     expect_error(COMMAND_RUN, "-ctv q4", "-ctv: expected one of auto, f32, f16, bf16, q8_0, found q4");
+    expect_error(COMMAND_RUN, "-m x --kv-preset best", "--kv-preset: expected one of safe, fast, paper, found best");
     expect_error(COMMAND_RUN, "--kv-pool=", "--kv-pool: expected one of max, avg, found nothing");
     expect_error(COMMAND_RUN, "--raw=yes", "--raw: expected no value, found yes");
     expect_error(COMMAND_RUN, "-p x", "-m: expected FILE, the model, found nothing");
@@ -579,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_spellings),
         cmocka_unit_test(test_options_of_policies),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_presets),
         cmocka_unit_test(test_ends_of_ranges),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_other_options),
