@@ -260,6 +260,20 @@ static void check_swiglu(const struct arrays *a, struct error_sum *e)
         error_add(e, (double)a->z[i], (double)a->x[i] / (1 + exp(-(double)a->x[i])) * (double)a->y[i]);
 }
 
+static void run_geglu(void *state)
+{
+    const struct arrays *a = state;
+    a->level->geglu(a->x, a->y, ROW, a->z);
+}
+
+static void check_geglu(const struct arrays *a, struct error_sum *e)
+{
+    for (int i = 0; i < ROW; i++) {
+        const double g = (double)a->x[i], t = sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g);
+        error_add(e, (double)a->z[i], g * (1 + tanh(t)) / 2 * (double)a->y[i]);
+    }
+}
+
 static void run_add(void *state)
 {
     const struct arrays *a = state;
@@ -286,4 +300,5 @@ void bench_rms_norm(const struct bench *b) { bench_row(b, "rms_norm", false, run
 void bench_rope_half(const struct bench *b) { bench_row(b, "rope_half", true, run_rope_half, check_rope_half, 8); }
 void bench_rope_pair(const struct bench *b) { bench_row(b, "rope_pair", true, run_rope_pair, check_rope_pair, 8); }
 void bench_swiglu(const struct bench *b) { bench_row(b, "swiglu", false, run_swiglu, check_swiglu, 12); }
+void bench_geglu(const struct bench *b) { bench_row(b, "geglu", false, run_geglu, check_geglu, 12); }
 void bench_add(const struct bench *b) { bench_row(b, "add", false, run_add, NULL, 12); }

@@ -164,7 +164,12 @@ struct fkv_attend {
    rope_half / rope_pair(x, heads, d, n_rot, cos_sin): rotates x[heads][d] in place; channels i and i + n_rot/2 (half,
      "NeoX"), or 2i and 2i + 1 (pair). cos_sin[n_rot/2][2]. Channels from n_rot on stay.
    swiglu(gate, up, n, y): y = gate / (1 + exp(-gate)) * up; y may be gate or up.
+   geglu(gate, up, n, y): y = gate (1 + tanh(t)) / 2 up with t = sqrt(2 / pi) (gate + 0.044715 gate^3), the usual GELU;
+     that is gate / (1 + exp(-2 t)) up. y may be gate or up.
    add(x, n, y): y += x. */
+
+#define FKV_GELU_TWICE 1.5957691216f /* 2 sqrt(2 / pi) */
+#define FKV_GELU_CUBE 0.044715f
 
 struct fkv_kernels {
 #define KERNEL(result, name, args) result(*name) args;

@@ -61,7 +61,7 @@ static void multiply(struct fkv_run *r, struct bench *b, int n)
 
 static void run_product(struct fkv_run *r, struct bench *b) { multiply(r, b, ROWS); }
 static void run_matvec(struct fkv_run *r, struct bench *b) { multiply(r, b, 1); }
-static void run_embed(struct fkv_run *r, struct bench *b) { r->b->ops->embed(r, &b->w, few_rows, 4, b->y); }
+static void run_embed(struct fkv_run *r, struct bench *b) { r->b->ops->embed(r, &b->w, few_rows, 4, 1, b->y); }
 
 static void run_gather(struct fkv_run *r, struct bench *b)
 {

@@ -7,9 +7,9 @@ enum {
     LONG_ROW = 4096,
     SUBGROUPS = 4,
     LONG_SUBGROUPS = 8
-};                           /* of matvec: rows of a group, and its subgroups */
-enum { FEW = 8 };            /* rows that are faster multiplied one by one than in tiles */
-enum how { SET, ADD, GATE }; /* of shaders/finish.glsl */
+};                                      /* of matvec: rows of a group, and its subgroups */
+enum { FEW = 8 };                       /* rows that are faster multiplied one by one than in tiles */
+enum how { SET, ADD, GATE, GATE_GELU }; /* of shaders/finish.glsl */
 
 static uint64_t up_to(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
 
@@ -38,14 +38,15 @@ struct input {
     bool halved; /* b->x_halves holds it too */
 };
 
-/* y = x / rms(x) * norm for `heads` pieces of d of every row. */
+/* y = x / rms(x) * norm for `heads` pieces of d of every row, or y += that. */
 static void norm_rows(struct vk_context *c, struct matrix x, int heads, int d, struct fkv_tensor norm, float eps,
-                      struct matrix y)
+                      bool add, struct matrix y)
 {
     const struct {
         uint32_t heads, d, ldx, ldy;
         float eps;
-    } push = {(uint32_t)heads, (uint32_t)d, (uint32_t)x.ld, (uint32_t)y.ld, eps};
+        uint32_t add;
+    } push = {(uint32_t)heads, (uint32_t)d, (uint32_t)x.ld, (uint32_t)y.ld, eps, add};
     vk_dispatch(c, &(struct vk_call){VK_SHADER_rms_norm,
                                      {0},
                                      {x.at, vk_values(norm, (size_t)d), y.at},
@@ -72,7 +73,7 @@ static struct input input_of(struct vk_backend *b, const struct fkv_input *in, i
         return x;
     }
     const struct matrix normed = {vk_first(b->normed, (uint64_t)in->n * (uint64_t)cols), (size_t)cols, in->n};
-    norm_rows(&b->c, x.x, 1, cols, in->norm, in->eps, normed);
+    norm_rows(&b->c, x.x, 1, cols, in->norm, in->eps, false, normed);
     x.x = normed;
     return x;
 }
@@ -246,14 +247,15 @@ void vk_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_ga
                         SET};
     multiply(b, gate->gate, &x, &to);
     to.bias = bias_of(gate->up_bias, rows);
-    to.how = GATE;
+    to.how = gate->activation == FKV_GELU ? GATE_GELU : GATE;
     multiply(b, gate->up, &x, &to);
     vk_leave(&b->c);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, struct fkv_tensor x)
+void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float scale,
+              struct fkv_tensor x)
 {
     struct vk_context *c = &vk_of(r)->c;
     const struct vk_weight *d = table->data;
@@ -267,8 +269,13 @@ void vk_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *
             const int here = n - i < most ? n - i : most, row = part * d->part_rows;
             const struct {
                 uint32_t n, cols, stride, row0, rows;
-            } push = {(uint32_t)here, (uint32_t)cols, d->stride, (uint32_t)row,
-                      (uint32_t)(table->rows - row < d->part_rows ? table->rows - row : d->part_rows)};
+                float scale;
+            } push = {(uint32_t)here,
+                      (uint32_t)cols,
+                      d->stride,
+                      (uint32_t)row,
+                      (uint32_t)(table->rows - row < d->part_rows ? table->rows - row : d->part_rows),
+                      scale};
             const struct vk_slice to = vk_values(fkv_tensor_from(x, (size_t)i * cols), (size_t)here * cols);
             vk_dispatch_some(c,
                              &(struct vk_call){VK_SHADER_embed,
@@ -289,7 +296,18 @@ void vk_head_norm(struct fkv_run *r, struct fkv_tensor x, size_t ld, int n, int 
     struct vk_context *c = &vk_of(r)->c;
     if (!vk_enter(c, 0)) return;
     const struct matrix rows = {vk_values(x, extent(n, ld, (size_t)heads * (size_t)d)), ld, n};
-    norm_rows(c, rows, heads, d, norm, eps, rows);
+    norm_rows(c, rows, heads, d, norm, eps, false, rows);
+    vk_leave(c);
+}
+
+void vk_add_normed(struct fkv_run *r, struct fkv_tensor y, int n, int d, struct fkv_tensor norm, float eps,
+                   struct fkv_tensor x)
+{
+    struct vk_context *c = &vk_of(r)->c;
+    const size_t ld = (size_t)d, values = (size_t)n * ld;
+    if (!vk_enter(c, 0)) return;
+    norm_rows(c, (struct matrix){vk_values(y, values), ld, n}, 1, d, norm, eps, true,
+              (struct matrix){vk_values(x, values), ld, n});
     vk_leave(c);
 }
 

@@ -40,6 +40,7 @@ void fkv_fill_avx2(struct fkv_kernels *k)
     USE(rope_half);
     USE(rope_pair);
     USE(swiglu);
+    USE(geglu);
     USE(add);
 #undef USE
     k->panel_rows = AVX2_PANEL_ROWS;

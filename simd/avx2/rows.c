@@ -81,6 +81,20 @@ void fkv_swiglu_avx2(const float *gate, const float *up, int n, float *y)
     }
 }
 
+/* As above, of 2 t. */
+void fkv_geglu_avx2(const float *gate, const float *up, int n, float *y)
+{
+    const __m256 one = _mm256_set1_ps(1.0f);
+    for (int j = 0; j < n; j += 8) {
+        const __m256 g = load_first(gate + j, n - j), u = load_first(up + j, n - j);
+        const __m256 cube = _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(FKV_GELU_CUBE), g), _mm256_mul_ps(g, g)),
+                     t2 = _mm256_mul_ps(_mm256_set1_ps(FKV_GELU_TWICE), _mm256_add_ps(g, cube));
+        const __m256 keep = _mm256_cmp_ps(t2, _mm256_set1_ps(-88.0f), _CMP_NLT_UQ),
+                     e = exp_8(_mm256_sub_ps(_mm256_setzero_ps(), t2));
+        store_first(y + j, n - j, _mm256_mul_ps(_mm256_and_ps(_mm256_div_ps(g, _mm256_add_ps(one, e)), keep), u));
+    }
+}
+
 void fkv_add_avx2(const float *x, int n, float *y)
 {
     for (int j = 0; j < n; j += 8) {

@@ -22,6 +22,7 @@ void fkv_fill_avx512(struct fkv_kernels *k)
     USE(rope_half);
     USE(rope_pair);
     USE(swiglu);
+    USE(geglu);
     USE(add);
 #undef USE
     k->panel_rows = FKV_PANEL_ROWS; /* not AVX2's: the panels of this level and of those above take 32 weight rows */

@@ -72,6 +72,19 @@ void fkv_swiglu_avx512(const float *gate, const float *up, int n, float *y)
     }
 }
 
+void fkv_geglu_avx512(const float *gate, const float *up, int n, float *y)
+{
+    const __m512 one = _mm512_set1_ps(1.0f);
+    for (int i = 0; i < n; i += 16) {
+        const __mmask16 m = lanes_below(n - i);
+        const __m512 g = _mm512_maskz_loadu_ps(m, gate + i), u = _mm512_maskz_loadu_ps(m, up + i);
+        const __m512 cube = _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(FKV_GELU_CUBE), g), _mm512_mul_ps(g, g)),
+                     t2 = _mm512_mul_ps(_mm512_set1_ps(FKV_GELU_TWICE), _mm512_add_ps(g, cube));
+        const __m512 e = exp_precise(_mm512_sub_ps(_mm512_setzero_ps(), t2));
+        _mm512_mask_storeu_ps(y + i, m, _mm512_mul_ps(_mm512_div_ps(g, _mm512_add_ps(one, e)), u));
+    }
+}
+
 void fkv_add_avx512(const float *x, int n, float *y)
 {
     for (int i = 0; i < n; i += 16) {

@@ -70,6 +70,17 @@ void fkv_swiglu_neon(const float *gate, const float *up, int n, float *y)
     }
 }
 
+void fkv_geglu_neon(const float *gate, const float *up, int n, float *y)
+{
+    const float32x4_t one = vdupq_n_f32(1.0f);
+    for (int j = 0; j < n; j += 4) {
+        const float32x4_t g = load_first(gate + j, n - j), u = load_first(up + j, n - j);
+        const float32x4_t cube = vmulq_f32(vmulq_n_f32(g, FKV_GELU_CUBE), vmulq_f32(g, g)),
+                          t2 = vmulq_n_f32(vaddq_f32(g, cube), FKV_GELU_TWICE);
+        store_first(y + j, vmulq_f32(vdivq_f32(g, vaddq_f32(one, exp_4(vnegq_f32(t2)))), u), n - j);
+    }
+}
+
 void fkv_add_neon(const float *x, int n, float *y)
 {
     for (int j = 0; j < n; j += 4)

@@ -36,6 +36,15 @@ void fkv_swiglu_reference(const float *gate, const float *up, int n, float *y)
     for (int i = 0; i < n; i++) y[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
 }
 
+/* (1 + tanh t) / 2 is 1 / (1 + exp(-2 t)). */
+void fkv_geglu_reference(const float *gate, const float *up, int n, float *y)
+{
+    for (int i = 0; i < n; i++) {
+        const float g = gate[i], t2 = FKV_GELU_TWICE * (g + FKV_GELU_CUBE * g * g * g);
+        y[i] = g / (1 + expf(-t2)) * up[i];
+    }
+}
+
 void fkv_add_reference(const float *x, int n, float *y)
 {
     for (int i = 0; i < n; i++) y[i] += x[i];

@@ -67,10 +67,12 @@ struct fkv_output {
     bool precise; /* of many rows: activations are not rounded to 8 bits */
 };
 
-/* silu(x gate^T + gate_bias) * (x up^T + up_bias) */
+/* act(x gate^T + gate_bias) * (x up^T + up_bias) */
+enum fkv_activation { FKV_SILU, FKV_GELU }; /* GELU: of tanh, see geglu in simd.h */
 struct fkv_gate {
     const struct fkv_weight *gate, *up;
     struct fkv_tensor gate_bias, up_bias; /* [gate->rows], or none */
+    enum fkv_activation activation;
 };
 
 /* A mixture of experts, of which every row x takes the `used` with the largest logits x router^T (ties: the first):
@@ -209,12 +211,14 @@ struct fkv_bytes {
     uint64_t host, device;
 };
 
-/* embed      x[n][d_model] = rows `ids` of the table.
+/* embed      x[n][d_model] = scale times rows `ids` of the table.
    product    One or more products of the same input, which is prepared once. Outputs do not overlap the input.
    gated      y[n][ld]: see struct fkv_gate.
    mixture    y[n][ld] += see struct fkv_mixture. y may be the input. NULL: see fkv_model_runs_on().
 
    head_norm, rope   Each thread does its share of the n rows and no barrier follows, so that they chain. In place.
+
+   add_normed x[n][d] += rms_norm(y[n][d]) * norm.
 
    kv_append  Appends K and V of the rows, [n][ld] with the heads side by side, to every head of stores[sequence], with
               their positions. Starts with a barrier too.

@@ -36,12 +36,29 @@ static fkv_status check_scoring(const struct fkv_session_shape *s, const struct 
                                               .n_prompt = n,
                                               .n_rows = n,
                                               .n_kv_head = h->layer[l].n_kv_head,
+                                              .local = h->layer[l].window,
                                               .window = fkv_most_window(&s->params.kv)};
         const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, &s->params.kv, &state);
         const fkv_status status = fkv_scoring_check(&plan.scoring, policy->name, error);
         if (status != FKV_OK) return status;
     }
     return FKV_OK;
+}
+
+/* Rows go on by the scores of a layer that sees all positions: the one that was named or the nearest before it, else
+   the first. Where local layers would see but few of those rows, none stay behind unless a layer was named: past the
+   last one nothing goes on anyway. */
+static void settle_tsp(struct fkv_kv_params *kv, const struct fkv_hparams *h, bool named)
+{
+    int first = -1, before = -1;
+    for (int l = 0; l < h->n_layer; l++) {
+        if (h->layer[l].window) continue;
+        if (first < 0) first = l;
+        if (l <= kv->tsp_layer) before = l;
+    }
+    if (h->n_local == 0) return;
+    const bool none = !named || kv->tsp_layer == h->n_layer - 1 || first < 0;
+    kv->tsp_layer = none ? h->n_layer - 1 : before >= 0 ? before : first;
 }
 
 fkv_status fkv_session_shape_on(struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_backend *b,
@@ -63,8 +80,11 @@ fkv_status fkv_session_shape_on(struct fkv_session_shape *s, const fkv_engine *e
     s->v_work = s->v_type == FKV_ELEM_Q8_0 ? b->work_type : s->v_type;
     s->params.k_type = type_of(s->k_type);
     s->params.v_type = type_of(s->v_type);
+    const bool named = s->params.kv.tsp_layer >= 0;
     const fkv_status checked = fkv_kv_params_check(&s->params.kv, h->n_layer, error);
-    return checked == FKV_OK ? check_scoring(s, h, error) : checked;
+    if (checked != FKV_OK) return checked;
+    settle_tsp(&s->params.kv, h, named);
+    return check_scoring(s, h, error);
 }
 
 fkv_status fkv_session_shape(struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_session_params *params,
@@ -102,6 +122,7 @@ static struct kept kept_by(const struct fkv_session_shape *s, const fkv_engine *
                                   full = {l->n_kv_head, l->d_head, s->k_work, s->v_work};
         const struct fkv_backend *at = b ? b : fkv_engine_layer(e, s, state.layer).b;
         state.n_kv_head = l->n_kv_head;
+        state.local = l->window;
         const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, &s->params.kv, &state);
         /* Heads of unequal counts each begin a unit of their own. */
         const int uneven = plan.spread == FKV_SPREAD_POOLED ? FKV_TILE - 1 : 0;

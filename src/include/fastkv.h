@@ -176,7 +176,8 @@ FKV_API const char *fkv_chat_template(const fkv_engine *engine);
 enum { FKV_KV_OWN_OPTIONS = 8 };
 struct fkv_kv_params {
     const char *policy; /* of fkv_policy_list(): "full", "fastkv", ...; copied when a session is opened */
-    int tsp_layer;      /* the token-selective-propagation layer; -1: n_layer / 2 - 1 */
+    int tsp_layer;      /* the token-selective-propagation layer; -1: n_layer / 2 - 1, or none in a model
+                           some of whose layers attend to a window only; never one of those: then the nearest before */
     double tsp_rate;    /* share of the prompt that is carried past it */
     double kv_retain;   /* share of the prompt kept in each layer's KV cache */
     int window;         /* observation window: the last tokens, whose attention scores the others */

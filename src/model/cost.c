@@ -33,6 +33,7 @@ uint64_t fkv_prefill_cost(const struct fkv_hparams *h, const struct fkv_policy *
     for (s.layer = 0; s.layer < h->n_layer; s.layer++) {
         const struct fkv_layer_hparams *l = &h->layer[s.layer];
         s.n_kv_head = l->n_kv_head;
+        s.local = l->window;
         const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, kv, &s);
         const int next = fkv_rows_after(&plan, s.n_rows, s.layer, h->n_layer);
         all += (uint64_t)s.n_rows * fkv_kv_cost(h, l) + (uint64_t)next * fkv_row_cost(h, l, (uint64_t)s.n_rows / 2);

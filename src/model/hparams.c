@@ -240,6 +240,7 @@ static void find_most(struct fkv_hparams *h)
 {
     for (int i = 0; i < h->n_layer; i++) {
         const struct fkv_layer_hparams *l = &h->layer[i];
+        h->n_local += l->kind == FKV_LAYER_LOCAL;
         h->n_head = larger(h->n_head, l->n_head);
         h->n_kv_head = larger(h->n_kv_head, l->n_kv_head);
         h->d_head = larger(h->d_head, l->d_head);
@@ -355,7 +356,7 @@ fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, 
 {
     struct reader r =
         {.g = g, .arch = arch->name, .local = arch->local, .experts = arch->experts, .warnings = warnings, .e = e};
-    *h = (struct fkv_hparams){.n_block = REQUIRED, .d_model = REQUIRED, .norm_eps = 1e-5f};
+    *h = (struct fkv_hparams){.n_block = REQUIRED, .d_model = REQUIRED, .norm_eps = 1e-5f, .embed_scale = 1};
     fkv_status status = read_whole(&r, h);
     if (status == FKV_OK) status = read_ropes(&r, arch->rope_pairs);
     if (status != FKV_OK) return status;

@@ -2,6 +2,7 @@
 #ifndef FKV_MODEL_HPARAMS_H
 #define FKV_MODEL_HPARAMS_H
 
+#include "backend/backend.h"
 #include "base/warnings.h"
 #include "gguf/gguf.h"
 
@@ -53,13 +54,17 @@ struct fkv_layer_hparams {
 struct fkv_hparams {
     int n_layer, d_model, n_vocab, n_ctx_train;
     int n_block;                 /* layers in the file: those from n_layer on only draft tokens, and are not used */
+    int n_local;                 /* local layers */
     int n_expert, n_expert_used; /* 0: no layer is a mixture */
     bool expert_norm;            /* see struct fkv_mixture */
     float expert_scale;
     float norm_eps;
-    int n_head, n_kv_head, d_head; /* the most of any layer, as are the next: what buffers are sized for */
-    int d_ff, ff_width;            /* of the MLP or of an expert; and of the logits of their router, too */
-    int q_width, kv_width;         /* n_head d_head, n_kv_head d_head */
+    float embed_scale;              /* of the rows of the embedding table: 1 as a rule */
+    enum fkv_activation activation; /* of the MLP's gate */
+    bool norm_after;                /* both halves of a layer end with a norm: see fkv_output_and_mlp() */
+    int n_head, n_kv_head, d_head;  /* the most of any layer, as are the next: what buffers are sized for */
+    int d_ff, ff_width;             /* of the MLP or of an expert; and of the logits of their router, too */
+    int q_width, kv_width;          /* n_head d_head, n_kv_head d_head */
     int n_ropes;
     struct fkv_rope_params *ropes;   /* [n_ropes] */
     struct fkv_layer_hparams *layer; /* [n_layer] */

@@ -138,7 +138,7 @@ static void embed_region(void *arg, int thread)
 {
     const struct fkv_prefill_pass *p = arg;
     struct fkv_run r = {p->at->b, thread, p->report->stage_s};
-    r.b->ops->embed(&r, &p->ws->model->token_embd, p->ids, p->state.n_prompt, p->at->x);
+    r.b->ops->embed(&r, &p->ws->model->token_embd, p->ids, p->state.n_prompt, p->ws->model->h.embed_scale, p->at->x);
 }
 
 /* Queries of the last rows, which score the others. */
@@ -188,6 +188,7 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     const int n = p->state.n_rows;
     p->state.n_kv_head = l->n_kv_head;
     p->looked = false;
+    p->state.local = l->window;
     p->plan = &p->report->plan[p->state.layer];
     *p->plan = fkv_policy_plan(p->params->policy, p->policy, p->params->kv, &p->state);
     p->going_on = fkv_who_goes_on(p->plan, n, p->state.layer, p->state.n_layer);
@@ -294,7 +295,7 @@ static void step_region(void *arg, int thread)
                            .want = FKV_WANT_Q | FKV_WANT_KV,
                            .stage_s = stage_s};
     const int last = s->rows->sequence ? s->rows->sequence[s->rows->n - 1] : 0;
-    if (s->layer == 0) r.b->ops->embed(&r, &m->token_embd, s->rows->id, s->rows->n, s->at->step);
+    if (s->layer == 0) r.b->ops->embed(&r, &m->token_embd, s->rows->id, s->rows->n, m->h.embed_scale, s->at->step);
     for (p.layer = s->layer; p.layer < s->end; p.layer++) {
         for (int i = 0; i <= last; i++) stores[i] = s->sequences[i]->layer[p.layer].store;
         through_layer(&p, thread);

@@ -129,7 +129,7 @@ fkv_status fkv_model_runs_on(const struct fkv_model *m, const struct fkv_backend
         m->arch->name, b->ops->name, m->h.n_expert);
 }
 
-bool fkv_model_needs_spare(const struct fkv_hparams *h) { return h->n_expert > 0; }
+bool fkv_model_needs_spare(const struct fkv_hparams *h) { return h->n_expert > 0 || h->norm_after; }
 
 void fkv_model_free(struct fkv_model *m)
 {

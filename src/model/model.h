@@ -9,15 +9,16 @@
 #include "model/hparams.h"
 
 struct fkv_layer {
-    struct fkv_tensor attn_norm, ffn_norm;    /* [d_model] */
-    struct fkv_weight attn_q, attn_k, attn_v; /* [n_head d_head][d_model], [n_kv_head d_head][d_model] twice */
-    struct fkv_tensor q_bias, k_bias, v_bias; /* or none, as all biases */
-    struct fkv_tensor q_norm, k_norm;         /* [d_head], or none */
-    struct fkv_tensor attn_sinks;             /* [n_head] logits, or none: see struct fkv_attention */
-    struct fkv_weight attn_output;            /* [d_model][n_head d_head] */
-    struct fkv_weight ffn_gate, ffn_up;       /* [d_ff][d_model]; of every expert [d_ff_expert][d_model] */
-    struct fkv_weight ffn_down;               /* [d_model][d_ff], [d_model][d_ff_expert] */
-    struct fkv_weight ffn_router;             /* [n_expert][d_model], or none: the layer is dense */
+    struct fkv_tensor attn_norm, ffn_norm;           /* [d_model] */
+    struct fkv_tensor post_attn_norm, post_ffn_norm; /* [d_model], or none: see fkv_output_and_mlp() */
+    struct fkv_weight attn_q, attn_k, attn_v;        /* [n_head d_head][d_model], [n_kv_head d_head][d_model] twice */
+    struct fkv_tensor q_bias, k_bias, v_bias;        /* or none, as all biases */
+    struct fkv_tensor q_norm, k_norm;                /* [d_head], or none */
+    struct fkv_tensor attn_sinks;                    /* [n_head] logits, or none: see struct fkv_attention */
+    struct fkv_weight attn_output;                   /* [d_model][n_head d_head] */
+    struct fkv_weight ffn_gate, ffn_up;              /* [d_ff][d_model]; of every expert [d_ff_expert][d_model] */
+    struct fkv_weight ffn_down;                      /* [d_model][d_ff], [d_model][d_ff_expert] */
+    struct fkv_weight ffn_router;                    /* [n_expert][d_model], or none: the layer is dense */
     struct fkv_tensor attn_output_bias, ffn_gate_bias, ffn_up_bias, ffn_down_bias;
 };
 
@@ -146,7 +147,8 @@ void fkv_norm_heads(struct fkv_block *b, const struct fkv_layer *w, unsigned wan
 /* By the layer's table, if it has one. */
 void fkv_rotate(struct fkv_block *b, unsigned want);
 /* x += att W_o; then x += (silu(x' W_gate) * x' W_up) W_down with x' = norm(x); biases where the layer has them. Or, in
-   place of the second, what the experts make of x'. */
+   place of the second, what the experts make of x'. Where the layer has norms for it, what is added is normalised
+   before. */
 void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w);
 
 /* Rows of a weight table. */

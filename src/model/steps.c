@@ -70,21 +70,31 @@ static void experts(struct fkv_block *b, const struct fkv_layer *w, const struct
     b->run.b->ops->mixture(&b->run, x, &mixture, b->x, (size_t)h->d_model);
 }
 
-void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w)
+/* x += in W^T + bias, normalised before if there is a norm. */
+static void add_output(struct fkv_block *b, const struct fkv_input *in, const struct fkv_weight *w,
+                       struct fkv_tensor bias, struct fkv_tensor norm)
 {
     const struct fkv_ops *ops = b->run.b->ops;
-    const size_t d_model = (size_t)b->h->d_model, d_ff = (size_t)b->layer->d_ff;
+    const bool normed = fkv_tensor_is(norm);
+    const int d_model = b->h->d_model;
+    const struct fkv_output out = {w, bias, normed ? b->spare : b->x, (size_t)d_model, !normed, false};
+    ops->product(&b->run, in, &out, 1);
+    if (normed) ops->add_normed(&b->run, b->spare, in->n, d_model, norm, b->h->norm_eps, b->x);
+}
+
+void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w)
+{
+    const size_t d_ff = (size_t)b->layer->d_ff;
     const struct fkv_tensor none = {0};
     const struct fkv_input att = input(b, b->att, q_width(b), none);
-    ops->product(&b->run, &att, &(struct fkv_output){&w->attn_output, w->attn_output_bias, b->x, d_model, true, false},
-                 1);
+    add_output(b, &att, &w->attn_output, w->attn_output_bias, w->post_attn_norm);
     const struct fkv_input x = normed(b, w->ffn_norm);
     if (w->ffn_router.data) {
         experts(b, w, &x);
         return;
     }
-    const struct fkv_gate gate = {&w->ffn_gate, &w->ffn_up, w->ffn_gate_bias, w->ffn_up_bias};
-    ops->gated(&b->run, &x, &gate, b->ff, d_ff);
+    const struct fkv_gate gate = {&w->ffn_gate, &w->ffn_up, w->ffn_gate_bias, w->ffn_up_bias, b->h->activation};
+    b->run.b->ops->gated(&b->run, &x, &gate, b->ff, d_ff);
     const struct fkv_input ff = input(b, b->ff, d_ff, none);
-    ops->product(&b->run, &ff, &(struct fkv_output){&w->ffn_down, w->ffn_down_bias, b->x, d_model, true, false}, 1);
+    add_output(b, &ff, &w->ffn_down, w->ffn_down_bias, w->post_ffn_norm);
 }

@@ -35,8 +35,10 @@ static fkv_status begin(void **state, const struct fkv_kv_params *p, int n_layer
     if (!t) return FKV_ERROR_MEMORY;
     t->n_prompt = n_prompt;
     t->layers = wanted < n_layer ? wanted : n_layer;
-    t->best = calloc((size_t)t->layers * (size_t)n_prompt, sizeof *t->best);
+    t->best = malloc((size_t)t->layers * (size_t)n_prompt * sizeof *t->best);
     t->rank = calloc((size_t)n_prompt, sizeof *t->rank);
+    /* layers that are not scored say nothing */
+    for (size_t i = 0; t->best && i < (size_t)t->layers * (size_t)n_prompt; i++) t->best[i] = -INFINITY;
     if (!t->best || !t->rank) {
         end(t);
         return FKV_ERROR_MEMORY;

@@ -36,7 +36,7 @@ static const struct shared_option shared[] = {
     COUNT("kv-budget", kv_budget, 0, 0, MOST, "entries kept per head in place of kv-retain; 0: by share"),
     COUNT("tsp-layer", tsp_layer, -1, -1, 1023,
           "layer after which only the most attended tokens go on (token-selective propagation, TSP); -1: half of the "
-          "layers, less one"),
+          "layers, less one; none where some layers attend to a window only"),
     SHARE("tsp-rate", tsp_rate, 0.2, "share of the prompt that goes on"),
     COUNT("tsp-floor", tsp_floor, 2048, 0, MOST, "least tokens that go on"),
     COUNT("tsp-budget", tsp_budget, 0, 0, MOST, "tokens that go on in place of tsp-rate; 0: by share"),

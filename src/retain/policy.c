@@ -36,6 +36,16 @@ int fkv_most_sinks(const struct fkv_kv_params *p)
 
 static int bounded(int x, int most) { return x < 1 ? 1 : x < most ? x : most; }
 
+/* A local layer's, where the policy has that of a full one. */
+static struct fkv_layer_plan local_plan(const struct fkv_layer_plan *plan, const struct fkv_layer_state *s)
+{
+    const bool whole = plan->keep >= s->n_rows || s->local >= s->n_rows;
+    return (struct fkv_layer_plan){.ranking = FKV_RANK_RECENCY,
+                                   .scoring = plan->scoring,
+                                   .keep = whole ? s->n_rows : s->local,
+                                   .propagate = s->n_rows};
+}
+
 struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *state, const struct fkv_kv_params *p,
                                       const struct fkv_layer_state *s)
 {
@@ -50,6 +60,7 @@ struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *sta
                                   .keep = s->n_rows,
                                   .propagate = s->n_rows};
     policy->layer(state, p, s, &plan);
+    if (s->local) plan = local_plan(&plan, s);
     plan.keep = bounded(plan.keep, s->n_rows);
     plan.propagate = bounded(plan.propagate, s->n_rows);
     plan.wants_scores = plan.wants_scores && plan.ranking == FKV_RANK_WINDOW && s->n_rows > plan.scoring.window;

@@ -17,6 +17,7 @@ struct fkv_layer_state {
     int n_rows;          /* rows alive in this layer */
     int sinks;           /* of the rows alive, how many of the first are sinks */
     int n_kv_head;       /* of this layer */
+    int local;           /* it attends to so many latest positions only; 0: to all */
     int window;          /* last rows, whose attention scores the others */
     const float *weight; /* [window] what each counts, or NULL */
     const float *looked; /* for `scored`: [2][n_kv_head][n_rows - window] what the window attends to, by its even and by
@@ -82,7 +83,8 @@ int fkv_most_window(const struct fkv_kv_params *p);
 int fkv_most_sinks(const struct fkv_kv_params *p);
 /* Checks every option and resolves tsp_layer -1. The message names the option. */
 fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_error *e);
-/* The plan of a layer, bounded to 1 .. n_rows. */
+/* The plan of a layer, bounded to 1 .. n_rows. A local layer takes no part: it keeps what its window reaches where the
+   policy would drop anything, and all rows go on. */
 struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *state, const struct fkv_kv_params *p,
                                       const struct fkv_layer_state *s);
 /* Lets the policy see the scores; the plan stays within what it was. */

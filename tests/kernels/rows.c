@@ -90,31 +90,55 @@ void check_rope_pair(const struct fkv_kernels *level, const struct fkv_kernels *
     check_rope(level->rope_pair, false);
 }
 
-void check_swiglu(const struct fkv_kernels *level, const struct fkv_kernels *reference)
+/* What a gate's activation is of, and what its result may be off by: exp loses |x| half-units of the last place, and
+   below e^-87 all may become zero. */
+struct gating {
+    double of, share;
+};
+
+static struct gating silu(double g) { return (struct gating){g, 1e-6 + 0x1p-23 * fabs(g)}; }
+
+static struct gating gelu(double g)
 {
-    (void)reference;
+    const double t2 = 2 * sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g);
+    return (struct gating){t2, 1e-6 + 0x1p-21 * fmin(fabs(t2), 100)};
+}
+
+static void check_gated(void (*kernel)(const float *, const float *, int, float *), struct gating (*gating)(double))
+{
     const float scales[] = {1, 0, 30, 1e4f, 1e-40f};
     for (int n = 0; n <= LONG; n = next_length(n))
         for (int s = 0; s < 5; s++) {
             float *gate = normal_row(n, scales[s], side_of(s)), *up = normal_row(n, 2, side_of(n)),
                   *y = guarded_floats(n, GUARD_AFTER);
-            level->swiglu(gate, up, n, y);
+            kernel(gate, up, n, y);
             for (int i = 0; i < n; i++) {
-                const double g = (double)gate[i], wanted = g / (1 + exp(-g)) * (double)up[i];
-                /* exp loses |g| half-units of the last place; below e^-87 all may become zero */
-                const double bound = fabs(wanted) * (1e-6 + 0x1p-23 * fabs(g)) + 1e-33;
-                if (!(fabs((double)y[i] - wanted) <= bound))
+                const struct gating x = gating((double)gate[i]);
+                const double wanted = (double)gate[i] / (1 + exp(-x.of)) * (double)up[i];
+                if (!(fabs((double)y[i] - wanted) <= fabs(wanted) * x.share + 1e-33))
                     fail_msg("gate %g, up %g: expected %.9g, got %.9g", gate[i], up[i], wanted, y[i]);
             }
             if (s % 2) {
-                level->swiglu(gate, up, n, gate);
+                kernel(gate, up, n, gate);
                 assert_same_floats(gate, y, n, "y is gate");
             } else {
-                level->swiglu(gate, up, n, up);
+                kernel(gate, up, n, up);
                 assert_same_floats(up, y, n, "y is up");
             }
             guarded_release();
         }
+}
+
+void check_swiglu(const struct fkv_kernels *level, const struct fkv_kernels *reference)
+{
+    (void)reference;
+    check_gated(level->swiglu, silu);
+}
+
+void check_geglu(const struct fkv_kernels *level, const struct fkv_kernels *reference)
+{
+    (void)reference;
+    check_gated(level->geglu, gelu);
 }
 
 void check_add(const struct fkv_kernels *level, const struct fkv_kernels *reference)

@@ -55,17 +55,28 @@ void check_model(const struct tiny_model *m, bool exact, double most_rms)
     plain_free(want_prompt);
 }
 
+/* The layer, or the nearest before it that is not local, or the first such. */
+static int tsp_layer_of(const struct tiny_model *m, int wanted)
+{
+    int l = wanted;
+    while (l >= 0 && tiny_model_window(m, l)) l--;
+    while (l < 0 || (l < m->n_layer - 1 && tiny_model_window(m, l))) l++;
+    return l;
+}
+
 void check_fastkv(const struct tiny_model *m, double tsp_rate, double kv_rate, int sinks)
 {
     enum { LONG = 180 };
     int32_t ids[LONG + MORE];
     tiny_model_prompt(7, ids, LONG + MORE);
-    const struct plain_policy p = {m->n_layer / 2 - 1, 8, 7, sinks, tsp_rate, kv_rate};
+    const int middle = m->n_layer / 2 - 1;
+    const struct plain_policy p = {tsp_layer_of(m, middle), 8, 7, sinks, tsp_rate, kv_rate};
     struct plain_result *want = plain(m, ids, LONG, 0, &p), *want_more = plain(m, ids, LONG, MORE, &p);
     struct fkv_engine_params ep = FKV_ENGINE_PARAMS_INIT;
     ep.exact = true;
     fkv_engine *e = tiny_engine(m, &ep);
-    const struct fkv_session_params sp = paper_params(tsp_rate, kv_rate, sinks);
+    struct fkv_session_params sp = paper_params(tsp_rate, kv_rate, sinks);
+    sp.kv.tsp_layer = middle;
     fkv_session *s = tiny_session(e, &sp);
     sync_or_fail(s, ids, LONG);
 

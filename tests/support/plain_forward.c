@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "quant/quant.h"
 #include "support/tiny_model.h"
@@ -94,6 +95,8 @@ static struct model read_model(const struct fkv_gguf *g)
     return m;
 }
 
+static bool is_gemma3(const struct model *m) { return strcmp(m->arch, "gemma3") == 0; }
+
 /* A tensor as floats, or NULL. layer -1: not of a layer. */
 static float *tensor(const struct model *m, int layer, const char *name)
 {
@@ -140,7 +143,7 @@ static void norm(const struct model *m, int layer, const char *name, const doubl
 
 static void rotate(const struct model *m, const struct layer *l, double *x, int n, int heads, const int32_t *pos)
 {
-    float *freqs = tensor(m, -1, "rope_freqs.weight");
+    float *freqs = is_gemma3(m) && l->window ? NULL : tensor(m, -1, "rope_freqs.weight"); /* its local ones: plain */
     const int half = l->n_rot / 2, pairs = m->arch[0] == 'l';
     for (int i = 0; i < n; i++)
         for (int h = 0; h < heads; h++)
@@ -211,7 +214,11 @@ static const struct fkv_gguf_tensor *find(const struct model *m, int layer, cons
     return fkv_gguf_find_tensor(m->g, full);
 }
 
-static double activated(double x) { return x / (1 + exp(-x)); }
+static double activated(const struct model *m, double x)
+{
+    if (is_gemma3(m)) return x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x))) / 2;
+    return x / (1 + exp(-x));
+}
 
 /* y = the MLP of x, which may be y. */
 static void mlp(const struct model *m, int layer, const double *x, int n, double *y)
@@ -220,7 +227,7 @@ static void mlp(const struct model *m, int layer, const double *x, int n, double
     double *gate = doubles((size_t)(n * d_ff)), *up = doubles((size_t)(n * d_ff));
     multiply(m, layer, "ffn_gate.weight", "ffn_gate.bias", x, n, d_ff, m->d_model, gate);
     multiply(m, layer, "ffn_up.weight", "ffn_up.bias", x, n, d_ff, m->d_model, up);
-    for (int i = 0; i < n * d_ff; i++) gate[i] = activated(gate[i]) * up[i];
+    for (int i = 0; i < n * d_ff; i++) gate[i] = activated(m, gate[i]) * up[i];
     multiply(m, layer, "ffn_down.weight", "ffn_down.bias", gate, n, m->d_model, d_ff, y);
     free(gate), free(up);
 }
@@ -249,7 +256,7 @@ static void expert(const struct model *m, const float *gate, const float *up, co
             g += x[c] * (double)gate[f * m->d_model + c];
             u += x[c] * (double)up[f * m->d_model + c];
         }
-        for (int c = 0; c < m->d_model; c++) y[c] += weight * activated(g) * u * (double)down[c * d_ff + f];
+        for (int c = 0; c < m->d_model; c++) y[c] += weight * activated(m, g) * u * (double)down[c * d_ff + f];
     }
 }
 
@@ -280,12 +287,14 @@ static void second_half(const struct model *m, int layer, double *x, int n, cons
     const int q = m->layer[layer].n_head * m->layer[layer].d;
     double *y = doubles((size_t)(n * m->d_model)), *z = doubles((size_t)(n * m->d_model));
     multiply(m, layer, "attn_output.weight", "attn_output.bias", att, n, m->d_model, q, y);
+    norm(m, layer, "post_attention_norm.weight", y, n, m->d_model, y);
     for (int i = 0; i < n * m->d_model; i++) x[i] += y[i];
     norm(m, layer, "ffn_norm.weight", x, n, m->d_model, y);
     if (find(m, layer, "ffn_gate_inp.weight"))
         experts(m, layer, y, n, z);
     else
         mlp(m, layer, y, n, z);
+    norm(m, layer, "post_ffw_norm.weight", z, n, m->d_model, z);
     for (int i = 0; i < n * m->d_model; i++) x[i] += z[i];
     free(y), free(z);
 }
@@ -359,11 +368,11 @@ static void retain(struct state *s, struct plain_result *r, int layer, const dou
 {
     const struct layer *l = &s->m.layer[layer];
     const int cap = budget(n, layer <= p->tsp_layer ? p->kv_rate : p->kv_rate / p->tsp_rate, p->window, p->sinks),
-              kept = cap < n ? cap : n;
+              count = l->window ? l->window : cap, kept = cap < n && count < n ? count : n;
     int32_t *rows = malloc((size_t)n * sizeof *rows);
     for (int h = 0; h < l->n_kv; h++) {
-        for (int i = 0; i < n; i++) rows[i] = i;
-        if (cap < n) choose(g + h * (n - p->window), n, p->window, cap, p->sinks, rows);
+        for (int i = 0; i < n; i++) rows[i] = l->window ? n - kept + i : i;
+        if (cap < n && !l->window) choose(g + h * (n - p->window), n, p->window, cap, p->sinks, rows);
         for (int i = 0; i < kept; i++) {
             const int at = (rows[i] * l->n_kv + h) * l->d;
             keep(s, layer, h, k + at, v + at, pos[rows[i]]);
@@ -414,7 +423,7 @@ static int prefill_layer(struct state *s, struct plain_result *r, int layer, dou
     double *g = n > p->window ? window_scores(l, q, k, pos, n, p->window, p->kernel) : NULL;
     retain(s, r, layer, k, v, pos, n, g, p);
     second_half(m, layer, x, n, att);
-    if (layer == p->tsp_layer && g) n = propagate(m, l->n_kv, r, x, pos, n, g, p);
+    if (layer == p->tsp_layer && layer < m->n_layer - 1 && g) n = propagate(m, l->n_kv, r, x, pos, n, g, p);
     free(q), free(k), free(v), free(att), free(prob), free(g);
     return n;
 }
@@ -442,7 +451,8 @@ static void embed(const struct model *m, const int32_t *ids, int n, double *x)
 {
     float *table = tensor(m, -1, "token_embd.weight");
     for (int i = 0; i < n; i++)
-        for (int c = 0; c < m->d_model; c++) x[i * m->d_model + c] = (double)table[ids[i] * m->d_model + c];
+        for (int c = 0; c < m->d_model; c++)
+            x[i * m->d_model + c] = (double)table[ids[i] * m->d_model + c] * (is_gemma3(m) ? sqrt(m->d_model) : 1);
     free(table);
 }
 

@@ -127,10 +127,17 @@ static void put_vector(struct maker *m, const char *name, int n, float middle, f
     free(x);
 }
 
+static bool is_gemma3(const struct tiny_model *t) { return strcmp(t->arch, "gemma3") == 0; }
+
 static struct tiny_layer layer_of(const struct tiny_model *t, int l)
 {
-    return t->layers ? t->layers[l] : (struct tiny_layer){t->n_head, t->n_kv_head, t->d_head, false, 0};
+    const bool local = is_gemma3(t) && l % 3 != 2;
+    return t->layers ? t->layers[l] : (struct tiny_layer){t->n_head, t->n_kv_head, t->d_head, local, 0};
 }
+
+static int window_of(const struct tiny_model *t) { return t->window || !is_gemma3(t) ? t->window : TINY_WINDOW; }
+
+int tiny_model_window(const struct tiny_model *t, int l) { return layer_of(t, l).local ? window_of(t) : 0; }
 
 #define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
 
@@ -199,7 +206,11 @@ static void put_layer(struct maker *m, const struct tiny_model *t, int l)
     char name[64];
     put_vector(m, NAME("attn_norm.weight"), t->d_model, 1, 0.1f);
     put_qkv(m, t, l);
-    if (strncmp(t->arch, "qwen3", 5) == 0) {
+    if (is_gemma3(t)) {
+        put_vector(m, NAME("post_attention_norm.weight"), t->d_model, 1, 0.5f);
+        put_vector(m, NAME("post_ffw_norm.weight"), t->d_model, 1, 0.5f);
+    }
+    if (strncmp(t->arch, "qwen3", 5) == 0 || is_gemma3(t)) {
         put_vector(m, NAME("attn_q_norm.weight"), s.d_head, 1.5f, 0.3f);
         put_vector(m, NAME("attn_k_norm.weight"), s.d_head, 1.5f, 0.3f);
     }
@@ -275,9 +286,9 @@ static void put_heads(struct gguf_writer *w, const struct tiny_model *t)
     }
     snprintf(key, sizeof key, "%s." TINY_SCALE, t->arch);
     if (scaled) gguf_put_array(w, key, FKV_GGUF_F32, scale, (uint64_t)t->n_layer);
-    if (!t->window) return;
+    if (!window_of(t)) return;
     snprintf(key, sizeof key, "%s.attention.sliding_window", t->arch);
-    gguf_put_u32(w, key, (uint32_t)t->window);
+    gguf_put_u32(w, key, (uint32_t)window_of(t));
     snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", t->arch);
     gguf_put_array(w, key, FKV_GGUF_BOOL, local, (uint64_t)t->n_layer);
     snprintf(key, sizeof key, "%s.rope.freq_base_swa", t->arch);

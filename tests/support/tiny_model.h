@@ -24,7 +24,8 @@ struct tiny_model {
     int d_ff_more;                       /* every layer's d_ff is so much more than the one's before */
     const struct tiny_layer *layers;     /* [n_layer] in place of n_head, n_kv_head, d_head; NULL: all alike */
     int n_expert, n_expert_used;         /* 0: TINY_EXPERTS and TINY_USED where the architecture always has experts */
-    int window;                          /* of local layers: 0: no keys for them */
+    int window;                          /* of local layers: 0: TINY_WINDOW and every third layer full where the
+                                            architecture has them, else no keys for them */
     int n_rot;                           /* 0: d_head, and no key for it */
     const char *without;                 /* a key or tensor that is left out; NULL: none */
     void (*also)(struct gguf_writer *w); /* writes keys or tensors besides; NULL: none */
@@ -34,7 +35,7 @@ struct tiny_model {
         .arch = "llama", .n_layer = 4, .n_head = 4, .n_kv_head = 2, .d_head = 32, .d_model = 64, .d_ff = 96, .seed = 1 \
     }
 
-enum { TINY_VOCAB = 320, TINY_CONTEXT = 1024, TINY_EXPERTS = 8, TINY_USED = 3 };
+enum { TINY_VOCAB = 320, TINY_CONTEXT = 1024, TINY_EXPERTS = 8, TINY_USED = 3, TINY_WINDOW = 24 };
 
 /* The file, malloc'ed. The same parameters make the same file. */
 uint8_t *tiny_model_make(const struct tiny_model *m, size_t *bytes);
@@ -42,6 +43,8 @@ uint8_t *tiny_model_make(const struct tiny_model *m, size_t *bytes);
 void tiny_model_write(const struct tiny_model *m, char path[64]);
 /* The key with which a file says the scales of its layers, for tests alone: "<arch>.test.scale". */
 #define TINY_SCALE "test.scale"
+/* Of a layer; 0: it attends to all. */
+int tiny_model_window(const struct tiny_model *m, int layer);
 /* Its experts; 0: it is dense. */
 int tiny_model_n_expert(const struct tiny_model *m);
 /* ids[n] of the vocabulary, the same for the same seed. */

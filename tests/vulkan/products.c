@@ -60,13 +60,15 @@ struct product {
     struct fkv_output out;
     const struct fkv_weight *up; /* or NULL: a product, not a gated one */
     struct fkv_tensor up_bias;
+    enum fkv_activation activation;
 };
 
 static void run_product(struct fkv_run *r, void *arg)
 {
     const struct product *p = arg;
     if (p->up)
-        r->b->ops->gated(r, &p->in, &(struct fkv_gate){p->out.w, p->up, p->out.bias, p->up_bias}, p->out.y, p->out.ld);
+        r->b->ops->gated(r, &p->in, &(struct fkv_gate){p->out.w, p->up, p->out.bias, p->up_bias, p->activation},
+                         p->out.y, p->out.ld);
     else
         r->b->ops->product(r, &p->in, &p->out, 1);
 }
@@ -85,7 +87,8 @@ static void check_shape(const struct fkv_quant_type *q, int n, int rows, int col
         struct product p = {.in = {.x = sx, .ld = ldx, .n = n, .norm = plain ? none : sn, .eps = 1e-5f},
                             .out = {.w = &w.on[i], .bias = plain ? none : sb, .y = sy, .ld = ldy, .add = !plain},
                             .up = gated ? &up.on[i] : NULL,
-                            .up_bias = plain ? none : sb};
+                            .up_bias = plain ? none : sb,
+                            .activation = n % 2 ? FKV_GELU : FKV_SILU};
         on_side(i, run_product, &p);
         got[i] = malloc(ny * sizeof *got[i]);
         side_read(i, sy, ny, got[i]);
@@ -138,6 +141,8 @@ void check_gated(void **state)
     seed(2);
     check_shape(fkv_quant_find(FKV_TYPE_Q4_K), 1, 70, 256, false, true);
     check_shape(fkv_quant_find(FKV_TYPE_Q4_0), 37, 70, 96, false, true);
+    check_shape(fkv_quant_find(FKV_TYPE_Q4_0), 2, 70, 96, false, true);
+    check_shape(fkv_quant_find(FKV_TYPE_Q4_0), 38, 70, 96, false, true);
 }
 
 /* ---- embedding ------------------------------------------------------------------------------- */
@@ -152,7 +157,7 @@ struct embedding {
 static void run_embed(struct fkv_run *r, void *arg)
 {
     const struct embedding *e = arg;
-    r->b->ops->embed(r, e->table, e->ids, e->n, e->x);
+    r->b->ops->embed(r, e->table, e->ids, e->n, 1.5f, e->x);
 }
 
 void check_embed(void **state)

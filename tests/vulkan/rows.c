@@ -20,6 +20,13 @@ static void run_head_norm(struct fkv_run *r, void *arg)
     r->b->ops->head_norm(r, a->x, a->ld, a->n, a->heads, a->d, a->norm, 1e-6f);
 }
 
+/* The first half of the rows is normalised and added to the second. */
+static void run_add_normed(struct fkv_run *r, void *arg)
+{
+    const struct rows *a = arg;
+    r->b->ops->add_normed(r, a->x, a->n / 2, a->d, a->norm, 1e-6f, fkv_tensor_from(a->x, (size_t)(a->n / 2 * a->d)));
+}
+
 static void run_rope(struct fkv_run *r, void *arg)
 {
     const struct rows *a = arg;
@@ -109,4 +116,15 @@ void check_gather(void **state)
         if (i < 3 || random_bits() % 5 < 2) list[n++] = i;
     const float none = 0;
     check_rows("gather", run_gather, (struct rows){.ld = D, .n = n, .list = list}, &none, 1, FILLED, 0);
+}
+
+void check_add_normed(void **state)
+{
+    enum { ROWS = 14, D = 96 };
+    (void)state;
+    seed(9);
+    float *norm = random_floats(D);
+    const struct rows a = {.n = ROWS, .ld = D, .heads = 1, .d = D};
+    check_rows("add_normed", run_add_normed, a, norm, D, ROWS, 1e-5);
+    free(norm);
 }

@@ -347,6 +347,7 @@ void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_g
     const double t0 = fkv_clock_s();
     const struct fkv_kernels *k = cpu_of(r)->k;
     struct cpu_scratch *s = cpu_scratch_of(r);
+    void (*const gate)(const float *, const float *, int, float *) = g->activation == FKV_GELU ? k->geglu : k->swiglu;
     assert(is_input(r, in, g->gate) && g->up->rows == g->gate->rows && g->up->cols == g->gate->cols);
     const unsigned wanted = cpu_wanted(cpu_of(r), as_vectors(r, in), g->gate, false) |
                             cpu_wanted(cpu_of(r), as_vectors(r, in), g->up, false);
@@ -360,18 +361,23 @@ void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_g
         add_bias(k, g->gate_bias, row, n, in->n, s->tile[0], (size_t)rows);
         add_bias(k, g->up_bias, row, n, in->n, s->tile[1], (size_t)rows);
         for (int i = 0; i < in->n; i++)
-            k->swiglu(s->tile[0] + i * rows, s->tile[1] + i * rows, n, cpu_floats(y) + (size_t)i * ld + row);
+            gate(s->tile[0] + i * rows, s->tile[1] + i * rows, n, cpu_floats(y) + (size_t)i * ld + row);
     }
     fkv_team_barrier(r->b->team);
     cpu_stage(r, FKV_STAGE_PRODUCT, t0);
 }
 
-void cpu_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, struct fkv_tensor x)
+void cpu_embed(struct fkv_run *r, const struct fkv_weight *table, const int32_t *ids, int n, float scale,
+               struct fkv_tensor x)
 {
     const struct fkv_quant_type *q = fkv_quant_find(table->type);
+    const size_t d = (size_t)table->cols;
     int lo, hi;
     fkv_team_share(r->b->team, r->thread, n, 1, &lo, &hi);
-    for (int i = lo; i < hi; i++)
-        q->dequantize(weight_row(table, ids[i]), cpu_floats(x) + (size_t)i * (size_t)table->cols, (size_t)table->cols);
+    for (int i = lo; i < hi; i++) {
+        float *to = cpu_floats(x) + (size_t)i * d;
+        q->dequantize(weight_row(table, ids[i]), to, d);
+        for (size_t c = 0; c < d && scale != 1; c++) to[c] *= scale;
+    }
     fkv_team_barrier(r->b->team);
 }

@@ -1,4 +1,4 @@
-/* Operations on rows: heads normalised and rotated, rows gathered. */
+/* Operations on rows: heads normalised and rotated, rows normalised and added, rows gathered. */
 #include <string.h>
 
 #include "backend/cpu/cpu_backend.h"
@@ -14,6 +14,21 @@ void cpu_head_norm(struct fkv_run *r, struct fkv_tensor x, size_t ld, int n, int
             float *head = cpu_floats(x) + (size_t)i * ld + (size_t)h * (size_t)d;
             cpu_of(r)->k->rms_norm(head, cpu_floats(norm), d, eps, head);
         }
+    cpu_stage(r, FKV_STAGE_ROWS, t0);
+}
+
+void cpu_add_normed(struct fkv_run *r, struct fkv_tensor y, int n, int d, struct fkv_tensor norm, float eps,
+                    struct fkv_tensor x)
+{
+    const double t0 = fkv_clock_s();
+    float *normed = cpu_scratch_of(r)->rows;
+    int lo, hi;
+    fkv_team_share(r->b->team, r->thread, n, 1, &lo, &hi);
+    for (int i = lo; i < hi; i++) {
+        cpu_of(r)->k->rms_norm(cpu_floats(y) + (size_t)i * (size_t)d, cpu_floats(norm), d, eps, normed);
+        cpu_of(r)->k->add(normed, d, cpu_floats(x) + (size_t)i * (size_t)d);
+    }
+    fkv_team_barrier(r->b->team);
     cpu_stage(r, FKV_STAGE_ROWS, t0);
 }
 
