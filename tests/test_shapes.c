@@ -186,7 +186,8 @@ static void test_every_policy(void **state)
     for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
         fkv_session *some = session_by(name, 0.2), *all = session_by(name, 1), *full = session_by("full", 1);
         sync_or_fail(some, ids, 100);
-        check_counts(some, 100, strcmp(name, "full") == 0 ? 100 : 20);
+        if (strcmp(name, "auto") != 0) /* whose counts are the scores' */
+            check_counts(some, 100, strcmp(name, "full") == 0 ? 100 : 20);
         sync_or_fail(some, ids, PROMPT); /* a turn over lists of unequal shapes */
         append_or_fail(some, 5);
         sync_or_fail(all, ids, PROMPT);
