@@ -271,7 +271,7 @@ class Chat(Case):
 
 
 class Completions(Case):
-    options = ('-np', '2')
+    options = ('-np', '2', '-c', '1024')
 
     def text(self, prompt, **fields):
         answer = self.ok(self.server.post('/v1/completions', {'prompt': prompt, 'max_tokens': 8, 'logit_bias': LETTERS, **fields}))
@@ -341,9 +341,9 @@ class Completions(Case):
 
     def test_nothing_and_all(self):
         self.assertEqual(self.text('x', max_tokens=0), [''])
-        n = 4090
+        n = 1018
         answer = self.ok(self.server.post('/completion', {'prompt': [5] * n, 'n_predict': -1, 'ignore_eos': True}))
-        self.assertEqual((answer['truncated'], answer['stop_type'], answer['tokens_predicted']), (True, 'limit', 4096 - n))
+        self.assertEqual((answer['truncated'], answer['stop_type'], answer['tokens_predicted']), (True, 'limit', 1024 - n))
 
     def test_nothing_to_choose(self):
         answer = self.server.post('/v1/completions', {'prompt': 'x', 'logit_bias': [[i, False] for i in range(320)]})
