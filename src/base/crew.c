@@ -3,12 +3,12 @@
 #include <math.h>
 
 /* A window is several time slices of the scheduler long. Trials are rare enough that those which fail cost little:
-   a window in 4 s at the end. Whether all threads are the better again is tried at once, and then ever more rarely: what
-   took a core may have been one short program. */
+   a window in 4 s at the end. Whether all threads are the better again is tried at once, and then ever more rarely:
+   what took a core may have been one short program. */
 static const double window_s = 50e-3, first_wait_s = 0.25, longest_wait_s = 4;
 /* Threads kept from their core, as a mean over the window, from which on fewer are tried and the cores are taken to be
-   shared, and for how long that is believed. What a virtual machine's host takes, and programs that are done in a moment,
-   are less: of 20 ms they were a seventh so often that a quiet machine counted as shared half of the time. */
+   shared, and for how long that is believed. What a virtual machine's host takes, and programs that are done in a
+   moment, are less: of 20 ms they were a seventh so often that a quiet machine counted as shared half of the time. */
 static const double least_away = 0.25, shared_for_s = 0.25;
 
 void fkv_crew_init(struct fkv_crew *c, int n_threads)

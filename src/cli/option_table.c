@@ -157,6 +157,7 @@ const struct option cli_options[] = {
      "names besides localhost under which the server may be asked for, such as a proxy's", PLAIN},
     {COMMAND_SERVE, GROUP_SERVER, "--no-slots", NULL, NULL, OPTION_FLAG, AT(no_slots), "do not list sessions at /slots",
      PLAIN},
+    {COMMAND_SERVE, GROUP_SERVER, "--no-webui", NULL, NULL, OPTION_FLAG, AT(no_webui), "do not serve the page", PLAIN},
 
     {COMMAND_BENCH, GROUP_BENCH, "--lengths", "N,N,...", "512,2048,8192", OPTION_INTS, AT(lengths),
      "prompt lengths in tokens", FROM("numbers of tokens", 1)},

@@ -60,7 +60,6 @@ const struct other_option cli_other_options[] = {
      "text only, a token after the other"},
     {"-to", "fastkv serve --timeout S"},
     {"-ns, --sequences, --reuse-port, --api-prefix, --threads-http, --ssl-*, --path, --ui*, --no-ui*, --webui*, "
-     "--no-webui*, "
      "--sleep-*, --models-*, --no-models-*, --tools*, --mcp-*, -ag, --agent, -no-ag, --no-agent, --n-probs, --rpc, "
      "-rpc",
      "fastkv serve answers over HTTP at one address; a proxy before it does the rest"},

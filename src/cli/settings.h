@@ -76,7 +76,7 @@ struct settings {
     const char *host, *api_key, *api_key_file, *alias, *cors_origins, *allowed_hosts, *slot_save_path;
     int port, n_sessions, queue, queue_timeout_s, timeout_s, sse_ping_s, drain_s;
     int64_t kv_ram, max_body; /* bytes; kv_ram 0: half of what is free */
-    bool no_slots;
+    bool no_slots, no_webui;
     /* devices */
     bool self_test;
 };

@@ -149,6 +149,7 @@ void exchange_let_go(struct exchange *x)
     pthread_mutex_destroy(&x->lock);
     free(x->tail);
     free(x->action);
+    free(x->page_policy);
     free(x->body.s);
     free(x->out.s);
     free(x);

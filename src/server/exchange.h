@@ -74,6 +74,7 @@ struct exchange {
     struct api_error error; /* of an answer that is one */
     int status;
     const char *content_type;
+    char *page_policy;    /* of a page: what it may do (Content-Security-Policy); NULL: it is none */
     struct eval_text out; /* [sent, n) waits to be sent */
     size_t sent;
 

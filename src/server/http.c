@@ -29,6 +29,11 @@ static void add_headers(const struct call *c, struct MHD_Response *response, con
     char seconds[16];
     MHD_add_response_header(response, "x-request-id", x->id);
     if (content_type) MHD_add_response_header(response, "Content-Type", content_type);
+    if (x->page_policy) {
+        MHD_add_response_header(response, "Content-Security-Policy", x->page_policy);
+        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+        MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    }
     if (*c->allow) MHD_add_response_header(response, "Allow", c->allow);
     if (x->error.in_vain) MHD_add_response_header(response, "x-should-retry", "false");
     if (x->status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");

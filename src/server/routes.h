@@ -28,6 +28,8 @@ void api_props(struct server *server, struct exchange *x);
 void api_slots(struct server *server, struct exchange *x);
 void api_metrics(struct server *server, struct exchange *x);
 void api_embeddings(struct server *server, struct exchange *x);
+/* page.c */
+void api_page(struct server *server, struct exchange *x);
 /* text_api.c: text and tokens. */
 void api_tokenize(struct server *server, struct exchange *x);
 void api_detokenize(struct server *server, struct exchange *x);
