@@ -2,7 +2,7 @@
 
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libutf8proc-dev libxxhash-dev libopenblas-openmp-dev libdnnl-dev libvulkan-dev libvulkan-volk-dev glslc libmicrohttpd-dev"
 MODEL_PACKAGES="python3 python3-pip ca-certificates"
-TEST_PACKAGES="libcmocka-dev mesa-vulkan-drivers vulkan-validationlayers spirv-tools clang clang-format-14 libsimde-dev libclang-rt-14-dev valgrind"
+TEST_PACKAGES="libcmocka-dev mesa-vulkan-drivers vulkan-validationlayers spirv-tools clang clang-format-14 libsimde-dev libclang-rt-14-dev valgrind chromium chromium-driver fonts-dejavu-core"
 FUZZ_PACKAGES="python3 clang libclang-rt-14-dev"
 ARM_PACKAGES="qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross libjansson-dev:arm64 libutf8proc-dev:arm64 libcmocka-dev:arm64 libgomp1:arm64"
 

@@ -345,8 +345,8 @@ static bool go_on_half_way(void *user, uint64_t done, uint64_t all)
     return !cancelling || done < all / 2;
 }
 
-/* A turn that is cancelled half way leaves what the turn before kept, bit for bit as in a session that had none, and can
-   be made again. */
+/* A turn that is cancelled half way leaves what the turn before kept, bit for bit as in a session that had none, and
+   can be made again. */
 static void test_a_cancelled_turn_leaves_the_one_before(void **state)
 {
     (void)state;
