@@ -16,6 +16,21 @@
 #include "support/gguf_writer.h"
 #include "support/tiny_vocab.h"
 
+static fkv_engine *open_file(uint8_t *file, size_t bytes)
+{
+    char path[] = "/tmp/test_chat_XXXXXX", err[FKV_ERROR_BYTES];
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, file, bytes) == (ssize_t)bytes);
+    close(fd);
+    free(file);
+    struct fkv_engine_params params = FKV_ENGINE_PARAMS_INIT;
+    params.vocab_only = true;
+    fkv_engine *e;
+    if (fkv_engine_open(&e, path, &params, err) != FKV_OK) fail_msg("%s", err);
+    unlink(path);
+    return e;
+}
+
 /* An engine for a file with a few tokens and what `put` adds. */
 static fkv_engine *open_engine(void (*put)(struct gguf_writer *w))
 {
@@ -29,17 +44,7 @@ static fkv_engine *open_engine(void (*put)(struct gguf_writer *w))
     if (put) put(w);
     size_t bytes;
     uint8_t *file = gguf_writer_finish(w, &bytes);
-    char path[] = "/tmp/test_chat_XXXXXX", err[FKV_ERROR_BYTES];
-    const int fd = mkstemp(path);
-    assert_true(fd >= 0 && write(fd, file, bytes) == (ssize_t)bytes);
-    close(fd);
-    free(file);
-    struct fkv_engine_params params = FKV_ENGINE_PARAMS_INIT;
-    params.vocab_only = true;
-    fkv_engine *e;
-    if (fkv_engine_open(&e, path, &params, err) != FKV_OK) fail_msg("%s", err);
-    unlink(path);
-    return e;
+    return open_file(file, bytes);
 }
 
 static void check(const char *source, const char *variables, const char *expected)
@@ -152,17 +157,7 @@ static fkv_engine *engine_of_specials(void)
     for (size_t i = 0; i < SPECIALS; i++) tiny_add(&v, specials[i].text, specials[i].type, 0);
     size_t bytes;
     uint8_t *file = tiny_file(&v, &bytes);
-    char path[] = "/tmp/test_chat_XXXXXX", err[FKV_ERROR_BYTES];
-    const int fd = mkstemp(path);
-    assert_true(fd >= 0 && write(fd, file, bytes) == (ssize_t)bytes);
-    close(fd);
-    free(file);
-    struct fkv_engine_params params = FKV_ENGINE_PARAMS_INIT;
-    params.vocab_only = true;
-    fkv_engine *e;
-    if (fkv_engine_open(&e, path, &params, err) != FKV_OK) fail_msg("%s", err);
-    unlink(path);
-    return e;
+    return open_file(file, bytes);
 }
 
 /* How many special tokens the rendered conversation has, user-defined ones aside, and its text as ids spell it. */

@@ -32,11 +32,6 @@ static fkv_engine *engine_of(int n_threads, bool exact, uint32_t type)
     return tiny_engine(&m, &p);
 }
 
-static void assert_same_logits(const fkv_session *a, const fkv_session *b)
-{
-    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
-}
-
 static void test_continued_equals_made_whole(void **state)
 {
     (void)state;

@@ -2,16 +2,14 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 
 #include "server/prefix_cache.h"
 #include "support/tiny_session.h"
+#include "support/killed.h"
 
 enum { LONG = 2600, CONTEXT = 3072, KILLS = 12 };
 static const uint64_t MUCH = UINT64_C(1) << 32;
@@ -441,24 +439,8 @@ static void test_a_killed_process_leaves_whole_entries(void **state)
     (void)state;
     static int32_t of[2100];
     for (int i = 0; i < KILLS; i++) {
-        int ready[2];
-        char byte;
         size_t n = 0;
-        assert_int_equal(pipe(ready), 0);
-        const pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-            dup2(ready[1], STDOUT_FILENO);
-            close(ready[0]);
-            execl("/proc/self/exe", "test_prefix_cache", "write", folder, (char *)NULL);
-            _exit(99);
-        }
-        close(ready[1]);
-        assert_int_equal(read(ready[0], &byte, 1), 1);
-        nanosleep(&(struct timespec){0, i * 7919 % 8000 * 1000}, NULL); /* up to 8 ms */
-        kill(pid, SIGKILL);
-        assert_int_equal(waitpid(pid, NULL, 0), pid);
-        close(ready[0]);
+        run_and_kill("write", folder, i * 7919 % 8000 * 1000); /* up to 8 ms */
         struct fkv_prefix_cache *c = cache_of(MUCH);
         assert_int_equal(fkv_prefix_cache_disk(c, folder, MUCH, 0, &n, NULL), FKV_OK);
         assert_int_equal(names(".tmp", false), 0);

@@ -38,11 +38,6 @@ static fkv_session *prefilled(const struct fkv_session_params *p, int n)
     return s;
 }
 
-static void assert_same_logits(const fkv_session *a, const fkv_session *b)
-{
-    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
-}
-
 /* Entries of a head ascend, hold the window and the sinks, and number exactly `count`. */
 static void check_head(const fkv_session *s, int layer, int head, int n, int window, int sinks, int count)
 {
@@ -189,8 +184,8 @@ static void test_decoding_positions(void **state)
     fkv_session_close(s);
 }
 
-/* The policy from *i on, which is then behind it; false past the last. With FKV_TEST_FEW, where a device is slow, one of
-   each kind: rows that go on, counts per head, decisions by scores. */
+/* The policy from *i on, which is then behind it; false past the last. With FKV_TEST_FEW, where a device is slow, one
+   of each kind: rows that go on, counts per head, decisions by scores. */
 static bool next_policy(int *i, const char **name)
 {
     static const char *const few[] = {"fastkv", "adakv", "auto"};

@@ -52,11 +52,6 @@ static void leave_engine(fkv_engine *e)
     if (e != shared) fkv_engine_close(e);
 }
 
-static void assert_same_logits(const fkv_session *a, const fkv_session *b)
-{
-    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
-}
-
 /* The i-th of several sessions, each with a list of its own length and shape. */
 static fkv_session *one_of(fkv_engine *e, int i)
 {
@@ -229,14 +224,7 @@ static int sessions_of_all(fkv_engine *e, fkv_session **sessions, int most)
 
 static void check_same_bytes(fkv_session *a, fkv_session *b)
 {
-    void *x, *y;
-    size_t n, m;
-    assert_int_equal(fkv_session_export(a, &x, &n), FKV_OK);
-    assert_int_equal(fkv_session_export(b, &y, &m), FKV_OK);
-    assert_int_equal(n, m);
-    assert_memory_equal(x, y, n);
-    fkv_free(x);
-    fkv_free(y);
+    assert_same_bytes(a, b);
     assert_same_logits(a, b);
 }
 

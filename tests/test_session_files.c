@@ -2,15 +2,13 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 
 #include "support/tiny_session.h"
+#include "support/killed.h"
 
 enum { PROMPT = 500, KILLS = 50, PLACES = 300, HEAD = 128 + 7 * 32 + 8 };
 
@@ -84,23 +82,6 @@ static void refuse(fkv_session *s, const char *name, const char *label, fkv_stat
     if (!strstr(fkv_session_error(s), message)) fail_msg("expected \"%s\" in: %s", message, fkv_session_error(s));
     assert_null(strchr(fkv_session_error(s), '\n'));
     assert_int_equal(fkv_session_n_seen(s), 0);
-}
-
-static void assert_same_logits(const fkv_session *a, const fkv_session *b)
-{
-    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
-}
-
-static void assert_same_bytes(fkv_session *a, fkv_session *b)
-{
-    void *x, *y;
-    size_t n, m;
-    assert_int_equal(fkv_session_export(a, &x, &n), FKV_OK);
-    assert_int_equal(fkv_session_export(b, &y, &m), FKV_OK);
-    assert_int_equal(n, m);
-    assert_memory_equal(x, y, n);
-    fkv_free(x);
-    fkv_free(y);
 }
 
 static uint8_t *read_file(const char *name, size_t *n)
@@ -390,23 +371,7 @@ static void test_a_killed_process_leaves_a_whole_file(void **state)
     int left = 0;
     names(true);
     for (int i = 0; i < KILLS; i++) {
-        int ready[2];
-        char byte;
-        assert_int_equal(pipe(ready), 0);
-        const pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-            dup2(ready[1], STDOUT_FILENO);
-            close(ready[0]);
-            execl("/proc/self/exe", "test_session_files", "save", folder, (char *)NULL);
-            _exit(99);
-        }
-        close(ready[1]);
-        assert_int_equal(read(ready[0], &byte, 1), 1);
-        nanosleep(&(struct timespec){0, i * 397 % 3000 * 1000}, NULL); /* up to 3 ms */
-        kill(pid, SIGKILL);
-        assert_int_equal(waitpid(pid, NULL, 0), pid);
-        close(ready[0]);
+        run_and_kill("save", folder, i * 397 % 3000 * 1000); /* up to 3 ms */
         left += names(false) > 1;
         load(s, "killed", NULL);
         assert_true(fkv_session_n_seen(s) == 100 || fkv_session_n_seen(s) == PROMPT);

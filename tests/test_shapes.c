@@ -136,11 +136,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void assert_same_logits(const fkv_session *a, const fkv_session *b)
-{
-    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
-}
-
 static fkv_session *session_by(const char *policy, double rate)
 {
     struct fkv_session_params p = paper_params(rate < 1 ? 0.4 : 1, rate, 1);

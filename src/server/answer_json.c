@@ -168,6 +168,24 @@ void put_head(struct json_out *j, const struct request *r, const char *object)
     put_string(j, "system_fingerprint", r->server->fingerprint);
 }
 
+void answer_whole(const struct request *r, const char *object,
+                  void (*put_choice)(struct json_out *j, const struct branch *b))
+{
+    struct eval_text text = {0};
+    struct json_out j = {&text, false};
+    out_open(&j, '{');
+    put_head(&j, r, object);
+    out_key(&j, "choices");
+    out_open(&j, '[');
+    for (int i = 0; i < r->n_branches; i++) put_choice(&j, &r->branches[i]);
+    out_close(&j, ']');
+    put_usage(&j, r);
+    put_timings(&j, &r->branches[0]);
+    put_fastkv(&j, &r->branches[0]);
+    out_close(&j, '}');
+    exchange_answer_json(r->x, &text);
+}
+
 void event_begin(struct event *e)
 {
     *e = (struct event){0};
@@ -182,4 +200,10 @@ void event_send(struct event *e, const struct request *r)
     eval_text_add(&e->text, "\n\n", 2);
     if (!e->text.failed) exchange_write(r->x, e->text.s, e->text.n);
     free(e->text.s);
+}
+
+void stream_done(const struct request *r)
+{
+    exchange_write(r->x, "data: [DONE]\n\n", 14);
+    exchange_end(r->x);
 }

@@ -27,6 +27,10 @@ void put_logprob(struct json_out *j, const struct branch *b, size_t token, bool 
 /* The members of every chunk and answer: id, object, created, model, system_fingerprint. */
 void put_head(struct json_out *j, const struct request *r, const char *object);
 
+/* The answer of a request that does not stream: head, "choices" as put_choice writes them, usage, timings, "fastkv". */
+void answer_whole(const struct request *r, const char *object,
+                  void (*put_choice)(struct json_out *j, const struct branch *b));
+
 /* Text to write an event into, and its end, which sends it. */
 struct event {
     struct eval_text text;
@@ -34,5 +38,7 @@ struct event {
 };
 void event_begin(struct event *e);
 void event_send(struct event *e, const struct request *r);
+/* [DONE], and nothing more. */
+void stream_done(const struct request *r);
 
 #endif

@@ -153,8 +153,7 @@ static void end_stream(struct request *r)
         put_usage(&e.j, r);
         event_send(&e, r);
     }
-    exchange_write(r->x, "data: [DONE]\n\n", 14);
-    exchange_end(r->x);
+    stream_done(r);
 }
 
 /* ---- a whole answer ---------------------------------------------------------------------------- */
@@ -176,23 +175,10 @@ static void put_choice(struct json_out *j, const struct branch *b)
 
 static void complete(struct request *r)
 {
-    struct eval_text text = {0};
-    struct json_out j = {&text, false};
-    if (r->stream) {
+    if (r->stream)
         end_stream(r);
-        return;
-    }
-    out_open(&j, '{');
-    put_head(&j, r, "chat.completion");
-    out_key(&j, "choices");
-    out_open(&j, '[');
-    for (int i = 0; i < r->n_branches; i++) put_choice(&j, &r->branches[i]);
-    out_close(&j, ']');
-    put_usage(&j, r);
-    put_timings(&j, &r->branches[0]);
-    put_fastkv(&j, &r->branches[0]);
-    out_close(&j, '}');
-    exchange_answer_json(r->x, &text);
+    else
+        answer_whole(r, "chat.completion", put_choice);
 }
 
 const struct dialect dialect_chat = {"chat", "chatcmpl-", read_chat, begin, progress, delta, finish, complete};

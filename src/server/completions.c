@@ -154,32 +154,20 @@ static void end_stream(struct request *r)
         put_usage(&e.j, r);
         event_send(&e, r);
     }
-    exchange_write(r->x, "data: [DONE]\n\n", 14);
-    exchange_end(r->x);
+    stream_done(r);
+}
+
+static void put_whole_choice(struct json_out *j, const struct branch *b)
+{
+    put_choice(j, b, 0, 0, logprobs_said(b, 0), finish_name(b->finish));
 }
 
 static void complete(struct request *r)
 {
-    struct eval_text text = {0};
-    struct json_out j = {&text, false};
-    if (r->stream) {
+    if (r->stream)
         end_stream(r);
-        return;
-    }
-    out_open(&j, '{');
-    put_head(&j, r, "text_completion");
-    out_key(&j, "choices");
-    out_open(&j, '[');
-    for (int i = 0; i < r->n_branches; i++) {
-        const struct branch *b = &r->branches[i];
-        put_choice(&j, b, 0, 0, logprobs_said(b, 0), finish_name(b->finish));
-    }
-    out_close(&j, ']');
-    put_usage(&j, r);
-    put_timings(&j, &r->branches[0]);
-    put_fastkv(&j, &r->branches[0]);
-    out_close(&j, '}');
-    exchange_answer_json(r->x, &text);
+    else
+        answer_whole(r, "text_completion", put_whole_choice);
 }
 
 const struct dialect dialect_completions = {"completions", "cmpl-", read_completions, begin,

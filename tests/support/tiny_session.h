@@ -48,6 +48,24 @@ static inline void append_or_fail(fkv_session *s, int32_t id)
     if (fkv_session_append(s, id) != FKV_OK) fail_msg("%s", fkv_session_error(s));
 }
 
+static inline void assert_same_logits(const fkv_session *a, const fkv_session *b)
+{
+    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
+}
+
+/* As they are exported. */
+static inline void assert_same_bytes(fkv_session *a, fkv_session *b)
+{
+    void *x, *y;
+    size_t n, m;
+    assert_int_equal(fkv_session_export(a, &x, &n), FKV_OK);
+    assert_int_equal(fkv_session_export(b, &y, &m), FKV_OK);
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    fkv_free(x);
+    fkv_free(y);
+}
+
 /* FastKV at the paper's rates: no floors. */
 static inline struct fkv_session_params paper_params(double tsp_rate, double kv_retain, int sinks)
 {

@@ -250,11 +250,6 @@ static void test_memory_that_runs_out(void **state)
     for (int i = 0; i < 4; i++) assert_true(where[i] > 0);
 }
 
-static void assert_same_logits(const fkv_session *a, const fkv_session *b)
-{
-    assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
-}
-
 /* All that the device has left, in pieces of so many floats; returns their number. */
 static int take_all(struct fkv_backend *b, struct fkv_tensor *taken, int most, size_t floats)
 {
