@@ -16,16 +16,19 @@ enum { N_LEVELS = sizeof levels / sizeof *levels };
 
 static struct fkv_kernels tables[N_LEVELS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int best; /* level of this machine */
 
 /* A level the machine lacks leaves no trace in the tables of those above it. */
 static void fill_tables(void)
 {
-    for (int level = 0; level < N_LEVELS; level++)
+    for (int level = 0; level < N_LEVELS; level++) {
+        if (levels[level].has()) best = level;
         for (int i = 0; i <= level; i++)
             if (levels[i].has()) {
                 levels[i].fill(&tables[level]);
                 tables[level].isa = levels[i].name;
             }
+    }
 }
 
 int fkv_simd_n_levels(void) { return N_LEVELS; }
@@ -36,8 +39,12 @@ bool fkv_simd_level_available(int level) { return levels[level].has(); }
 
 int fkv_simd_find_level(const char *name)
 {
-    for (int i = N_LEVELS - 1; i >= 0; i--)
-        if (name ? strcmp(name, levels[i].name) == 0 : levels[i].has()) return i;
+    if (!name) { /* asked for with every choice of rows: cpuid, which a virtual machine's host answers, only once */
+        pthread_once(&once, fill_tables);
+        return best;
+    }
+    for (int i = 0; i < N_LEVELS; i++)
+        if (strcmp(name, levels[i].name) == 0) return i;
     return -1;
 }
 
