@@ -22,9 +22,17 @@ enum fkv_type {
     FKV_TYPE_Q4_K = 12,
     FKV_TYPE_Q5_K = 13,
     FKV_TYPE_Q6_K = 14,
+    FKV_TYPE_IQ2_XXS = 16,
+    FKV_TYPE_IQ2_XS = 17,
+    FKV_TYPE_IQ3_XXS = 18,
+    FKV_TYPE_IQ1_S = 19,
     FKV_TYPE_IQ4_NL = 20,
+    FKV_TYPE_IQ3_S = 21,
+    FKV_TYPE_IQ2_S = 22,
     FKV_TYPE_IQ4_XS = 23,
+    FKV_TYPE_IQ1_M = 29,
     FKV_TYPE_BF16 = 30,
+    FKV_TYPE_MXFP4 = 39,
     FKV_TYPE_LIMIT = 64 /* no number is as large */
 };
 
@@ -92,6 +100,51 @@ struct fkv_block_iq4_xs {
     uint8_t scales_l[4];
     uint8_t qs[128];
 }; /* 256 */
+struct fkv_block_iq3_xxs {
+    fkv_f16 d;
+    uint8_t qs[64];
+    uint32_t signs_scale[8]; /* per 32: four times seven signs, then the scale in the top four bits */
+};                           /* 256 */
+struct fkv_block_iq3_s {
+    fkv_f16 d;
+    uint8_t qs[64];
+    uint8_t qh[8];
+    uint8_t signs[32];
+    uint8_t scales[4];
+}; /* 256 */
+struct fkv_block_iq2_xxs {
+    fkv_f16 d;
+    struct {
+        uint8_t qs[4];
+        uint32_t signs_scale; /* as in IQ3_XXS */
+    } part[8];
+}; /* 256 */
+struct fkv_block_iq2_xs {
+    fkv_f16 d;
+    uint16_t qs[32]; /* nine bits of a point, seven signs */
+    uint8_t scales[8];
+}; /* 256 */
+struct fkv_block_iq2_s {
+    fkv_f16 d;
+    uint8_t qs[32];
+    uint8_t signs[32];
+    uint8_t qh[8];
+    uint8_t scales[8];
+}; /* 256 */
+struct fkv_block_iq1_s {
+    fkv_f16 d;
+    uint8_t qs[32];
+    uint16_t qh[8];
+}; /* 256 */
+struct fkv_block_iq1_m {
+    uint8_t qs[32];
+    uint8_t qh[16];
+    uint16_t scales[4];
+}; /* 256 */
+struct fkv_block_mxfp4 {
+    uint8_t e;
+    uint8_t qs[16];
+}; /* 32: 2^(e - 128) table[q] */
 #pragma pack(pop)
 
 static inline float fkv_f32_from_bits(uint32_t u)
@@ -106,6 +159,12 @@ static inline uint32_t fkv_bits_from_f32(float f)
     uint32_t u;
     memcpy(&u, &f, 4);
     return u;
+}
+
+/* The scale of MXFP4, of values that are doubled: 2^(e - 128), of which the two smallest are subnormal. */
+static inline float fkv_f32_from_e8m0_half(uint8_t e)
+{
+    return fkv_f32_from_bits(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23);
 }
 
 static inline float fkv_f32_from_bf16(fkv_bf16 h) { return fkv_f32_from_bits((uint32_t)h << 16); }

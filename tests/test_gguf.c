@@ -491,13 +491,15 @@ static void test_refuses_tensors(void **state)
                           "(memory): tensor blk.0.ffn_up.weight: expected rows of a multiple of 32 values (Q4_0), "
                           "found 10");
     expect_tensor_refusal(
-        t, 16, 1, row, 0, FKV_ERROR_UNSUPPORTED,
-        "(memory): tensor blk.0.ffn_up.weight: type IQ2_XXS is not supported (supported: F32, F16, BF16, Q4_0, Q4_1, "
-        "Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS)");
+        t, 34, 1, row, 0, FKV_ERROR_UNSUPPORTED,
+        "(memory): tensor blk.0.ffn_up.weight: type TQ1_0 is not supported (supported: F32, F16, BF16, Q4_0, Q4_1, "
+        "Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, "
+        "IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS, IQ1_M, IQ1_S, MXFP4)");
     expect_tensor_refusal(
         t, 99, 1, row, 0, FKV_ERROR_UNSUPPORTED,
         "(memory): tensor blk.0.ffn_up.weight: type 99 is not supported (supported: F32, F16, BF16, Q4_0, Q4_1, "
-        "Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS)");
+        "Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, "
+        "IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS, IQ1_M, IQ1_S, MXFP4)");
     expect_tensor_refusal(t, 0, 1, one, 4, bad,
                           "(memory): tensor blk.0.ffn_up.weight: expected an offset that is a multiple of 32, found 4");
     expect_tensor_refusal(t, 0, 1, more, 0, bad,

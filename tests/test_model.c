@@ -43,16 +43,17 @@ static void test_types(void **state)
 {
     (void)state;
     const double rounded = MOST_RMS_PERCENT / 100.0;
-    static const uint32_t types[] = {FKV_TYPE_F32,  FKV_TYPE_F16,  FKV_TYPE_BF16,
-                                     FKV_TYPE_Q8_0, FKV_TYPE_Q4_0, FKV_TYPE_Q5_0};
-    for (int i = 0; i < 6; i++) {
+    static const uint32_t types[] = {FKV_TYPE_F32,  FKV_TYPE_F16,  FKV_TYPE_BF16,   FKV_TYPE_Q8_0,
+                                     FKV_TYPE_Q4_0, FKV_TYPE_Q5_0, FKV_TYPE_IQ4_NL, FKV_TYPE_MXFP4};
+    for (int i = 0; i < (int)(sizeof types / sizeof *types); i++) {
         struct tiny_model m = TINY_MODEL_INIT;
         m.type = types[i];
         check_model(&m, true, 1e-5);
         check_model(&m, false, rounded);
     }
-    static const uint32_t k_types[] = {FKV_TYPE_Q4_K, FKV_TYPE_Q6_K};
-    for (int i = 0; i < 2; i++) {
+    static const uint32_t k_types[] = {FKV_TYPE_Q4_K,    FKV_TYPE_Q6_K,   FKV_TYPE_IQ4_XS, FKV_TYPE_IQ3_S,
+                                       FKV_TYPE_IQ3_XXS, FKV_TYPE_IQ2_XS, FKV_TYPE_IQ1_S};
+    for (int i = 0; i < (int)(sizeof k_types / sizeof *k_types); i++) {
         struct tiny_model m = TINY_MODEL_INIT;
         m.type = k_types[i];
         m.d_model = 256;

@@ -51,7 +51,7 @@ struct fkv_gguf_tensor {
 };
 
 /* Opens a file, or all parts of a split one given its first ("x-00001-of-00003.gguf"). Errors name the file and the key
-   or tensor. A tensor type that quant_types.def lacks is FKV_ERROR_UNSUPPORTED: "blk.0.ffn_up.weight: type IQ2_XXS is
+   or tensor. A tensor type that quant_types.def lacks is FKV_ERROR_UNSUPPORTED: "blk.0.ffn_up.weight: type TQ1_0 is
    not supported (supported: ...)". */
 fkv_status fkv_gguf_open(struct fkv_gguf **gguf, const char *path, struct fkv_error *e);
 /* The same over bytes in memory, which must outlive it (tests and fuzzing). */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "simd/blocks.h"
+#include "simd/grids.h"
 
 /* k values (a multiple of the block's elements) from the blocks at src to dst[k]. */
 #define QUANT_TYPE(NAME, name, elements, bytes) void fkv_dequantize_##name(const void *src, float *dst, size_t k);
@@ -29,7 +30,29 @@ static inline void fkv_k_scale_min(const uint8_t *scales, int j, uint8_t *scale,
     }
 }
 
-/* The 16 values of a four-bit code in IQ4_NL and IQ4_XS. */
-extern const int8_t fkv_iq4_values[16];
+/* Four values of a point of IQ3: scale times magnitude, negative where the bit of `signs` is set. */
+static inline void fkv_put_four(uint32_t point, float scale, uint8_t signs, float *dst)
+{
+    for (int i = 0; i < 4; i++) {
+        const float v = scale * (float)(point >> 8 * i & 255);
+        dst[i] = signs >> i & 1 ? -v : v;
+    }
+}
+
+/* Eight of a point of IQ2. */
+static inline void fkv_put_eight(uint16_t point, float scale, uint8_t signs, float *dst)
+{
+    static const float magnitude[4] = {8, 25, 43, 0};
+    for (int i = 0; i < 8; i++) {
+        const float v = scale * magnitude[point >> 2 * i & 3];
+        dst[i] = signs >> i & 1 ? -v : v;
+    }
+}
+
+/* Eight of a point of IQ1: -1, 0 or 1, all moved by delta. */
+static inline void fkv_put_ternary(uint16_t point, float scale, float delta, float *dst)
+{
+    for (int i = 0; i < 8; i++) dst[i] = scale * ((float)((point >> 2 * i & 3) - 1) + delta);
+}
 
 #endif

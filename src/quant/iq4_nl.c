@@ -1,8 +1,6 @@
 /* IQ4_NL: 32 values d values[q], q of four bits; byte j holds values j and j + 16. */
 #include "quant/dequantize.h"
 
-const int8_t fkv_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-
 void fkv_dequantize_iq4_nl(const void *src, float *dst, size_t k)
 {
     const struct fkv_block_iq4_nl *b = src;

@@ -24,7 +24,7 @@ struct fkv_quant_type {
 const struct fkv_quant_type *fkv_quant_find(uint32_t type);
 /* The i-th row, NULL past the last. */
 const struct fkv_quant_type *fkv_quant_row(int i);
-/* The format's own name of any number, supported or not ("IQ2_XXS"); "type 99" is written to buf for an unknown one.
+/* The format's own name of any number, supported or not ("TQ1_0"); "type 99" is written to buf for an unknown one.
    buf: 16 bytes. */
 const char *fkv_quant_name(uint32_t type, char *buf);
 /* Bytes of a row of k values; k is a multiple of block_elements. */

@@ -25,12 +25,13 @@ static void random_blocks(uint32_t *state, uint32_t type, uint8_t *out, size_t b
         uint32_t type;
         int scale[2];
         float divisor;
-    } scales[] = {{FKV_TYPE_Q8_0, {0, -1}, 90},
-                  {FKV_TYPE_Q4_0, {0, -1}, 6},
-                  {FKV_TYPE_Q5_0, {0, -1}, 12},
-                  {FKV_TYPE_Q4_K, {0, 2}, 150},
-                  {FKV_TYPE_Q6_K, {208, -1}, 2000}};
+    } scales[] = {{FKV_TYPE_Q8_0, {0, -1}, 90},     {FKV_TYPE_Q4_0, {0, -1}, 6},      {FKV_TYPE_Q5_0, {0, -1}, 12},
+                  {FKV_TYPE_Q4_K, {0, 2}, 150},     {FKV_TYPE_Q6_K, {208, -1}, 2000}, {FKV_TYPE_IQ4_NL, {0, -1}, 90},
+                  {FKV_TYPE_IQ4_XS, {0, -1}, 1500}, {FKV_TYPE_IQ3_S, {0, -1}, 150},   {FKV_TYPE_IQ3_XXS, {0, -1}, 150},
+                  {FKV_TYPE_IQ2_XS, {0, -1}, 60},   {FKV_TYPE_IQ1_S, {0, -1}, 10}};
     for (size_t i = 0; i < blocks * block_bytes; i++) out[i] = (uint8_t)next_random(state);
+    for (size_t b = 0; type == FKV_TYPE_MXFP4 && b < blocks; b++) /* an exponent: scale / 6, or half of it */
+        out[b * block_bytes] = (uint8_t)(128 + ilogbf(scale / 6) - out[b * block_bytes] % 2);
     for (size_t s = 0; s < sizeof scales / sizeof *scales; s++)
         for (size_t b = 0; scales[s].type == type && b < blocks; b++)
             for (int f = 0; f < 2 && scales[s].scale[f] >= 0; f++) {

@@ -12,9 +12,13 @@
 
 /* Where a type's blocks hold halves, which random bits must not make infinite: byte offsets, -1 for none. */
 static const int halves[FKV_TYPE_LIMIT][2] =
-    {[FKV_TYPE_Q4_0] = {0, -1}, [FKV_TYPE_Q4_1] = {0, 2},    [FKV_TYPE_Q5_0] = {0, -1},   [FKV_TYPE_Q5_1] = {0, 2},
-     [FKV_TYPE_Q8_0] = {0, -1}, [FKV_TYPE_Q2_K] = {80, 82},  [FKV_TYPE_Q3_K] = {108, -1}, [FKV_TYPE_Q4_K] = {0, 2},
-     [FKV_TYPE_Q5_K] = {0, 2},  [FKV_TYPE_Q6_K] = {208, -1}, [FKV_TYPE_IQ4_NL] = {0, -1}, [FKV_TYPE_IQ4_XS] = {0, -1}};
+    {[FKV_TYPE_Q4_0] = {0, -1},   [FKV_TYPE_Q4_1] = {0, 2},     [FKV_TYPE_Q5_0] = {0, -1},
+     [FKV_TYPE_Q5_1] = {0, 2},    [FKV_TYPE_Q8_0] = {0, -1},    [FKV_TYPE_Q2_K] = {80, 82},
+     [FKV_TYPE_Q3_K] = {108, -1}, [FKV_TYPE_Q4_K] = {0, 2},     [FKV_TYPE_Q5_K] = {0, 2},
+     [FKV_TYPE_Q6_K] = {208, -1}, [FKV_TYPE_IQ4_NL] = {0, -1},  [FKV_TYPE_IQ4_XS] = {0, -1},
+     [FKV_TYPE_IQ3_S] = {0, -1},  [FKV_TYPE_IQ3_XXS] = {0, -1}, [FKV_TYPE_IQ2_S] = {0, -1},
+     [FKV_TYPE_IQ2_XS] = {0, -1}, [FKV_TYPE_IQ2_XXS] = {0, -1}, [FKV_TYPE_IQ1_S] = {0, -1},
+     [FKV_TYPE_IQ1_M] = {-1, -1}, [FKV_TYPE_MXFP4] = {-1, -1}};
 
 static void random_block(const struct fkv_quant_type *q, uint8_t *block)
 {
@@ -25,6 +29,9 @@ static void random_block(const struct fkv_quant_type *q, uint8_t *block)
     if (q->type == FKV_TYPE_F32) memcpy(block, &x, 4);
     if (q->type == FKV_TYPE_F16) memcpy(block, &half, 2);
     if (q->type == FKV_TYPE_BF16) memcpy(block, &brain, 2);
+    if (q->type == FKV_TYPE_MXFP4) block[0] = (uint8_t)(118 + block[0] % 8);
+    for (int i = 0; i < 4 && q->type == FKV_TYPE_IQ1_M; i++) /* a half in four nibbles: about 0.01 */
+        block[49 + 2 * i] = (uint8_t)((block[49 + 2 * i] & 15) | "\x00\x00\x10\x20"[i]);
     for (int i = 0; i < 2 && q->block_elements > 1 && halves[q->type][i] >= 0; i++) {
         const fkv_f16 scale = fkv_f16_from_f32(random_bits() % 8 ? 0.01f * random_float()
                                                                  : 2e-7f); /* a subnormal now and then */
@@ -98,8 +105,8 @@ static void check_shape(const struct fkv_quant_type *q, int n, int rows, int col
         side_free(i, sb, (size_t)rows);
     }
     /* the fast path keeps halves of the types that no shader reads */
-    const bool converted = q->type == FKV_TYPE_Q2_K || q->type == FKV_TYPE_Q3_K || q->type == FKV_TYPE_IQ4_NL ||
-                           q->type == FKV_TYPE_IQ4_XS;
+    const bool converted = q->block_elements > 1 &&
+                           (q->type == FKV_TYPE_Q2_K || q->type == FKV_TYPE_Q3_K || q->type > FKV_TYPE_Q6_K);
     char what[96];
     snprintf(what, sizeof what, "%s%s [%d x %d] of %d rows", gated ? "gated " : "", q->name, rows, cols, n);
     assert_close(what, got[SIDE_CPU], got[SIDE_CHECK], ny, 1e-5);
