@@ -288,6 +288,41 @@ static void test_dropping_a_trunk(void **state)
     fkv_prefix_cache_close(c, 4);
 }
 
+/* A conversation that grows is one entry; what others use of it becomes one that they share, and what is little is
+   copied, so that it keeps nothing from going. */
+static void test_growing_and_sharing(void **state)
+{
+    (void)state;
+    const uint64_t one = bytes_of(1000);
+    struct fkv_prefix_cache *c = cache_of(MUCH);
+    struct fkv_prefix_found found;
+    int32_t b[LONG], d[LONG];
+    uint64_t id = 0;
+    for (size_t n = 400; n <= 1000; n += 300) {
+        const struct fkv_prefix_prompt p = prompt_of(ids, n);
+        fkv_session *s = ask(c, &p, 1, n > 400 ? n - 300 : 0, n > 400 ? FKV_PREFIX_DIFFERS : FKV_PREFIX_COLD, &found);
+        fkv_prefix_release(c, found.id);
+        id = fkv_prefix_keep(c, &p, s, 0, found.id, 1, 1);
+        assert_true(id > 0);
+    }
+    assert_int_equal(stats_of(c).n_entries, 1);
+    assert_true(stats_of(c).ram_bytes <= one);
+    const struct fkv_prefix_prompt branch = branch_of(b, 800, 1000);
+    use(c, &branch, 2, 800, FKV_PREFIX_DIFFERS);
+    assert_int_equal(stats_of(c).n_entries, 3);
+    assert_true(stats_of(c).ram_bytes < 2 * one * 7 / 10); /* 800 shared, 200 of each */
+    const struct fkv_prefix_prompt little = branch_of(d, 100, 300);
+    d[200]++;
+    fkv_session *s = ask(c, &little, 3, 100, FKV_PREFIX_DIFFERS, &found);
+    assert_int_equal(found.id, 0); /* in use is none */
+    fkv_session_close(s);
+    fkv_prefix_forget(c, id); /* the trunk has another branch */
+    assert_int_equal(stats_of(c).n_entries, 2);
+    fkv_prefix_shrink(c, 0, 4);
+    assert_int_equal(stats_of(c).ram_bytes, 0);
+    fkv_prefix_cache_close(c, 5);
+}
+
 /* ---- disk ------------------------------------------------------------------------------------------ */
 
 static int names(const char *end, bool remove)
@@ -469,6 +504,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_the_limit_is_kept),
         cmocka_unit_test(test_what_may_not_go),
         cmocka_unit_test(test_dropping_a_trunk),
+        cmocka_unit_test(test_growing_and_sharing),
         cmocka_unit_test(test_a_restart),
         cmocka_unit_test(test_disk_room),
         cmocka_unit_test(test_a_failing_disk),

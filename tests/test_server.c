@@ -171,10 +171,11 @@ static void test_routes(void **state)
 static int ask(const struct guard *g, struct guard_headers h, bool public)
 {
     struct api_error error = {0};
-    bool has_key, listed;
+    bool listed;
+    int key;
     if (!h.host) h.host = "localhost:8080";
     if (!h.content_type) h.content_type = "application/json";
-    guard_check(g, &h, public, true, &has_key, &listed, &error);
+    guard_check(g, &h, public, true, &key, &listed, &error);
     return error.status;
 }
 #define ASK(guard, public, ...) ask(guard, (struct guard_headers){__VA_ARGS__}, public)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/messages.h"
 #include "server/server.h"
 
 struct usage usage_of(const struct request *r)
@@ -78,12 +79,28 @@ static void put_kept(struct json_out *j, const struct prompt *p)
     put_int(j, "kv_full_bytes", (int64_t)k->full_bytes);
 }
 
-static void put_cache(struct json_out *j, const struct prompt *p)
+static void put_cache(struct json_out *j, const struct prompt *p, const fkv_engine *engine)
 {
+    static const char *const sources[] =
+        {[FKV_PREFIX_NONE] = "none", [FKV_PREFIX_RAM] = "ram", [FKV_PREFIX_DISK] = "disk"};
+    const struct fkv_prefix_found *f = &p->found;
+    const bool missed = f->miss != FKV_PREFIX_HIT;
     out_key(j, "cache");
     out_open(j, '{');
-    put_string(j, "source", p->n_cached ? "session" : "none");
+    put_string(j, "source", sources[f->source]);
     put_int(j, "tokens", (int64_t)p->n_cached);
+    put_string(j, "miss", missed ? fkv_prefix_miss_name(f->miss) : NULL);
+    out_key(j, "differs_at");
+    if (missed && f->differs_at) {
+        const size_t message = messages_at(engine, p, f->differs_at);
+        out_open(j, '{');
+        put_int(j, "token", (int64_t)f->differs_at);
+        if (p->n_messages) put_int(j, "message", (int64_t)message);
+        if (p->n_messages) put_string(j, "role", p->messages[message].role);
+        out_close(j, '}');
+    } else {
+        out_null(j);
+    }
     out_close(j, '}');
 }
 
@@ -95,14 +112,14 @@ void put_fastkv(struct json_out *j, const struct branch *b)
     out_open(j, '{');
     put_string(j, "policy", r->kv.policy);
     put_bool(j, "compressed", p->kept.compressed);
-    put_string(j, "reason", r->reason);
+    put_string(j, "reason", p->reason ? p->reason : r->reason);
     out_key(j, "turn");
     out_open(j, '{');
     put_int(j, "first", (int64_t)p->n_cached);
     put_int(j, "tokens", (int64_t)(p->n - p->n_cached));
     out_close(j, '}');
     put_kept(j, p);
-    put_cache(j, p);
+    put_cache(j, p, r->server->engine);
     put_real(j, "queue_ms", 1e3 * (r->begun_s - r->queued_s));
     put_int(j, "seed", r->seed + b->index % r->n);
     if (p->map.n) {

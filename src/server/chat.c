@@ -29,7 +29,7 @@ static bool read_chat(struct request *r, struct api_error *error)
         ok = api_fail(error, 400, ERROR_INVALID, "%s", why);
     }
     struct prompt *p = ok ? request_add_prompt(r, text, n_text, ids, n, error) : NULL;
-    if (p) messages_mark(&messages, r->server->engine, p);
+    if (p) messages_mark(&messages, r->server, r->body, p);
     messages_free(&messages);
     return p;
 }

@@ -59,7 +59,8 @@ struct exchange {
     const struct route *route;
     char id[33];          /* x-request-id */
     char *tail, *action;  /* what a route's * stands for; the query's `action`. "" when there is none */
-    bool has_key;         /* a valid key came with it */
+    int key;              /* the number of the valid one that came with it, from 1; 0: none */
+    bool many_keys;       /* there are several, whose holders share no cache */
     bool fail_on_no_slot; /* the query has that name */
     struct eval_text body;
     double received_s;

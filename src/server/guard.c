@@ -40,27 +40,28 @@ static bool read_key_file(struct guard *g, const char *path)
     return ok;
 }
 
-/* Looks at every key, and at all of each, however soon it is told. */
-static bool knows_key(const struct guard *g, const char *key)
+/* The key's number, from 1; 0: it is none. Looks at every key, and at all of each, however soon it is told. */
+static int knows_key(const struct guard *g, const char *key)
 {
     unsigned char padded[GUARD_KEY_BYTES] = {0};
     const size_t n = strnlen(key, GUARD_KEY_BYTES);
-    unsigned found = 0;
+    unsigned found = 0; /* the last of equal ones */
     memcpy(padded, key, n);
     for (int k = 0; k < g->n_keys; k++) {
         unsigned differs = 0;
         for (int i = 0; i < GUARD_KEY_BYTES; i++) differs |= g->keys[k][i] ^ padded[i];
-        found |= differs == 0;
+        const unsigned is = 0U - (differs == 0);
+        found = (found & ~is) | ((unsigned)(k + 1) & is);
     }
-    return found && n > 0 && n < GUARD_KEY_BYTES;
+    return n > 0 && n < GUARD_KEY_BYTES ? (int)found : 0;
 }
 
-static bool came_with_key(const struct guard *g, const struct guard_headers *h)
+static int came_with_key(const struct guard *g, const struct guard_headers *h)
 {
     static const char bearer[] = "Bearer ";
     const bool has_bearer = h->authorization && !strncasecmp(h->authorization, bearer, sizeof bearer - 1);
-    if (has_bearer && knows_key(g, h->authorization + sizeof bearer - 1)) return true;
-    return h->api_key && knows_key(g, h->api_key);
+    const int key = has_bearer ? knows_key(g, h->authorization + sizeof bearer - 1) : 0;
+    return key || !h->api_key ? key : knows_key(g, h->api_key);
 }
 
 /* ---- names ------------------------------------------------------------------------------------- */
@@ -164,10 +165,10 @@ static bool is_plain(const struct guard_headers *h, struct api_error *error)
     return true;
 }
 
-bool guard_check(const struct guard *g, const struct guard_headers *h, bool public, bool has_body, bool *has_key,
+bool guard_check(const struct guard *g, const struct guard_headers *h, bool public, bool has_body, int *key,
                  bool *listed, struct api_error *error)
 {
-    *has_key = came_with_key(g, h);
+    *key = came_with_key(g, h);
     *listed = h->origin && guard_lists(g, h->origin);
     if (!is_plain(h, error)) return false;
     if (!g->listener->is_unix) {
@@ -176,11 +177,11 @@ bool guard_check(const struct guard *g, const struct guard_headers *h, bool publ
                             "Host %.100s: expected a name of this server (--allowed-hosts)", h->host);
         const bool foreign = (h->origin && !same_origin(h->origin, h->host) && !*listed) ||
                              (h->fetch_site && !strcasecmp(h->fetch_site, "cross-site") && !*listed);
-        if (foreign && !*has_key)
+        if (foreign && !*key)
             return api_fail(error, 403, ERROR_PERMISSION, "pages of %.100s may not ask here (--cors-origins)",
                             h->origin ? h->origin : "other sites");
     }
-    if (g->n_keys && !public && !*has_key)
+    if (g->n_keys && !public && !*key)
         return api_fail(error, 401, ERROR_AUTHENTICATION, "expected a valid API key, found %s",
                         h->authorization || h->api_key ? "another" : "none");
     if (has_body && (!h->content_type || strncasecmp(h->content_type, "application/json", 16) ||

@@ -30,7 +30,7 @@ struct guard_headers {
 };
 /* May this go on? public: the path needs no key. has_body: the method is POST. *has_key: a valid one came. *listed:
    the origin gets the headers that let its pages read the answer. */
-bool guard_check(const struct guard *g, const struct guard_headers *h, bool public, bool has_body, bool *has_key,
+bool guard_check(const struct guard *g, const struct guard_headers *h, bool public, bool has_body, int *key,
                  bool *listed, struct api_error *error);
 /* Is it an origin whose pages may ask? */
 bool guard_lists(const struct guard *g, const char *origin);

@@ -171,7 +171,7 @@ static void check(struct call *c, const char *url, const char *method, struct ap
     bool listed;
     x->route = strlen(url) > URL_BYTES ? NULL : route_find(method, url, &tail, c->allow, &no_route);
     const bool public = x->route && x->route->flags & ROUTE_PUBLIC, preflight = !strcmp(method, "OPTIONS");
-    const bool allowed = guard_check(&io->guard, &h, public || preflight, !strcmp(method, "POST"), &x->has_key, &listed,
+    const bool allowed = guard_check(&io->guard, &h, public || preflight, !strcmp(method, "POST"), &x->key, &listed,
                                      error);
     if (listed) snprintf(c->origin, sizeof c->origin, "%s", h.origin);
     if (!allowed || answer_preflight(c, method)) return;
@@ -180,6 +180,7 @@ static void check(struct call *c, const char *url, const char *method, struct ap
     if (error->status) return;
     x->tail = strdup(tail);
     x->action = strdup(action ? action : "");
+    x->many_keys = io->guard.n_keys > 1;
     x->fail_on_no_slot = MHD_lookup_connection_value_n(c->connection, MHD_GET_ARGUMENT_KIND, "fail_on_no_slot", 15,
                                                        NULL, NULL) == MHD_YES;
     const uint64_t most = (uint64_t)io->server->settings->max_body;

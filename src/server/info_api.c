@@ -153,7 +153,7 @@ void api_props(struct server *server, struct exchange *x)
     const char *path = server->settings->model, *slash = strrchr(path, '/');
     const char *source = server->chat_template ? server->chat_template : fkv_chat_template(server->engine);
     out_open(&j, '{');
-    put_string(&j, "model_path", x->has_key || !slash ? path : slash + 1);
+    put_string(&j, "model_path", x->key || !slash ? path : slash + 1);
     put_string(&j, "model_alias", server->model_id);
     put_int(&j, "total_slots", server->settings->n_sessions);
     out_key(&j, "default_generation_settings");

@@ -1,17 +1,38 @@
 #include "server/kept.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/json_out.h"
 
-void kept_report(const fkv_session *session, struct kept_report *report)
+void kept_turn(const fkv_session *session, struct prompt *p, size_t first)
 {
+    struct kept_report *report = &p->kept;
+    struct fkv_turn turn;
+    const int32_t *positions;
+    const int n = fkv_session_propagated(session, &report->tsp_layer, &positions);
+    if (n < 0 || !(p->went_on = malloc(p->n))) return;
+    memset(p->went_on, 1, p->n);
+    memset(p->went_on + first, 0, p->last_end - first);
+    for (int i = 0; i < n; i++)
+        if ((size_t)positions[i] < p->n) p->went_on[positions[i]] = 1;
+    for (size_t i = 0; fkv_session_turn(session, i, &turn) && turn.end <= first; i++) /* not known of those */
+        memset(p->went_on + turn.first, 0, turn.end - turn.first);
+    report->n_propagated = 0;
+    for (size_t i = 0; i < p->n; i++) report->n_propagated += p->went_on[i];
+}
+
+void kept_report(const fkv_session *session, struct prompt *p)
+{
+    struct kept_report *report = &p->kept;
     struct fkv_session_stats stats;
     const int32_t *positions;
     const uint64_t n_seen = fkv_session_n_seen(session);
     uint64_t sum = 0, n_heads = 0;
     fkv_session_get_stats(session, &stats);
-    *report = (struct kept_report){.min = n_seen, .bytes = stats.kv_bytes, .full_bytes = stats.kv_full_bytes};
+    report->min = n_seen;
+    report->bytes = stats.kv_bytes;
+    report->full_bytes = stats.kv_full_bytes;
     for (int layer = 0; fkv_session_kept(session, layer, 0, &positions) >= 0; layer++) {
         for (int head = 0, n; (n = fkv_session_kept(session, layer, head, &positions)) >= 0; head++, n_heads++) {
             if ((uint64_t)n < report->min) report->min = (uint64_t)n;
@@ -21,8 +42,7 @@ void kept_report(const fkv_session *session, struct kept_report *report)
     }
     report->mean = n_heads ? (double)sum / (double)n_heads : 0;
     report->compressed = report->min < n_seen;
-    report->n_propagated = fkv_session_propagated(session, &report->tsp_layer, &positions);
-    if (report->n_propagated < 0) report->tsp_layer = -1;
+    if (!p->went_on) report->tsp_layer = report->n_propagated = -1;
 }
 
 /* How many heads kept each token: counts[n]. */
@@ -62,8 +82,6 @@ void kept_map(const fkv_engine *engine, const fkv_session *session, struct promp
 {
     struct json_out j = {&p->map, false};
     int64_t *numbers = calloc(p->n, sizeof *numbers);
-    const int32_t *positions;
-    int layer;
     if (!numbers) {
         p->map.failed = true;
         return;
@@ -74,10 +92,7 @@ void kept_map(const fkv_engine *engine, const fkv_session *session, struct promp
     for (size_t i = 0; i < p->n; i++) numbers[i] = 0;
     count_kept(session, numbers, p->n);
     put_numbers(&j, "counts", numbers, p->n);
-    const int n_propagated = fkv_session_propagated(session, &layer, &positions);
-    for (size_t i = 0; i < p->n; i++) numbers[i] = n_propagated < 0;
-    for (int i = 0; i < n_propagated; i++)
-        if ((size_t)positions[i] < p->n) numbers[positions[i]] = 1;
+    for (size_t i = 0; i < p->n; i++) numbers[i] = p->went_on ? p->went_on[i] : 1;
     put_numbers(&j, "propagated", numbers, p->n);
     out_close(&j, '}');
     free(numbers);

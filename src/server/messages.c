@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "server/messages.h"
 
 #include <stdio.h>
@@ -165,12 +166,82 @@ bool messages_render(struct messages *m, const struct server *server, const json
     return api_fail(error, 500, ERROR_SERVER, "out of memory for the messages");
 }
 
-void messages_mark(const struct messages *m, const fkv_engine *engine, struct prompt *p)
+/* ---- where they are ---------------------------------------------------------------------------- */
+
+/* Ids of the prompt up to the end of the first n messages; 0 where the template renders those otherwise. */
+static size_t end_of(const struct messages *m, size_t n, const struct server *server, const char *variables,
+                     struct prompt *p)
 {
+    char *text;
+    int32_t *ids;
+    size_t n_text, n_ids = 0;
+    if (fkv_chat_format(server->engine, server->chat_template, m->items, n, false, variables, &text, &n_text, NULL) !=
+        FKV_OK)
+        return 0;
+    if (n_text <= p->n_text && !memcmp(text, p->text, n_text) &&
+        fkv_tokenize(server->engine, text, n_text, FKV_TOKENIZE_PARSE_SPECIAL, &ids, &n_ids, NULL) == FKV_OK) {
+        if (n_ids > p->n || memcmp(ids, p->ids, n_ids * sizeof *ids)) n_ids = 0;
+        fkv_free(ids);
+    }
+    fkv_free(text);
+    p->unstable = p->unstable || !n_ids;
+    return n_ids;
+}
+
+static void find_ends(const struct messages *m, const struct server *server, const json_t *body, struct prompt *p)
+{
+    struct api_error ignored = {0};
+    const bool continues = !strcmp(m->items[m->n - 1].role, "assistant");
+    const size_t n = m->n - continues, n_head = !strcmp(m->items[0].role, "system");
+    char *variables = variables_of(server, body, &ignored);
+    const size_t last = n ? end_of(m, n, server, variables, p) : 0;
+    if (last) p->last_end = last;
+    if (n_head && n_head < n) p->head_end = end_of(m, n_head, server, variables, p);
+    if (n > n_head + 1) p->before_last = end_of(m, n - 1, server, variables, p);
+    free(variables);
+    const size_t ends[] = {p->head_end, p->before_last, last};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends[i] > (p->n_boundaries ? p->boundary[p->n_boundaries - 1] : 0))
+            p->boundary[p->n_boundaries++] = ends[i];
+}
+
+/* Contents that the template changed are where the one before is. */
+static void find_places(const struct messages *m, struct prompt *p)
+{
+    size_t at = 0;
+    p->messages = calloc(m->n, sizeof *p->messages);
+    for (p->n_messages = 0; p->messages && p->n_messages < m->n; p->n_messages++) {
+        const struct fkv_message *message = &m->items[p->n_messages];
+        const size_t n = strlen(message->content);
+        const char *content = memmem(p->text + at, p->n_text - at, message->content, n);
+        if (content) at = (size_t)(content - p->text);
+        p->messages[p->n_messages] = (struct message_place){at, message->role};
+        if (content) at += n;
+    }
+}
+
+void messages_mark(struct messages *m, const struct server *server, const json_t *body, struct prompt *p)
+{
+    find_ends(m, server, body, p);
+    find_places(m, p);
     for (size_t i = m->n; i-- > 0;) {
         if (strcmp(m->items[i].role, "user")) continue;
         const size_t n = strlen(m->items[i].content);
-        p->marks = prompt_marks(engine, p->text, p->n_text, p->ids, p->n, m->items[i].content, n, n);
+        p->marks = prompt_marks(server->engine, p->text, p->n_text, p->ids, p->n, m->items[i].content, n, n);
         break;
     }
+}
+
+size_t messages_at(const fkv_engine *engine, const struct prompt *p, size_t token)
+{
+    static const char blank[] = "\xe2\x96\x81"; /* as some vocabularies spell it */
+    size_t bytes = 0, message = 0;
+    for (size_t i = 0; i < token && i < p->n; i++) {
+        const char *text;
+        const size_t n = fkv_token_bytes(engine, p->ids[i], true, &text);
+        bytes += n;
+        for (size_t k = 0; k + 3 <= n; k++) bytes -= memcmp(text + k, blank, 3) ? 0 : 2;
+    }
+    while (message + 1 < p->n_messages && p->messages[message + 1].at <= bytes) message++;
+    return message;
 }

@@ -5,17 +5,16 @@
 
 #include "base/clock.h"
 #include "server/kept.h"
+#include "server/prefixes.h"
 #include "server/scheduler.h"
 #include "server/server.h"
 #include "server/slot_files.h"
+#include "server/spans.h"
 
-static struct branch *pop(struct scheduler *s)
+static void unlink_branch(struct scheduler *s, struct branch **at)
 {
-    struct branch *b = s->first;
-    s->first = b->next;
-    if (!s->first) s->end = &s->first;
-    b->next = NULL;
-    return b;
+    *at = (*at)->next;
+    if (!*at) s->end = at;
 }
 
 /* Why a branch that waits will never begin: false, or true with an error, which is none when its client has left. */
@@ -61,7 +60,7 @@ static struct slot_task *take_task(struct scheduler *s)
         struct slot *slot = &s->slots[task->slot];
         if (slot->state != SLOT_IDLE) continue;
         slot->state = SLOT_PREFILL;
-        if (task->action == SLOT_RESTORE) slot_own(slot, &s->server->settings->session.kv, NULL);
+        if (task->action == SLOT_RESTORE) slot_own(slot, &s->server->settings->session.kv, task->salt);
         *at = task->next;
         return task;
     }
@@ -74,8 +73,19 @@ static struct branch *take_hopeless(struct scheduler *s, struct api_error *error
     for (struct branch **at = &s->first; *at; at = &(*at)->next) {
         struct branch *b = *at;
         if (!is_hopeless(s, b, now, error)) continue;
-        *at = b->next;
-        if (!*at) s->end = at;
+        unlink_branch(s, at);
+        return b;
+    }
+    return NULL;
+}
+
+/* The first branch that waits for a session and can have one. */
+static struct branch *take_branch(struct scheduler *s, struct slot **slot)
+{
+    for (struct branch **at = &s->first; *at && !s->short_of_memory; at = &(*at)->next) {
+        struct branch *b = *at;
+        if (!(*slot = slot_take(s, b))) continue;
+        unlink_branch(s, at);
         return b;
     }
     return NULL;
@@ -91,10 +101,7 @@ static bool next_work(struct scheduler *s, struct work *w)
         if ((w->task = take_task(s)) || (w->branch = take_hopeless(s, &w->error))) break;
         over = s->stopping && !s->first && !s->tasks;
         if (over) break;
-        if (s->first && ((w->slot = slot_take(s, s->first, &w->error)) || w->error.status)) {
-            w->branch = pop(s);
-            break;
-        }
+        if ((w->branch = take_branch(s, &w->slot))) break;
         wait_for_work(s);
     }
     pthread_mutex_unlock(&s->lock);
@@ -115,9 +122,8 @@ static bool settle(struct scheduler *s, struct slot *slot, struct branch *b, str
     struct prompt *p = &r->prompts[b->prompt];
     const bool last = b->index % r->n == r->n - 1;
     if (!p->computed) {
-        kept_report(slot->session, &p->kept);
+        kept_report(slot->session, p);
         if (r->kv_map) kept_map(s->server->engine, slot->session, p);
-        slot->turn_end = p->kept.compressed ? p->n : 0;
         metrics_count_prompt(&s->server->metrics, p);
         if (r->n > 1 && !keep_base(slot, p, error)) return false;
     }
@@ -129,10 +135,46 @@ static bool settle(struct scheduler *s, struct slot *slot, struct branch *b, str
     return true;
 }
 
+/* Back to the head of those that wait, until there is more memory. */
+static void put_back(struct scheduler *s, struct slot *slot, struct branch *b)
+{
+    pthread_mutex_lock(&s->lock);
+    b->next = s->first;
+    if (!b->next) s->end = &b->next;
+    s->first = b;
+    slot_release(s, slot);
+    s->short_of_memory = true;
+    for (int i = 0; i < s->n_slots; i++)
+        if (s->slots[i].state != SLOT_IDLE)
+            break;
+        else if (i == s->n_slots - 1)
+            s->short_of_memory = false; /* it became free meanwhile */
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* What the cache has of the branch's prompt, and room for the rest. False: it has to wait, or has an error. */
+static bool find_room(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error)
+{
+    const struct request *r = b->request;
+    struct prompt *p = &b->request->prompts[b->prompt];
+    if (!p->looked) {
+        spans_plan(r, p);
+        prefixes_look(s->server->prefixes, r, p, spans_least(p));
+        spans_settle(r, p, s->server->kv_ram);
+    }
+    if (slot_admit(s, slot, b, error)) return true;
+    if (error->status)
+        scheduler_fail(s, b, error);
+    else
+        put_back(s, slot, b);
+    return false;
+}
+
 static void begin(struct scheduler *s, struct slot *slot, struct branch *b)
 {
     struct request *r = b->request;
     struct api_error error = {0};
+    if (!find_room(s, slot, b, &error)) return;
     if (r->begun_s <= 0) {
         r->begun_s = fkv_clock_s();
         metrics_observe(&s->server->metrics, HISTOGRAM_QUEUE, r->begun_s - r->queued_s);
@@ -144,6 +186,7 @@ static void begin(struct scheduler *s, struct slot *slot, struct branch *b)
         return;
     }
     pthread_mutex_lock(&s->lock);
+    if (slot->entry) slot->bytes = r->prompts[b->prompt].answer_bytes; /* the rest is the cache's */
     slot->state = SLOT_DECODE;
     s->active[s->n_active++] = b;
     pthread_cond_broadcast(&s->ready);

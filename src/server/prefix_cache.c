@@ -35,142 +35,9 @@ struct fkv_prefix_cache *fkv_prefix_cache_open(fkv_engine *e, const struct fkv_s
     return NULL;
 }
 
-/* ---- entries --------------------------------------------------------------------------------------- */
-
-static struct prefix_entry *entry_of(const struct fkv_prefix_cache *c, uint64_t id)
+uint64_t fkv_prefix_shrink(struct fkv_prefix_cache *c, uint64_t bytes, double now)
 {
-    for (size_t i = 0; i < c->n && id; i++)
-        if (c->entry[i]->id == id) return c->entry[i];
-    return NULL;
-}
-
-static bool has_children(const struct fkv_prefix_cache *c, uint64_t id)
-{
-    for (size_t i = 0; i < c->n; i++)
-        if (c->entry[i]->parent == id) return true;
-    return false;
-}
-
-/* What it shared with children is theirs from now on. */
-static void leave_to_children(struct fkv_prefix_cache *c, const struct prefix_entry *e)
-{
-    bool first = true;
-    for (size_t i = 0; i < c->n; i++) {
-        struct prefix_entry *child = c->entry[i];
-        if (child->parent != e->id) continue;
-        child->parent = e->parent;
-        if (!first) continue;
-        child->bytes += e->bytes;
-        c->stats.ram_bytes += e->bytes;
-        first = false;
-    }
-}
-
-static void remove_entry(struct fkv_prefix_cache *c, struct prefix_entry *e)
-{
-    leave_to_children(c, e);
-    for (size_t i = 0; i < c->n; i++)
-        if (c->entry[i] == e) c->entry[i--] = c->entry[--c->n];
-    c->stats.ram_bytes -= e->bytes;
-    fkv_session_close(e->session);
-    free(e->key.ids);
-    free(e);
-}
-
-/* The entry worth least of those that may go. */
-static struct prefix_entry *least_worth(const struct fkv_prefix_cache *c, uint64_t but, double now)
-{
-    struct prefix_entry *least = NULL;
-    double value = 0;
-    for (size_t i = 0; i < c->n; i++) {
-        struct prefix_entry *e = c->entry[i];
-        if (e->id == but || e->n_users || e->pinned_until > now || has_children(c, e->id)) continue;
-        const double v = prefix_value(e->seconds, e->hits, now - e->used, e->bytes);
-        if (least && (v > value || (v == value && e->used >= least->used))) continue;
-        least = e;
-        value = v;
-    }
-    return least;
-}
-
-/* Is its computing not yet saved on disk, and worth it? */
-static bool is_due(const struct fkv_prefix_cache *c, const struct prefix_entry *e)
-{
-    enum { DEAR_S = 5 };
-    return e->key.n >= FKV_PREFIX_DISK_LEAST && (e->hits > 0 || e->seconds >= DEAR_S) &&
-           !prefix_disk_has(&c->disk, &e->key);
-}
-
-static void evict(struct fkv_prefix_cache *c, struct prefix_entry *e, double now)
-{
-    const struct fkv_prefix_prompt gone = {.ids = e->key.ids,
-                                           .n = e->key.n,
-                                           .boundaries = &e->key.n,
-                                           .n_boundaries = 1,
-                                           .salt = e->key.salt};
-    const bool large = e->key.n >= FKV_PREFIX_DISK_LEAST;
-    if (large && prefix_disk_is_on(&c->disk, now) && !prefix_disk_has(&c->disk, &e->key)) prefix_disk_write(c, e, now);
-    prefix_ring_remember(&c->evicted, &gone, 0, e->key.n);
-    remove_entry(c, e);
-    c->stats.evictions++;
-}
-
-static uint64_t shrink(struct fkv_prefix_cache *c, uint64_t bytes, uint64_t but, double now)
-{
-    for (struct prefix_entry *e; c->stats.ram_bytes > bytes && (e = least_worth(c, but, now));) evict(c, e, now);
-    return c->stats.ram_bytes;
-}
-
-uint64_t fkv_prefix_shrink(struct fkv_prefix_cache *c, uint64_t bytes, double now) { return shrink(c, bytes, 0, now); }
-
-static bool make_room_for_one(struct fkv_prefix_cache *c)
-{
-    if (c->n < c->room) return true;
-    const size_t room = 2 * c->room + 8;
-    struct prefix_entry **more = realloc(c->entry, room * sizeof(struct prefix_entry *));
-    if (!more) return false;
-    c->entry = more;
-    c->room = room;
-    return true;
-}
-
-/* Notes what was compressed of what the session holds. */
-static void look_at_turns(struct prefix_key *key, const fkv_session *session)
-{
-    struct fkv_turn turn;
-    for (size_t i = 0; fkv_session_turn(session, i, &turn); i++) {
-        key->turn_end = turn.end;
-        strncpy(key->policy, turn.policy, sizeof key->policy - 1);
-    }
-}
-
-struct prefix_entry *prefix_insert(struct fkv_prefix_cache *c, fkv_session *session, const struct prefix_key *key,
-                                   uint64_t parent, double seconds, double now)
-{
-    struct fkv_session_stats stats;
-    const struct prefix_entry *p = entry_of(c, parent);
-    struct prefix_entry *e = calloc(1, sizeof *e);
-    fkv_session_get_stats(session, &stats);
-    if (e && make_room_for_one(c) && prefix_key_copy(&e->key, key->ids, key->n, key->salt)) {
-        const bool shares = p && p->key.n <= key->n && !memcmp(p->key.ids, key->ids, p->key.n * sizeof *key->ids);
-        look_at_turns(&e->key, session);
-        e->id = ++c->last_id;
-        e->parent = shares ? parent : 0;
-        e->session = session;
-        e->all_bytes = stats.kv_bytes;
-        e->bytes = !shares ? stats.kv_bytes : stats.kv_bytes > p->all_bytes ? stats.kv_bytes - p->all_bytes : 0;
-        e->seconds = seconds;
-        e->used = now;
-        c->entry[c->n++] = e;
-        c->stats.ram_bytes += e->bytes;
-        if (shrink(c, c->ram_limit, e->id, now) <= c->ram_limit) return e;
-        remove_entry(c, e);
-        return NULL;
-    }
-    if (e) free(e->key.ids);
-    free(e);
-    fkv_session_close(session);
-    return NULL;
+    return prefix_shrink(c, bytes, 0, now);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------------- */
@@ -187,20 +54,30 @@ static struct prefix_entry *same_entry(const struct fkv_prefix_cache *c, const s
     return NULL;
 }
 
+/* Of what the session holds, what is compressed is remembered for second sight. */
+static bool describe(struct fkv_prefix_cache *c, struct prefix_key *key, const struct fkv_prefix_prompt *prompt,
+                     const fkv_session *session, size_t n)
+{
+    struct fkv_turn turn;
+    for (size_t i = 0; fkv_session_turn(session, i, &turn); i++)
+        prefix_ring_remember(&c->sights, prompt, turn.first, turn.end - 1);
+    if (!prefix_key_copy(key, prompt->ids, n, prompt->salt)) return false;
+    prefix_note_turns(key, session);
+    for (size_t i = 0; i < prompt->n_boundaries && prompt->boundaries[i] <= n; i++)
+        key->boundary = prompt->boundaries[i];
+    return true;
+}
+
 uint64_t fkv_prefix_store(struct fkv_prefix_cache *c, const struct fkv_prefix_prompt *prompt, fkv_session *session,
                           size_t n, uint64_t parent, double seconds, double now)
 {
-    struct fkv_turn turn;
     struct prefix_key key;
     struct fkv_session_stats stats;
     fkv_session *fork;
-    for (size_t i = 0; fkv_session_turn(session, i, &turn); i++)
-        prefix_ring_remember(&c->sights, prompt, turn.first, turn.end - 1);
+    if (!describe(c, &key, prompt, session, n)) return 0;
     fkv_session_get_stats(session, &stats);
-    if (!prefix_key_copy(&key, prompt->ids, n, prompt->salt)) return 0;
-    look_at_turns(&key, session);
     struct prefix_entry *e = same_entry(c, &key);
-    const struct prefix_entry *p = entry_of(c, parent);
+    const struct prefix_entry *p = prefix_entry_of(c, parent);
     const uint64_t more = stats.kv_bytes - (p && p->all_bytes < stats.kv_bytes ? p->all_bytes : 0);
     const bool hopeless = n == fkv_session_n_seen(session) && more > c->ram_limit;
     if (e)
@@ -211,11 +88,30 @@ uint64_t fkv_prefix_store(struct fkv_prefix_cache *c, const struct fkv_prefix_pr
     return e ? e->id : 0;
 }
 
+uint64_t fkv_prefix_keep(struct fkv_prefix_cache *c, const struct fkv_prefix_prompt *prompt, fkv_session *session,
+                         size_t n_trunk, uint64_t parent, double seconds, double now)
+{
+    struct prefix_key key;
+    struct prefix_entry *e = NULL;
+    if (!describe(c, &key, prompt, session, fkv_session_n_seen(session))) {
+        fkv_session_close(session);
+        return 0;
+    }
+    if (!c->ram_limit || (e = same_entry(c, &key)))
+        fkv_session_close(session);
+    else if ((e = prefix_insert(c, session, &key, parent, seconds, now)))
+        prefix_supersede(c, e, n_trunk);
+    if (e) e->used = now;
+    free(key.ids);
+    return e ? e->id : 0;
+}
+
 /* What was found so far: the entry that serves most, and how much others have in common that do not serve, by why. */
 struct search {
     char policy[FKV_KV_TEXT_BYTES];
     struct prefix_entry *best;
-    size_t use, shared[FKV_PREFIX_N_MISSES];
+    const struct prefix_entry *near; /* has most in common, n_near ids */
+    size_t use, n_near, shared[FKV_PREFIX_N_MISSES];
     enum fkv_prefix_miss file; /* what was wrong with a file; COLD: nothing */
 };
 
@@ -228,23 +124,96 @@ static void search_entries(const struct fkv_prefix_cache *c, const struct fkv_pr
         const size_t use = prefix_usable(&e->key, fkv_session_logits(e->session) != NULL, prompt, s->policy, &shared,
                                          &why);
         if (shared > s->shared[why]) s->shared[why] = shared;
-        if (use < s->use || use == 0 || (use == s->use && e->hits <= s->best->hits)) continue;
+        if (why != FKV_PREFIX_SALT && shared > s->n_near) {
+            s->near = e;
+            s->n_near = shared;
+        }
+        if (use < s->use || use == 0 || (use == s->use && e->key.n >= s->best->key.n)) continue; /* no more than that */
         s->best = e;
         s->use = use;
     }
 }
 
+/* Is so little wanted of a whole entry that sharing its memory would keep far more than that from going? */
+static bool is_little(const struct prefix_entry *e, size_t n) { return !e->key.turn_end && 2 * n < e->key.n; }
+
+/* The first n ids, in memory of their own if they are little. NULL: no memory. */
+static fkv_session *first_of(const struct fkv_prefix_cache *c, const struct prefix_entry *e, size_t n)
+{
+    fkv_session *fork, *copy = NULL;
+    void *data;
+    size_t bytes;
+    if (fkv_session_fork(e->session, n, &fork, NULL) != FKV_OK) return NULL;
+    if (!is_little(e, n)) return fork;
+    if (fkv_session_export(fork, &data, &bytes) == FKV_OK) {
+        const bool ok = fkv_session_open(&copy, c->engine, &c->params, NULL) == FKV_OK;
+        if (ok && fkv_session_import(copy, data, bytes) != FKV_OK) {
+            fkv_session_close(copy);
+            copy = NULL;
+        }
+        fkv_free(data);
+    }
+    fkv_session_close(fork);
+    return copy;
+}
+
+/* What is used of a whole entry becomes one of its own, which others share: the entry's parent, or a copy. Returns
+   that; e if it is not worth it. */
+static struct prefix_entry *split(struct fkv_prefix_cache *c, struct prefix_entry *e, size_t n, double now)
+{
+    enum { WORTH = 256 };
+    const bool little = is_little(e, n);
+    const struct prefix_entry *p = prefix_entry_of(c, little ? 0 : e->parent);
+    struct prefix_key key;
+    struct fkv_session_stats stats;
+    if (e->key.turn_end || e->key.n <= n + FKV_PREFIX_AGAIN || n < WORTH + (p ? p->key.n : 0)) return e;
+    if (!prefix_key_copy(&key, e->key.ids, n, e->key.salt)) return e;
+    fkv_session *first = first_of(c, e, n);
+    struct prefix_entry *t = NULL;
+    if (first) {
+        fkv_session_get_stats(first, &stats);
+        const uint64_t before = p ? p->all_bytes : 0, more = stats.kv_bytes > before ? stats.kv_bytes - before : 0,
+                       shared = little            ? 0
+                                : more < e->bytes ? more
+                                                  : e->bytes;
+        e->n_users++; /* it is not evicted for its own part, which is not counted twice */
+        e->bytes -= shared;
+        c->stats.ram_bytes -= shared;
+        t = prefix_insert(c, first, &key, p ? p->id : 0, e->seconds * (double)n / (double)e->key.n, now);
+        e->n_users--;
+        if (!t) e->bytes += shared;
+        if (!t) c->stats.ram_bytes += shared;
+        if (t && !little) e->parent = t->id;
+    }
+    free(key.ids);
+    return t ? t : e;
+}
+
 static void serve(struct fkv_prefix_cache *c, struct prefix_entry *e, size_t n, double now,
                   struct fkv_prefix_found *found)
 {
-    if (fkv_session_fork(e->session, n, &found->session, NULL) != FKV_OK) return;
+    e = split(c, e, n, now);
+    found->session = first_of(c, e, n);
+    if (!found->session) return;
     found->n = n;
+    if (is_little(e, n)) return; /* nor is it worth more for that */
     found->id = e->id;
     e->n_users++;
-    for (; e; e = entry_of(c, e->parent)) { /* a branch keeps its trunk worth something */
+    for (; e; e = prefix_entry_of(c, e->parent)) { /* a branch keeps its trunk worth something */
         e->hits++;
         e->used = now;
     }
+}
+
+/* Where the prompt and the entry that has most in common with it part. */
+static void tell_difference(const struct search *s, struct fkv_prefix_found *found)
+{
+    const size_t most = sizeof found->other / sizeof *found->other;
+    found->differs_at = found->n > s->n_near ? found->n : s->n_near;
+    if (!s->near || found->differs_at > s->n_near) return;
+    const size_t more = s->near->key.n - s->n_near;
+    found->n_other = more < most ? more : most;
+    memcpy(found->other, s->near->key.ids + s->n_near, found->n_other * sizeof *found->other);
 }
 
 static enum fkv_prefix_miss reason(const struct fkv_prefix_cache *c, const struct fkv_prefix_prompt *prompt,
@@ -252,7 +221,8 @@ static enum fkv_prefix_miss reason(const struct fkv_prefix_cache *c, const struc
 {
     static const enum fkv_prefix_miss hindered[] = {FKV_PREFIX_COMPRESSED, FKV_PREFIX_TAG, FKV_PREFIX_SALT};
     enum fkv_prefix_miss why = FKV_PREFIX_COLD;
-    size_t most = served > FKV_PREFIX_LEAST ? served : FKV_PREFIX_LEAST;
+    const size_t least = prefix_least(prompt);
+    size_t most = served > least ? served : least;
     if (served + FKV_PREFIX_AGAIN >= prompt->n) return FKV_PREFIX_HIT;
     if (!c->ram_limit && c->disk.folder < 0) return FKV_PREFIX_DISABLED;
     if (s->file != FKV_PREFIX_COLD) return s->file;
@@ -261,14 +231,14 @@ static enum fkv_prefix_miss reason(const struct fkv_prefix_cache *c, const struc
     if (why != FKV_PREFIX_COLD) return why;
     if (prefix_ring_find(&c->evicted, prompt, served)) return FKV_PREFIX_EVICTED;
     const size_t shared = s->shared[FKV_PREFIX_DIFFERS];
-    return shared == 0 ? FKV_PREFIX_COLD : shared < FKV_PREFIX_LEAST ? FKV_PREFIX_TOO_SHORT : FKV_PREFIX_DIFFERS;
+    return shared == 0 ? FKV_PREFIX_COLD : shared < least ? FKV_PREFIX_TOO_SHORT : FKV_PREFIX_DIFFERS;
 }
 
 /* Reads the file that serves more than the RAM tier, if there is one. */
 static bool serve_from_disk(struct fkv_prefix_cache *c, const struct fkv_prefix_prompt *prompt, struct search *s,
                             double now, struct fkv_prefix_found *found)
 {
-    const size_t least = s->use + FKV_PREFIX_LEAST;
+    const size_t least = s->use + prefix_least(prompt);
     for (long i; prefix_disk_is_on(&c->disk, now) && (i = prefix_disk_find(c, prompt, s->policy, least)) >= 0;) {
         const struct prefix_file *f = &c->disk.file[i];
         size_t shared;
@@ -294,15 +264,14 @@ void fkv_prefix_find(struct fkv_prefix_cache *c, const struct fkv_prefix_prompt 
     *found = (struct fkv_prefix_found){.session = NULL};
     prefix_policy_text(c, prompt->kv, s.policy);
     search_entries(c, prompt, &s);
+    tell_difference(&s, found);
     if (serve_from_disk(c, prompt, &s, now, found))
         found->source = FKV_PREFIX_DISK;
-    else if (s.use >= FKV_PREFIX_LEAST)
+    else if (s.use >= prefix_least(prompt))
         serve(c, s.best, s.use, now, found);
     if (found->session && found->source == FKV_PREFIX_NONE) found->source = FKV_PREFIX_RAM;
+    if (found->n > found->differs_at) found->differs_at = found->n;
     found->miss = reason(c, prompt, &s, found->n);
-    found->differs_at = found->n;
-    for (int i = 0; i < FKV_PREFIX_N_MISSES; i++)
-        if (i != FKV_PREFIX_SALT && s.shared[i] > found->differs_at) found->differs_at = s.shared[i];
     if (found->miss != FKV_PREFIX_HIT) {
         found->trunk = prefix_ring_find(&c->sights, prompt, found->n);
         if (found->trunk < FKV_PREFIX_SIGHT) found->trunk = 0;
@@ -314,32 +283,56 @@ void fkv_prefix_find(struct fkv_prefix_cache *c, const struct fkv_prefix_prompt 
     c->stats.misses[found->miss]++;
 }
 
+bool fkv_prefix_hold(struct fkv_prefix_cache *c, uint64_t id)
+{
+    struct prefix_entry *e = prefix_entry_of(c, id);
+    if (e) e->n_users++;
+    return e;
+}
+
 void fkv_prefix_release(struct fkv_prefix_cache *c, uint64_t id)
 {
-    struct prefix_entry *e = entry_of(c, id);
+    struct prefix_entry *e = prefix_entry_of(c, id);
     if (e && e->n_users) e->n_users--;
 }
 
 bool fkv_prefix_pin(struct fkv_prefix_cache *c, uint64_t id, double until)
 {
-    struct prefix_entry *e = entry_of(c, id);
+    struct prefix_entry *e = prefix_entry_of(c, id);
     if (e) e->pinned_until = until;
     return e;
 }
 
+fkv_session *fkv_prefix_fork(struct fkv_prefix_cache *c, uint64_t id)
+{
+    struct prefix_entry *e = prefix_entry_of(c, id);
+    fkv_session *fork = NULL;
+    if (!e || fkv_session_fork(e->session, e->key.n, &fork, NULL) != FKV_OK) return NULL;
+    return fork;
+}
+
 bool fkv_prefix_drop(struct fkv_prefix_cache *c, uint64_t id)
 {
-    struct prefix_entry *e = entry_of(c, id);
+    struct prefix_entry *e = prefix_entry_of(c, id);
     if (!e || e->n_users) return false;
     prefix_disk_drop(c, &e->key, false);
-    remove_entry(c, e);
+    prefix_remove(c, e);
     return true;
+}
+
+void fkv_prefix_forget(struct fkv_prefix_cache *c, uint64_t id)
+{
+    for (struct prefix_entry *e; (e = prefix_entry_of(c, id)) && !prefix_has_children(c, id) && e->pinned_until <= 0;) {
+        const uint64_t parent = e->parent;
+        if (!fkv_prefix_drop(c, id)) return;
+        id = parent;
+    }
 }
 
 bool fkv_prefix_cache_write(struct fkv_prefix_cache *c, double now)
 {
     for (size_t i = 0; i < c->n && prefix_disk_is_on(&c->disk, now); i++)
-        if (is_due(c, c->entry[i]) && prefix_disk_write(c, c->entry[i], now)) return true;
+        if (prefix_is_due(c, c->entry[i]) && prefix_disk_write(c, c->entry[i], now)) return true;
     return false;
 }
 
@@ -351,7 +344,7 @@ bool fkv_prefix_list(const struct fkv_prefix_cache *c, size_t i, struct fkv_pref
                                            .n_tokens = e->key.n,
                                            .bytes = e->bytes,
                                            .compressed = e->key.turn_end > 0,
-                                           .on_disk = prefix_disk_has(&c->disk, &e->key),
+                                           .on_disk = prefix_disk_covers(&c->disk, &e->key) == e->key.n,
                                            .hits = e->hits,
                                            .used = e->used,
                                            .pinned_until = e->pinned_until};
@@ -369,8 +362,9 @@ void fkv_prefix_cache_close(struct fkv_prefix_cache *c, double now)
 {
     if (!c) return;
     while (fkv_prefix_cache_write(c, now)) {}
-    while (c->n) remove_entry(c, c->entry[0]);
+    while (c->n) prefix_remove(c, c->entry[0]);
     prefix_disk_close(&c->disk);
+    fkv_session_close(c->reader);
     free(c->entry);
     free(c->sights.hash);
     free(c->evicted.hash);

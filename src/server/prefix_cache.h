@@ -38,7 +38,8 @@ const char *fkv_prefix_miss_name(enum fkv_prefix_miss miss);
 enum fkv_prefix_source { FKV_PREFIX_NONE, FKV_PREFIX_RAM, FKV_PREFIX_DISK };
 
 enum {
-    FKV_PREFIX_LEAST = 64,        /* fewer shared tokens are not worth a fork */
+    FKV_PREFIX_LEAST = 16,        /* fewer shared tokens are not worth a fork */
+    FKV_PREFIX_MOST = 512,        /* entries in RAM: each has address space of its own */
     FKV_PREFIX_SIGHT = 2048,      /* tokens that make a second sight: see `trunk` */
     FKV_PREFIX_SIGHT_STEP = 1024, /* boundaries are remembered at message ends and at multiples of this */
     FKV_PREFIX_SIGHTS = 8192,     /* boundaries remembered */
@@ -54,6 +55,7 @@ struct fkv_prefix_prompt {
     size_t n_boundaries;
     const struct fkv_kv_params *kv; /* of compressed turns that may serve; NULL: whole entries only */
     const char *salt;               /* entries of another salt do not exist for this prompt; NULL: "" */
+    size_t least;                   /* fewer ids than that do not serve; below FKV_PREFIX_LEAST: that */
 };
 
 struct fkv_prefix_found {
@@ -63,6 +65,8 @@ struct fkv_prefix_found {
     enum fkv_prefix_source source;
     enum fkv_prefix_miss miss; /* why no more than n */
     size_t differs_at;         /* ids that the prompt shares with the nearest entry */
+    int32_t other[16];         /* [n_other] how that one goes on, for a log */
+    size_t n_other;
     size_t trunk; /* second sight: an earlier prompt began with as many ids, beyond n, and had them compressed: computed
                      whole this time and stored, they serve all that come. 0: none */
     uint64_t id;  /* of the entry, in use until fkv_prefix_release(); 0: none */
@@ -87,6 +91,8 @@ bool fkv_prefix_cache_write(struct fkv_prefix_cache *cache, double now);
 /* The longest beginning of the prompt that there is. Always answers: what fails on the way is a miss. */
 void fkv_prefix_find(struct fkv_prefix_cache *cache, const struct fkv_prefix_prompt *prompt, double now,
                      struct fkv_prefix_found *found);
+/* It is in use once more. False: there is no such entry. */
+bool fkv_prefix_hold(struct fkv_prefix_cache *cache, uint64_t id);
 /* The prompt that used the entry is done: it may be evicted. 0 is allowed. */
 void fkv_prefix_release(struct fkv_prefix_cache *cache, uint64_t id);
 
@@ -96,11 +102,19 @@ void fkv_prefix_release(struct fkv_prefix_cache *cache, uint64_t id);
    boundaries inside compressed turns are remembered for second sight. */
 uint64_t fkv_prefix_store(struct fkv_prefix_cache *cache, const struct fkv_prefix_prompt *prompt, fkv_session *session,
                           size_t n, uint64_t parent, double seconds, double now);
+/* The same of all that the session holds, which is the cache's from here on, whatever comes of it: an answer that is
+   over. What it grew from and serves no more than it goes, down to the first n_trunk ids, which others may share. */
+uint64_t fkv_prefix_keep(struct fkv_prefix_cache *cache, const struct fkv_prefix_prompt *prompt, fkv_session *session,
+                         size_t n_trunk, uint64_t parent, double seconds, double now);
 
 /* Not evicted before this time (INFINITY: ever; 0: like the others). False: there is no such entry. */
 bool fkv_prefix_pin(struct fkv_prefix_cache *cache, uint64_t id, double until);
+/* A session of all that the entry holds, the caller's. NULL: there is no such entry, or no memory. */
+fkv_session *fkv_prefix_fork(struct fkv_prefix_cache *cache, uint64_t id);
 /* Forgets an entry and its file. False: there is none, or it is in use. */
 bool fkv_prefix_drop(struct fkv_prefix_cache *cache, uint64_t id);
+/* The same, and of what it grew from all that nothing else grew from. */
+void fkv_prefix_forget(struct fkv_prefix_cache *cache, uint64_t id);
 /* Evicts until the RAM tier holds at most so many bytes, if what may go allows it. Returns what it holds. */
 uint64_t fkv_prefix_shrink(struct fkv_prefix_cache *cache, uint64_t bytes, double now);
 

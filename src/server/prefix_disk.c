@@ -82,11 +82,17 @@ static bool covers(const struct prefix_key *a, const struct prefix_key *b)
                              : a->turn_end == b->turn_end && a->n == b->n && !strcmp(a->policy, b->policy));
 }
 
-bool prefix_disk_has(const struct prefix_disk *d, const struct prefix_key *key)
+size_t prefix_disk_covers(const struct prefix_disk *d, const struct prefix_key *key)
 {
-    for (size_t i = 0; i < d->n; i++)
-        if (covers(&d->file[i].key, key)) return true;
-    return false;
+    size_t most = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        const struct prefix_key *f = &d->file[i].key;
+        if (f->turn_end != key->turn_end || strcmp(f->policy, key->policy) || strcmp(f->salt, key->salt)) continue;
+        size_t n = 0;
+        while (n < f->n && n < key->n && f->ids[n] == key->ids[n]) n++;
+        if (n > most && n >= key->turn_end) most = n;
+    }
+    return most;
 }
 
 void prefix_disk_drop(struct fkv_prefix_cache *c, const struct prefix_key *key, bool shorter)
@@ -156,7 +162,7 @@ static bool make_room(struct fkv_prefix_cache *c, uint64_t bytes, double now)
         double value = 0;
         for (size_t i = 0; i < d->n; i++) {
             const struct prefix_file *f = &d->file[i];
-            const double v = prefix_value(f->seconds, f->hits, now - f->used, f->bytes);
+            const double v = prefix_value(f->key.n, f->hits, now - f->used, f->bytes);
             if (i > 0 && (v > value || (v == value && f->used >= d->file[least].used))) continue;
             least = i;
             value = v;

@@ -41,19 +41,19 @@ size_t prefix_usable(const struct prefix_key *key, bool has_logits, const struct
     return key->turn_end < prompt->n ? key->turn_end : 0;
 }
 
-void prefix_policy_text(const struct fkv_prefix_cache *c, const struct fkv_kv_params *kv, char text[FKV_KV_TEXT_BYTES])
+void prefix_policy_text(struct fkv_prefix_cache *c, const struct fkv_kv_params *kv, char text[FKV_KV_TEXT_BYTES])
 {
+    struct fkv_session_params params = {.size = sizeof params};
     *text = '\0';
-    if (!kv) return;
-    struct fkv_kv_params resolved = *kv;
-    const int n_layer = fkv_engine_info(c->engine)->n_layer;
-    if (resolved.tsp_layer < 0) resolved.tsp_layer = n_layer >= 2 ? n_layer / 2 - 1 : 0; /* as a session has it */
-    fkv_kv_text(&resolved, text, FKV_KV_TEXT_BYTES);
+    if (!kv || (!c->reader && fkv_session_open(&c->reader, c->engine, &c->params, NULL) != FKV_OK)) return;
+    if (fkv_session_set_policy(c->reader, kv) != FKV_OK) return;
+    fkv_session_get_params(c->reader, &params); /* with what the model and the policy settle */
+    fkv_kv_text(&params.kv, text, FKV_KV_TEXT_BYTES);
 }
 
 bool prefix_key_copy(struct prefix_key *key, const int32_t *ids, size_t n, const char *salt)
 {
-    *key = (struct prefix_key){.n = n};
+    *key = (struct prefix_key){.n = n, .boundary = n};
     if (salt && strlen(salt) >= sizeof key->salt) return false;
     if (salt) strcpy(key->salt, salt);
     key->ids = malloc((n + 1) * sizeof *ids);
@@ -61,10 +61,10 @@ bool prefix_key_copy(struct prefix_key *key, const int32_t *ids, size_t n, const
     return key->ids;
 }
 
-double prefix_value(double seconds, unsigned hits, double age_s, uint64_t bytes)
+double prefix_value(size_t n_tokens, unsigned hits, double age_s, uint64_t bytes)
 {
     enum { HALF_LIFE_S = 6 * 3600 };
-    return seconds * (1 + hits * exp2(-age_s / HALF_LIFE_S)) / (bytes ? (double)bytes : 1);
+    return (double)n_tokens * (1 + hits * exp2(-age_s / HALF_LIFE_S)) / (bytes ? (double)bytes : 1);
 }
 
 /* ---- beginnings remembered ----------------------------------------------------------------------- */

@@ -39,6 +39,9 @@ static bool plan(struct request *r, struct api_error *error)
         if (fkv_plan_memory(r->server->engine, &params, (int)p->n, wanted < room ? wanted : room, &plan, why) != FKV_OK)
             return api_fail(error, 400, ERROR_INVALID, "%s", why);
         p->need_bytes = plan.kv + plan.kv_prefill;
+        p->whole_bytes = plan.kv_full + plan.kv_prefill;
+        const int n_answer = wanted < room ? wanted : room;
+        p->answer_bytes = (uint64_t)((double)plan.kv_full * n_answer / ((double)p->n + n_answer));
     }
     return true;
 }

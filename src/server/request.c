@@ -10,6 +10,7 @@
 #include "cli/machine.h"
 #include "cli/settings.h"
 #include "server/json_in.h"
+#include "server/prefixes.h"
 #include "server/random_id.h"
 #include "server/server.h"
 
@@ -194,6 +195,21 @@ static bool read_stream(struct request *r, struct api_error *error)
     return !error->status;
 }
 
+/* Whose prompts may serve it. */
+static bool read_salt(struct request *r, struct api_error *error)
+{
+    enum { MOST = 200 };
+    const char *salt = NULL;
+    char text[MOST + 24];
+    if (!json_get_text(r->body, "cache_salt", &salt, error)) return false;
+    if (salt && strlen(salt) > MOST)
+        return api_fail_field(error, "cache_salt", "cache_salt: expected at most %d bytes, found %zu", MOST,
+                              strlen(salt));
+    snprintf(text, sizeof text, "%d:%s", r->x->many_keys ? r->x->key : 0, salt ? salt : "");
+    r->salt = strdup(text);
+    return r->salt || api_fail(error, 500, ERROR_SERVER, "out of memory");
+}
+
 bool request_read_common(struct request *r, struct api_error *error)
 {
     int64_t n = 1, slot = -1;
@@ -202,16 +218,16 @@ bool request_read_common(struct request *r, struct api_error *error)
     if (!refuse_others(r->body, error)) return false;
     json_get_text(r->body, "model", &ignored, error);
     json_get_text(r->body, "prompt_cache_key", &ignored, error);
-    json_get_text(r->body, "cache_salt", &r->salt, error);
     json_get_int(r->body, "n", 1, REQUEST_MOST_CHOICES, &n, error);
-    json_get_int(r->body, "id_slot", -1, INT32_MAX, &slot, error);
+    json_get_int(r->body, "id_slot", -1, r->server->settings->n_sessions - 1, &slot, error);
     json_get_bool(r->body, "cache_prompt", &r->cache_prompt, error);
     json_get_bool(r->body, "ignore_eos", &r->ignore_eos, error);
     json_get_real(r->body, "t_max_predict_ms", 0, 1e12, false, &most_ms, error);
     r->n = (int)n;
+    r->slot = (int)slot;
     r->most_predict_ms = (double)most_ms;
-    return read_stream(r, error) && read_length(r, error) && read_stops(r, error) && read_sampling(r, error) &&
-           request_read_retention(r, error);
+    return read_salt(r, error) && read_stream(r, error) && read_length(r, error) && read_stops(r, error) &&
+           read_sampling(r, error) && request_read_retention(r, error);
 }
 
 struct prompt *request_add_prompt(struct request *r, char *text, size_t n_text, int32_t *ids, size_t n,
@@ -226,7 +242,7 @@ struct prompt *request_add_prompt(struct request *r, char *text, size_t n_text, 
     }
     r->prompts = more;
     struct prompt *p = &r->prompts[r->n_prompts++];
-    *p = (struct prompt){.ids = ids, .n = n, .text = text, .n_text = n_text, .marks = FKV_MARKS_INIT};
+    *p = (struct prompt){.ids = ids, .n = n, .text = text, .n_text = n_text, .marks = FKV_MARKS_INIT, .last_end = n};
     return p;
 }
 
@@ -316,13 +332,17 @@ void request_free(struct request *r)
     }
     for (int i = 0; i < r->n_prompts; i++) {
         fkv_session_close(r->prompts[i].base);
+        if (r->server->prefixes) prefixes_let_go(r->server->prefixes, &r->prompts[i]);
         fkv_free(r->prompts[i].ids);
         fkv_free(r->prompts[i].text);
         free(r->prompts[i].map.s);
+        free(r->prompts[i].messages);
+        free(r->prompts[i].went_on);
     }
     free(r->branches);
     free(r->prompts);
     free(r->bias);
+    free(r->salt);
     json_decref(r->body);
     exchange_let_go(r->x);
     free(r);

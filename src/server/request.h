@@ -9,6 +9,7 @@
 #include "fastkv.h"
 #include "server/exchange.h"
 #include "server/logprobs.h"
+#include "server/prefix_cache.h"
 
 struct server;
 struct dialect;
@@ -24,8 +25,27 @@ struct prompt {
     char *text; /* [n_text] what was tokenised; NULL: ids were given */
     size_t n_text;
     struct fkv_marks marks;
-    uint64_t need_bytes; /* of KV, at most; of an answer without a limit, an ordinary one's */
-    /* the scheduler's, once it was computed */
+    /* where messages end, in ids: the system part (0: there is none), all but the last, all, behind which the answer's
+       start is. Without messages the last is n, the others 0 */
+    size_t head_end, before_last, last_end;
+    size_t boundary[3], n_boundaries; /* those that there are, ascending */
+    bool unstable;                    /* the template renders a part of the messages otherwise than all of them */
+    struct message_place {
+        size_t at; /* byte of `text` where its content is */
+        const char *role;
+    } * messages; /* [n_messages] */
+    size_t n_messages;
+    uint64_t need_bytes, whole_bytes; /* of KV, at most, by the policy and without; of an answer without a limit, an
+                                         ordinary one's */
+    uint64_t answer_bytes;            /* of those, the answer's */
+    /* the scheduler's */
+    bool looked; /* in the prefix cache */
+    struct fkv_prefix_found found;
+    size_t trunk, turn_first; /* whole as far as trunk; turn_first .. last_end is compressed, if not empty */
+    const char *reason;       /* why, where it is not the request's */
+    uint64_t entry;           /* of the prefix cache: as much of the prompt as it took */
+    uint8_t *went_on;         /* [n] past the TSP layer; NULL: all */
+    /* once it was computed */
     fkv_session *base; /* holds the prompt, for further branches to fork; NULL: none is needed */
     bool computed;
     size_t n_cached, n_kept_before; /* ids that were not computed again; the same, where the session held them */
@@ -82,7 +102,8 @@ struct request {
     struct option_texts stops; /* texts are the body's */
     struct fkv_kv_params kv;
     enum kv_mode kv_mode;
-    const char *salt;   /* of the body; NULL: none */
+    char *salt;         /* whose cache it uses: the body's, and the key's number where there are several keys */
+    int slot;           /* that it asks for; -1: any */
     const char *reason; /* why this policy */
 
     struct prompt *prompts; /* [n_prompts] */

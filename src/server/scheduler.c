@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/prefixes.h"
 #include "server/server.h"
 #include "server/slot_files.h"
 
@@ -32,22 +33,31 @@ static void set_up(struct scheduler *s)
     s->end = &s->first;
 }
 
+struct fkv_session_params scheduler_session(struct scheduler *s)
+{
+    struct fkv_session_params params = s->server->settings->session;
+    params.n_ctx = s->server->n_ctx;
+    params.progress = compute_progress;
+    params.progress_user = s; /* forks have it, too */
+    return params;
+}
+
 bool scheduler_open(struct server *server, char *err)
 {
     struct scheduler *s = calloc(1, sizeof *s);
     const int n = server->settings->n_sessions;
-    if (s) {
-        s->server = server;
-        s->slots = calloc((size_t)n, sizeof *s->slots);
-        set_up(s);
-        for (; s->slots && s->n_slots < n; s->n_slots++)
-            if (!(s->slots[s->n_slots].ids = malloc((size_t)server->n_ctx * sizeof(int32_t)))) break;
-        server->scheduler = s;
-        if (s->n_slots == n && start_threads(s)) return true;
-    }
+    snprintf(err, FKV_ERROR_BYTES, "no memory for %d sessions of %d tokens", n, server->n_ctx);
+    if (!s) return false;
+    s->server = server;
+    s->slots = calloc((size_t)n, sizeof *s->slots);
+    set_up(s);
+    for (; s->slots && s->n_slots < n; s->n_slots++)
+        if (!(s->slots[s->n_slots].ids = malloc((size_t)server->n_ctx * sizeof(int32_t)))) break;
+    server->scheduler = s;
+    const struct fkv_session_params params = scheduler_session(s);
+    if (s->n_slots == n && prefixes_open(server, &params, err) && start_threads(s)) return true;
     scheduler_close(s);
     server->scheduler = NULL;
-    snprintf(err, FKV_ERROR_BYTES, "no memory for %d sessions of %d tokens", n, server->n_ctx);
     return false;
 }
 
@@ -72,6 +82,8 @@ void scheduler_close(struct scheduler *s)
     if (s->n_threads > 0) pthread_join(s->prefill, NULL);
     if (s->n_threads > 1) pthread_join(s->decode, NULL);
     slots_close(s);
+    prefixes_close(s->server->prefixes);
+    s->server->prefixes = NULL;
     pthread_cond_destroy(&s->work);
     pthread_cond_destroy(&s->ready);
     pthread_mutex_destroy(&s->lock);
@@ -129,6 +141,7 @@ static void complete(struct scheduler *s, struct request *r)
 void scheduler_end(struct scheduler *s, struct branch *b)
 {
     struct request *r = b->request;
+    if (b->slot >= 0) slot_settle(s, b);
     if (b->slot >= 0 && b->finish != FINISH_FAILED) metrics_count_answer(&s->server->metrics, b);
     if (r->stream && !r->failed && b->finish != FINISH_FAILED) r->dialect->finish(b);
     pthread_mutex_lock(&s->lock);
@@ -173,7 +186,7 @@ void scheduler_report(struct scheduler *s, int i, struct slot_report *report)
                                    .n_prompt = slot->n_prompt,
                                    .n_decoded = slot->n_decoded,
                                    .n_tokens = slot->n_prompt + slot->n_decoded,
-                                   .kv_bytes = slot->bytes,
+                                   .kv_bytes = slot->state == SLOT_IDLE ? slot->kv_bytes : slot->bytes,
                                    .age_s = slot->used_s > 0 ? fkv_clock_s() - slot->used_s : 0,
                                    .policy = slot->policy ? slot->policy : ""};
     pthread_mutex_unlock(&s->lock);

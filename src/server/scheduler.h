@@ -14,20 +14,20 @@ enum slot_state { SLOT_IDLE, SLOT_PREFILL, SLOT_DECODE };
 
 struct slot_task;
 
-/* A session and what it is used for. Its members are the scheduler's lock's, but `session` and `ids`, which belong to
-   the thread that computes the branch. */
+/* A session and what it is used for. Its members are the scheduler's lock's, but `session`, `ids` and `entry` of one
+   that is used, which belong to the thread that computes the branch. */
 struct slot {
-    fkv_session *session; /* NULL until the first use */
-    struct fkv_kv_params kv;
+    fkv_session *session; /* while a branch uses it; of an idle one, what the prefix cache does not have */
     const char *policy;
     char *salt;
-    int32_t *ids;           /* [n_ids] what it holds; room for n_ctx */
-    size_t n_ids, turn_end; /* turn_end: below it, a policy dropped entries */
-    size_t n_usable;        /* of n_ids: that the branch's prompt begins with */
+    int32_t *ids; /* [n_ids] what an idle one held last; room for n_ctx */
+    size_t n_ids;
+    uint64_t entry; /* of the prefix cache: what its session grew from, in use; of an idle one, what it held last */
     enum slot_state state;
     struct branch *branch; /* NULL when idle */
     double used_s;
-    uint64_t bytes; /* of KV that it holds, or will hold */
+    uint64_t bytes;    /* of KV that it holds or will hold, beside what the prefix cache counts */
+    uint64_t kv_bytes; /* that it held last */
     size_t n_prompt, n_decoded;
 };
 
@@ -41,8 +41,10 @@ struct scheduler {
     int n_active, turn;                   /* turn: whose it is, when there are more than fit a pass */
     struct slot *slots;
     int n_slots;
-    struct branch *prefilled; /* the prefill thread's own: what it computes */
-    bool stopping;            /* no further branch begins */
+    struct branch *prefilled; /* the prefill thread's own: what it computes, of its ids span_first .. span_end */
+    size_t span_first, span_end;
+    bool short_of_memory; /* the first that waits has to, until a session is released */
+    bool stopping;        /* no further branch begins */
     bool prefill_ended;
     atomic_bool give_up;    /* those that run end, too */
     double request_s;       /* how long a request took lately */
@@ -51,6 +53,8 @@ struct scheduler {
     int n_threads;
 };
 
+/* As all sessions here are. */
+struct fkv_session_params scheduler_session(struct scheduler *s);
 /* Starts the threads. */
 bool scheduler_open(struct server *server, char *err);
 /* Lets nothing more begin: what waits is refused. What runs goes on until it ends or scheduler_give_up(). */
@@ -81,20 +85,26 @@ int scheduler_wait_s(struct scheduler *s);
 
 /* ---- between the scheduler's files ------------------------------------------------------------- */
 
-/* slots.c: an idle slot for the branch, the one that holds most of its prompt, made room for; NULL: none is free, or
-   memory is short until another ends (error->status: for ever). Under the lock. */
-struct slot *slot_take(struct scheduler *s, struct branch *b, struct api_error *error);
-/* Makes the session hold the branch's prompt: from what it holds, from the prompt's base, or anew. Not under the
+/* slots.c: an idle slot for the branch, the one that held most of its prompt last; NULL: none is free. Under the
    lock. */
-fkv_status slot_prefill(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error);
-/* The branch is done with it. Under the lock. */
+struct slot *slot_take(struct scheduler *s, struct branch *b);
+/* Makes room for what the branch's session will hold, in what others held and in the prefix cache. False: it has to
+   wait until another ends; or, with an error, for ever. */
+bool slot_admit(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error);
+/* The branch is done with its slot: what the session holds is the prefix cache's. */
+void slot_settle(struct scheduler *s, struct branch *b);
+/* The slot is idle. Under the lock. */
 void slot_release(struct scheduler *s, struct slot *slot);
-/* An empty session of these options in place of what was there; policy and salt are the caller's to set. */
-bool slot_open(struct scheduler *s, struct slot *slot, const struct fkv_kv_params *kv, struct api_error *error);
 void slot_empty(struct slot *slot);
 /* What the session will be is under these options and of this salt. Under the lock. */
 void slot_own(struct slot *slot, const struct fkv_kv_params *kv, const char *salt);
 void slots_close(struct scheduler *s);
+/* compute.c: makes the session hold the branch's prompt: from the prefix cache, from the prompt's base, or anew. */
+fkv_status slot_prefill(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error);
+/* An empty session of these options in place of what was there; policy and salt are the caller's to set. */
+bool slot_open(struct scheduler *s, struct slot *slot, const struct fkv_kv_params *kv, struct api_error *error);
+/* From the engine, after every block: user is the scheduler. */
+bool compute_progress(void *user, uint64_t done, uint64_t all);
 
 /* prefill.c, decode.c: the threads; user is the scheduler. */
 void *scheduler_prefill_thread(void *user);

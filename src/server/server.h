@@ -9,6 +9,7 @@
 #include "server/metrics.h"
 
 struct scheduler;
+struct prefixes;
 struct preparation;
 
 enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING, SERVER_FAILED };
@@ -27,6 +28,7 @@ struct server {
     /* from SERVER_READY on */
     fkv_engine *engine;
     struct scheduler *scheduler;
+    struct prefixes *prefixes;
     char *chat_template;  /* in place of the model's own; NULL: none */
     int n_ctx;            /* of each session */
     uint64_t kv_ram;      /* most bytes of all sessions together */

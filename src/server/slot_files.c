@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "server/json_in.h"
 #include "server/json_out.h"
+#include "server/prefixes.h"
 #include "server/routes.h"
 
 /* ---- requests ---------------------------------------------------------------------------------- */
@@ -59,6 +60,7 @@ static bool read_task(struct server *server, struct exchange *x, struct slot_tas
         if (ok) snprintf(task->filename, sizeof task->filename, "%s", name);
     }
     json_decref(body);
+    snprintf(task->salt, sizeof task->salt, "%d:", x->many_keys ? x->key : 0);
     return ok;
 }
 
@@ -85,15 +87,22 @@ static bool fail(const fkv_session *session, fkv_status status, struct api_error
     return api_fail(error, io ? 503 : 400, io ? ERROR_UNAVAILABLE : ERROR_INVALID, "%s", fkv_session_error(session));
 }
 
-static bool save(const struct slot *slot, const char *path, int64_t *bytes, struct api_error *error)
+/* *n: tokens saved; what the prefix cache has no longer is none. */
+static bool save(struct scheduler *s, const struct slot *slot, const char *path, size_t *n, int64_t *bytes,
+                 struct api_error *error)
 {
     struct stat st;
+    fkv_session *fork = slot->session ? NULL : prefixes_fork(s->server->prefixes, slot->entry),
+                *session = fork ? fork : slot->session;
     *bytes = 0;
-    if (!slot->session || !slot->n_ids) return true;
-    const fkv_status status = fkv_session_save(slot->session, path, slot->salt);
-    if (status != FKV_OK) return fail(slot->session, status, error);
-    if (!stat(path, &st)) *bytes = st.st_size;
-    return true;
+    *n = session ? fkv_session_n_seen(session) : 0;
+    const fkv_status status = *n ? fkv_session_save(session, path, slot->salt) : FKV_OK;
+    if (status != FKV_OK)
+        fail(session, status, error);
+    else if (*n && !stat(path, &st))
+        *bytes = st.st_size;
+    fkv_session_close(fork);
+    return status == FKV_OK;
 }
 
 /* Into a session that slot_open() has made. */
@@ -106,10 +115,7 @@ static bool load(struct slot *slot, const char *path, int64_t *bytes, struct api
     fkv_status status = fkv_session_look(slot->session, path, &file);
     if (status != FKV_OK) return fail(slot->session, status, error);
     status = fkv_session_load(slot->session, path, slot->salt);
-    if (status == FKV_OK) {
-        memcpy(slot->ids, file.ids, file.n_ids * sizeof *file.ids);
-        slot->turn_end = file.pruned_until;
-    }
+    if (status == FKV_OK) memcpy(slot->ids, file.ids, file.n_ids * sizeof *file.ids);
     fkv_free(file.ids);
     *bytes = st.st_size;
     return status == FKV_OK || fail(slot->session, status, error);
@@ -141,12 +147,17 @@ static bool act(struct scheduler *s, const struct slot_task *task, struct slot *
 {
     char path[4096];
     snprintf(path, sizeof path, "%.3900s/%s", s->server->settings->slot_save_path, task->filename);
+    if (task->action == SLOT_SAVE) return save(s, slot, path, n, bytes, error);
     *n = slot->n_ids;
-    if (task->action == SLOT_SAVE) return save(slot, path, bytes, error);
+    prefixes_forget(s->server->prefixes, slot->entry);
     slot_empty(slot);
     if (task->action == SLOT_ERASE) return true;
     const bool ok = slot_open(s, slot, &s->server->settings->session.kv, error) && load(slot, path, bytes, error);
     *n = ok ? fkv_session_n_seen(slot->session) : 0;
+    if (ok && *n) {
+        slot->entry = prefixes_keep(s->server->prefixes, slot->salt, slot->ids, *n, *n, 0, slot->session, 0);
+        slot->session = NULL;
+    }
     return ok;
 }
 
@@ -161,8 +172,8 @@ void slot_task_run(struct scheduler *s, struct slot_task *task)
     int64_t bytes = 0;
     const bool ok = act(s, task, slot, &n, &bytes, &error);
     pthread_mutex_lock(&s->lock);
+    if (task->action == SLOT_RESTORE) slot->n_ids = slot->n_prompt = n;
     slot_release(s, slot);
-    if (ok && task->action == SLOT_RESTORE) slot->n_prompt = n, slot->n_decoded = 0;
     pthread_cond_broadcast(&s->work);
     pthread_mutex_unlock(&s->lock);
     if (ok) {

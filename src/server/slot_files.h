@@ -13,6 +13,7 @@ struct slot_task {
     struct exchange *x;
     enum slot_action action;
     int slot;
+    char salt[16]; /* of what is restored */
     char filename[SLOT_NAME_BYTES + 1];
 };
 
