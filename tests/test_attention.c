@@ -476,10 +476,17 @@ static void test_what_nobody_can_do_is_refused(void **unused)
                                   .weight = weights,
                                   .pool_kernel = 7,
                                   .span = 16};
-    assert_int_equal(fkv_scoring_check(&scoring, "kv-policy", &e), FKV_OK);
+    const struct fkv_ops ops = {.name = "vulkan"};
+    struct fkv_backend b = {.ops = &ops};
+    assert_int_equal(fkv_scoring_check(&scoring, &b, &e), FKV_OK);
     scoring.value_norm = true;
-    assert_int_equal(fkv_scoring_check(&scoring, "kv-policy", &e), FKV_ERROR_UNSUPPORTED);
-    assert_string_equal(e.text, "kv-policy: scores times the norm of values: no back end can do that yet");
+    assert_int_equal(fkv_scoring_check(&scoring, &b, &e), FKV_ERROR_UNSUPPORTED);
+    assert_string_equal(e.text, "kv-norm: on scores by values, which only the device cpu does, found vulkan");
+    scoring = (struct fkv_scoring){.window = 8, .reduce = FKV_REDUCE_DROP, .pool_kernel = 7};
+    assert_int_equal(fkv_scoring_check(&scoring, &b, &e), FKV_ERROR_UNSUPPORTED);
+    assert_string_equal(e.text, "kv-score: drop scores by values, which only the device cpu does, found vulkan");
+    b.scores_values = true;
+    assert_int_equal(fkv_scoring_check(&scoring, &b, &e), FKV_OK);
 }
 
 int main(void)

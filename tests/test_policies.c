@@ -50,7 +50,7 @@ static struct fkv_layer_plan auto_layer(const float *even, double mass)
     snprintf(text, sizeof text, "%g", mass);
     assert_int_equal(fkv_kv_set(&p, "auto-mass", text, NULL), FKV_OK);
     assert_int_equal(fkv_kv_params_check(&p, 4, NULL), FKV_OK);
-    assert_true(p.question && p.score_max && p.span == 16);
+    assert_true(p.question && p.score == FKV_KV_SCORE_MAX && p.span == 16);
     memcpy(looked, even, sizeof odd);
     memcpy(looked + 100, odd, sizeof odd);
     for (int i = 0; i < 100; i++) g[i] = (float)(100 - i);
@@ -138,11 +138,11 @@ static void test_presets(void **state)
     struct fkv_kv_params kv = FKV_KV_PARAMS_INIT;
     kv.kv_budget = 77; /* no row names it */
     assert_int_equal(fkv_kv_preset(&kv, "fast", err), FKV_OK);
-    assert_true(kv.question && kv.score_max && kv.span == 16 && kv.kv_budget == 77);
+    assert_true(kv.question && kv.score == FKV_KV_SCORE_MAX && kv.span == 16 && kv.kv_budget == 77);
     assert_int_equal(fkv_kv_preset(&kv, "paper", err), FKV_OK);
     assert_string_equal(kv.policy, "fastkv");
-    assert_true(!kv.question && !kv.score_max && kv.span == 0 && kv.window == initial.window && kv.sinks == 0 &&
-                kv.kv_floor == 0 && kv.tsp_floor == 0 && kv.tsp_rate == 0.2 && kv.kv_retain == 0.1 &&
+    assert_true(!kv.question && kv.score == FKV_KV_SCORE_SUM && kv.span == 0 && kv.window == initial.window &&
+                kv.sinks == 0 && kv.kv_floor == 0 && kv.tsp_floor == 0 && kv.tsp_rate == 0.2 && kv.kv_retain == 0.1 &&
                 kv.pool_kernel == initial.pool_kernel && !kv.pool_avg);
     assert_int_equal(fkv_kv_preset(&kv, "best", err), FKV_ERROR_ARGUMENT);
     assert_string_equal(err, "kv-preset: expected one of safe, fast, paper, found best");
@@ -339,6 +339,93 @@ static void test_adakv_with_all_guaranteed_is_snapkv(void **state)
     fkv_session_close(c);
 }
 
+/* ---- options that all share ---------------------------------------------------------------------- */
+
+/* Are the entries that two sessions keep the same, head by head? */
+static bool same_kept(const fkv_session *a, const fkv_session *b)
+{
+    const int32_t *x, *y;
+    for (int l = 0; l < LAYERS; l++)
+        for (int h = 0; h < 2; h++) {
+            const int n = fkv_session_kept(a, l, h, &x);
+            if (fkv_session_kept(b, l, h, &y) != n || memcmp(x, y, (size_t)n * sizeof *x) != 0) return false;
+        }
+    return true;
+}
+
+/* Any policy can pool the heads: snapkv is adakv then, with the question's window and spans, too. */
+static void test_pooled_heads_of_any_policy(void **state)
+{
+    (void)state;
+    struct fkv_session_params snap = params_of("snapkv", "kv-heads", "pooled"), ada = params_of("adakv", NULL, NULL);
+    snap.kv.question = ada.kv.question = true;
+    snap.kv.score = ada.kv.score = FKV_KV_SCORE_MAX;
+    snap.kv.span = ada.kv.span = 4;
+    fkv_session *a = prefilled(&snap), *b = prefilled(&ada);
+    assert_true(same_kept(a, b));
+    struct fkv_session_params fast = params_of("fastkv", "kv-heads", "pooled"), equal = params_of("fastkv", NULL, NULL);
+    fkv_session *c = prefilled(&fast), *d = prefilled(&equal);
+    assert_true(same_propagated(c, d));
+    assert_false(same_kept(c, d));
+    fkv_session_close(a);
+    fkv_session_close(b);
+    fkv_session_close(c);
+    fkv_session_close(d);
+}
+
+/* Within a tenth: four layers at a quarter, the others at the rest. */
+static void test_first_layers_keep_more(void **state)
+{
+    (void)state;
+    static const int layers[] = {28, 24, 30};
+    static const double rest[] = {0.075, 0.07, 2.0 / 26};
+    struct fkv_kv_params p = FKV_KV_PARAMS_INIT;
+    p.first_layers = 4;
+    for (int i = 0; i < 3; i++)
+        for (int l = 0; l < layers[i]; l++) {
+            const struct fkv_layer_state s = {.layer = l, .n_layer = layers[i]};
+            assert_true(fabs(fkv_layer_share(&p, &s) - (l < 4 ? 0.25 : rest[i])) < 1e-12);
+        }
+    p.kv_retain = 1; /* stays everything */
+    for (int l = 0; l < 28; l++)
+        assert_true(fkv_layer_share(&p, &(struct fkv_layer_state){.layer = l, .n_layer = 28}) == 1);
+    struct fkv_session_params first = params_of("snapkv", "kv-first", "2");
+    fkv_session *s = prefilled(&first);
+    const int32_t *pos;
+    for (int l = 0; l < LAYERS; l++) assert_int_equal(fkv_session_kept(s, l, 1, &pos), l < 2 ? 75 : 9);
+    fkv_session_close(s);
+}
+
+/* Scores by values choose others, where a device can make them; all of a prompt is all of it. */
+static void test_scores_by_values(void **state)
+{
+    (void)state;
+    static const char *const options[][2] = {{"kv-norm", "on"}, {"kv-score", "drop"}};
+    const struct fkv_session_params plain = params_of("snapkv", NULL, NULL), full = params_of("full", NULL, NULL);
+    fkv_session *a = prefilled(&plain), *all = prefilled(&full);
+    for (int i = 0; i < 2; i++) {
+        struct fkv_session_params p = params_of("snapkv", options[i][0], options[i][1]);
+        fkv_session *b;
+        char err[FKV_ERROR_BYTES];
+        if (getenv("FKV_TEST_DEVICE")) {
+            assert_int_equal(fkv_session_open(&b, engine, &p, err), FKV_ERROR_UNSUPPORTED);
+            assert_non_null(strstr(err, options[i][0]));
+            continue;
+        }
+        b = prefilled(&p);
+        assert_false(same_kept(a, b));
+        fkv_session_close(b);
+        p.kv.policy = "fastkv";
+        p.kv.kv_retain = p.kv.tsp_rate = 1;
+        b = prefilled(&p);
+        assert_true(same_kept(all, b));
+        assert_same_logits(all, b);
+        fkv_session_close(b);
+    }
+    fkv_session_close(a);
+    fkv_session_close(all);
+}
+
 /* ---- options by name ----------------------------------------------------------------------------- */
 
 static void expect_refused(struct fkv_kv_params *p, const char *name, const char *value, const char *message)
@@ -383,7 +470,7 @@ static void test_options_by_name(void **state)
     expect_refused(&p, "kv-window", "65", "kv-window: expected 1 to 64, found 65");
     assert_int_equal(fkv_kv_set(&p, "kv-score", "max", NULL), FKV_OK);
     assert_int_equal(fkv_kv_set(&p, "kv-span", "16", NULL), FKV_OK);
-    assert_true(p.score_max && p.span == 16);
+    assert_true(p.score == FKV_KV_SCORE_MAX && p.span == 16);
     expect_refused(&p, "kv-span", "256", "kv-span: expected 0 to 255, found 256");
     expect_refused(&p, "kv-colour", "1", "kv-colour: there is no such option of retention");
     expect_refused(&p, "structkv-decay", "0.5",
@@ -412,6 +499,9 @@ int main(void)
         cmocka_unit_test(test_structkv_without_memory_is_fastkv),
         cmocka_unit_test(test_claa_may_keep_first_layers_whole),
         cmocka_unit_test(test_adakv_with_all_guaranteed_is_snapkv),
+        cmocka_unit_test(test_pooled_heads_of_any_policy),
+        cmocka_unit_test(test_first_layers_keep_more),
+        cmocka_unit_test(test_scores_by_values),
         cmocka_unit_test(test_options_by_name),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

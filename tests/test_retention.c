@@ -236,7 +236,7 @@ static void test_policies_differ(void **state)
         struct fkv_session_params p = paper_params(0.5, 0.3, 2);
         p.kv.policy = name;
         p.kv.question = true; /* as auto has it, and so on */
-        p.kv.score_max = true;
+        p.kv.score = FKV_KV_SCORE_MAX;
         p.kv.span = 16;
         fkv_session *s = prefilled(&p, N);
         names[n] = name;
@@ -272,7 +272,7 @@ static void test_scores_by_maximum_and_spans(void **state)
         p.kv.policy = name;
         if (fkv_policy_find(name)->settle) continue; /* its scores are its own */
         fkv_session *sum = prefilled(&p, N);
-        p.kv.score_max = true;
+        p.kv.score = FKV_KV_SCORE_MAX;
         fkv_session *largest = prefilled(&p, N);
         p.kv.span = 16;
         fkv_session *spans = prefilled(&p, N);

@@ -13,10 +13,12 @@ fkv_status fkv_attention_check(const struct fkv_attention *how, const char *name
     return what ? fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: %s: no back end can do that yet", name, what) : FKV_OK;
 }
 
-fkv_status fkv_scoring_check(const struct fkv_scoring *how, const char *name, struct fkv_error *e)
+fkv_status fkv_scoring_check(const struct fkv_scoring *how, const struct fkv_backend *b, struct fkv_error *e)
 {
-    if (!how->value_norm) return FKV_OK;
-    return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: scores times the norm of values: no back end can do that yet", name);
+    const char *option = how->reduce == FKV_REDUCE_DROP ? "kv-score: drop" : how->value_norm ? "kv-norm: on" : NULL;
+    if (!option || b->scores_values) return FKV_OK;
+    return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s scores by values, which only the device cpu does, found %s", option,
+                    b->ops->name);
 }
 
 /* Where the parts of a choice by the host lie. */

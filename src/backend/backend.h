@@ -121,14 +121,16 @@ static inline int fkv_rows_end(const struct fkv_rows *rows, int row)
 
 /* How a layer attends. What no back end does yet, fkv_attention_check() refuses. */
 struct fkv_attention {
-    int n_head;              /* query heads */
-    float scale;             /* of the logits: 1 / sqrt(d) as a rule */
-    int window;              /* a row at position p sees entries at positions above p - window only; 0: all */
-    struct fkv_tensor sinks; /* [n_head] logits that take part in the softmax and carry no value, or none */
-    float soft_cap;          /* logits become cap tanh(logit / cap); 0: they stay */
-    const int32_t *blocks;   /* the key blocks that a sparse prefill visits, or NULL */
-    const bool *skip;        /* [KV head] a decode step leaves the head out, or NULL */
-    const float *bias;       /* [entry] added to the logits of a decode step, or NULL */
+    int n_head;                   /* query heads */
+    float scale;                  /* of the logits: 1 / sqrt(d) as a rule */
+    struct fkv_tensor value_gram; /* [KV head][d][d] the mean over its query heads of W W', where W is what the output
+                                     projection has for one: what scores by the values' norms need, else none */
+    int window;                   /* a row at position p sees entries at positions above p - window only; 0: all */
+    struct fkv_tensor sinks;      /* [n_head] logits that take part in the softmax and carry no value, or none */
+    float soft_cap;               /* logits become cap tanh(logit / cap); 0: they stay */
+    const int32_t *blocks;        /* the key blocks that a sparse prefill visits, or NULL */
+    const bool *skip;             /* [KV head] a decode step leaves the head out, or NULL */
+    const float *bias;            /* [entry] added to the logits of a decode step, or NULL */
 };
 
 /* FKV_ERROR_UNSUPPORTED for what is described and not done yet, with a message that begins with `name`. */
@@ -138,21 +140,26 @@ fkv_status fkv_attention_check(const struct fkv_attention *how, const char *name
 
    SUM: of each query head the window's rows are added, then pooled; the group's heads are added.
    MAX (DefensiveKV, arXiv 2510.13334): the largest over the rows and the group's heads, then pooled. Pooling by maximum
-   commutes with that; the average is of the largest, not of each row. */
-enum fkv_reduce { FKV_REDUCE_SUM, FKV_REDUCE_MAX };
+   commutes with that; the average is of the largest, not of each row. With the values' norm as there: the average of
+   each row, which keeps its sum, and no score below the head's mean before it is multiplied.
+   DROP (DropKV): of each query head (p / (1 - p))^2 |o - v|^2 is added over the rows, where o = sum of p v is what the
+   row makes of all it sees: the square of what it loses with the entry; then as SUM. */
+enum fkv_reduce { FKV_REDUCE_SUM, FKV_REDUCE_MAX, FKV_REDUCE_DROP };
 
 struct fkv_scoring {
     int window; /* last rows, whose attention scores the others */
     enum fkv_reduce reduce;
     const float *weight; /* [window] what each row is multiplied with, not below 0, or NULL: all 1. A row of weight 0
                             takes no part, whatever its queries are */
-    bool value_norm;     /* times the norm of the entry's projected value */
+    bool value_norm;     /* times the norm of the entry's projected value, in the mean over the query heads */
     bool pool_avg;       /* else by maximum */
     int pool_kernel;
     int span; /* at last, a row takes the best score of itself and so many rows before it: answers go on to the right of
                  what a question looks at */
 };
-fkv_status fkv_scoring_check(const struct fkv_scoring *how, const char *name, struct fkv_error *e);
+/* FKV_ERROR_UNSUPPORTED for scores that the back end cannot make. */
+struct fkv_backend;
+fkv_status fkv_scoring_check(const struct fkv_scoring *how, const struct fkv_backend *b, struct fkv_error *e);
 
 /* How many of a layer's rows each KV head keeps. */
 enum fkv_spread {
@@ -280,6 +287,7 @@ struct fkv_backend {
     bool own_memory;        /* tensors, weights and stores do not lie in the host's memory */
     struct fkv_error error; /* why `wait` failed; "" as long as it did not */
     bool exact;             /* the fp32 check path */
+    bool scores_values;     /* it can score by values: their norm, and DROP */
     bool precise;           /* all products of many rows are: see struct fkv_output */
     int work_type; /* enum fkv_kv_elem: what K and V are while a layer is prefilled, unless the cache's type says
                       otherwise */

@@ -26,7 +26,8 @@ static enum fkv_kv_type type_of(int elem)
 }
 
 /* Can every score be had that the policy may ask for? */
-static fkv_status check_scoring(const struct fkv_session_shape *s, const struct fkv_hparams *h, struct fkv_error *error)
+static fkv_status check_scoring(const struct fkv_session_shape *s, const struct fkv_hparams *h,
+                                const struct fkv_backend *b, struct fkv_error *error)
 {
     const struct fkv_policy *policy = fkv_policy_find(s->params.kv.policy);
     const int n = s->params.n_ctx;
@@ -39,7 +40,7 @@ static fkv_status check_scoring(const struct fkv_session_shape *s, const struct 
                                               .local = h->layer[l].window,
                                               .window = fkv_most_window(&s->params.kv)};
         const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, &s->params.kv, &state);
-        const fkv_status status = fkv_scoring_check(&plan.scoring, policy->name, error);
+        const fkv_status status = fkv_scoring_check(&plan.scoring, b, error);
         if (status != FKV_OK) return status;
     }
     return FKV_OK;
@@ -84,7 +85,7 @@ fkv_status fkv_session_shape_on(struct fkv_session_shape *s, const fkv_engine *e
     const fkv_status checked = fkv_kv_params_check(&s->params.kv, h->n_layer, error);
     if (checked != FKV_OK) return checked;
     settle_tsp(&s->params.kv, h, named);
-    return check_scoring(s, h, error);
+    return check_scoring(s, h, b, error);
 }
 
 fkv_status fkv_session_shape(struct fkv_session_shape *s, const fkv_engine *e, const struct fkv_session_params *params,

@@ -26,18 +26,21 @@ size_t fkv_session_bytes(const fkv_engine *e, int n_ctx)
     return lay_out(&nowhere, &e->model->h, n_ctx, NULL);
 }
 
-/* The engine's workspace grows when a session is larger than all before: not while a prefill has it. */
+/* The engine's workspace grows when a session is larger than all before, or scores by what none did before: not while a
+   prefill has it. */
 static fkv_status reserve_workspace(fkv_session *s)
 {
     struct fkv_workspace *ws = &s->e->ws;
     const int n_ctx = s->shape.params.n_ctx, window = fkv_most_window(&s->shape.params.kv);
     fkv_turns_take(&ws->turn);
-    const bool enough = n_ctx <= ws->n_ctx && window <= ws->window;
+    const bool grams = s->shape.params.kv.value_norm;
+    const bool enough = n_ctx <= ws->n_ctx && window <= ws->window && (!grams || s->e->model->grams);
     fkv_turns_leave(&ws->turn);
     if (enough) return FKV_OK;
     fkv_turns_take(&ws->lent);
     fkv_turns_take(&ws->turn);
-    const fkv_status status = fkv_workspace_reserve(ws, n_ctx, window);
+    fkv_status status = fkv_workspace_reserve(ws, n_ctx, window);
+    if (status == FKV_OK && grams) status = fkv_model_make_grams(s->e->model, ws->place[0].b->team);
     fkv_turns_leave(&ws->turn);
     fkv_turns_leave(&ws->lent);
     return status;

@@ -191,15 +191,27 @@ struct fkv_kv_params {
     unsigned own_given; /* which of a policy's own options were set: bits, by fkv_kv_set() */
     const char *own_of; /* which policy's */
     double own[FKV_KV_OWN_OPTIONS];
-    bool score_max;  /* scores are the largest over the window and the query heads of a KV head, in place of the sum */
-    int span;        /* tokens to the right that take over a score, where it is better than their own */
-    bool question;   /* the window is the prompt's question, 8 to 64 tokens: see fkv_session_mark(); `window` says
+    int score;        /* enum fkv_kv_score */
+    int span;         /* tokens to the right that take over a score, where it is better than their own */
+    bool question;    /* the window is the prompt's question, 8 to 64 tokens: see fkv_session_mark(); `window` says
                        nothing then */
-    bool no_signals; /* what fkv_session_get_signals() tells is not computed */
+    bool no_signals;  /* what fkv_session_get_signals() tells is not computed */
+    bool value_norm;  /* scores are multiplied with the norms of what the output projection makes of the values */
+    bool pooled;      /* a layer's entries are shared out among its heads by their scores: a fifth is each head's own */
+    int first_layers; /* the first layers keep first_share of the prompt, the others so much less than kv_retain that
+                           the mean is that */
+    double first_share; /* at least kv_retain, and not more than leaves something to the others */
+};
+/* What an entry's score is of the attention that the window's rows pay to it. */
+enum fkv_kv_score {
+    FKV_KV_SCORE_SUM, /* the sum over the rows and the query heads of a KV head */
+    FKV_KV_SCORE_MAX, /* the largest */
+    FKV_KV_SCORE_DROP /* what the rows' outputs would change by without it (DropKV) */
 };
 /* clang-format off */
 #define FKV_KV_PARAMS_INIT \
-    { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, NULL, {0}, false, 0, false, false }
+    { "fastkv", -1, 0.20, 0.10, 8, false, 7, 1, 1024, 2048, 0, 0, 0, NULL, {0}, FKV_KV_SCORE_SUM, 0, false, false, \
+      false, false, 0, 0.25 }
 /* clang-format on */
 
 enum fkv_option_kind {

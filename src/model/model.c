@@ -136,6 +136,7 @@ void fkv_model_free(struct fkv_model *m)
     if (!m) return;
     fkv_hparams_destroy(&m->h);
     free(m->layer);
+    free(m->grams);
     free(m->vectors);
     free(m);
 }

@@ -15,6 +15,7 @@ struct fkv_layer {
     struct fkv_tensor q_bias, k_bias, v_bias;        /* or none, as all biases */
     struct fkv_tensor q_norm, k_norm;                /* [d_head], or none */
     struct fkv_tensor attn_sinks;                    /* [n_head] logits, or none: see struct fkv_attention */
+    struct fkv_tensor value_gram;                    /* see there and fkv_model_make_grams() */
     struct fkv_weight attn_output;                   /* [d_model][n_head d_head] */
     struct fkv_weight ffn_gate, ffn_up;              /* [d_ff][d_model]; of every expert [d_ff_expert][d_model] */
     struct fkv_weight ffn_down;                      /* [d_model][d_ff], [d_model][d_ff_expert] */
@@ -32,6 +33,7 @@ struct fkv_model {
     struct fkv_layer *layer;              /* [n_layer] */
     float *vectors; /* norms and biases as floats: the model owns them, and they are what its tensors stand for until a
                        back end has loaded them */
+    float *grams;   /* of all layers' value_gram, or NULL */
 };
 
 /* ---- tables of weights ----------------------------------------------------------------------- */
@@ -126,6 +128,8 @@ fkv_status fkv_model_place(struct fkv_model *model, struct fkv_backend *b, int n
 /* Bytes of the matrices that it would bring, there. */
 uint64_t fkv_model_place_bytes(const struct fkv_model *model, const struct fkv_backend *b, int n_layers);
 void fkv_model_free(struct fkv_model *model);
+/* What scores by the norms of values need, in the host's memory; nothing when it is there. No pass runs. */
+fkv_status fkv_model_make_grams(struct fkv_model *model, struct fkv_team *team);
 /* FKV_ERROR_UNSUPPORTED for layers that the back end cannot compute. */
 fkv_status fkv_model_runs_on(const struct fkv_model *model, const struct fkv_backend *b, struct fkv_error *e);
 /* Do its layers use the scratch `spare` of a block? */

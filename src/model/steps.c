@@ -14,7 +14,11 @@ static struct fkv_input normed(const struct fkv_block *b, struct fkv_tensor norm
 
 struct fkv_attention fkv_layer_attention(const struct fkv_layer_hparams *l, const struct fkv_layer *w)
 {
-    return (struct fkv_attention){.n_head = l->n_head, .scale = l->scale, .window = l->window, .sinks = w->attn_sinks};
+    return (struct fkv_attention){.n_head = l->n_head,
+                                  .scale = l->scale,
+                                  .value_gram = w->value_gram,
+                                  .window = l->window,
+                                  .sinks = w->attn_sinks};
 }
 
 static size_t q_width(const struct fkv_block *b) { return (size_t)b->layer->n_head * (size_t)b->layer->d_head; }

@@ -14,9 +14,7 @@ static void layer(void *state, const struct fkv_kv_params *p, const struct fkv_l
 {
     (void)state;
     fkv_retain_by_window(p, s, plan);
-    const int free = plan->keep - s->window - s->sinks;
-    plan->spread = FKV_SPREAD_POOLED;
-    plan->least = free > 0 ? (int)(fkv_own_option(&fkv_policy_adakv, p, GUARANTEE) * free) : 0;
+    fkv_pool_heads(s, fkv_own_option(&fkv_policy_adakv, p, GUARANTEE), plan);
 }
 
 const struct fkv_policy fkv_policy_adakv = {.name = "adakv",

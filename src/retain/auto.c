@@ -29,7 +29,8 @@ struct state {
 
 static void settle(struct fkv_kv_params *p)
 {
-    p->question = p->score_max = true;
+    p->question = true;
+    p->score = FKV_KV_SCORE_MAX;
     if (p->span == 0) p->span = SPAN;
 }
 

@@ -15,19 +15,25 @@ enum { MOST = 1 << 30 };
 struct shared_option {
     struct fkv_kv_option option;
     size_t at; /* in struct fkv_kv_params */
+    bool flag; /* of two words, which a bool tells apart */
 };
 
-#define SHARE(name, member, initial, about)                                                                \
-    {                                                                                                      \
-        {name, NULL, about, FKV_OPTION_SHARE, initial, 0, 1, NULL}, offsetof(struct fkv_kv_params, member) \
-    }
-#define COUNT(name, member, initial, least, most, about)                                                          \
+#define SHARE(name, member, initial, about)                                                                       \
     {                                                                                                             \
-        {name, NULL, about, FKV_OPTION_COUNT, initial, least, most, NULL}, offsetof(struct fkv_kv_params, member) \
+        {name, NULL, about, FKV_OPTION_SHARE, initial, 0, 1, NULL}, offsetof(struct fkv_kv_params, member), false \
     }
-#define WORD(name, member, words, about)                                                             \
-    {                                                                                                \
-        {name, NULL, about, FKV_OPTION_WORD, 0, 0, 1, words}, offsetof(struct fkv_kv_params, member) \
+#define COUNT(name, member, initial, least, most, about)                                                           \
+    {                                                                                                              \
+        {name, NULL, about, FKV_OPTION_COUNT, initial, least, most, NULL}, offsetof(struct fkv_kv_params, member), \
+            false                                                                                                  \
+    }
+#define FLAG(name, member, words, about)                                                                   \
+    {                                                                                                      \
+        {name, NULL, about, FKV_OPTION_WORD, 0, 0, 1, words}, offsetof(struct fkv_kv_params, member), true \
+    }
+#define WORD(name, member, last, words, about)                                                                 \
+    {                                                                                                          \
+        {name, NULL, about, FKV_OPTION_WORD, 0, 0, last, words}, offsetof(struct fkv_kv_params, member), false \
     }
 
 static const struct shared_option shared[] = {
@@ -41,14 +47,19 @@ static const struct shared_option shared[] = {
     COUNT("tsp-floor", tsp_floor, 2048, 0, MOST, "least tokens that go on"),
     COUNT("tsp-budget", tsp_budget, 0, 0, MOST, "tokens that go on in place of tsp-rate; 0: by share"),
     COUNT("kv-window", window, 8, 1, FKV_MAX_WINDOW, "last tokens, always kept, whose attention scores the others"),
-    WORD("kv-rows", question, "last|question",
+    FLAG("kv-rows", question, "last|question",
          "the window: the last kv-window tokens, or those of the question, up to 64"),
     COUNT("kv-sinks", sinks, 1, 0, 65536, "first tokens, always kept and propagated"),
-    WORD("kv-pool", pool_avg, "max|avg", "how scores of neighbours are pooled"),
+    FLAG("kv-pool", pool_avg, "max|avg", "how scores of neighbours are pooled"),
     COUNT("kv-pool-kernel", pool_kernel, 7, 1, 255, "tokens pooled, an odd number"),
-    WORD("kv-score", score_max, "sum|max", "what a token's attention comes to over the window and the heads"),
+    WORD("kv-score", score, FKV_KV_SCORE_DROP, "sum|max|drop",
+         "what a token's attention comes to over the window and the heads; drop: what its loss would change"),
+    FLAG("kv-norm", value_norm, "off|on", "scores times the norm of the projected value"),
+    FLAG("kv-heads", pooled, "equal|pooled", "what a layer keeps is the same for each head, or shared out by scores"),
+    COUNT("kv-first", first_layers, 0, 0, 1023, "first layers that keep kv-first-share; the others keep less instead"),
+    SHARE("kv-first-share", first_share, 0.25, "share of the prompt that these keep"),
     COUNT("kv-span", span, 0, 0, 255, "tokens to the right of a good one that are as good"),
-    WORD("kv-signals", no_signals, "on|off", "tell how well the prompt compresses; less than 1 % of its work"),
+    FLAG("kv-signals", no_signals, "on|off", "tell how well the prompt compresses; less than 1 % of its work"),
 };
 enum { N_SHARED = sizeof shared / sizeof *shared };
 
@@ -111,7 +122,7 @@ static double shared_value(const struct fkv_kv_params *p, const struct shared_op
     const void *at = (const char *)p + o->at;
     switch (o->option.kind) {
     case FKV_OPTION_COUNT: return *(const int *)at;
-    case FKV_OPTION_WORD: return *(const bool *)at; /* of two words */
+    case FKV_OPTION_WORD: return o->flag ? *(const bool *)at : *(const int *)at;
     default: return *(const double *)at;
     }
 }
@@ -121,7 +132,12 @@ static void set_shared(struct fkv_kv_params *p, const struct shared_option *o, d
     void *at = (char *)p + o->at;
     switch (o->option.kind) {
     case FKV_OPTION_COUNT: *(int *)at = (int)value; break;
-    case FKV_OPTION_WORD: *(bool *)at = value != 0; break;
+    case FKV_OPTION_WORD:
+        if (o->flag)
+            *(bool *)at = value != 0;
+        else
+            *(int *)at = (int)value;
+        break;
     default: *(double *)at = value; break;
     }
 }

@@ -46,13 +46,34 @@ static struct fkv_layer_plan local_plan(const struct fkv_layer_plan *plan, const
                                    .propagate = s->n_rows};
 }
 
+static enum fkv_reduce reduce_of(const struct fkv_kv_params *p)
+{
+    return p->score == FKV_KV_SCORE_DROP  ? FKV_REDUCE_DROP
+           : p->score == FKV_KV_SCORE_MAX ? FKV_REDUCE_MAX
+                                          : FKV_REDUCE_SUM;
+}
+
+void fkv_pool_heads(const struct fkv_layer_state *s, double guarantee, struct fkv_layer_plan *plan)
+{
+    const int free = plan->keep - plan->scoring.window - s->sinks;
+    plan->spread = FKV_SPREAD_POOLED;
+    plan->least = free > 0 ? (int)(guarantee * free) : 0;
+}
+
+/* AdaKV's guarantee. */
+static void pool_heads(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan)
+{
+    if (p->pooled && plan->ranking == FKV_RANK_WINDOW) fkv_pool_heads(s, 0.2, plan);
+}
+
 struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *state, const struct fkv_kv_params *p,
                                       const struct fkv_layer_state *s)
 {
     struct fkv_layer_plan plan = {.ranking = FKV_RANK_RECENCY,
                                   .scoring = {.window = s->window,
-                                              .reduce = p->score_max ? FKV_REDUCE_MAX : FKV_REDUCE_SUM,
+                                              .reduce = reduce_of(p),
                                               .weight = s->weight,
+                                              .value_norm = p->value_norm,
                                               .pool_avg = p->pool_avg,
                                               .pool_kernel = p->pool_kernel,
                                               .span = p->span},
@@ -63,6 +84,7 @@ struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *sta
     if (s->local) plan = local_plan(&plan, s);
     plan.keep = bounded(plan.keep, s->n_rows);
     plan.propagate = bounded(plan.propagate, s->n_rows);
+    if (plan.spread == FKV_SPREAD_EQUAL) pool_heads(p, s, &plan);
     plan.wants_scores = plan.wants_scores && plan.ranking == FKV_RANK_WINDOW && s->n_rows > plan.scoring.window;
     plan.wants_looked = plan.wants_looked && plan.wants_scores;
     return plan;
@@ -75,6 +97,7 @@ void fkv_policy_scored(const struct fkv_policy *policy, void *state, const struc
     policy->scored(state, p, s, g, plan);
     plan->keep = bounded(plan->keep, keep);
     plan->propagate = bounded(plan->propagate, propagate);
+    pool_heads(p, s, plan);
 }
 
 /* ---- for policies -------------------------------------------------------------------------------- */
@@ -88,15 +111,25 @@ int fkv_budget(const struct fkv_layer_state *s, double rate, int budget, int flo
     return count < least ? least : count;
 }
 
+/* CLAA's first layers within the budget of all. */
+double fkv_layer_share(const struct fkv_kv_params *p, const struct fkv_layer_state *s)
+{
+    const int first = p->first_layers < s->n_layer ? p->first_layers : s->n_layer;
+    if (first == 0) return p->kv_retain;
+    const double most = p->kv_retain * s->n_layer / first;
+    const double share = fmin(fmax(p->first_share, p->kv_retain), most);
+    return s->layer < first ? share : (p->kv_retain * s->n_layer - share * first) / (s->n_layer - first);
+}
+
 void fkv_retain_by_window(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan)
 {
     plan->ranking = FKV_RANK_WINDOW;
-    plan->keep = fkv_budget(s, p->kv_retain, p->kv_budget, p->kv_floor);
+    plan->keep = fkv_budget(s, fkv_layer_share(p, s), p->kv_budget, p->kv_floor);
 }
 
 void fkv_propagate_at_tsp(const struct fkv_kv_params *p, const struct fkv_layer_state *s, struct fkv_layer_plan *plan)
 {
-    const double rate = s->layer <= p->tsp_layer ? p->kv_retain : p->kv_retain / p->tsp_rate;
+    const double share = fkv_layer_share(p, s), rate = s->layer <= p->tsp_layer ? share : share / p->tsp_rate;
     plan->ranking = FKV_RANK_WINDOW;
     plan->keep = fkv_budget(s, rate, p->kv_budget, p->kv_floor);
     if (s->layer == p->tsp_layer) plan->propagate = fkv_budget(s, p->tsp_rate, p->tsp_budget, p->tsp_floor);

@@ -96,6 +96,10 @@ void fkv_policy_scored(const struct fkv_policy *policy, void *state, const struc
 /* max(trunc(n * rate), floor), or the absolute `budget` when it is not 0; never below window + sinks: what most
    policies' counts are. */
 int fkv_budget(const struct fkv_layer_state *s, double rate, int budget, int floor);
+/* The share of the prompt that the options give to a layer. */
+double fkv_layer_share(const struct fkv_kv_params *p, const struct fkv_layer_state *s);
+/* The plan's entries are pooled over the heads, of which each is sure of a share of its scored ones. */
+void fkv_pool_heads(const struct fkv_layer_state *s, double guarantee, struct fkv_layer_plan *plan);
 /* The value of the policy's i-th own option. */
 double fkv_own_option(const struct fkv_policy *policy, const struct fkv_kv_params *p, int i);
 

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "retain/policy.h"
 
-enum { MOST = 12 };
+enum { MOST = 16 };
 
 static const struct preset {
     const char *name, *about, *policy;
@@ -28,6 +28,9 @@ static const struct preset {
       {"kv-rows", "last"},
       {"kv-window", "8"},
       {"kv-score", "sum"},
+      {"kv-norm", "off"},
+      {"kv-heads", "equal"},
+      {"kv-first", "0"},
       {"kv-span", "0"},
       {"kv-pool", "max"},
       {"kv-pool-kernel", "7"},

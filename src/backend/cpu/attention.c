@@ -33,17 +33,16 @@ static struct cpu_view view_of(const struct fkv_kv_store *s, int kv, const struc
     return (struct cpu_view){how->window ? cpu_first_at(h->pos, end, rows->pos[row] - how->window + 1) : 0, end};
 }
 
-/* The logit of a query head's sink in the units of the kernels, -infinity without one. */
+/* The logit of a query head's sink, -infinity without one. */
 static float sink_of(const struct fkv_attention *how, int head)
 {
-    return fkv_tensor_is(how->sinks) ? cpu_floats(how->sinks)[head] * log2_e : -INFINITY;
+    return fkv_tensor_is(how->sinks) ? cpu_floats(how->sinks)[head] : -INFINITY;
 }
 
-/* What a row's sum of weighted values is multiplied with: its weights, and the sink's, were relative to max. A row that
-   sees nothing gets nothing. */
-static float normaliser(float max, float sum, float sink)
+/* A row that sees nothing gets nothing. */
+float cpu_normaliser(float max, float sum, float sink_logit)
 {
-    const float top = fmaxf(max, sink);
+    const float sink = sink_logit * log2_e, top = fmaxf(max, sink);
     if (top == -INFINITY) return 0;
     const float weight = exp2f(max - top);
     return weight / (sum * weight + exp2f(sink - top));
@@ -88,7 +87,7 @@ static void attend_rows(struct fkv_run *r, const struct fkv_kv_store *s, const s
                                               .scratch = cpu_scratch_of(r)->attend});
     const float sink = sink_of(how, h);
     for (int i = 0; i < n; i++) {
-        const float inverse = normaliser(max[i], sum[i], sink);
+        const float inverse = cpu_normaliser(max[i], sum[i], sink);
         for (int c = 0; c < d; c++) out[at + (size_t)i * ld + (size_t)c] *= inverse;
     }
 }
@@ -168,8 +167,10 @@ static void attend_piece(struct fkv_run *r, const struct fkv_kv_store *s, const 
 }
 
 /* out[d] of query head j of a KV head from its n pieces, in their order. */
-static void merge_pieces(struct cpu_backend *b, int first, int n, int query_heads, int j, int d, float sink, float *out)
+static void merge_pieces(struct cpu_backend *b, int first, int n, int query_heads, int j, int d, float sink_logit,
+                         float *out)
 {
+    const float sink = sink_logit * log2_e;
     float top = sink;
     for (int p = 0; p < n; p++) top = fmaxf(top, piece_at(b, first + p, query_heads, d)[query_heads * d + j]);
     float sum = 0;

@@ -66,17 +66,22 @@ static size_t lay_out(struct cpu_backend *b, void *memory)
 static size_t lay_out_long(const struct cpu_backend *b, const struct fkv_extent *most, void *memory, float **part,
                            struct cpu_scratch *scratch)
 {
-    const size_t n = (size_t)most->n_entries, heads = (size_t)most->n_head;
+    const size_t n = (size_t)most->n_entries, heads = (size_t)most->n_head, d = (size_t)most->d,
+                 window = (size_t)most->window;
     struct fkv_carver c = {memory, 0};
-    *part = fkv_carve(&c, FKV_STEP_ROWS * (n / CPU_CHUNK + 2) * heads * (size_t)(most->d + 2) * sizeof(float));
+    *part = fkv_carve(&c, FKV_STEP_ROWS * (n / CPU_CHUNK + 2) * heads * (d + 2) * sizeof(float));
     for (int i = 0; i < fkv_team_size(b->base.team); i++) {
         struct cpu_scratch ignored, *s = scratch ? &scratch[i] : &ignored;
-        s->logits = fkv_carve(&c, n * (size_t)most->window * sizeof(float));
+        s->logits = fkv_carve(&c, n * window * sizeof(float));
         s->sums = fkv_carve(&c, n * sizeof(float));
         s->pooled = fkv_carve(&c, n * sizeof(float));
         s->copy = fkv_carve(&c, n * sizeof(float));
         s->keys = fkv_carve(&c, n * sizeof(uint32_t));
         s->pieces = fkv_carve(&c, FKV_STEP_ROWS * heads * sizeof *s->pieces);
+        s->values = fkv_carve(&c, FKV_TILE * d * sizeof(float));
+        s->value_tile = fkv_carve(&c, fkv_tile_bytes(FKV_ELEM_F32, most->d));
+        s->dots = fkv_carve(&c, (window > d ? window : d) * FKV_TILE * sizeof(float));
+        s->outputs = fkv_carve(&c, window * d * sizeof(float));
     }
     return c.offset;
 }
@@ -255,6 +260,7 @@ fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, c
                                    .device = cpu_ops.name,
                                    .exact = exact,
                                    .precise = precise,
+                                   .scores_values = true,
                                    .work_type = exact ? FKV_ELEM_F32 : b->k->kv_elem};
     status = fkv_team_create(&b->base.team, n_threads, e);
     if (status == FKV_OK) status = create_scratch(b, e);

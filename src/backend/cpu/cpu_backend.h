@@ -35,6 +35,8 @@ struct cpu_scratch {
     void *attend;   /* FKV_ATTEND_SCRATCH */
     float *logits, *sums, *pooled, *copy; /* [window][n], [n], [n], [n] */
     uint32_t *keys;                       /* [n] */
+    float *values, *value_tile;           /* [FKV_TILE][d]; the same as a tile of keys */
+    float *dots, *outputs;                /* [the larger of window and d][FKV_TILE]; [window][d] */
     struct cpu_pieces *pieces;            /* [FKV_STEP_ROWS][KV heads] */
 };
 
@@ -142,6 +144,13 @@ bool cpu_wants_blas(const struct cpu_backend *b, const struct fkv_weight *w);
 
 /* The first of n ascending positions that is `least` or more; n when none is. */
 int cpu_first_at(const int32_t *pos, int n, int32_t least);
+
+/* What a row's sum of weighted values is multiplied with: its weights were relative to max, a logit in units of log 2.
+   sink: a logit in its sum, or -infinity. */
+float cpu_normaliser(float max, float sum, float sink);
+
+/* x[n][d]: keys or values of n entries of a head from number `entry` on. */
+void cpu_kv_read(const struct fkv_kv_store *s, int head, bool is_k, int entry, int n, float *x);
 
 /* Copies n entries of a head, from number `entry` on or those of `rows`, to entries at .. at + n - 1 of `to`: K or
    V. */

@@ -41,6 +41,12 @@ static void read_entry(struct kv_part p, int d, int entry, float *x)
     }
 }
 
+void cpu_kv_read(const struct fkv_kv_store *s, int head, bool is_k, int entry, int n, float *x)
+{
+    for (int i = 0; i < n; i++)
+        read_entry(cpu_kv_part(s, head, is_k, entry + i), s->shape.d, entry + i, x + i * s->shape.d);
+}
+
 /* ---- from store to store ----------------------------------------------------------------------------- */
 
 /* Entries rows[0 .. n), or entry .. entry + n - 1, through floats: exact but for a change of type. */
