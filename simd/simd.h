@@ -135,6 +135,7 @@ struct fkv_attend {
     const int32_t *n_keys;     /* [n_rows] */
     const int32_t *first_keys; /* [n_rows], >= 0, in any order; NULL: all from 0 */
     int n_rows, d;             /* 1 <= n_rows <= FKV_ATTEND_ROWS, d <= FKV_MAX_HEAD, even */
+    bool alone;                /* rows of a decode step: what is read bounds them, and a level may multiply otherwise */
     float scale;               /* above 0, 1/sqrt(d) as a rule */
     const void *k, *v;         /* base of the head's tiles (entry 0) */
     int k_type, v_type;        /* enum fkv_kv_elem */

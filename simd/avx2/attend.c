@@ -2,7 +2,8 @@
 
    Caches of 16 and 8 bits are multiplied as whole numbers of 14 bits (cache_int16.h), with 18 bits' worth of sum shared
    out to a row of q, or to a row's p of a block: twice as many products to an instruction as fp32 has, and a tenth of
-   bf16's error. K's scales multiply logits, V's go into p. Caches of floats are multiplied in fp32.
+   bf16's error. K's scales multiply logits, V's go into p. Caches of floats are multiplied in fp32, and those of 16
+   bits for rows that are alone: each entry is read for few products, and to bring it to int16 takes longer than them.
    Both caches are "pairs x 32 x 2": q and p are broadcast as pairs. As whole numbers, vpmaddwd adds the two of a pair:
    a vector has 8 entries (of V: channels); of floats 4, whose neighbours are added at the end.
    Register plan: 6 query rows x 2 vectors: 12 sums, 2 of K or V, 1 broadcast, 1 product. Tiles are brought to int16, or
@@ -45,7 +46,10 @@ static float *row_of(float places[][FKV_PLACE], int row, int d) { return places[
 static size_t row_stride(int d) { return (size_t)fkv_places(d) * FKV_PLACE; }
 
 static int min_int(int a, int b) { return a < b ? a : b; }
-static bool as_int16(int type) { return type != FKV_ELEM_F32; }
+static bool as_int16(const struct fkv_attend *a, int type)
+{
+    return type == FKV_ELEM_Q8_0 || (type != FKV_ELEM_F32 && !a->alone);
+}
 
 /* Strips of floats cost a store and a load per vector, which only further groups of rows pay back. */
 static bool in_strips(const struct fkv_attend *a) { return a->n_rows > ROWS; }
@@ -92,7 +96,7 @@ static void logits_f32(const struct fkv_attend *a, const char *tile, int t, int 
 {
     for (int i = 0; i < 4; i++) {
         struct strip k = in_strips(a) ? widened_strip(s->k_strips[0][0], FKV_MAX_HEAD / 2, i, a->d / 2)
-                                      : stored_strip(tile, i, a->d / 2, 0, 1);
+                                      : stored_strip(a->k_type, tile, i, a->d / 2, 0, 1);
         const struct fetch f = part_of(later, i, 4, a->d / 2);
         k.fetched = f.at;
         k.fetched_bytes = f.bytes;
@@ -124,7 +128,7 @@ static void block_logits(const struct fkv_attend *a, int start, struct fkv_span 
         const char *tile = (const char *)a->k + (size_t)(start / FKV_TILE + t) * tile_bytes;
         const struct later later = later_tiles(a, a->v, a->v_type, start + t * FKV_TILE, 1);
         float k_scale[FKV_TILE];
-        if (as_int16(a->k_type))
+        if (as_int16(a, a->k_type))
             k_to_int16(a->k_type, tile, a->d, s->k_16, k_scale, step_of(later, a->k_type, 0, 1, 0, a->d / 2));
         else if (in_strips(a))
             widen_k(a->k_type, tile, a->d, s->k_strips[0][0], FKV_MAX_HEAD / 2);
@@ -132,7 +136,7 @@ static void block_logits(const struct fkv_attend *a, int start, struct fkv_span 
             const int n = min_int(ROWS, a->n_rows - row);
             const struct fkv_span seen = s->groups[row / ROWS];
             if (t < seen.from || t >= seen.to) continue;
-            if (as_int16(a->k_type))
+            if (as_int16(a, a->k_type))
                 logits_int16(a, k_scale, t, row, n, later, s);
             else
                 logits_f32(a, tile, t, row, n, later, s);
@@ -201,7 +205,7 @@ static void p_to_int16(float *p, int from, int to, float inverse)
 static void group_probabilities(const struct fkv_attend *a, int start, int first, int last, int row, int n,
                                 struct attend_scratch *s)
 {
-    const bool scales = as_int16(a->v_type);
+    const bool scales = as_int16(a, a->v_type);
     struct fkv_span all[ROWS];
     for (int r = 0; r < n; r++) {
         const struct fkv_span seen = fkv_seen_within(a, row + r, 1, start, BLOCK);
@@ -236,11 +240,12 @@ static void values_f32(const struct fkv_attend *a, const char *tiles, struct fkv
                        struct later later, struct attend_scratch *s)
 {
     const int n_tiles = seen.to - seen.from, e = seen.from * FKV_TILE;
-    const size_t tile_bytes = fkv_tile_bytes(FKV_ELEM_F32, a->d);
+    const size_t tile_bytes = fkv_tile_bytes(a->v_type, a->d);
     const char *stored = tiles + (size_t)seen.from * tile_bytes;
     for (int i = 0; i < 4; i++) {
         struct strip v = in_strips(a) ? widened_strip(s->v_strips[0][e / 2], BLOCK / 2, i, n_tiles * FKV_TILE / 2)
-                                      : stored_strip(v_channels(stored, c), i, FKV_TILE / 2, tile_bytes, n_tiles);
+                                      : stored_strip(a->v_type, v_channels(a->v_type, stored, c), i, FKV_TILE / 2,
+                                                     tile_bytes, n_tiles);
         const struct fetch f = part_of(later, c / 8 + i, fkv_padded_head(a->d) / 8, n_tiles * FKV_TILE / 2);
         v.fetched = f.at;
         v.fetched_bytes = f.bytes;
@@ -275,17 +280,17 @@ static void block_values(const struct fkv_attend *a, int start, struct fkv_span 
     struct fetch f = step_of(later, a->v_type, c / 32, fkv_padded_head(a->d) / 32, 0, BLOCK / 2);
     for (int t = tiles.from; t < tiles.to; t++) {
         const char *tile = first + (size_t)t * tile_bytes;
-        if (as_int16(a->v_type))
+        if (as_int16(a, a->v_type))
             v_to_int16(a->v_type, tile, a->d, c, &s->v_steps[t], s->v_16[0][FKV_TILE / 2 * t], BLOCK / 2, f);
         else if (in_strips(a))
-            widen_v(tile, c, s->v_strips[0][FKV_TILE / 2 * t], BLOCK / 2);
+            widen_v(a->v_type, tile, c, s->v_strips[0][FKV_TILE / 2 * t], BLOCK / 2);
         if (f.at) f.at += f.bytes * FKV_TILE / 2;
     }
     for (int row = 0; row < a->n_rows; row += ROWS) {
         const struct fkv_span seen = s->groups[row / ROWS];
         const int n = min_int(ROWS, a->n_rows - row);
         if (seen.to <= seen.from) continue;
-        if (as_int16(a->v_type))
+        if (as_int16(a, a->v_type))
             values_int16(a, seen, c, row, n, later, s);
         else
             values_f32(a, first, seen, c, row, n, later, s);
@@ -331,7 +336,7 @@ static void begin(const struct fkv_attend *a, struct attend_scratch *s)
     for (int row = 0; row < a->n_rows; row++) {
         const float *q = a->q + (size_t)row * a->ldq;
         s->unit[row] = 1;
-        if (as_int16(a->k_type)) {
+        if (as_int16(a, a->k_type)) {
             const float unit = round_row(q, a->d, s->q_16 + (size_t)row * (size_t)a->d) * scale;
             s->unit[row] = unit < tiny ? tiny : unit; /* -inf times 0 would be no number */
         } else {
@@ -352,7 +357,7 @@ static void attend(const struct fkv_attend *a)
         const struct fkv_span tiles = fkv_tiles_of_groups(a, ROWS, start, BLOCK, s->groups);
         if (tiles.to == 0) continue;
         block_logits(a, start, tiles, s);
-        if (as_int16(a->v_type)) block_v_steps(a, start, tiles, s);
+        if (as_int16(a, a->v_type)) block_v_steps(a, start, tiles, s);
         block_probabilities(a, start, tiles, s);
         for (int c = 0; c < a->d; c += 32) block_values(a, start, tiles, c, s);
     }

@@ -61,13 +61,16 @@ static inline void widen_k(int type, const char *tile, int d, float *strips, siz
     }
 }
 
-/* Channels c .. of a tile of V in floats; c divides by 32. */
-INLINE const char *v_channels(const char *tile, int c) { return tile + (size_t)c * FKV_TILE * 4; }
-
-/* 32 channels from c on of a tile of V in floats: pairs of entries, 8 channels per strip. */
-static inline void widen_v(const char *tile, int c, float *strips, size_t strip_pairs)
+/* Channels c .. of a tile of V (not q8_0); c divides by 32. */
+INLINE const char *v_channels(int type, const char *tile, int c)
 {
-    widen_pairs(4, load_8_f32, v_channels(tile, c), FKV_TILE / 2, strips, strip_pairs);
+    return tile + (size_t)c * FKV_TILE * (type == FKV_ELEM_F32 ? 4 : 2);
+}
+
+/* 32 channels from c on of a tile of V (not q8_0): pairs of entries, 8 channels per strip. */
+static inline void widen_v(int type, const char *tile, int c, float *strips, size_t strip_pairs)
+{
+    widen_float(type, v_channels(type, tile, c), FKV_TILE / 2, strips, strip_pairs);
 }
 
 INLINE __m256 broadcast_pair(const float *p)
@@ -77,8 +80,9 @@ INLINE __m256 broadcast_pair(const float *p)
     return _mm256_castpd_ps(_mm256_set1_pd(pair));
 }
 
-/* Where a strip lies: `runs` times `pairs` of 16 floats each. */
+/* Where a strip lies: `runs` times `pairs` of 16 values each, as floats or as the cache has them. */
 struct strip {
+    int type; /* not q8_0 */
     const char *at;
     size_t pair_bytes, run_bytes; /* from pair to pair, from run to run */
     int pairs, runs;
@@ -96,7 +100,8 @@ struct strip_product {
     size_t ldy;
 };
 
-INLINE void multiply_strip_by(const int rows, const bool fetches, const struct strip_product *p, const struct strip *s)
+INLINE void multiply_strip_by(const int rows, int value_bytes, __m256 (*load)(const void *), const bool fetches,
+                              const struct strip_product *p, const struct strip *s)
 {
     const float *x = p->x;
     const char *fetched = s->fetched;
@@ -107,7 +112,7 @@ INLINE void multiply_strip_by(const int rows, const bool fetches, const struct s
     for (int run = 0; run < s->runs; run++) {
         const char *at = s->at + (size_t)run * s->run_bytes;
         for (int pair = 0; pair < s->pairs; pair++, x += 2, at += s->pair_bytes) {
-            const __m256 s0 = load_8_f32(at), s1 = load_8_f32(at + 32);
+            const __m256 s0 = load(at), s1 = load(at + 8 * value_bytes);
             if (fetches) {
                 _mm_prefetch(fetched, _MM_HINT_T0);
                 fetched += s->fetched_bytes;
@@ -129,38 +134,58 @@ INLINE void multiply_strip_by(const int rows, const bool fetches, const struct s
     }
 }
 
-INLINE void multiply_strip_of(int rows, const bool fetches, const struct strip_product *p, const struct strip *s)
+INLINE void multiply_strip_of(int rows, int value_bytes, __m256 (*load)(const void *), const bool fetches,
+                              const struct strip_product *p, const struct strip *s)
 {
     switch (rows) {
-    case 6: multiply_strip_by(6, fetches, p, s); break;
-    case 5: multiply_strip_by(5, fetches, p, s); break;
-    case 4: multiply_strip_by(4, fetches, p, s); break;
-    case 3: multiply_strip_by(3, fetches, p, s); break;
-    case 2: multiply_strip_by(2, fetches, p, s); break;
-    default: multiply_strip_by(1, fetches, p, s);
+    case 6: multiply_strip_by(6, value_bytes, load, fetches, p, s); break;
+    case 5: multiply_strip_by(5, value_bytes, load, fetches, p, s); break;
+    case 4: multiply_strip_by(4, value_bytes, load, fetches, p, s); break;
+    case 3: multiply_strip_by(3, value_bytes, load, fetches, p, s); break;
+    case 2: multiply_strip_by(2, value_bytes, load, fetches, p, s); break;
+    default: multiply_strip_by(1, value_bytes, load, fetches, p, s);
     }
 }
 
-/* rows is 1 .. ROWS; the results are the same for any number of rows. */
+INLINE void multiply_strip_as(int rows, const bool fetches, const struct strip_product *p, const struct strip *s)
+{
+    if (s->type == FKV_ELEM_F16)
+        multiply_strip_of(rows, 2, load_8_f16, fetches, p, s);
+    else if (s->type == FKV_ELEM_BF16)
+        multiply_strip_of(rows, 2, load_8_bf16, fetches, p, s);
+    else
+        multiply_strip_of(rows, 4, load_8_f32, fetches, p, s);
+}
+
+/* rows is 1 .. ROWS; the results are the same for any number of rows and, from equal values, for any type. */
 static inline void multiply_strip(int rows, const struct strip_product *p, const struct strip *s)
 {
     if (s->fetched)
-        multiply_strip_of(rows, true, p, s);
+        multiply_strip_as(rows, true, p, s);
     else
-        multiply_strip_of(rows, false, p, s);
+        multiply_strip_as(rows, false, p, s);
 }
 
 /* Strip i of widened pairs. */
 INLINE struct strip widened_strip(const float *strips, size_t strip_pairs, int i, int pairs)
 {
-    return (struct strip){
-        (const char *)(strips + (size_t)i * strip_pairs * STRIP), STRIP * sizeof(float), 0, pairs, 1, NULL, 0};
+    return (struct strip){.type = FKV_ELEM_F32,
+                          .at = (const char *)(strips + (size_t)i * strip_pairs * STRIP),
+                          .pair_bytes = STRIP * sizeof(float),
+                          .pairs = pairs,
+                          .runs = 1};
 }
 
-/* Strip i of pairs as a cache of floats has them: runs of `pairs` starting at `at`. */
-INLINE struct strip stored_strip(const char *at, int i, int pairs, size_t run_bytes, int runs)
+/* Strip i of pairs as the cache has them (not q8_0): runs of `pairs` starting at `at`. */
+INLINE struct strip stored_strip(int type, const char *at, int i, int pairs, size_t run_bytes, int runs)
 {
-    return (struct strip){at + (size_t)i * STRIP * 4, 64 * 4, run_bytes, pairs, runs, NULL, 0};
+    const size_t value_bytes = type == FKV_ELEM_F32 ? 4 : 2;
+    return (struct strip){.type = type,
+                          .at = at + (size_t)i * STRIP * value_bytes,
+                          .pair_bytes = 64 * value_bytes,
+                          .run_bytes = run_bytes,
+                          .pairs = pairs,
+                          .runs = runs};
 }
 
 #endif

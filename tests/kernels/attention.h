@@ -7,7 +7,8 @@
 struct attention {
     int d, n_rows, n; /* n entries */
     int k_type, v_type;
-    float *q; /* [n_rows][ldq] */
+    bool alone; /* false when made */
+    float *q;   /* [n_rows][ldq] */
     size_t ldq;
     int32_t *n_keys, *first_keys; /* [n_rows]; first_keys may be NULL */
     struct tiles k, v;
@@ -37,7 +38,8 @@ struct wanted_row {
     double out[FKV_MAX_HEAD], magnitude[FKV_MAX_HEAD]; /* softmax(q K) V and softmax(q K) |V|, or of the largest |V| */
 };
 
-/* What a level multiplies caches of 16 and 8 bits by. */
+/* What a level multiplies caches of 16 and 8 bits by; by int16, rows that are alone multiply those of 16 bits by
+   fp32. */
 enum attend_arithmetic { ATTENDS_BY_F32, ATTENDS_BY_INT16, ATTENDS_BY_BF16 };
 enum attend_arithmetic attend_arithmetic(const struct fkv_kernels *level);
 

@@ -43,6 +43,7 @@ struct result run_attend(const struct fkv_kernels *level, const struct attention
                                  .first_keys = t->first_keys ? t->first_keys + row0 : NULL,
                                  .n_rows = n_rows,
                                  .d = t->d,
+                                 .alone = t->alone,
                                  .scale = t->scale,
                                  .k = t->k.tiles,
                                  .v = t->v.tiles,
@@ -74,8 +75,10 @@ struct rounding rounding_of(const struct fkv_kernels *level, const struct attent
     static const struct rounding all[] = {[ATTENDS_BY_F32] = {0x1p-19, false},
                                           [ATTENDS_BY_INT16] = {0x1p-12, true},
                                           [ATTENDS_BY_BF16] = {0x1.02p-7, false}};
-    const bool floats = t->k_type == FKV_ELEM_F32 && t->v_type == FKV_ELEM_F32;
-    return all[floats ? ATTENDS_BY_F32 : attend_arithmetic(level)];
+    const enum attend_arithmetic by = attend_arithmetic(level);
+    const bool floats = t->k_type == FKV_ELEM_F32 && t->v_type == FKV_ELEM_F32,
+               bytes = t->k_type == FKV_ELEM_Q8_0 || t->v_type == FKV_ELEM_Q8_0;
+    return all[floats || (by == ATTENDS_BY_INT16 && t->alone && !bytes) ? ATTENDS_BY_F32 : by];
 }
 
 static double largest_of(const float *x, int n)

@@ -152,6 +152,7 @@ static void attend_piece(struct fkv_run *r, const struct fkv_kv_store *s, const 
                                               .n_keys = n_keys,
                                               .n_rows = query_heads,
                                               .d = d,
+                                              .alone = true,
                                               .scale = how->scale,
                                               .k = k.tiles,
                                               .v = v.tiles,
