@@ -20,6 +20,10 @@ install_packages $BUILD_PACKAGES $MODEL_PACKAGES $TEST_PACKAGES
 say "fetching test models"
 for model in smollm2-135m qwen2.5-coder-0.5b gemma3-270m; do python3 scripts/get_model.py "$model"; done
 [ $SLOW = no ] || python3 scripts/get_model.py qwen2.5-coder-1.5b
+if [ $SLOW = yes ]; then # the server's clients; Node as it is, where there is one
+    install_packages python3-venv
+    command -v npm >/dev/null || install_packages nodejs npm
+fi
 
 # build NAME [meson options]: a fresh build in build-NAME.
 build() {

@@ -32,10 +32,10 @@ class Answer:
 
 
 class Server:
-    def __init__(self, *options, host='127.0.0.1', wait=True, env=None):
+    def __init__(self, *options, host='127.0.0.1', wait=True, env=None, model=MODEL):
         self.host = host
         self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen([PROGRAM, 'serve', '-m', MODEL, '--host', host, '--port', '0', '-t', '1', '--temp', '0', *options],
+        self.process = subprocess.Popen([PROGRAM, 'serve', '-m', model, '--host', host, '--port', '0', '-t', '1', '--temp', '0', *options],
                                         stderr=self.log, env={**os.environ, **(env or {})})
         self.port = None if host.endswith('.sock') else self.find_port()
         if wait:
