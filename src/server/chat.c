@@ -10,28 +10,11 @@
 static bool read_chat(struct request *r, struct api_error *error)
 {
     int64_t top = 0;
-    char *text;
-    size_t n_text, n;
-    int32_t *ids;
     json_get_bool(r->body, "logprobs", &r->want_logprobs, error);
     if (!json_get_int(r->body, "top_logprobs", 0, REQUEST_MOST_LOGPROBS, &top, error)) return false;
     if (top && !r->want_logprobs) return api_fail_field(error, "top_logprobs", "top_logprobs: expected logprobs true");
     r->n_logprobs = (int)top;
-    struct messages messages;
-    if (!messages_read(&messages, r->body, error)) {
-        messages_free(&messages);
-        return false;
-    }
-    char why[FKV_ERROR_BYTES];
-    bool ok = messages_render(&messages, r->server, r->body, true, &text, &n_text, error);
-    if (ok && fkv_tokenize(r->server->engine, text, n_text, FKV_TOKENIZE_PARSE_SPECIAL, &ids, &n, why) != FKV_OK) {
-        free(text);
-        ok = api_fail(error, 400, ERROR_INVALID, "%s", why);
-    }
-    struct prompt *p = ok ? request_add_prompt(r, text, n_text, ids, n, error) : NULL;
-    if (p) messages_mark(&messages, r->server, r->body, p);
-    messages_free(&messages);
-    return p;
+    return messages_prompt(r, true, error);
 }
 
 /* ---- stream ------------------------------------------------------------------------------------ */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "server/json_in.h"
 #include "server/native.h"
+#include "server/prefixes.h"
 #include "server/routes.h"
 #include "server/scheduler.h"
 
@@ -229,15 +230,25 @@ void api_metrics(struct server *server, struct exchange *x)
     struct eval_text text = {0};
     struct slot_report slot;
     int n_waiting, n_running;
-    double bytes = 0;
+    struct fkv_prefix_stats cache;
+    uint64_t bytes[2] = {0}, full_bytes = 0; /* whole, by a policy */
     scheduler_count(server->scheduler, &n_waiting, &n_running);
     for (int i = 0; i < server->settings->n_sessions; i++) {
         scheduler_report(server->scheduler, i, &slot);
-        bytes += (double)slot.kv_bytes;
+        bytes[strcmp(slot.policy, "full") != 0] += slot.bytes;
+        full_bytes += slot.full_bytes;
     }
+    prefixes_stats(server->prefixes, &cache);
+    metrics_set(&server->metrics, METRIC_kv_full_bytes, (double)full_bytes);
     metrics_set(&server->metrics, METRIC_requests_processing, n_running);
     metrics_set(&server->metrics, METRIC_requests_waiting, n_waiting);
-    metrics_set(&server->metrics, METRIC_kv_bytes, bytes);
     metrics_print(&server->metrics, &text);
+    eval_text_print(
+        &text,
+        "# HELP fastkv_kv_bytes KV bytes that sessions hold or will need beside the cache, and the cache's\n"
+        "# TYPE fastkv_kv_bytes gauge\nfastkv_kv_bytes{kind=\"whole\"} %llu\n"
+        "fastkv_kv_bytes{kind=\"compressed\"} %llu\nfastkv_kv_bytes{kind=\"cached\"} %llu\n",
+        (unsigned long long)bytes[0], (unsigned long long)bytes[1], (unsigned long long)cache.ram_bytes);
+    prefixes_print(server->prefixes, &text);
     exchange_answer(x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }

@@ -220,7 +220,8 @@ static void find_places(const struct messages *m, struct prompt *p)
     }
 }
 
-void messages_mark(struct messages *m, const struct server *server, const json_t *body, struct prompt *p)
+/* Where messages are, where they end, and that the last one of a user is the question. */
+static void mark(const struct messages *m, const struct server *server, const json_t *body, struct prompt *p)
 {
     find_ends(m, server, body, p);
     find_places(m, p);
@@ -230,6 +231,24 @@ void messages_mark(struct messages *m, const struct server *server, const json_t
         p->marks = prompt_marks(server->engine, p->text, p->n_text, p->ids, p->n, m->items[i].content, n, n);
         break;
     }
+}
+
+bool messages_prompt(struct request *r, bool generation_prompt, struct api_error *error)
+{
+    struct messages messages;
+    char why[FKV_ERROR_BYTES], *text;
+    size_t n_text, n;
+    int32_t *ids;
+    bool ok = messages_read(&messages, r->body, error) &&
+              messages_render(&messages, r->server, r->body, generation_prompt, &text, &n_text, error);
+    if (ok && fkv_tokenize(r->server->engine, text, n_text, FKV_TOKENIZE_PARSE_SPECIAL, &ids, &n, why) != FKV_OK) {
+        free(text);
+        ok = api_fail(error, 400, ERROR_INVALID, "%s", why);
+    }
+    struct prompt *p = ok ? request_add_prompt(r, text, n_text, ids, n, error) : NULL;
+    if (p) mark(&messages, r->server, r->body, p);
+    messages_free(&messages);
+    return p;
 }
 
 size_t messages_at(const fkv_engine *engine, const struct prompt *p, size_t token)

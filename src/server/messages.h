@@ -8,6 +8,7 @@
 #include "server/exchange.h"
 
 struct prompt;
+struct request;
 struct server;
 
 struct messages {
@@ -22,8 +23,8 @@ void messages_free(struct messages *m);
    message inside becomes the user's where the template refuses it. *text: malloc'ed. */
 bool messages_render(struct messages *m, const struct server *server, const json_t *body, bool generation_prompt,
                      char **text, size_t *n, struct api_error *error);
-/* Marks where the last message of a user is, as the question; where messages are, and where they end. */
-void messages_mark(struct messages *m, const struct server *server, const json_t *body, struct prompt *p);
+/* The prompt of a request's messages, marked. */
+bool messages_prompt(struct request *r, bool generation_prompt, struct api_error *error);
 /* The message in which the token is, or behind which. */
 size_t messages_at(const fkv_engine *engine, const struct prompt *p, size_t token);
 

@@ -90,6 +90,7 @@ void metrics_count_pass(struct metrics *m, int n_rows)
     pthread_mutex_lock(&m->lock);
     m->value[METRIC_decode_passes_total]++;
     m->value[METRIC_decode_rows_total] += n_rows;
+    m->value[METRIC_decode_batch_size] = n_rows;
     pthread_mutex_unlock(&m->lock);
 }
 

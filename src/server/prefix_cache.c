@@ -336,10 +336,9 @@ bool fkv_prefix_cache_write(struct fkv_prefix_cache *c, double now)
     return false;
 }
 
-bool fkv_prefix_list(const struct fkv_prefix_cache *c, size_t i, struct fkv_prefix_entry_info *info)
+static void describe_entry(const struct fkv_prefix_cache *c, const struct prefix_entry *e,
+                           struct fkv_prefix_entry_info *info)
 {
-    if (i >= c->n) return false;
-    const struct prefix_entry *e = c->entry[i];
     *info = (struct fkv_prefix_entry_info){.id = e->id,
                                            .n_tokens = e->key.n,
                                            .bytes = e->bytes,
@@ -348,7 +347,20 @@ bool fkv_prefix_list(const struct fkv_prefix_cache *c, size_t i, struct fkv_pref
                                            .hits = e->hits,
                                            .used = e->used,
                                            .pinned_until = e->pinned_until};
-    return true;
+    strcpy(info->salt, e->key.salt);
+}
+
+bool fkv_prefix_info(const struct fkv_prefix_cache *c, uint64_t id, struct fkv_prefix_entry_info *info)
+{
+    const struct prefix_entry *e = prefix_entry_of(c, id);
+    if (e) describe_entry(c, e, info);
+    return e;
+}
+
+bool fkv_prefix_list(const struct fkv_prefix_cache *c, size_t i, struct fkv_prefix_entry_info *info)
+{
+    if (i < c->n) describe_entry(c, c->entry[i], info);
+    return i < c->n;
 }
 
 void fkv_prefix_get_stats(const struct fkv_prefix_cache *c, struct fkv_prefix_stats *stats)

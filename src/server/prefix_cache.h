@@ -125,7 +125,10 @@ struct fkv_prefix_entry_info {
     bool compressed, on_disk;
     unsigned hits;
     double used, pinned_until; /* times */
+    char salt[FKV_LABEL_BYTES];
 };
+/* False: there is no such entry. */
+bool fkv_prefix_info(const struct fkv_prefix_cache *cache, uint64_t id, struct fkv_prefix_entry_info *info);
 /* The i-th entry of the RAM tier; false past the last. */
 bool fkv_prefix_list(const struct fkv_prefix_cache *cache, size_t i, struct fkv_prefix_entry_info *info);
 

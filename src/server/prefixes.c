@@ -13,7 +13,19 @@ struct prefixes {
     pthread_mutex_t lock;
     struct fkv_prefix_cache *cache;
     double token_s; /* that computing a token takes; 0: not known yet */
+    pthread_mutex_t stats_lock;
+    struct fkv_prefix_stats stats;
 };
+
+static void enter(struct prefixes *c) { pthread_mutex_lock(&c->lock); }
+
+static void leave(struct prefixes *c)
+{
+    pthread_mutex_lock(&c->stats_lock);
+    fkv_prefix_get_stats(c->cache, &c->stats);
+    pthread_mutex_unlock(&c->stats_lock);
+    pthread_mutex_unlock(&c->lock);
+}
 
 bool prefixes_open(struct server *server, const struct fkv_session_params *session, char *err)
 {
@@ -23,6 +35,7 @@ bool prefixes_open(struct server *server, const struct fkv_session_params *sessi
     if (!c) return false;
     *c = (struct prefixes){.server = server};
     pthread_mutex_init(&c->lock, NULL);
+    pthread_mutex_init(&c->stats_lock, NULL);
     server->prefixes = c;
     c->cache = fkv_prefix_cache_open(server->engine, session, server->kv_ram);
     if (!c->cache || !settings->cache_disk) return c->cache;
@@ -38,6 +51,7 @@ void prefixes_close(struct prefixes *c)
     if (!c) return;
     if (c->cache) fkv_prefix_cache_close(c->cache, fkv_clock_s());
     pthread_mutex_destroy(&c->lock);
+    pthread_mutex_destroy(&c->stats_lock);
     free(c);
 }
 
@@ -106,9 +120,9 @@ void prefixes_look(struct prefixes *c, const struct request *r, struct prompt *p
     p->looked = true;
     p->found = (struct fkv_prefix_found){.miss = FKV_PREFIX_DISABLED};
     if (!r->cache_prompt) return;
-    pthread_mutex_lock(&c->lock);
+    enter(c);
     fkv_prefix_find(c->cache, &prompt, fkv_clock_s(), &p->found);
-    pthread_mutex_unlock(&c->lock);
+    leave(c);
     log_miss(c, r, p);
 }
 
@@ -134,13 +148,13 @@ uint64_t prefixes_store(struct prefixes *c, const struct request *r, const struc
 {
     const struct fkv_prefix_prompt prompt = ask(r, p);
     if (!r->cache_prompt) return from;
-    pthread_mutex_lock(&c->lock);
+    enter(c);
     const uint64_t id = fkv_prefix_store(c->cache, &prompt, session, n, from, seconds_of(c, n), fkv_clock_s());
     if (id) {
         fkv_prefix_hold(c->cache, id);
         fkv_prefix_release(c->cache, from);
     }
-    pthread_mutex_unlock(&c->lock);
+    leave(c);
     return id ? id : from;
 }
 
@@ -152,10 +166,10 @@ uint64_t prefixes_keep(struct prefixes *c, const char *salt, const int32_t *ids,
                                              .boundaries = &boundary,
                                              .n_boundaries = 1,
                                              .salt = salt};
-    pthread_mutex_lock(&c->lock);
+    enter(c);
     fkv_prefix_release(c->cache, from);
     const uint64_t id = fkv_prefix_keep(c->cache, &prompt, session, n_trunk, from, seconds_of(c, n), fkv_clock_s());
-    pthread_mutex_unlock(&c->lock);
+    leave(c);
     return id;
 }
 
@@ -163,39 +177,39 @@ uint64_t prefixes_keep(struct prefixes *c, const char *salt, const int32_t *ids,
 
 bool prefixes_hold(struct prefixes *c, uint64_t id)
 {
-    pthread_mutex_lock(&c->lock);
+    enter(c);
     const bool there = fkv_prefix_hold(c->cache, id);
-    pthread_mutex_unlock(&c->lock);
+    leave(c);
     return there;
 }
 
 void prefixes_release(struct prefixes *c, uint64_t id)
 {
-    pthread_mutex_lock(&c->lock);
+    enter(c);
     fkv_prefix_release(c->cache, id);
-    pthread_mutex_unlock(&c->lock);
+    leave(c);
 }
 
 fkv_session *prefixes_fork(struct prefixes *c, uint64_t id)
 {
-    pthread_mutex_lock(&c->lock);
+    enter(c);
     fkv_session *session = fkv_prefix_fork(c->cache, id);
-    pthread_mutex_unlock(&c->lock);
+    leave(c);
     return session;
 }
 
 void prefixes_forget(struct prefixes *c, uint64_t id)
 {
-    pthread_mutex_lock(&c->lock);
+    enter(c);
     fkv_prefix_forget(c->cache, id);
-    pthread_mutex_unlock(&c->lock);
+    leave(c);
 }
 
 uint64_t prefixes_shrink(struct prefixes *c, uint64_t bytes)
 {
-    pthread_mutex_lock(&c->lock);
+    enter(c);
     const uint64_t held = fkv_prefix_shrink(c->cache, bytes, fkv_clock_s());
-    pthread_mutex_unlock(&c->lock);
+    leave(c);
     return held;
 }
 
@@ -203,15 +217,47 @@ void prefixes_took(struct prefixes *c, size_t n_tokens, double seconds)
 {
     enum { FEW = 256 }; /* they cost a pass over the weights, whatever their number */
     if (n_tokens < FEW) return;
-    pthread_mutex_lock(&c->lock);
+    enter(c);
     const double measured = seconds / (double)n_tokens;
     c->token_s = c->token_s > 0 ? c->token_s + 0.2 * (measured - c->token_s) : measured;
-    pthread_mutex_unlock(&c->lock);
+    leave(c);
+}
+
+bool prefixes_drop(struct prefixes *c, uint64_t id)
+{
+    enter(c);
+    const bool dropped = fkv_prefix_drop(c->cache, id);
+    leave(c);
+    return dropped;
+}
+
+bool prefixes_pin(struct prefixes *c, uint64_t id, double until, struct fkv_prefix_entry_info *info)
+{
+    enter(c);
+    const bool there = fkv_prefix_pin(c->cache, id, until) && fkv_prefix_info(c->cache, id, info);
+    leave(c);
+    return there;
+}
+
+bool prefixes_info(struct prefixes *c, uint64_t id, struct fkv_prefix_entry_info *info)
+{
+    enter(c);
+    const bool there = fkv_prefix_info(c->cache, id, info);
+    leave(c);
+    return there;
+}
+
+bool prefixes_list(struct prefixes *c, size_t i, struct fkv_prefix_entry_info *info)
+{
+    enter(c);
+    const bool there = fkv_prefix_list(c->cache, i, info);
+    leave(c);
+    return there;
 }
 
 void prefixes_stats(struct prefixes *c, struct fkv_prefix_stats *stats)
 {
-    pthread_mutex_lock(&c->lock);
-    fkv_prefix_get_stats(c->cache, stats);
-    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_lock(&c->stats_lock);
+    *stats = c->stats;
+    pthread_mutex_unlock(&c->stats_lock);
 }

@@ -32,11 +32,19 @@ void prefixes_release(struct prefixes *c, uint64_t id);
 fkv_session *prefixes_fork(struct prefixes *c, uint64_t id);
 /* The entry, and what nothing else grew from. */
 void prefixes_forget(struct prefixes *c, uint64_t id);
+bool prefixes_drop(struct prefixes *c, uint64_t id);
+/* False: there is no such entry, or none so far in the list. */
+bool prefixes_pin(struct prefixes *c, uint64_t id, double until, struct fkv_prefix_entry_info *info);
+bool prefixes_info(struct prefixes *c, uint64_t id, struct fkv_prefix_entry_info *info);
+bool prefixes_list(struct prefixes *c, size_t i, struct fkv_prefix_entry_info *info);
 /* Evicts down to so many bytes, if it can. Returns what is held. */
 uint64_t prefixes_shrink(struct prefixes *c, uint64_t bytes);
 /* What computing tokens of a prompt took, for what entries are worth: before those are stored. */
 void prefixes_took(struct prefixes *c, size_t n_tokens, double seconds);
 
+/* As of the last call that has ended: nobody is waited for. */
 void prefixes_stats(struct prefixes *c, struct fkv_prefix_stats *stats);
+/* prefixes_api.c: the same, as /metrics has it. */
+void prefixes_print(struct prefixes *c, struct eval_text *out);
 
 #endif

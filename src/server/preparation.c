@@ -71,6 +71,8 @@ void api_chat(struct server *server, struct exchange *x) { prepare(server, x, &d
 
 void api_completions(struct server *server, struct exchange *x) { prepare(server, x, &dialect_completions); }
 
+void api_prefix(struct server *server, struct exchange *x) { prepare(server, x, &dialect_prefix); }
+
 void api_native(struct server *server, struct exchange *x) { prepare(server, x, &dialect_native); }
 
 /* ---- the thread -------------------------------------------------------------------------------- */

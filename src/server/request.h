@@ -102,6 +102,8 @@ struct request {
     struct option_texts stops; /* texts are the body's */
     struct fkv_kv_params kv;
     enum kv_mode kv_mode;
+    bool pin;           /* of a prefix */
+    float ttl_s;        /* for so long; 0: not said */
     char *salt;         /* whose cache it uses: the body's, and the key's number where there are several keys */
     int slot;           /* that it asks for; -1: any */
     const char *reason; /* why this policy */
@@ -129,7 +131,7 @@ struct dialect {
     void (*finish)(struct branch *b);    /* the branch has ended */
     void (*complete)(struct request *r); /* all have: the end of the stream, or the whole answer */
 };
-extern const struct dialect dialect_chat, dialect_completions, dialect_native;
+extern const struct dialect dialect_chat, dialect_completions, dialect_native, dialect_prefix;
 
 /* A request of this exchange by a dialect, or its error is sent and NULL returned. */
 struct request *request_new(struct server *server, struct exchange *x, const struct dialect *dialect);

@@ -36,7 +36,11 @@ void api_detokenize(struct server *server, struct exchange *x);
 void api_apply_template(struct server *server, struct exchange *x);
 /* slot_files.c: save, restore, erase. */
 void api_slot_action(struct server *server, struct exchange *x);
-/* preparation.c: requests for text. */
+/* prefixes_api.c */
+void api_prefixes(struct server *server, struct exchange *x);
+void api_prefix_delete(struct server *server, struct exchange *x);
+/* preparation.c: requests that compute. */
+void api_prefix(struct server *server, struct exchange *x);
 void api_chat(struct server *server, struct exchange *x);
 void api_completions(struct server *server, struct exchange *x);
 void api_native(struct server *server, struct exchange *x);

@@ -187,6 +187,8 @@ void scheduler_report(struct scheduler *s, int i, struct slot_report *report)
                                    .n_decoded = slot->n_decoded,
                                    .n_tokens = slot->n_prompt + slot->n_decoded,
                                    .kv_bytes = slot->state == SLOT_IDLE ? slot->kv_bytes : slot->bytes,
+                                   .bytes = slot->bytes,
+                                   .full_bytes = slot->full_bytes,
                                    .age_s = slot->used_s > 0 ? fkv_clock_s() - slot->used_s : 0,
                                    .policy = slot->policy ? slot->policy : ""};
     pthread_mutex_unlock(&s->lock);

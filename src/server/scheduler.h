@@ -26,8 +26,9 @@ struct slot {
     enum slot_state state;
     struct branch *branch; /* NULL when idle */
     double used_s;
-    uint64_t bytes;    /* of KV that it holds or will hold, beside what the prefix cache counts */
-    uint64_t kv_bytes; /* that it held last */
+    uint64_t bytes;      /* of KV that it holds or will hold, beside what the prefix cache counts */
+    uint64_t kv_bytes;   /* that it held last */
+    uint64_t full_bytes; /* that its prompt and answer would need without a policy; 0 when idle */
     size_t n_prompt, n_decoded;
 };
 
@@ -73,8 +74,8 @@ void scheduler_wake(void *scheduler);
 struct slot_report {
     enum slot_state state;
     size_t n_prompt, n_decoded, n_tokens;
-    uint64_t kv_bytes;
-    double age_s; /* since it was last used */
+    uint64_t kv_bytes, bytes, full_bytes; /* bytes: beside those of the prefix cache */
+    double age_s;                         /* since it was last used */
     const char *policy;
 };
 void scheduler_report(struct scheduler *s, int slot, struct slot_report *report);

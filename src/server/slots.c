@@ -103,6 +103,7 @@ bool slot_admit(struct scheduler *s, struct slot *slot, struct branch *b, struct
     uint64_t others;
     while ((others = bytes_of_others(s, slot, &busy)) + more > all && (idle = oldest_idle(s))) slot_empty(idle);
     slot->bytes = more;
+    slot->full_bytes = p->whole_bytes;
     slot->n_prompt = p->n;
     slot_own(slot, &r->kv, r->salt);
     pthread_mutex_unlock(&s->lock);
@@ -131,6 +132,7 @@ void slot_settle(struct scheduler *s, struct branch *b)
         prefixes_release(s->server->prefixes, slot->entry);
     }
     b->n_held = n_ids;
+    if (b->request->dialect == &dialect_prefix) b->request->prompts[b->prompt].entry = entry;
     pthread_mutex_lock(&s->lock);
     slot->kv_bytes = stats.kv_bytes;
     slot->n_ids = n_ids;
@@ -141,6 +143,7 @@ void slot_settle(struct scheduler *s, struct branch *b)
 void slot_release(struct scheduler *s, struct slot *slot)
 {
     slot->bytes = slot->session ? slot->kv_bytes : 0;
+    slot->full_bytes = 0;
     slot->state = SLOT_IDLE;
     if (slot->branch) slot->branch->slot = -1;
     slot->branch = NULL;

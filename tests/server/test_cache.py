@@ -124,6 +124,53 @@ class Memory(Cached):
         self.assertGreater(self.ask(words('n', 40))[0], 40)
 
 
+class Prefixes(Cached):
+    options = ('-c', '4096', '-np', '2')
+
+    def entries(self):
+        return {e['id']: e for e in self.ok(self.server.get('/v1/prefixes'))['data']}
+
+    def test_ahead(self):
+        """Computed before anyone asks; the question finds it."""
+        document = {'role': 'user', 'content': words('ahead', 200)}
+        events, done, _ = self.server.stream('/v1/prefixes', {'messages': [document]})
+        progress = [e['prompt_progress'] for e in events if 'prompt_progress' in e]
+        self.assertTrue(done)
+        self.assertEqual((progress[0]['processed'], progress[-1]['processed']), (0, progress[-1]['total']))
+        self.assertEqual(events[-1]['tokens'], progress[-1]['total'])
+        self.assertGreater(self.entries()[events[-1]['id']]['bytes'], 0)
+        cached, _, n, _ = self.ask(document['content'] + ' And now?', **FULL)
+        self.assertGreaterEqual(cached, events[-1]['tokens'] - 3)
+        again = self.ok(self.server.post('/v1/prefixes', {'messages': [document]}))
+        self.assertGreater(again['cached_tokens'], n * 0.9)
+
+    def test_pins(self):
+        made = [self.ok(self.server.post('/v1/prefixes', {'prompt': words(f'p{i}', 60), **fields}))['id'] for i, fields in enumerate(({'pin': True}, {'ttl_s': 100}, {}))]
+        entries = self.entries()
+        self.assertEqual([entries[i]['pinned'] for i in made], [True, True, False])
+        self.assertLess(entries[made[1]]['ttl_s'], 100)
+        self.assertNotIn('prompt', entries[made[0]])
+        self.assertTrue(self.ok(self.server.request('DELETE', f'/v1/prefixes/{made[0]}'))['deleted'])
+        self.assertNotIn(made[0], self.entries())
+        self.refused(self.server.request('DELETE', f'/v1/prefixes/{made[0]}'), 404, 'not_found_error')
+        self.assertEqual(self.ask_native(words('p0', 60)), 0)
+        self.assertGreater(self.ask_native(words('p2', 60)), 60)
+
+    def ask_native(self, prompt):
+        return self.ok(self.server.post('/completion', {'prompt': prompt + ' ?', 'n_predict': 1}))['timings']['cache_n']
+
+    def test_refused(self):
+        for body in ({}, {'messages': []}, {'prompt': ['a', 'b']}, {'prompt': 'x', 'pin': 3}, {'prompt': 'x', 'ttl_s': 'long'}):
+            self.refused(self.server.post('/v1/prefixes', body), 400, 'invalid_request_error')
+
+    def test_metrics(self):
+        self.ask(words('metrics', 30))
+        self.ask(words('metrics', 30))
+        text = self.server.get('/metrics').body.decode()
+        for line in ('fastkv_prefix_misses_total{reason="cold"} ', 'fastkv_kv_bytes{kind="cached"} ', 'fastkv_prefix_cache_hit_ratio 0.', 'fastkv_disk_bytes 0'):
+            self.assertIn(line, text)
+
+
 class Log(Cached):
     options = ('--log-prompts', '-np', '1')
 
