@@ -204,6 +204,36 @@ static void add_yarn(struct gguf_writer *w)
     gguf_put_f32(w, "llama.rope.scaling.factor", 4);
 }
 
+static void add_more_yarn(struct gguf_writer *w)
+{
+    add_yarn(w);
+    gguf_put_u32(w, "llama.rope.scaling.original_context_length", 96);
+    gguf_put_f32(w, "llama.rope.scaling.yarn_beta_fast", 8);
+    gguf_put_f32(w, "llama.rope.scaling.yarn_beta_slow", 0.5f);
+    gguf_put_f32(w, "llama.rope.scaling.yarn_log_multiplier", 0.7f);
+    gguf_put_f32(w, "llama.rope.scaling.attn_factor", 1.3f);
+}
+/* Contexts of up to n have the short factors. */
+static void add_factors(struct gguf_writer *w, uint32_t n)
+{
+    float near[16], far[16];
+    for (int i = 0; i < 16; i++) {
+        near[i] = 1 + 0.1f * (float)i;
+        far[i] = 2 + 0.3f * (float)i;
+    }
+    gguf_put_u32(w, "llama.rope.scaling.original_context_length", n);
+    gguf_put_tensor(w, "rope_factors_short.weight", FKV_TYPE_F32, 1, (const uint64_t[]){16}, near, sizeof near);
+    gguf_put_tensor(w, "rope_factors_long.weight", FKV_TYPE_F32, 1, (const uint64_t[]){16}, far, sizeof far);
+}
+static void add_short(struct gguf_writer *w) { add_factors(w, TINY_CONTEXT); }
+static void add_long(struct gguf_writer *w) { add_factors(w, TINY_CONTEXT - 1); }
+static void add_long_alone(struct gguf_writer *w)
+{
+    const float far[16] = {1};
+    gguf_put_tensor(w, "rope_factors_long.weight", FKV_TYPE_F32, 1, (const uint64_t[]){16}, far, sizeof far);
+}
+static void add_other_scaling(struct gguf_writer *w) { gguf_put_str(w, "llama.rope.scaling.type", "ntk"); }
+
 static void test_rotary_keys(void **state)
 {
     (void)state;
@@ -224,10 +254,16 @@ static void test_rotary_keys(void **state)
     expect_same(&m, &plain_one, true);
     m.also = add_yarn_1;
     expect_same(&m, &plain_one, true);
-    m.also = add_yarn;
-    expect_refused(&m, FKV_ERROR_UNSUPPORTED, "llama.rope.scaling.type: expected none or linear, found \"yarn\"");
-    m.also = add_yarn_half;
-    expect_refused(&m, FKV_ERROR_UNSUPPORTED, "llama.rope.scaling.type: expected none or linear, found \"yarn\"");
+    static void (*const scaled[])(struct gguf_writer *) = {add_yarn, add_yarn_half, add_more_yarn, add_short, add_long};
+    for (size_t i = 0; i < sizeof scaled / sizeof *scaled; i++) {
+        m.also = scaled[i];
+        check_model(&m, true, 1e-5);
+    }
+    m.also = add_other_scaling;
+    expect_refused(&m, FKV_ERROR_UNSUPPORTED,
+                   "llama.rope.scaling.type: expected none, linear, yarn or longrope, found \"ntk\"");
+    m.also = add_long_alone;
+    expect_refused(&m, FKV_ERROR_FORMAT, "rope_factors_long.weight: expected it beside rope_factors_short.weight");
 }
 
 /* ---- tensors that no row asks for -------------------------------------------------------------- */

@@ -104,6 +104,7 @@ struct fkv_rows {
     int n;
     const int32_t *id;       /* [n] tokens; not read after the first layer */
     const int32_t *pos;      /* [n] absolute positions, ascending within a sequence */
+    const int32_t *turn;     /* [n] rows of the rotary tables by which they turn; NULL: pos */
     const int32_t *sequence; /* [n] which of the pass's sequences, ascending; NULL: the first */
     const int32_t *hidden;   /* [n] how many of the latest entries of its sequence's store a row does not see: the rows
                                  after it. NULL: none */

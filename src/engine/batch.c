@@ -207,6 +207,12 @@ static void take_shared(fkv_session *s, const fkv_session *first, size_t n_ids)
     memcpy(s->stats.stage_s, s->report.stage_s, sizeof s->report.stage_s);
 }
 
+static bool has_same_angles(const fkv_session *s, const fkv_session *other)
+{
+    const struct fkv_hparams *h = &s->e->model->h;
+    return fkv_rope_begin(h, s->q->capacity) == fkv_rope_begin(h, other->q->capacity);
+}
+
 /* The sessions that one pass can fill besides the first; returns their number. All know their windows then. */
 static int take_part(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids,
                      struct fkv_keeper keepers[SHARED_MOST])
@@ -219,7 +225,8 @@ static int take_part(fkv_session *const *sessions, int n, const int32_t *ids, si
         memcpy(s->q->ids, ids, n_ids * sizeof *ids);
         fkv_session_observe(s, ids, n_ids, 0);
         const int window = n_keepers ? keepers[0].params->window : s->prefill.window;
-        if (i > 0 && s->prefill.k_type == first->k_type && s->prefill.v_type == first->v_type &&
+        if (i > 0 && has_same_angles(s, sessions[0]) && s->prefill.k_type == first->k_type &&
+            s->prefill.v_type == first->v_type &&
             s->prefill.window == window) /* of other windows, products of queries may round otherwise */
             keepers[n_keepers++] = (struct fkv_keeper){.q = s->q, .params = &s->prefill, .report = &s->report};
     }

@@ -27,19 +27,23 @@ static const char *type_name(int elem)
     return names[elem];
 }
 
-/* The four that must be the session's. */
-enum { N_SAME = 4, HEX_BYTES = 17 };
+/* Those that must be the session's: the last of models with two sets of rotary angles alone. */
+enum { N_SAME = 5, HEX_BYTES = 17 };
 struct same {
     const char *key, *value, *what;
 };
 
-static void same_of(const fkv_session *s, struct same same[N_SAME], char hex[HEX_BYTES])
+static int same_of(const fkv_session *s, struct same same[N_SAME], char hex[HEX_BYTES])
 {
     snprintf(hex, HEX_BYTES, "%016" PRIx64, fingerprint(s->e));
     same[0] = (struct same){"model", hex, "it is another model's: expected fingerprint"};
     same[1] = (struct same){"arithmetic", arithmetic(s->e), "its numbers were made otherwise: expected arithmetic"};
     same[2] = (struct same){"k_type", type_name(s->shape.k_type), "its cache has other keys: expected"};
     same[3] = (struct same){"v_type", type_name(s->shape.v_type), "its cache has other values: expected"};
+    const struct fkv_hparams *h = &s->e->model->h;
+    same[4] = (struct same){"angles", fkv_rope_begin(h, s->q->capacity) ? "long" : "short",
+                            "its context has other rotary angles: expected"};
+    return h->short_ctx ? N_SAME : N_SAME - 1;
 }
 
 static json_t *turns_of(const struct fkv_sequence *q)
@@ -60,10 +64,10 @@ char *fkv_settings_text(fkv_session *s, const char *label)
 {
     struct same same[N_SAME];
     char hex[HEX_BYTES];
-    same_of(s, same, hex);
+    const int n = same_of(s, same, hex);
     json_t *all = json_pack("{s:s, s:o}", "label", label, "turns", turns_of(s->q));
     bool ok = all;
-    for (int i = 0; i < N_SAME && ok; i++) ok = json_object_set_new(all, same[i].key, json_string(same[i].value)) == 0;
+    for (int i = 0; i < n && ok; i++) ok = json_object_set_new(all, same[i].key, json_string(same[i].value)) == 0;
     char *text = ok ? json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII) : NULL;
     json_decref(all);
     return text;
@@ -73,8 +77,8 @@ static fkv_status check_same(fkv_session *s, const json_t *all)
 {
     struct same same[N_SAME];
     char hex[HEX_BYTES];
-    same_of(s, same, hex);
-    for (int i = 0; i < N_SAME; i++) {
+    const int n = same_of(s, same, hex);
+    for (int i = 0; i < n; i++) {
         const char *found = json_string_value(json_object_get(all, same[i].key));
         if (!found) return fkv_fail(&s->error, FKV_ERROR_FORMAT, "a saved session: its settings lack %s", same[i].key);
         if (strcmp(found, same[i].value) != 0)

@@ -449,10 +449,11 @@ FKV_API fkv_status fkv_session_attention(fkv_session *session, const int32_t *id
 
 /* Prefills empty sessions of one engine with the same ids in one pass: of the first, under full attention, and of the
    others, which keep of every layer what their own policies say, as if each had run alone. A session whose policy
-   leaves rows behind (fastkv), whose cache's types differ from the first's, or whose window from the others', stays
-   empty: fkv_session_sync() runs it alone, and does nothing for those that are full. Time counts for the first, which
-   also reports progress and takes the cancelling. After a failed pass all are empty, and the first's error says what is
-   wrong; sessions that are not as said stay as they were, and the error of the one concerned says so. At most 64. */
+   leaves rows behind (fastkv), whose cache's types or (longrope) angles differ from the first's, or whose window from
+   the others', stays empty: fkv_session_sync() runs it alone, and does nothing for those that are full. Time counts for
+   the first, which also reports progress and takes the cancelling. After a failed pass all are empty, and the first's
+   error says what is wrong; sessions that are not as said stay as they were, and the error of the one concerned says
+   so. At most 64. */
 FKV_API fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids);
 
 /* ---- sampling -------------------------------------------------------------------------------- */

@@ -2,10 +2,9 @@
 #include "model/hparams.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "model/hparams_keys.h"
 #include "model/model.h"
 
 int fkv_model_max_cols(const struct fkv_hparams *h)
@@ -14,131 +13,9 @@ int fkv_model_max_cols(const struct fkv_hparams *h)
     return most > h->d_model ? most : h->d_model;
 }
 
-/* ---- keys ------------------------------------------------------------------------------------ */
-
-enum { KEY_BYTES = 96, ALL_LAYERS = -1, REQUIRED = -1 };
-
-struct reader {
-    const struct fkv_gguf *g;
-    const char *arch;
-    const struct fkv_local_layers *local; /* NULL: none is */
-    const struct fkv_experts *experts;    /* NULL: all layers are dense */
-    struct fkv_rope_params rope[2];       /* of full and of local layers, but for the widths, which are a layer's */
-    int n_block;
-    struct fkv_warnings *warnings;
-    struct fkv_error *e;
-};
-
-/* "<arch>.<suffix>" */
-static const char *full_key(const struct reader *r, const char *suffix, char key[KEY_BYTES])
-{
-    snprintf(key, KEY_BYTES, "%s.%s", r->arch, suffix);
-    return key;
-}
-
-static bool has(const struct reader *r, const char *suffix)
-{
-    char key[KEY_BYTES];
-    return fkv_gguf_has(r->g, full_key(r, suffix, key));
-}
-
-/* An integer within [least, most]; *value holds the default, or REQUIRED. layer: whose it is in an array, or
-   ALL_LAYERS, for a key that is one number. */
-static fkv_status read_int(const struct reader *r, const char *suffix, int layer, int least, int most, int *value)
-{
-    char key[KEY_BYTES];
-    full_key(r, suffix, key);
-    if (!fkv_gguf_has(r->g, key)) {
-        if (*value >= 0) return FKV_OK;
-        return fkv_fail(r->e, FKV_ERROR_FORMAT, "%s: expected a number, the file has no such key", key);
-    }
-    uint32_t u = 0;
-    const fkv_status status = layer == ALL_LAYERS
-                                  ? fkv_gguf_u32(r->g, key, &u, r->e)
-                                  : fkv_gguf_u32_of(r->g, key, (uint64_t)layer, (uint64_t)r->n_block, &u, r->e);
-    if (status != FKV_OK) return status;
-    if (u < (uint32_t)least || u > (uint32_t)most)
-        return fkv_fail(r->e, FKV_ERROR_FORMAT, "%s: expected %d to %d, found %u", key, least, most, u);
-    *value = (int)u;
-    return FKV_OK;
-}
-
-/* The same of a layer, which may be of the kind that has keys of its own. */
-static fkv_status read_int_of(const struct reader *r, const struct fkv_layer_hparams *l, const char *suffix, int layer,
-                              int most, int *value)
-{
-    char local[KEY_BYTES / 2];
-    snprintf(local, sizeof local, "%s_swa", suffix);
-    const bool its_own = l->kind == FKV_LAYER_LOCAL && has(r, local);
-    return read_int(r, its_own ? local : suffix, layer, 2, most, value);
-}
-
-static fkv_status read_float(const struct reader *r, const char *suffix, bool or_zero, float *value)
-{
-    char key[KEY_BYTES];
-    const fkv_status status = fkv_gguf_f32(r->g, full_key(r, suffix, key), value, r->e);
-    if (status != FKV_OK) return status;
-    if (!((*value > 0 || (or_zero && *value == 0)) && *value < 1e30f))
-        return fkv_fail(r->e, FKV_ERROR_FORMAT, "%s: expected a positive number, found %g", key, (double)*value);
-    return FKV_OK;
-}
-
-/* ---- rotary embedding ------------------------------------------------------------------------ */
-
-int fkv_hparams_rope(struct fkv_hparams *h, const struct fkv_rope_params *rope)
-{
-    for (int i = 0; i < h->n_ropes; i++) {
-        const struct fkv_rope_params *o = &h->ropes[i];
-        if (o->d_head == rope->d_head && o->n_rot == rope->n_rot && o->pairs == rope->pairs &&
-            o->divided == rope->divided && o->base == rope->base && o->scale == rope->scale &&
-            o->magnitude == rope->magnitude)
-            return i;
-    }
-    h->ropes[h->n_ropes] = *rope;
-    return h->n_ropes++;
-}
-
-/* The scale by which positions are divided. A factor without a type is a linear one; its key was once scale_linear; 0
-   stands for none. yarn by 1 changes nothing. */
-static fkv_status read_rope_scale(const struct reader *r, float *scale)
-{
-    char key[KEY_BYTES];
-    struct fkv_str type = {"linear", 6};
-    float factor = 0;
-    const bool new_key = has(r, "rope.scaling.factor");
-    fkv_status status = read_float(r, new_key ? "rope.scaling.factor" : "rope.scale_linear", true, &factor);
-    if (status == FKV_OK) status = fkv_gguf_str(r->g, full_key(r, "rope.scaling.type", key), &type, r->e);
-    if (status != FKV_OK) return status;
-    *scale = 1;
-    if (fkv_str_is(type, "none") || (fkv_str_is(type, "yarn") && (factor == 0 || factor == 1))) return FKV_OK;
-    if (!fkv_str_is(type, "linear"))
-        return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected none or linear, found \"%.*s\"", key,
-                        (int)(type.n < 32 ? type.n : 32), type.data);
-    if (factor > 0) *scale = factor;
-    return FKV_OK;
-}
-
-static fkv_status read_ropes(struct reader *r, bool pairs)
-{
-    struct fkv_rope_params *full = &r->rope[FKV_LAYER_FULL], *local = &r->rope[FKV_LAYER_LOCAL];
-    *full = (struct fkv_rope_params){.pairs = pairs,
-                                     .divided = fkv_gguf_find_tensor(r->g, "rope_freqs.weight") != NULL,
-                                     .base = 10000,
-                                     .magnitude = 1};
-    fkv_status status = read_float(r, "rope.freq_base", false, &full->base);
-    if (status == FKV_OK) status = read_float(r, "rope.scaling.attn_factor", false, &full->magnitude);
-    if (status == FKV_OK) status = read_rope_scale(r, &full->scale);
-    *local = *full;
-    if (status != FKV_OK || !r->local) return status;
-    if (r->local->rope_plain)
-        *local = (struct fkv_rope_params){.pairs = pairs, .base = full->base, .scale = 1, .magnitude = 1};
-    if (r->local->rope_base > 0) local->base = r->local->rope_base;
-    return read_float(r, "rope.freq_base_swa", false, &local->base);
-}
-
 /* ---- a layer --------------------------------------------------------------------------------- */
 
-static fkv_status check_layer(const struct reader *r, const struct fkv_layer_hparams *l, int d_value, int n_rot)
+static fkv_status check_layer(const struct fkv_reader *r, const struct fkv_layer_hparams *l, int d_value, int n_rot)
 {
     if (l->n_head % l->n_kv_head)
         return fkv_fail(r->e, FKV_ERROR_FORMAT,
@@ -160,24 +37,24 @@ static fkv_status check_layer(const struct reader *r, const struct fkv_layer_hpa
     return FKV_OK;
 }
 
-static bool is_array(const struct reader *r, const char *suffix)
+static bool is_array(const struct fkv_reader *r, const char *suffix)
 {
-    char key[KEY_BYTES];
+    char key[FKV_KEY_BYTES];
     uint64_t n = 0;
-    full_key(r, suffix, key);
+    fkv_reader_key(r, suffix, key);
     return (fkv_gguf_array(r->g, key, FKV_GGUF_BOOL, &n, NULL) == FKV_OK ||
             fkv_gguf_array(r->g, key, FKV_GGUF_U32, &n, NULL) == FKV_OK) &&
            n > 0;
 }
 
 /* Is the layer local, and its window? See struct fkv_local_layers. */
-static fkv_status read_window(const struct reader *r, int layer, struct fkv_layer_hparams *l)
+static fkv_status read_window(const struct fkv_reader *r, int layer, struct fkv_layer_hparams *l)
 {
     static const char pattern[] = "attention.sliding_window_pattern";
     int window = 0, found = r->local ? r->local->period : 0;
     if (!r->local) return FKV_OK;
-    fkv_status status = read_int(r, "attention.sliding_window", layer, 0, 1 << 24, &window);
-    if (status == FKV_OK) status = read_int(r, pattern, layer, 0, 1024, &found);
+    fkv_status status = fkv_read_int(r, "attention.sliding_window", layer, 0, 1 << 24, &window);
+    if (status == FKV_OK) status = fkv_read_int(r, pattern, layer, 0, 1024, &found);
     if (status != FKV_OK || window == 0) return status;
     if (is_array(r, pattern) ? found == 0 : found > 0 && (layer + 1) % found == 0) return FKV_OK;
     l->kind = FKV_LAYER_LOCAL;
@@ -185,35 +62,32 @@ static fkv_status read_window(const struct reader *r, int layer, struct fkv_laye
     return FKV_OK;
 }
 
-static fkv_status read_heads(const struct reader *r, struct fkv_hparams *h, int layer)
+static fkv_status read_heads(const struct fkv_reader *r, struct fkv_hparams *h, int layer)
 {
     struct fkv_layer_hparams *l = &h->layer[layer];
     fkv_status status;
-    if ((status = read_int(r, "attention.head_count", layer, 1, 1024, &l->n_head)) != FKV_OK) return status;
+    if ((status = fkv_read_int(r, "attention.head_count", layer, 1, 1024, &l->n_head)) != FKV_OK) return status;
     l->n_kv_head = l->n_head;
-    if ((status = read_int(r, "attention.head_count_kv", layer, 1, l->n_head, &l->n_kv_head)) != FKV_OK) return status;
+    if ((status = fkv_read_int(r, "attention.head_count_kv", layer, 1, l->n_head, &l->n_kv_head)) != FKV_OK)
+        return status;
     l->d_head = h->d_model / l->n_head;
-    if ((status = read_int_of(r, l, "attention.key_length", layer, 1 << 16, &l->d_head)) != FKV_OK) return status;
+    if ((status = fkv_read_int_of(r, l, "attention.key_length", layer, 1 << 16, &l->d_head)) != FKV_OK) return status;
     int d_value = l->d_head, n_rot = l->d_head;
-    if ((status = read_int_of(r, l, "attention.value_length", layer, 1 << 16, &d_value)) != FKV_OK) return status;
-    if ((status = read_int_of(r, l, "rope.dimension_count", layer, 1 << 16, &n_rot)) != FKV_OK) return status;
+    if ((status = fkv_read_int_of(r, l, "attention.value_length", layer, 1 << 16, &d_value)) != FKV_OK) return status;
+    if ((status = fkv_read_int_of(r, l, "rope.dimension_count", layer, 1 << 16, &n_rot)) != FKV_OK) return status;
     if ((status = check_layer(r, l, d_value, n_rot)) != FKV_OK) return status;
-    struct fkv_rope_params rope = r->rope[l->kind];
-    rope.d_head = l->d_head;
-    rope.n_rot = n_rot;
-    l->rope = fkv_hparams_rope(h, &rope);
     l->scale = 1.0f / sqrtf((float)l->d_head);
-    return FKV_OK;
+    return fkv_read_rope_of(r, h, l, n_rot);
 }
 
 /* The lengths of the MLP, or of the experts' that stand in its place. */
-static fkv_status read_feed_forward(const struct reader *r, const struct fkv_hparams *h, int layer)
+static fkv_status read_feed_forward(const struct fkv_reader *r, const struct fkv_hparams *h, int layer)
 {
     struct fkv_layer_hparams *l = &h->layer[layer];
-    const bool its_own = h->n_expert > 0 && has(r, "expert_feed_forward_length");
+    const bool its_own = h->n_expert > 0 && fkv_reader_has(r, "expert_feed_forward_length");
     const char *key = its_own ? "expert_feed_forward_length" : "feed_forward_length";
-    int length = REQUIRED;
-    const fkv_status status = read_int(r, key, layer, 1, 1 << 19, &length);
+    int length = FKV_REQUIRED;
+    const fkv_status status = fkv_read_int(r, key, layer, 1, 1 << 19, &length);
     if (status != FKV_OK) return status;
     if (h->n_expert == 0)
         l->d_ff = length;
@@ -222,11 +96,11 @@ static fkv_status read_feed_forward(const struct reader *r, const struct fkv_hpa
     return FKV_OK;
 }
 
-static fkv_status read_layer(const struct reader *r, struct fkv_hparams *h, int layer)
+static fkv_status read_layer(const struct fkv_reader *r, struct fkv_hparams *h, int layer)
 {
     struct fkv_layer_hparams *l = &h->layer[layer];
     fkv_status status;
-    *l = (struct fkv_layer_hparams){.n_head = REQUIRED, .kv_from = layer};
+    *l = (struct fkv_layer_hparams){.n_head = FKV_REQUIRED, .kv_from = layer};
     if ((status = read_feed_forward(r, h, layer)) != FKV_OK) return status;
     if ((status = read_window(r, layer, l)) != FKV_OK) return status;
     return read_heads(r, h, layer);
@@ -252,7 +126,7 @@ static void find_most(struct fkv_hparams *h)
 }
 
 /* What is described here and no layer walk does yet. */
-static fkv_status refuse_layers(const struct reader *r, const struct fkv_hparams *h)
+static fkv_status refuse_layers(const struct fkv_reader *r, const struct fkv_hparams *h)
 {
     for (int i = 0; i < h->n_layer; i++)
         if (h->layer[i].kv_from != i)
@@ -262,12 +136,12 @@ static fkv_status refuse_layers(const struct reader *r, const struct fkv_hparams
                             r->arch, i, h->layer[i].kv_from);
     const struct fkv_rope_params *divided = NULL;
     for (int i = 0; i < h->n_ropes; i++) {
-        if (!h->ropes[i].divided) continue;
+        if (h->ropes[i].divided == FKV_UNDIVIDED) continue;
         if (divided && divided->n_rot != h->ropes[i].n_rot)
             return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED,
-                            "rope_freqs.weight: expected the same number of channels to turn in all layers, found %d "
-                            "and %d",
-                            divided->n_rot, h->ropes[i].n_rot);
+                            "%s: expected the same number of channels to turn in all layers, found %d and %d",
+                            h->short_ctx ? "rope_factors_long.weight" : "rope_freqs.weight", divided->n_rot,
+                            h->ropes[i].n_rot);
         divided = &h->ropes[i];
     }
     return FKV_OK;
@@ -275,15 +149,15 @@ static fkv_status refuse_layers(const struct reader *r, const struct fkv_hparams
 
 /* ---- experts --------------------------------------------------------------------------------- */
 
-static fkv_status read_gating(const struct reader *r, struct fkv_hparams *h)
+static fkv_status read_gating(const struct fkv_reader *r, struct fkv_hparams *h)
 {
     enum { SOFTMAX = 1 };
-    char key[KEY_BYTES];
+    char key[FKV_KEY_BYTES];
     int gating = SOFTMAX;
     h->expert_norm = r->experts->norm;
-    fkv_status status = fkv_gguf_bool(r->g, full_key(r, "expert_weights_norm", key), &h->expert_norm, r->e);
-    if (status == FKV_OK) status = read_float(r, "expert_weights_scale", true, &h->expert_scale);
-    if (status == FKV_OK) status = read_int(r, "expert_gating_func", ALL_LAYERS, 0, 1 << 16, &gating);
+    fkv_status status = fkv_gguf_bool(r->g, fkv_reader_key(r, "expert_weights_norm", key), &h->expert_norm, r->e);
+    if (status == FKV_OK) status = fkv_read_float(r, "expert_weights_scale", true, &h->expert_scale);
+    if (status == FKV_OK) status = fkv_read_int(r, "expert_gating_func", FKV_ALL_LAYERS, 0, 1 << 16, &gating);
     if (status == FKV_OK && gating != SOFTMAX)
         status = fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.expert_gating_func: expected %d (softmax), found %d",
                           r->arch, SOFTMAX, gating);
@@ -291,11 +165,11 @@ static fkv_status read_gating(const struct reader *r, struct fkv_hparams *h)
     return status;
 }
 
-static fkv_status read_experts(const struct reader *r, struct fkv_hparams *h)
+static fkv_status read_experts(const struct fkv_reader *r, struct fkv_hparams *h)
 {
     fkv_status status;
-    if (r->experts && r->experts->always) h->n_expert = REQUIRED;
-    if ((status = read_int(r, "expert_count", ALL_LAYERS, 0, 1 << 16, &h->n_expert)) != FKV_OK) return status;
+    if (r->experts && r->experts->always) h->n_expert = FKV_REQUIRED;
+    if ((status = fkv_read_int(r, "expert_count", FKV_ALL_LAYERS, 0, 1 << 16, &h->n_expert)) != FKV_OK) return status;
     if (!r->experts && h->n_expert > 0)
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.expert_count: expected 0 (no mixture of experts), found %d",
                         r->arch, h->n_expert);
@@ -304,22 +178,23 @@ static fkv_status read_experts(const struct reader *r, struct fkv_hparams *h)
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s.expert_count: expected 1 to %d, found %d", r->arch,
                         FKV_MOST_EXPERTS, h->n_expert);
     const int most = h->n_expert < FKV_MOST_USED ? h->n_expert : FKV_MOST_USED;
-    h->n_expert_used = REQUIRED;
-    if ((status = read_int(r, "expert_used_count", ALL_LAYERS, 1, most, &h->n_expert_used)) != FKV_OK) return status;
+    h->n_expert_used = FKV_REQUIRED;
+    if ((status = fkv_read_int(r, "expert_used_count", FKV_ALL_LAYERS, 1, most, &h->n_expert_used)) != FKV_OK)
+        return status;
     return read_gating(r, h);
 }
 
 /* How long texts were in training limits only what nobody sets: a number that says nothing is no reason to refuse. */
-static void read_context(const struct reader *r, struct fkv_hparams *h)
+static void read_context(const struct fkv_reader *r, struct fkv_hparams *h)
 {
     enum { ASSUMED = 4096 };
-    char key[KEY_BYTES];
+    char key[FKV_KEY_BYTES];
     uint32_t found = 0;
     struct fkv_error why = {""};
-    const fkv_status status = fkv_gguf_u32(r->g, full_key(r, "context_length", key), &found, &why);
+    const fkv_status status = fkv_gguf_u32(r->g, fkv_reader_key(r, "context_length", key), &found, &why);
     const bool too_many = status == FKV_OK && found > FKV_CONTEXT_MAX;
     h->n_ctx_train = too_many ? FKV_CONTEXT_MAX : found > 0 ? (int)found : ASSUMED;
-    if (!has(r, "context_length"))
+    if (!fkv_reader_has(r, "context_length"))
         fkv_warn(r->warnings, "%s: not in the file: %d is assumed", key, h->n_ctx_train);
     else if (status != FKV_OK)
         fkv_warn(r->warnings, "%.400s: %d is assumed", why.text, h->n_ctx_train);
@@ -328,41 +203,48 @@ static void read_context(const struct reader *r, struct fkv_hparams *h)
                  h->n_ctx_train);
 }
 
-static fkv_status read_whole(const struct reader *r, struct fkv_hparams *h)
+static fkv_status read_whole(const struct fkv_reader *r, struct fkv_hparams *h)
 {
     fkv_status status;
     int n_draft = 0;
-    if ((status = read_int(r, "block_count", ALL_LAYERS, 1, 1024, &h->n_block)) != FKV_OK) return status;
-    if ((status = read_int(r, "nextn_predict_layers", ALL_LAYERS, 0, h->n_block - 1, &n_draft)) != FKV_OK)
+    if ((status = fkv_read_int(r, "block_count", FKV_ALL_LAYERS, 1, 1024, &h->n_block)) != FKV_OK) return status;
+    if ((status = fkv_read_int(r, "nextn_predict_layers", FKV_ALL_LAYERS, 0, h->n_block - 1, &n_draft)) != FKV_OK)
         return status;
     h->n_layer = h->n_block - n_draft;
     read_context(r, h);
-    if ((status = read_int(r, "embedding_length", ALL_LAYERS, 1, 1 << 17, &h->d_model)) != FKV_OK) return status;
+    if ((status = fkv_read_int(r, "embedding_length", FKV_ALL_LAYERS, 1, 1 << 17, &h->d_model)) != FKV_OK)
+        return status;
     if ((status = read_experts(r, h)) != FKV_OK) return status;
-    char key[KEY_BYTES];
+    char key[FKV_KEY_BYTES];
     bool causal = true;
-    if ((status = fkv_gguf_bool(r->g, full_key(r, "attention.causal", key), &causal, r->e)) != FKV_OK) return status;
+    if ((status = fkv_gguf_bool(r->g, fkv_reader_key(r, "attention.causal", key), &causal, r->e)) != FKV_OK)
+        return status;
     if (!causal)
         return fkv_fail(r->e, FKV_ERROR_UNSUPPORTED, "%s: expected true (a row sees those before it), found false",
                         key);
-    if (!has(r, "attention.layer_norm_rms_epsilon"))
+    if (!fkv_reader_has(r, "attention.layer_norm_rms_epsilon"))
         fkv_warn(r->warnings, "%s: not in the file: %g is assumed",
-                 full_key(r, "attention.layer_norm_rms_epsilon", key), (double)h->norm_eps);
-    return read_float(r, "attention.layer_norm_rms_epsilon", true, &h->norm_eps);
+                 fkv_reader_key(r, "attention.layer_norm_rms_epsilon", key), (double)h->norm_eps);
+    return fkv_read_float(r, "attention.layer_norm_rms_epsilon", true, &h->norm_eps);
 }
 
 fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, const struct fkv_gguf *g,
                             struct fkv_warnings *warnings, struct fkv_error *e)
 {
-    struct reader r =
-        {.g = g, .arch = arch->name, .local = arch->local, .experts = arch->experts, .warnings = warnings, .e = e};
-    *h = (struct fkv_hparams){.n_block = REQUIRED, .d_model = REQUIRED, .norm_eps = 1e-5f, .embed_scale = 1};
+    struct fkv_reader r = {.g = g,
+                           .arch = arch->name,
+                           .local = arch->local,
+                           .experts = arch->experts,
+                           .yarn_unrounded = arch->yarn_unrounded,
+                           .warnings = warnings,
+                           .e = e};
+    *h = (struct fkv_hparams){.n_block = FKV_REQUIRED, .d_model = FKV_REQUIRED, .norm_eps = 1e-5f, .embed_scale = 1};
     fkv_status status = read_whole(&r, h);
-    if (status == FKV_OK) status = read_ropes(&r, arch->rope_pairs);
+    if (status == FKV_OK) status = fkv_read_ropes(&r, h, arch->rope_pairs);
     if (status != FKV_OK) return status;
     r.n_block = h->n_block;
     h->layer = calloc((size_t)h->n_layer, sizeof *h->layer);
-    h->ropes = calloc((size_t)h->n_layer, sizeof *h->ropes);
+    h->ropes = calloc(2 * (size_t)h->n_layer, sizeof *h->ropes);
     if (!h->layer || !h->ropes) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory for %d layers", h->n_layer);
     for (int i = 0; i < h->n_layer && status == FKV_OK; i++) status = read_layer(&r, h, i);
     if (status == FKV_OK && arch->hparams) status = arch->hparams(h, g, e);

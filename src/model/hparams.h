@@ -8,13 +8,25 @@
 
 struct fkv_arch;
 
-/* A rotary table, one per distinct description: the i-th pair of channels of a row at `position` turns by
-   position / scale * base^(-2i / n_rot), divided by rope_freqs[i] where `divided`; cosine and sine times magnitude. */
+/* By which tensor the angles are divided, pair by pair. */
+enum fkv_rope_divisors {
+    FKV_UNDIVIDED,
+    FKV_DIVIDED,          /* rope_freqs */
+    FKV_DIVIDED_BY_LENGTH /* rope_factors_short in a sequence of at most short_ctx tokens, else rope_factors_long */
+};
+
+/* A rotary table, one per distinct description. The i-th pair of channels of a row at `position` turns by
+   position * base^(-2i / n_rot), which `divided` may divide, times 1 - share + share / scale, where a pair's share is
+   (i - from) / width, within 0 and 1. Cosine and sine times magnitude, which grows with the position by
+   1 + growth ln(1 + floor(position / growth_step)). */
 struct fkv_rope_params {
-    int d_head, n_rot;            /* channels of a head, and how many of them turn */
-    bool pairs;                   /* which channels pair up: see struct fkv_rope */
-    bool divided;                 /* by the tensor rope_freqs */
+    int d_head, n_rot; /* channels of a head, and how many of them turn */
+    bool pairs;        /* which channels pair up: see struct fkv_rope */
+    enum fkv_rope_divisors divided;
     float base, scale, magnitude; /* 10000, 1, 1 as a rule */
+    float from, width;            /* -1, 1: every pair's share is 1 */
+    float growth;                 /* 0: none */
+    int growth_step;
 };
 
 enum fkv_layer_kind {
@@ -46,7 +58,7 @@ struct fkv_layer_hparams {
     int n_head, n_kv_head, d_head;
     int d_ff, d_ff_expert; /* of the dense MLP; of an expert's: one of them is 0 */
     int window;            /* latest positions that a row sees, its own among them; 0: all */
-    int rope;              /* the rotary table, of struct fkv_hparams; -1: none */
+    int rope, rope_q;      /* the rotary tables of keys and of queries, of struct fkv_hparams; -1: none */
     int kv_from;           /* the layer whose K and V it attends to: itself as a rule */
     float scale;           /* of the logits of attention: 1 / sqrt(d_head) as a rule */
 };
@@ -65,6 +77,7 @@ struct fkv_hparams {
     int n_head, n_kv_head, d_head;  /* the most of any layer, as are the next: what buffers are sized for */
     int d_ff, ff_width;             /* of the MLP or of an expert; and of the logits of their router, too */
     int q_width, kv_width;          /* n_head d_head, n_kv_head d_head */
+    int short_ctx;                  /* see FKV_DIVIDED_BY_LENGTH; 0: no table is */
     int n_ropes;
     struct fkv_rope_params *ropes;   /* [n_ropes] */
     struct fkv_layer_hparams *layer; /* [n_layer] */
@@ -75,8 +88,17 @@ struct fkv_hparams {
 fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, const struct fkv_gguf *g,
                             struct fkv_warnings *warnings, struct fkv_error *e);
 void fkv_hparams_destroy(struct fkv_hparams *h);
-/* The index of a rotary table of this description, which is added if there is none. At most one per layer. */
+/* The index of a rotary table of this description, which is added if there is none. At most two per layer. */
 int fkv_hparams_rope(struct fkv_hparams *h, const struct fkv_rope_params *rope);
+/* table[rows][n_rot / 2][2]: cosine and sine of the angles of the positions from `first` on. divisors: [n_rot / 2], or
+   NULL. Only the first row's take cos() and sin(), the others are it turned, in double: few rows at a time. */
+void fkv_rope_angles(const struct fkv_rope_params *rope, const float *divisors, int first, int rows, float *table);
+/* The tables of a model with short_ctx hold the short angles of so many positions, and behind them the long ones of
+   all. Where those of a sequence of this capacity begin. */
+static inline int fkv_rope_begin(const struct fkv_hparams *h, int capacity)
+{
+    return h->short_ctx && capacity > h->short_ctx ? h->short_ctx : 0;
+}
 /* Longest input row of any product of the model. */
 int fkv_model_max_cols(const struct fkv_hparams *h);
 

@@ -28,6 +28,7 @@ static struct fkv_block block_of(const struct layer_pass *p, int thread)
                               .h = h,
                               .layer = l,
                               .rope = &p->at->ropes[l->rope < 0 ? 0 : l->rope],
+                              .rope_q = &p->at->ropes[l->rope < 0 ? 0 : l->rope_q],
                               .x = p->x,
                               .rows = &p->rows,
                               .q = b->q,
@@ -108,12 +109,22 @@ static bool is_last(const struct fkv_workspace *ws, const struct fkv_place *at)
 
 /* ---- a prefill under way ------------------------------------------------------------------------- */
 
+/* Where rows [row, row + n) of those alive stand in the rotary tables. */
+static const int32_t *turns_of(struct fkv_prefill_pass *p, int row, int n)
+{
+    const int begin = fkv_rope_begin(&p->ws->model->h, p->q->capacity);
+    if (begin == 0) return NULL;
+    for (int i = 0; i < n; i++) p->ws->turns[i] = begin + p->ws->pos[row + i];
+    return p->ws->turns;
+}
+
 /* Rows [row, row + n) of those alive, on their way through the layer. */
 static struct layer_pass rows_of(struct fkv_prefill_pass *p, int row, int n, unsigned want)
 {
     const int32_t *after = p->ws->after + (p->ws->block_rows - n);
     const struct fkv_rows rows = {.n = n,
                                   .pos = p->ws->pos + row,
+                                  .turn = turns_of(p, row, n),
                                   .hidden = want & FKV_WANT_KV ? after : p->ws->hidden + row};
     return (struct layer_pass){.ws = p->ws,
                                .at = p->at,
@@ -252,7 +263,7 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
                                            .window = params->window,
                                            .weight = params->weight}};
     fkv_report_begin(report);
-    fkv_status status = first + n <= ws->n_ctx ? FKV_OK : FKV_ERROR_MEMORY; /* see fkv_step() */
+    fkv_status status = fkv_workspace_holds(ws, q->capacity, first + n) ? FKV_OK : FKV_ERROR_MEMORY;
     if (status != FKV_OK) return status;
     if (params->policy->begin) status = params->policy->begin(&p.policy, params->kv, n_layer, n);
     if (status != FKV_OK) return status;
@@ -276,8 +287,9 @@ struct step {
     const struct fkv_place *at;
     struct fkv_sequence *const *sequences;
     const struct fkv_rows *rows;
-    int layer, end; /* layers to run, of one place */
-    bool head;      /* the logits are wanted */
+    int layer, end;       /* layers to run, of one place */
+    bool head;            /* the logits are wanted */
+    const int32_t *turns; /* see struct fkv_rows */
 };
 
 static void step_region(void *arg, int thread)
@@ -295,6 +307,7 @@ static void step_region(void *arg, int thread)
                            .want = FKV_WANT_Q | FKV_WANT_KV,
                            .stage_s = stage_s};
     const int last = s->rows->sequence ? s->rows->sequence[s->rows->n - 1] : 0;
+    p.rows.turn = s->turns;
     if (s->layer == 0) r.b->ops->embed(&r, &m->token_embd, s->rows->id, s->rows->n, m->h.embed_scale, s->at->step);
     for (p.layer = s->layer; p.layer < s->end; p.layer++) {
         for (int i = 0; i <= last; i++) stores[i] = s->sequences[i]->layer[p.layer].store;
@@ -313,10 +326,23 @@ static int step_end(const struct fkv_rows *rows)
 
 static int sequence_of(const struct fkv_rows *rows, int row) { return rows->sequence ? rows->sequence[row] : 0; }
 
+/* Where the rows stand in the rotary tables, to turns[rows->n]; NULL where they do by their positions. */
+static const int32_t *turns_of_step(const struct fkv_workspace *ws, struct fkv_sequence *const *sequences,
+                                    const struct fkv_rows *rows, int32_t *turns)
+{
+    for (int i = 0; i < rows->n; i++)
+        turns[i] = rows->pos[i] + fkv_rope_begin(&ws->model->h, sequences[sequence_of(rows, i)]->capacity);
+    return ws->model->h.short_ctx ? turns : NULL;
+}
+
 /* Room for the rows' entries, of which none is appended before all have it. */
-static fkv_status take_room(struct fkv_sequence *const *sequences, const struct fkv_rows *rows, bool *at_fault)
+static fkv_status take_room(const struct fkv_workspace *ws, struct fkv_sequence *const *sequences,
+                            const struct fkv_rows *rows, bool *at_fault)
 {
     fkv_status worst = FKV_OK;
+    for (int row = 0; row < rows->n; row++)
+        if (!fkv_workspace_holds(ws, sequences[sequence_of(rows, row)]->capacity, rows->pos[row] + 1))
+            return FKV_ERROR_MEMORY;
     for (int row = 0, end; row < rows->n; row = end) {
         const int s = sequence_of(rows, row);
         end = fkv_rows_end(rows, row);
@@ -330,13 +356,18 @@ static fkv_status take_room(struct fkv_sequence *const *sequences, const struct 
 fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequences, const struct fkv_rows *rows,
                     float *const *logits, bool at_fault[FKV_STEP_ROWS])
 {
-    struct step s = {.ws = ws, .at = ws->place, .sequences = sequences, .rows = rows, .head = true};
+    int32_t turns[FKV_STEP_ROWS];
+    struct step s = {.ws = ws,
+                     .at = ws->place,
+                     .sequences = sequences,
+                     .rows = rows,
+                     .head = true,
+                     .turns = turns_of_step(ws, sequences, rows, turns)};
     const size_t n = (size_t)rows->n * (size_t)ws->model->h.d_model;
     bool broken[FKV_STEP_ROWS] = {false};
     const int end = step_end(rows);
     memset(at_fault, 0, FKV_STEP_ROWS * sizeof *at_fault);
-    if (end > ws->n_ctx) return FKV_ERROR_MEMORY; /* a larger session took the workspace, and failed */
-    fkv_status status = take_room(sequences, rows, at_fault);
+    fkv_status status = take_room(ws, sequences, rows, at_fault);
     if (status != FKV_OK) return status;
     fkv_turns_take(&ws->turn);
     fkv_workspace_rotate(ws, end);
@@ -390,11 +421,15 @@ static fkv_status look_through_layer(struct step *s, int n_before, float *shares
 fkv_status fkv_step_look(struct fkv_workspace *ws, struct fkv_sequence *q, const struct fkv_rows *rows, int n_before,
                          float *shares)
 {
-    struct step s = {.ws = ws, .at = ws->place, .sequences = &q, .rows = rows};
+    struct step s = {.ws = ws,
+                     .at = ws->place,
+                     .sequences = &q,
+                     .rows = rows,
+                     .turns = turns_of_step(ws, &q, rows, ws->turns)};
     const size_t n = (size_t)rows->n * (size_t)ws->model->h.d_model,
                  of_layer = (size_t)ws->model->h.n_kv_head * (size_t)n_before;
     const int end = step_end(rows);
-    if (end > ws->n_ctx) return FKV_ERROR_MEMORY;
+    if (!fkv_workspace_holds(ws, q->capacity, end)) return FKV_ERROR_MEMORY;
     fkv_status status = fkv_sequence_reserve(q, rows->n, end - 1);
     if (status != FKV_OK) return status;
     fkv_turns_take(&ws->turn);

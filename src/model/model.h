@@ -29,8 +29,8 @@ struct fkv_model {
     struct fkv_weight token_embd, output; /* [n_vocab][d_model]; output is token_embd where the file has none */
     struct fkv_tensor output_norm;        /* [d_model] */
     struct fkv_tensor output_bias;        /* [n_vocab], or none */
-    const float *rope_freqs;              /* [n_rot / 2] divisors of the frequencies (Llama 3.1 and later), or NULL */
-    struct fkv_layer *layer;              /* [n_layer] */
+    const float *rope_freqs, *rope_short, *rope_long; /* [n_rot / 2] divisors: see enum fkv_rope_divisors; or NULL */
+    struct fkv_layer *layer;                          /* [n_layer] */
     float *vectors; /* norms and biases as floats: the model owns them, and they are what its tensors stand for until a
                        back end has loaded them */
     float *grams;   /* of all layers' value_gram, or NULL */
@@ -90,7 +90,7 @@ struct fkv_block {
     struct fkv_run run;
     const struct fkv_hparams *h;
     const struct fkv_layer_hparams *layer; /* of the layer that runs */
-    const struct fkv_rope *rope;           /* its rotary table */
+    const struct fkv_rope *rope, *rope_q;  /* its rotary tables */
     const struct fkv_rows *rows;
     struct fkv_tensor x;       /* [n][d_model] the residual stream */
     struct fkv_tensor q, k, v; /* [n][n_head d_head], [n][n_kv_head d_head] twice */
@@ -104,6 +104,7 @@ struct fkv_arch {
     const char *name;                      /* general.architecture */
     const struct fkv_weight_name *weights; /* ends with a NULL name */
     bool rope_pairs;                       /* see struct fkv_rope */
+    bool yarn_unrounded;                   /* YaRN's scaled share begins and ends between pairs */
     const struct fkv_local_layers *local;  /* NULL: no layer is local, whatever the file says */
     const struct fkv_experts *experts;     /* NULL: a file with experts is refused */
     /* Adjusts what fkv_hparams_read() has read from the keys all architectures share, and refuses what it cannot run.
@@ -183,13 +184,16 @@ bool fkv_layer_has_experts(const struct fkv_hparams *h, int layer);
         FKV_LAYER_ROW("ffn_up_exps.weight", ffn_up, FKV_EXPERTS(FKV_DIM_FF_EXPERT, FKV_DIM_MODEL),     \
                       FKV_PART(fkv_fused_gate_up_exps, 1)),                                            \
         FKV_LAYER_ROW("ffn_down_exps.weight", ffn_down, FKV_EXPERTS(FKV_DIM_MODEL, FKV_DIM_FF_EXPERT))
-#define FKV_DECODER_ENDS                                                                                    \
-    FKV_MODEL_ROW("token_embd.weight", FKV_AT_INPUT, token_embd, FKV_MATRIX(FKV_DIM_VOCAB, FKV_DIM_MODEL)), \
-        FKV_MODEL_ROW("output_norm.weight", FKV_AT_HEAD, output_norm, FKV_VECTOR(FKV_DIM_MODEL)),           \
-        FKV_MODEL_ROW("output.weight", FKV_AT_HEAD, output, FKV_MATRIX(FKV_DIM_VOCAB, FKV_DIM_MODEL),       \
-                      .optional = true),                                                                    \
-        FKV_MODEL_ROW("output.bias", FKV_AT_HEAD, output_bias, FKV_BIAS(FKV_DIM_VOCAB)),                    \
-        FKV_MODEL_ROW("rope_freqs.weight", FKV_AT_HOST, rope_freqs, FKV_VECTOR(FKV_DIM_ROT_HALF), .optional = true)
+#define FKV_DECODER_ENDS                                                                                      \
+    FKV_MODEL_ROW("token_embd.weight", FKV_AT_INPUT, token_embd, FKV_MATRIX(FKV_DIM_VOCAB, FKV_DIM_MODEL)),   \
+        FKV_MODEL_ROW("output_norm.weight", FKV_AT_HEAD, output_norm, FKV_VECTOR(FKV_DIM_MODEL)),             \
+        FKV_MODEL_ROW("output.weight", FKV_AT_HEAD, output, FKV_MATRIX(FKV_DIM_VOCAB, FKV_DIM_MODEL),         \
+                      .optional = true),                                                                      \
+        FKV_MODEL_ROW("output.bias", FKV_AT_HEAD, output_bias, FKV_BIAS(FKV_DIM_VOCAB)),                      \
+        FKV_ROPE_ROW("rope_freqs.weight", rope_freqs), FKV_ROPE_ROW("rope_factors_short.weight", rope_short), \
+        FKV_ROPE_ROW("rope_factors_long.weight", rope_long)
+#define FKV_ROPE_ROW(tensor, member) \
+    FKV_MODEL_ROW(tensor, FKV_AT_HOST, member, FKV_VECTOR(FKV_DIM_ROT_HALF), .optional = true)
 #define FKV_DECODER_ATTENTION                                                                                      \
     FKV_LAYER_ROW("attn_norm.weight", attn_norm, FKV_VECTOR(FKV_DIM_MODEL)),                                       \
         FKV_LAYER_ROW("attn_q.weight", attn_q, FKV_MATRIX(FKV_DIM_Q, FKV_DIM_MODEL), FKV_PART(fkv_fused_qkv, 0)),  \

@@ -54,9 +54,10 @@ void fkv_rotate(struct fkv_block *b, unsigned want)
 {
     const struct fkv_layer_hparams *l = b->layer;
     const struct fkv_ops *ops = b->run.b->ops;
+    const int32_t *at = b->rows->turn ? b->rows->turn : b->rows->pos;
     if (l->rope < 0) return;
-    if (want & FKV_WANT_Q) ops->rope(&b->run, b->rope, b->q, q_width(b), b->rows->n, l->n_head, b->rows->pos);
-    if (want & FKV_WANT_KV) ops->rope(&b->run, b->rope, b->k, kv_width(b), b->rows->n, l->n_kv_head, b->rows->pos);
+    if (want & FKV_WANT_Q) ops->rope(&b->run, b->rope_q, b->q, q_width(b), b->rows->n, l->n_head, at);
+    if (want & FKV_WANT_KV) ops->rope(&b->run, b->rope, b->k, kv_width(b), b->rows->n, l->n_kv_head, at);
 }
 
 static void experts(struct fkv_block *b, const struct fkv_layer *w, const struct fkv_input *x)

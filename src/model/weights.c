@@ -47,7 +47,7 @@ static int dim(const struct fkv_hparams *h, int layer, enum fkv_dim d)
     case FKV_DIM_FF_EXPERT: return l->d_ff_expert;
     case FKV_DIM_ROT_HALF:
         for (int i = 0; i < h->n_ropes; i++)
-            if (h->ropes[i].divided) return h->ropes[i].n_rot / 2;
+            if (h->ropes[i].divided != FKV_UNDIVIDED) return h->ropes[i].n_rot / 2;
         return 0;
     }
     return 0;

@@ -1,6 +1,5 @@
 #include "model/workspace.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -49,7 +48,7 @@ static size_t context_parts(const struct fkv_hparams *h, int n_ctx, struct fkv_p
 
 static size_t angle_floats(const struct fkv_hparams *h, int rope, int n_ctx)
 {
-    return (size_t)n_ctx * (size_t)h->ropes[rope].n_rot;
+    return (size_t)(n_ctx + fkv_rope_begin(h, n_ctx)) * (size_t)h->ropes[rope].n_rot;
 }
 
 static fkv_status allocate(struct fkv_backend *b, const struct part *parts, int n)
@@ -131,8 +130,7 @@ void fkv_workspace_destroy(struct fkv_workspace *ws)
     *ws = (struct fkv_workspace){0};
 }
 
-/* Rows of a table are made so many at a time: only the first one's angles take cos() and sin(), the others are it
-   turned, in double. */
+/* Rows of a table are made so many at a time: see fkv_rope_angles(). */
 enum { ANGLE_ROWS = 32 };
 
 /* ---- growing ------------------------------------------------------------------------------------- */
@@ -146,6 +144,7 @@ static size_t lay_out(struct fkv_workspace *ws, const struct fkv_workspace *of, 
     ws->pos = fkv_carve(&c, n * sizeof *ws->pos);
     ws->hidden = fkv_carve(&c, n * sizeof *ws->hidden);
     ws->after = fkv_carve(&c, (size_t)of->block_rows * sizeof *ws->after);
+    ws->turns = fkv_carve(&c, (size_t)of->block_rows * sizeof *ws->turns);
     ws->angle_rows = fkv_carve(&c, ANGLE_ROWS * (size_t)h->d_head * sizeof *ws->angle_rows);
     ws->choosing = fkv_carve(&c, fkv_choose_bytes(h->n_kv_head, n_ctx));
     ws->looked = fkv_carve(&c, 2 * (size_t)h->n_kv_head * n * sizeof *ws->looked);
@@ -228,39 +227,40 @@ struct fkv_bytes fkv_workspace_bytes(const struct fkv_backend *b, const struct f
 
 /* ---- the rotary tables --------------------------------------------------------------------------- */
 
-static void fill_angles(const struct fkv_model *m, const struct fkv_rope_params *p, int first, int rows, float *table)
+/* Rows of table r from `first` on, to where they stand from `at` on. */
+static void make_angles(struct fkv_workspace *ws, int r, const float *divisors, int first, int rows, int at)
 {
-    const double magnitude = (double)p->magnitude;
-    for (int i = 0; i < p->n_rot / 2; i++) {
-        const double frequency = pow((double)p->base, -2.0 * i / p->n_rot) / (double)p->scale /
-                                 (p->divided ? (double)m->rope_freqs[i] : 1.0);
-        const double c1 = cos(frequency), s1 = sin(frequency);
-        double c = cos((double)first * frequency), s = sin((double)first * frequency);
-        for (int row = 0; row < rows; row++) {
-            float *at = table + (size_t)row * (size_t)p->n_rot + 2 * i;
-            at[0] = (float)(magnitude * c);
-            at[1] = (float)(magnitude * s);
-            const double turned = c * c1 - s * s1;
-            s = s * c1 + c * s1;
-            c = turned;
-        }
+    const struct fkv_rope_params *rope = &ws->model->h.ropes[r];
+    const size_t n_rot = (size_t)rope->n_rot;
+    fkv_rope_angles(rope, divisors, first, rows, ws->angle_rows);
+    for (int i = 0; i < ws->n_places; i++) {
+        const struct fkv_place *p = &ws->place[i];
+        p->b->ops->write(p->b, fkv_tensor_from(p->ropes[r].cos_sin, (size_t)at * n_rot), ws->angle_rows,
+                         (size_t)rows * n_rot);
     }
+}
+
+/* Those of the positions [first, first + rows), short ones and long ones where there are two: see fkv_rope_begin(). */
+static void make_table(struct fkv_workspace *ws, int r, int first, int rows)
+{
+    const struct fkv_model *m = ws->model;
+    const float *const divisors[][2] = {[FKV_UNDIVIDED] = {NULL, NULL},
+                                        [FKV_DIVIDED] = {m->rope_freqs, m->rope_freqs},
+                                        [FKV_DIVIDED_BY_LENGTH] = {m->rope_short, m->rope_long}},
+                       *const *of = divisors[m->h.ropes[r].divided];
+    const int begin = fkv_rope_begin(&m->h, ws->n_ctx), left = begin - first;
+    if (begin == 0)
+        make_angles(ws, r, of[0], first, rows, first);
+    else
+        make_angles(ws, r, of[1], first, rows, begin + first);
+    if (left > 0) make_angles(ws, r, of[0], first, rows < left ? rows : left, first);
 }
 
 void fkv_workspace_rotate(struct fkv_workspace *ws, int n)
 {
-    const struct fkv_hparams *h = &ws->model->h;
     while (ws->angles < n) {
         const int rows = ws->n_ctx - ws->angles < ANGLE_ROWS ? ws->n_ctx - ws->angles : ANGLE_ROWS;
-        for (int r = 0; r < h->n_ropes; r++) {
-            const size_t n_rot = (size_t)h->ropes[r].n_rot;
-            fill_angles(ws->model, &h->ropes[r], ws->angles, rows, ws->angle_rows);
-            for (int i = 0; i < ws->n_places; i++) {
-                const struct fkv_place *p = &ws->place[i];
-                p->b->ops->write(p->b, fkv_tensor_from(p->ropes[r].cos_sin, (size_t)ws->angles * n_rot), ws->angle_rows,
-                                 (size_t)rows * n_rot);
-            }
-        }
+        for (int r = 0; r < ws->model->h.n_ropes; r++) make_table(ws, r, ws->angles, rows);
         ws->angles += rows;
     }
 }

@@ -22,7 +22,7 @@ struct fkv_place {
     struct fkv_tensor x;        /* [n_ctx][d_model] the residual stream of a prefill */
     struct fkv_tensor q_window; /* [FKV_MAX_WINDOW][q_width] */
     struct fkv_tensor scores;   /* [n_kv_head][n_ctx] */
-    struct fkv_rope *ropes;     /* [n_ropes] tables of n_ctx positions, one per description of the model */
+    struct fkv_rope *ropes;     /* [n_ropes] tables of n_ctx positions, one per description: see fkv_rope_begin() */
     struct fkv_choice *kept, *going_on;
 };
 enum { FKV_MAX_PLACES = 2 }; /* a GPU, and the CPU for the layers it has no room for */
@@ -38,6 +38,7 @@ struct fkv_workspace {
     int32_t *pos, *hidden; /* [n_ctx] of the rows alive: see struct fkv_rows */
     int block_rows;        /* the most of any place */
     int32_t *after;        /* [block_rows] block_rows - 1 .. 0: what rows of a block do not see of it */
+    int32_t *turns;        /* [block_rows] of the block that runs: see struct fkv_rows */
     float *angle_rows;     /* those of a rotary table that are being made */
     void *choosing;        /* fkv_choose_bytes(n_kv_head, n_ctx) */
     float *looked;         /* [2][n_kv_head][n_ctx] what a window attends to, by its even and by its odd rows */
@@ -53,6 +54,12 @@ fkv_status fkv_workspace_create(struct fkv_workspace *ws, const struct fkv_model
 void fkv_workspace_destroy(struct fkv_workspace *ws);
 /* Room for passes of n_ctx tokens and a window. No prefill has it lent, or the caller does. */
 fkv_status fkv_workspace_reserve(struct fkv_workspace *ws, int n_ctx, int window);
+/* Does it hold what a sequence of that capacity needs for its positions before `end`? A larger session may have taken
+   it, and failed. */
+static inline bool fkv_workspace_holds(const struct fkv_workspace *ws, int capacity, int end)
+{
+    return end <= ws->n_ctx && fkv_rope_begin(&ws->model->h, capacity) <= fkv_rope_begin(&ws->model->h, ws->n_ctx);
+}
 /* The rotary tables of n positions at least. */
 void fkv_workspace_rotate(struct fkv_workspace *ws, int n);
 
