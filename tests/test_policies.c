@@ -258,6 +258,96 @@ static void test_claa_takes_the_best_standing(void **state)
     check_ranking("claa", g, 2, 2, 4, want);
 }
 
+/* The plan of a layer by the policy's name and n rows alive, without state. */
+static struct fkv_layer_plan planned(const struct fkv_kv_params *p, int layer, int n_layer, int n_prompt, int n_rows)
+{
+    const struct fkv_layer_state s = {.layer = layer,
+                                      .n_layer = n_layer,
+                                      .n_prompt = n_prompt,
+                                      .n_rows = n_rows,
+                                      .n_kv_head = 1,
+                                      .window = p->window};
+    return fkv_policy_plan(fkv_policy_find(p->policy), NULL, p, &s);
+}
+
+static void test_pyramid_narrows(void **state)
+{
+    (void)state;
+    static const int want[] = {187, 144, 100, 56, 13};
+    struct fkv_kv_params p = FKV_KV_PARAMS_INIT;
+    p.policy = "pyramid";
+    p.kv_budget = 100;
+    for (int l = 0; l < 5; l++) assert_int_equal(planned(&p, l, 5, 1000, 1000).keep, want[l]);
+    p.kv_budget = 600; /* the first layers have no more than all */
+    assert_int_equal(planned(&p, 0, 5, 1000, 1000).keep, 1000);
+    assert_int_equal(planned(&p, 2, 5, 1000, 1000).keep, 600);
+    assert_int_equal(planned(&p, 4, 5, 1000, 1000).keep, 200);
+}
+
+static void test_omnidrop_drops_by_layer(void **state)
+{
+    (void)state;
+    enum { L = 28, WINDOW = 8 };
+    struct fkv_kv_params p = FKV_KV_PARAMS_INIT;
+    p.policy = "omnidrop";
+    p.tsp_floor = 0;
+    p.tsp_budget = 16;
+    assert_int_equal(fkv_kv_set(&p, "omnidrop-most", "0.2", NULL), FKV_OK);
+    int n = 1000 + WINDOW, dropped[L], left[L];
+    for (int l = 0; l < L; l++) {
+        const int on = planned(&p, l, L, 1000 + WINDOW, n).propagate;
+        dropped[l] = n - on;
+        left[l] = on - WINDOW;
+        n = on;
+    }
+    assert_int_equal(dropped[0], 0);
+    assert_true(dropped[10] == 10 && left[10] == 982);
+    assert_true(dropped[14] == 86 && left[14] == 779);
+    assert_true(dropped[25] == 20 && left[25] == 82);
+    assert_int_equal(dropped[26], 0);
+    p.tsp_budget = 300 + WINDOW; /* fewer never go on */
+    assert_int_equal(planned(&p, 20, L, 1000 + WINDOW, 310 + WINDOW).propagate, 300 + WINDOW);
+    assert_int_equal(fkv_kv_set(&p, "omnidrop-most", "0", NULL), FKV_OK);
+    for (int l = 0; l < L; l++) assert_int_equal(planned(&p, l, L, 1000 + WINDOW, 500).propagate, 500);
+}
+
+/* Shows asl the scores of layers of which each has one head, of 5 rows and a window of one, three of which go on; tells
+   after which layer they do. */
+static int asl_fires(const float (*g)[5], int layers)
+{
+    const struct fkv_policy *policy = fkv_policy_find("asl");
+    struct fkv_kv_params p = FKV_KV_PARAMS_INIT;
+    void *own = NULL;
+    int fired = -1;
+    p.policy = "asl";
+    p.window = 1;
+    p.tsp_budget = 3;
+    p.sinks = 0;
+    assert_int_equal(fkv_kv_set(&p, "asl-layers", "2", NULL), FKV_OK);
+    assert_int_equal(policy->begin(&own, &p, layers, 6), FKV_OK);
+    for (int l = 0; l < layers && fired < 0; l++) {
+        const struct fkv_layer_state s =
+            {.layer = l, .n_layer = layers, .n_prompt = 6, .n_rows = 6, .n_kv_head = 1, .window = 1};
+        struct fkv_layer_plan plan = fkv_policy_plan(policy, own, &p, &s);
+        if (plan.wants_scores) fkv_policy_scored(policy, own, &p, &s, g[l], &plan);
+        if (plan.propagate == 3) fired = l;
+    }
+    policy->end(own);
+    return fired;
+}
+
+static void test_asl_waits_for_ranks_to_settle(void **state)
+{
+    (void)state;
+    /* ranks (1 2 3 4 5), (1 4 2 5 3): variance 5/12; then (1 3 2 5 4), with the one before: 0 */
+    static const float settles[][5] = {{5, 4, 3, 2, 1}, {5, 2, 4, 1, 3}, {5, 3, 4, 1, 2}, {0}, {0}};
+    static const float wanders[][5] = {{5, 4, 3, 2, 1}, {5, 4, 3, 1, 2}, {1, 4, 3, 2, 5}, {5, 1, 3, 2, 4}, {0}};
+    static const float constant[][5] = {{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}, {0}, {0}};
+    assert_int_equal(asl_fires(settles, 5), 2);
+    assert_int_equal(asl_fires(wanders, 5), 3); /* three quarters up, in any case */
+    assert_int_equal(asl_fires(constant, 5), 2);
+}
+
 static fkv_session *prefilled(const struct fkv_session_params *p)
 {
     fkv_session *s = tiny_session(engine, p);
@@ -298,6 +388,25 @@ static void test_structkv_without_memory_is_fastkv(void **state)
     fkv_session_close(b);
     fkv_session_close(c);
     fkv_session_close(d);
+}
+
+/* In a session: rows fall away layer by layer, or at a layer that the prompt decides; all layers keep their budget. */
+static void test_rows_fall_away(void **state)
+{
+    (void)state;
+    struct fkv_session_params omni = params_of("omnidrop", "omnidrop-most", "0.6"),
+                              settled = params_of("asl", "asl-layers", "2");
+    fkv_session *a = prefilled(&omni), *b = prefilled(&settled);
+    const int32_t *pos;
+    int layer;
+    assert_true(fkv_session_propagated(a, &layer, &pos) >= 64 && layer == LAYERS - 3);
+    assert_int_equal(fkv_session_propagated(b, &layer, &pos), 60);
+    assert_true(layer >= LAYERS / 3 && layer <= 3 * LAYERS / 4);
+    for (int l = 0; l < LAYERS; l++) assert_int_equal(fkv_session_kept(b, l, 0, &pos), 30);
+    append_or_fail(a, ids[N]);
+    append_or_fail(b, ids[N]);
+    fkv_session_close(a);
+    fkv_session_close(b);
 }
 
 static void test_claa_may_keep_first_layers_whole(void **state)
@@ -496,6 +605,10 @@ int main(void)
         cmocka_unit_test(test_pooled_choices),
         cmocka_unit_test(test_structkv_sums_over_layers),
         cmocka_unit_test(test_claa_takes_the_best_standing),
+        cmocka_unit_test(test_pyramid_narrows),
+        cmocka_unit_test(test_omnidrop_drops_by_layer),
+        cmocka_unit_test(test_asl_waits_for_ranks_to_settle),
+        cmocka_unit_test(test_rows_fall_away),
         cmocka_unit_test(test_structkv_without_memory_is_fastkv),
         cmocka_unit_test(test_claa_may_keep_first_layers_whole),
         cmocka_unit_test(test_adakv_with_all_guaranteed_is_snapkv),

@@ -198,6 +198,21 @@ static bool next_policy(int *i, const char **name)
     return false;
 }
 
+/* What the policy's plans keep in each layer, where nothing is decided from data. */
+static void planned(const struct fkv_kv_params *params, int sinks, int count[LAYERS])
+{
+    struct fkv_kv_params kv = *params;
+    struct fkv_error e;
+    assert_int_equal(fkv_kv_params_check(&kv, LAYERS, &e), FKV_OK);
+    struct fkv_layer_state at =
+        {.n_layer = LAYERS, .n_prompt = N, .n_rows = N, .sinks = sinks, .n_kv_head = 2, .window = kv.question ? 64 : 8};
+    for (; at.layer < LAYERS; at.layer++) {
+        const struct fkv_layer_plan plan = fkv_policy_plan(fkv_policy_find(kv.policy), NULL, &kv, &at);
+        count[at.layer] = plan.keep;
+        at.n_rows = plan.propagate;
+    }
+}
+
 static void test_policies(void **state)
 {
     (void)state;
@@ -205,11 +220,13 @@ static void test_policies(void **state)
     for (int i = 0; next_policy(&i, &name);) {
         struct fkv_session_params p = paper_params(0.2, 0.1, 2);
         p.kv.policy = name;
-        const bool full = strcmp(name, "full") == 0, is_auto = strcmp(name, "auto") == 0;
-        if (is_auto) assert_int_equal(fkv_kv_set(&p.kv, "auto-mass", "0", NULL), FKV_OK);
+        int count[LAYERS];
+        if (strcmp(name, "auto") == 0) assert_int_equal(fkv_kv_set(&p.kv, "auto-mass", "0", NULL), FKV_OK);
+        planned(&p.kv, 2, count);
         fkv_session *s = prefilled(&p, N);
-        /* auto's window is the question: here 64 tokens, which it keeps */
-        for (int l = 0; l < LAYERS; l++) check_layer(s, l, N, is_auto ? 64 : 8, 2, full ? N : is_auto ? 66 : 30);
+        /* a window that is the question is here 64 tokens, which are kept */
+        const int window = count[0] == 66 ? 64 : 8;
+        for (int l = 0; l < LAYERS; l++) check_layer(s, l, N, window, 2, count[l]);
         append_or_fail(s, 9);
         fkv_session_close(s);
         /* a full budget is the full cache */
@@ -276,12 +293,14 @@ static void test_scores_by_maximum_and_spans(void **state)
         fkv_session *largest = prefilled(&p, N);
         p.kv.span = 16;
         fkv_session *spans = prefilled(&p, N);
-        const bool full = strcmp(name, "full") == 0, scores = chooses_by_scores(&p.kv);
+        const bool scores = chooses_by_scores(&p.kv);
+        int count[LAYERS];
+        planned(&p.kv, 2, count);
         bool by_maximum = false, by_span = false;
         for (int l = 0; l < LAYERS; l++) {
             const int32_t *a, *b, *c;
-            check_layer(largest, l, N, 8, 2, full ? N : 30);
-            check_layer(spans, l, N, 8, 2, full ? N : 30);
+            check_layer(largest, l, N, 8, 2, count[l]);
+            check_layer(spans, l, N, 8, 2, count[l]);
             const int n = fkv_session_kept(sum, l, 0, &a);
             by_maximum |= n != fkv_session_kept(largest, l, 0, &b) || memcmp(a, b, (size_t)n * sizeof *a) != 0;
             by_span |= n != fkv_session_kept(spans, l, 0, &c) || memcmp(b, c, (size_t)n * sizeof *a) != 0;
