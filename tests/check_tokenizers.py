@@ -3,11 +3,14 @@
 combining marks, jamo, half-width forms, markup, special tokens, code, digits, spaces. The vocabulary is one in which any two bytes may
 merge, so that a cut in the wrong place is seen; and qwen2.5-coder-0.5b's, where it is.
 
-check_tokenizers.py TEST_TOKENS [SEED]     77: `tokenizers` is not there"""
+check_tokenizers.py TEST_TOKENS [SEED [PRE=FILE ...]]     77: `tokenizers` is not there
+With FILE, the tokenizer.json that a model was published with: random texts and every token's own, by all that the file says of itself; PRE is the
+rule that is to agree, gpt-4o for instance, or gemma4."""
 import json
 import os
 import pathlib
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -45,6 +48,7 @@ RULES = {
     'gpt-4o': ([by_case(r'\p{N}{1,3}', f'(?i:{CONTRACTIONS})?')], False, False),
     'qwen35': ([llama3(r'\p{N}', r'[\p{L}\p{M}]')], False, True),
     'minicpm5': ([r'\p{N}{1,3}', llama3(r'\p{N}+')], True, False),
+    'deepseek-coder': ([r'[\r\n]', r'\s?\p{L}+', r'\s?\p{P}+', '[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+', r'\p{N}'], False, False),
     'deepseek-v3': ([r'\p{N}{1,3}', '[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+',
                      r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|""" + SPACES],
                     False, False),
@@ -58,7 +62,8 @@ WORDS = ['hello', ' world', "don't", "I'LL", "it's", "THEY'RE", "'\u017f", ' x1'
          '\u041c\u043e\u0441\u043a\u0432\u0430', '\u092e\u0941\u091d\u0947', '\u0e44\u0e17\u0e22', '\u05e9\u05c1\u05b8', '\u0644\u0627', '\U0001f44d\U0001f3fd', '\U0001f1e9\U0001f1ea', '\u200d', '\ufe0f', '\u0338', '=\u0338', '<\u0338', '>\u0338',
          'HTTPServer', 'iPhone', '\u00c9cole', 'Stra\u00dfe', '\ufb01n', '#include', '\u2014', '\u00ab\u00bb', '\u20ac', '\u0300', '\u1dc4\u0315\u0300']
 
-NEW_MARKS = {0x9fe, 0xc3c, 0xd3b, 0xd3c}  # later than the tables of that package, Unicode 9: not reordered there
+NEW = {0x9fe, 0xc3c, 0xd3b, 0xd3c,  # later than the tables of that package, Unicode 9: not reordered there
+             0x2427, 0x2428, 0x2429}  # later than those of utf8proc in Debian 12, Unicode 15: unassigned there
 
 
 def read_vocabulary(path):
@@ -115,18 +120,35 @@ def any_two_bytes():
             'tokenizer.ggml.merges': [f'{a} {b}' for a, b in pairs]}
 
 
+def some_characters():
+    """Most characters of WORDS, random pairs of them, runs of spaces and newlines, and the 256 bytes."""
+    rng = random.Random(1)
+    characters = sorted({c for word in WORDS for c in word.replace(' ', '\u2581')} - set('q\u4e16\u20ac'))
+    pairs = [('\u2581', '\u2581'), ('\n', '\n'), ('\n\n', '\n')]
+    pairs += [(a, b) for a, b in rng.sample([(a, b) for a in characters for b in characters], 4000) if ('\n' in a + b) is (a + b == '\n\n') and (a, b) not in pairs]
+    special = ['<|im_end|>', '<|im_start|>', '<|endoftext|>']
+    tokens = ['<unk>', *(f'<0x{b:02X}>' for b in range(256)), *characters, *(a + b for a, b in pairs), *special]
+    return {'tokenizer.ggml.tokens': tokens, 'tokenizer.ggml.token_type': [2] + [6] * 256 + [1] * (len(tokens) - 260) + [3] * 3,
+            'tokenizer.ggml.merges': [f'{a} {b}' for a, b in pairs]}
+
+
 def model_of(keys, rule):
     """The same tokenizer out of the parts of PyPI's."""
-    expressions, whole, nfc = RULES[rule]
+    expressions, whole, nfc = RULES.get(rule, ([], False, False))
     tokens, types = keys['tokenizer.ggml.tokens'], keys['tokenizer.ggml.token_type']
     vocabulary = {}
     for i, token in enumerate(tokens):
         vocabulary.setdefault(token, i)
-    t = Tokenizer(models.BPE(vocabulary, [tuple(m.split(' ')) for m in keys['tokenizer.ggml.merges']], ignore_merges=whole))
+    merges = [tuple(m.split(' ')) for m in keys['tokenizer.ggml.merges']]
+    t = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=whole))
+    if rule == 'gemma4':
+        t = Tokenizer(models.BPE(vocabulary, merges, unk_token='<unk>', fuse_unk=True, byte_fallback=True))
+        t.normalizer = normalizers.Replace(' ', '\u2581')
     if nfc:
         t.normalizer = normalizers.NFC()
-    splits = [pre_tokenizers.Split(Regex(e), 'isolated') for e in expressions]
-    t.pre_tokenizer = pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    if rule != 'gemma4':
+        splits = [pre_tokenizers.Split(Regex(e), 'isolated') for e in expressions]
+        t.pre_tokenizer = pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     t.add_special_tokens([AddedToken(s, normalized=False, special=True) for s, kind in zip(tokens, types) if kind == 3])
     t.add_tokens([AddedToken(s, normalized=False) for s, kind in zip(tokens, types) if kind == 4])
     return t
@@ -139,23 +161,39 @@ def random_text(rng):
         low, high = rng.choice([(0x20, 0x7f), (0xa0, 0x250), (0x300, 0x370), (0x370, 0x530), (0x5d0, 0x6ff), (0x900, 0xd7f), (0x1100, 0x1200), (0x1e00, 0x2000), (0x2000, 0x2e00),
                                 (0x3040, 0x3100), (0xac00, 0xac40), (0xf900, 0xfa6d), (0xff00, 0xffef), (0x1f300, 0x1f650), (0, 0x20)])
         drawn = [rng.randrange(low, high) for _ in range(rng.randint(1, 3))]
-        return ''.join(chr(c) for c in drawn if c not in NEW_MARKS)
+        return ''.join(chr(c) for c in drawn if c not in NEW)
     return ''.join(part() for _ in range(rng.randint(1, 14)))
 
 
-def check(program, keys, rule, folder, rng, n_texts):
-    model = model_of(keys, rule)
+def published(path, rule):
+    """The vocabulary of a tokenizer.json, that tokenizer, and the texts of its tokens."""
+    with open(path) as f:
+        parts = json.load(f)
+    added = parts['added_tokens']
+    size = 1 + max([*parts['model']['vocab'].values(), *(a['id'] for a in added)])
+    tokens, types = [f'[unused {i}]' for i in range(size)], [5] * size
+    for token, i in parts['model']['vocab'].items():
+        tokens[i], types[i] = token, 6 if rule == 'gemma4' and re.fullmatch('<0x..>', token) else 1
+    for a in added:
+        tokens[a['id']], types[a['id']] = a['content'], 3 if a['special'] else 4
+    model = Tokenizer.from_file(path)
+    texts = [model.decode([i]) for i in range(size) if types[i] == 1]
+    merges = [m if isinstance(m, str) else ' '.join(m) for m in parts['model']['merges']]
+    return {'tokenizer.ggml.tokens': tokens, 'tokenizer.ggml.token_type': types, 'tokenizer.ggml.merges': merges}, model, texts
+
+
+def check(program, keys, rule, folder, rng, n_texts, model=None, texts=()):
+    model = model or model_of(keys, rule)
     gguf, rows = folder / f'{rule}.gguf', folder / f'{rule}.jsonl'
     write_vocabulary(gguf, {k: keys['tokenizer.ggml.' + k.rsplit('.', 1)[1]] for k in ('tokenizer.ggml.tokens', 'tokenizer.ggml.token_type', 'tokenizer.ggml.merges')}
-                     | {'tokenizer.ggml.model': 'gpt2', 'tokenizer.ggml.pre': rule})
+                     | {'tokenizer.ggml.model': 'gemma4' if rule == 'gemma4' else 'gpt2', 'tokenizer.ggml.pre': rule})
     with open(rows, 'w') as f:
-        for i in range(n_texts):
-            text = random_text(rng)
+        for i, text in enumerate([*(random_text(rng) for _ in range(n_texts)), *texts]):
             model.encode_special_tokens = i % 4 == 3
             ids = model.encode(text, add_special_tokens=False).ids
             print(json.dumps({'text': text, 'add_special': False, 'parse_special': i % 4 != 3, 'ids': ids}), file=f)
     done = subprocess.run([program, 'rows', rows, gguf], capture_output=True, text=True)
-    print(f'{rule}: {n_texts} texts', 'agree' if done.returncode == 0 else 'DIFFER\n' + done.stdout + done.stderr)
+    print(f'{rule}: {n_texts + len(texts)} texts', 'agree' if done.returncode == 0 else 'DIFFER\n' + done.stdout + done.stderr)
     return done.returncode == 0
 
 
@@ -164,8 +202,13 @@ def main():
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 17
     n_texts = int(os.environ.get('FKV_TEXTS', 400))
     with tempfile.TemporaryDirectory() as folder:
+        if len(sys.argv) > 3:
+            files = [(rule, *published(path, rule)) for rule, path in (a.split('=', 1) for a in sys.argv[3:])]
+            return 0 if all([check(sys.argv[1], keys, rule, pathlib.Path(folder), random.Random(seed), n_texts, model, texts)
+                             for rule, keys, model, texts in files]) else 1
         pairs = any_two_bytes()
         good = [check(sys.argv[1], pairs, rule, pathlib.Path(folder), random.Random(f'{seed} {rule}'), n_texts) for rule in RULES]
+        good.append(check(sys.argv[1], some_characters(), 'gemma4', pathlib.Path(folder), random.Random(f'{seed} gemma4'), n_texts))
         if path.is_file():
             good.append(check(sys.argv[1], read_vocabulary(path), 'qwen2', pathlib.Path(folder), random.Random(f'{seed} real'), n_texts))
     return 0 if all(good) else 1

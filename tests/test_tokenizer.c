@@ -89,6 +89,15 @@ static const struct {
     {"deepseek-v3", "a|/b|//\n| c\314\201| |123|45|  |6|\t|7"},
     {"deepseek-v3", "\343\203\242|\343\202\233|123|45|\343\202\242| !|foo|.bar|\303\251| |\001x|\001|\002y"},
     {"deepseek-v3", "$|1|,|234|.|5|<=|x| | '| tail|  "},
+    {"deepseek-v3",
+     "\343\203\210|\343\202\230\343\203\226|\343\202\230\343\202\230| |\343\202\230|a"}, /* unassigned kana */
+    {"deepseek-coder", "HTTPServer| don|'|t| | x|1|2|3|4| ...|\n|/|x|\n|\n| | y|=|\r|\n"},
+    {"deepseek-coder",
+     "\303\211col\303\251| |\344\270\226|A|\314\201|b| |\343\201\202|AB| |\342\200\203\344\270\226|\343\200\200| x|"
+     "\343\200\201|!|\343\200\201| a"},
+    {"deepseek-coder", "$|1|,|2|3|4|.|5|<=|x| | '| |\340\245\247|\340\245\250| |\302\275| | tail|  "},
+    {"deepseek-coder", "\340\271\204\340\270\227\340\270\242| \327\251|\327\201| \327\251| |\352\260\200|!| | "
+                       "|\342\200\224\342\200\224| -"},
     {"default", "HTTPServer| iPhone| don|'|t| DON|'|T| x|123|4| |...|\n|/|x|\n\n | y"},
     {"default", "\303\211cole| \344\270\226A|\314\201|b| \343\201\202AB"},
     {"default", "a|/|b|//|\n| c|\314\201| |123|45| | |6|\t|7"},
@@ -261,6 +270,40 @@ static void test_spm(void **state)
     t = must_load(&v);
     check_tokens(&v, t, "hello", ADD, "hel lo </s>");
     check_tokens(&v, t, "  hel", 0, SP SP " hel"); /* "SP SP" has the higher score */
+    fkv_tokenizer_destroy(t);
+}
+
+/* Gemma 4's: merges, but of characters, in lines. */
+static void test_characters(void **state)
+{
+    (void)state;
+    static const char *const merges[] = {"l l", "e l", "h el", "\xe2\x96\x81 hel", "l o", "\xc3\xa9 a"};
+    struct tiny_vocab v = tiny_spm();
+    v.model = "gemma4";
+    v.n_scores = 0;
+    for (size_t i = 0; i < sizeof merges / sizeof *merges; i++) v.merge[v.n_merges++] = merges[i];
+    tiny_add(&v,
+             "\xc3\xa9"
+             "a",
+             1, 0);
+    tiny_add(&v, "\n\n", 1, 0);
+    v.n_scores = 0;
+    struct fkv_tokenizer *t = must_load(&v);
+    check_tokens(&v, t, " hello", 0, "\xe2\x96\x81 h e ll o"); /* by rank, whatever "lo" and "hel" are */
+    check_tokens(&v, t, "hel hel", 0, "hel \xe2\x96\x81hel");
+    check_tokens(&v, t,
+                 "x\xc3\xa9"
+                 "a\xe4\xb8\x96",
+                 0,
+                 "<0x78> \xc3\xa9"
+                 "a <0xE4> <0xB8> <0x96>");
+    check_tokens(&v, t, "a\n\nb\n", 0, "a \n\n b <0x0A>");
+    check_tokens(&v, t, "<turn>a</s>", PARSE | ADD, "<s> <turn> a </s>");
+    const char *bytes;
+    assert_int_equal(fkv_tokenizer_bytes(t, 3 + 0xe2, false, &bytes), 1);
+    assert_int_equal((uint8_t)*bytes, 0xe2);
+    assert_int_equal(fkv_tokenizer_bytes(t, 259, false, &bytes), 1); /* U+2581 */
+    assert_int_equal(*bytes, ' ');
     fkv_tokenizer_destroy(t);
 }
 
@@ -444,6 +487,7 @@ static void test_nfc(void **state)
         {"q\xcc\x87\xcc\xa3", "q\xcc\xa3\xcc\x87"},               /* marks in their order */
         {"\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab", "\xed\x95\x9c"}, /* jamo */
         {"\xea\xb0\x80\xe1\x86\xa8", "\xea\xb0\x81"},             /* a syllable and a final */
+        {"\xec\x96\xb4\xe1\x86\xa7", "\xec\x96\xb4\xe1\x86\xa7"}, /* U+11A7 is no final */
         {"\xe2\x84\xab\xe2\x84\xa6", "\xc3\x85\xce\xa9"},         /* singletons */
         {"\xe0\xa5\x98", "\xe0\xa4\x95\xe0\xa4\xbc"},             /* excluded from composition */
         {"\xef\xbd\xb6\xef\xbe\x9e", "\xef\xbd\xb6\xef\xbe\x9e"}, /* half-width forms stay */
@@ -719,8 +763,8 @@ static void test_text_refused(void **state)
         const char *why, *space; /* what "\u0120" spells */
     } cases[] = {
         {unknown_pre, "tokenizer.ggml.pre: \"poro-chat\" is not supported (supported: default, gpt-2, ", " "},
-        {bert, "tokenizer.ggml.model: \"bert\" is not supported (supported: gpt2, llama)", "\xc4\xa0"},
-        {no_vocabulary, "tokenizer.ggml.model: \"none\" is not supported (supported: gpt2, llama)", ""},
+        {bert, "tokenizer.ggml.model: \"bert\" is not supported (supported: gpt2, llama, gemma4)", "\xc4\xa0"},
+        {no_vocabulary, "tokenizer.ggml.model: \"none\" is not supported (supported: gpt2, llama, gemma4)", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tiny_vocab v = tiny_bpe("gpt-2");
@@ -981,6 +1025,7 @@ int main(void)
         cmocka_unit_test(test_table_bounds_its_probes),
         cmocka_unit_test(test_bpe),
         cmocka_unit_test(test_spm),
+        cmocka_unit_test(test_characters),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_specials),
         cmocka_unit_test(test_ends_by_name),

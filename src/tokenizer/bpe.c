@@ -1,10 +1,12 @@
 #include "tokenizer/bpe.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tokenizer/normalize.h"
+#include "tokenizer/spm.h"
 #include "tokenizer/utf8.h"
 
 static const char pre_key[] = "tokenizer.ggml.pre", merges_key[] = "tokenizer.ggml.merges";
@@ -45,11 +47,10 @@ size_t fkv_bpe_decode(struct fkv_str text, char *bytes)
     return n;
 }
 
-static fkv_status load_pretokenizer(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, struct fkv_warnings *warnings,
-                                    struct fkv_error *e)
+static fkv_status load_pretokenizer(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, struct fkv_str name,
+                                    struct fkv_warnings *warnings, struct fkv_error *e)
 {
-    struct fkv_str name = {NULL, 0};
-    const fkv_status status = fkv_gguf_str(gguf, pre_key, &name, e);
+    const fkv_status status = name.data ? FKV_OK : fkv_gguf_str(gguf, pre_key, &name, e);
     if (status) return status;
     if (name.n == 0) {
         fkv_warn(warnings, "%s: %s: text is cut by the rule \"default\", and answers may be worse for it", pre_key,
@@ -63,6 +64,8 @@ static fkv_status load_pretokenizer(struct fkv_bpe *bpe, const struct fkv_gguf *
     return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: %s)", pre_key,
                     name.n < 40 ? (int)name.n : 40, name.data, known);
 }
+
+static bool of_characters(const struct fkv_bpe *bpe) { return bpe->pre->flags & FKV_PRE_CHARACTERS; }
 
 /* "left right" as left, right and what they merge into. */
 struct merge {
@@ -203,17 +206,18 @@ static fkv_status load_merges(struct fkv_bpe *bpe, const struct fkv_gguf *gguf, 
 static void find_bytes(struct fkv_bpe *bpe)
 {
     for (int byte = 0; byte < 256; byte++) {
-        char text[4];
-        const size_t n = fkv_utf8_put(char_of_byte((uint8_t)byte), text);
+        char text[8];
+        size_t n = fkv_utf8_put(char_of_byte((uint8_t)byte), text);
+        if (of_characters(bpe)) n = (size_t)snprintf(text, sizeof text, "<0x%02X>", (unsigned)byte);
         bpe->byte_id[byte] = find_part(bpe, (struct fkv_str){text, n});
     }
 }
 
 fkv_status fkv_bpe_load(struct fkv_bpe *bpe, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf,
-                        struct fkv_warnings *warnings, struct fkv_error *e)
+                        struct fkv_str pre, struct fkv_warnings *warnings, struct fkv_error *e)
 {
     *bpe = (struct fkv_bpe){.vocab = vocab};
-    fkv_status status = load_pretokenizer(bpe, gguf, warnings, e);
+    fkv_status status = load_pretokenizer(bpe, gguf, pre, warnings, e);
     if (!status) status = load_merges(bpe, gguf, warnings, e);
     if (!status) find_bytes(bpe);
     return status;
@@ -245,11 +249,12 @@ static int32_t merge_rule(const void *context, const struct fkv_symbol *left, co
     return (int32_t)(uint32_t)merge;
 }
 
-/* The token that spells the whole piece, or -1. */
+/* The token that spells the whole piece, or -1; of characters, only newlines are looked up so. */
 static int32_t whole_word(const struct fkv_bpe *bpe, const char *piece, size_t n)
 {
     char text[FKV_TOKEN_BYTES];
     size_t n_text = 0;
+    if (of_characters(bpe)) return *piece == '\n' ? fkv_vocab_find(bpe->vocab, piece, n) : -1;
     if (n > sizeof text / 2) return -1;
     for (size_t i = 0; i < n; i++) n_text += fkv_utf8_put(char_of_byte((uint8_t)piece[i]), text + n_text);
     return fkv_vocab_find(bpe->vocab, text, n_text);
@@ -269,23 +274,37 @@ static fkv_status push_symbol(const struct fkv_bpe *bpe, const struct fkv_symbol
     return status;
 }
 
+static void add_symbols(const struct fkv_bpe *bpe, const char *piece, size_t n, struct fkv_merger *merger)
+{
+    if (!of_characters(bpe)) {
+        for (size_t i = 0; i < n; i++) fkv_merger_add(merger, i, 1, bpe->byte_id[(uint8_t)piece[i]]);
+        return;
+    }
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t code;
+        len = fkv_utf8_get(piece + i, n - i, &code);
+        fkv_merger_add(merger, i, len, fkv_vocab_find(bpe->vocab, piece + i, len));
+    }
+}
+
 static fkv_status encode_piece(const struct fkv_bpe *bpe, const char *piece, size_t n, struct fkv_merger *merger,
                                struct fkv_ids *ids, struct fkv_error *e)
 {
-    if (bpe->pre->flags & FKV_PRE_WHOLE_WORDS) {
+    if (bpe->pre->flags & (FKV_PRE_WHOLE_WORDS | FKV_PRE_CHARACTERS)) {
         const int32_t id = whole_word(bpe, piece, n);
         if (id >= 0) return fkv_ids_push(ids, id, e);
     }
     fkv_status status = fkv_merger_start(merger, n, e);
     if (status) return status;
-    for (size_t i = 0; i < n; i++) fkv_merger_add(merger, i, 1, bpe->byte_id[(uint8_t)piece[i]]);
+    add_symbols(bpe, piece, n, merger);
     fkv_merger_run(merger, merge_rule, bpe);
     for (int32_t i = 0; i >= 0 && !status; i = merger->symbols[i].next)
         status = push_symbol(bpe, &merger->symbols[i], piece, ids, e);
     return status;
 }
 
-/* Repairs the n bytes of text and, where the model's own tokenizer does, composes characters. *clean: malloc'ed. */
+/* Repairs the n bytes of text and does to it what the model's own tokenizer does: composes characters, marks spaces.
+   *clean: malloc'ed. */
 static fkv_status clean_text(const struct fkv_bpe *bpe, const char *text, size_t n, char **clean, size_t *n_clean,
                              struct fkv_error *e)
 {
@@ -293,8 +312,10 @@ static fkv_status clean_text(const struct fkv_bpe *bpe, const char *text, size_t
     if (!repaired) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory to tokenise %zu bytes", n);
     *n_clean = fkv_utf8_repair(text, n, repaired);
     *clean = repaired;
-    if (!(bpe->pre->flags & FKV_PRE_NFC)) return FKV_OK;
-    const fkv_status status = fkv_nfc(repaired, *n_clean, clean, n_clean, e);
+    if (!(bpe->pre->flags & (FKV_PRE_NFC | FKV_PRE_CHARACTERS))) return FKV_OK;
+    const fkv_status status = bpe->pre->flags & FKV_PRE_NFC
+                                  ? fkv_nfc(repaired, *n_clean, clean, n_clean, e)
+                                  : fkv_mark_spaces(repaired, *n_clean, false, clean, n_clean, e);
     free(repaired);
     return status;
 }

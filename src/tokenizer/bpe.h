@@ -1,4 +1,4 @@
-/* bpe.h: byte-level byte-pair encoding (GPT-2 and all who followed).
+/* bpe.h: byte-pair encoding, of bytes (GPT-2 and all who followed) or of characters (Gemma 4).
 
    The vocabulary spells each byte as one visible character: printable Latin-1 bytes as themselves, the other 68 as
    U+0100 upwards. Text is cut into pieces by the model's pre-tokeniser, every byte of a piece starts as its own token,
@@ -22,10 +22,11 @@ struct fkv_bpe {
     struct fkv_table merges; /* left id << 32 | right id -> rank << 32 | merged id */
 };
 
-/* Reads tokenizer.ggml.pre (missing or empty: "default") and .merges (may be empty), with warnings for what they lack.
-   vocab must outlive it; *bpe is zeroed first; free it also after a failure. */
+/* Reads tokenizer.ggml.merges (may be empty), with warnings for what they lack. pre: the rule by which text is cut;
+   {NULL}: the key tokenizer.ggml.pre says (missing or empty: "default"). vocab must outlive it; *bpe is zeroed first;
+   free it also after a failure. */
 fkv_status fkv_bpe_load(struct fkv_bpe *bpe, const struct fkv_vocab *vocab, const struct fkv_gguf *gguf,
-                        struct fkv_warnings *warnings, struct fkv_error *e);
+                        struct fkv_str pre, struct fkv_warnings *warnings, struct fkv_error *e);
 void fkv_bpe_free(struct fkv_bpe *bpe);
 
 /* Whether a merge makes this token. Looks at all of them. */

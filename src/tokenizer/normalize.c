@@ -51,7 +51,9 @@ static void order_marks(struct codes *c)
     }
 }
 
-static bool is_surrogate(uint32_t code) { return code >= 0xd800 && code < 0xe000; }
+/* Surrogates, which have no normal form; and a vowel that combines with nothing and would be lost: utf8proc (2.8) takes
+   U+11A7, the last code point before the final consonants, for one that adds nothing to a syllable. */
+static bool stands_alone(uint32_t code) { return (code >= 0xd800 && code < 0xe000) || code == 0x11a7; }
 
 /* Decomposes the n bytes of text into c, which has room. */
 static void decompose(struct codes *c, const char *text, size_t n)
@@ -76,7 +78,7 @@ static size_t stretch(const char *text, size_t n, size_t i, bool *plain)
         uint32_t code = FKV_UTF8_REPLACEMENT;
         len = fkv_utf8_get(text + end, n - end, &code);
         if (len == 0) len = 1;
-        if (is_surrogate(code)) return end > i ? end : end + len; /* a plain stretch of its own */
+        if (stands_alone(code)) return end > i ? end : end + len; /* a plain stretch of its own */
         if (!*plain && is_plain(code)) break;
         if (!is_plain(code)) *plain = false;
     }

@@ -123,6 +123,18 @@ static size_t split_llama3_like(const char *text, size_t n, size_t max_digits)
 static size_t split_qwen2(const char *text, size_t n) { return split_llama3_like(text, n, 1); }
 static size_t split_llama3(const char *text, size_t n) { return split_llama3_like(text, n, 3); }
 
+/* \n+|[^\n]+ */
+static size_t split_lines(const char *text, size_t n)
+{
+    if (text[0] == '\n') {
+        size_t end = 1;
+        while (end < n && text[end] == '\n') end++;
+        return end;
+    }
+    const char *newline = memchr(text, '\n', n);
+    return newline ? (size_t)(newline - text) : n;
+}
+
 /* Names that share a rule exactly. A name that is missing here, such as deepseek-llm, has a rule of its
    own. */
 static const struct fkv_pretokenizer pretokenizers[] = {
@@ -134,6 +146,10 @@ static const struct fkv_pretokenizer pretokenizers[] = {
     {"jais", split_gpt2, 0},
     {"gigachat", split_gpt2, 0},
     {"roberta-bpe", split_gpt2, 0},
+    {"exaone4", split_gpt2, 0},
+    {"mellum", split_gpt2, 0},
+    {"a.x-4.0", split_gpt2, 0},
+    {"trillion", split_gpt2, 0},
     {"smollm", split_smollm, 0},
     {"starcoder", split_smollm, 0},
     {"refact", split_smollm, 0},
@@ -141,10 +157,15 @@ static const struct fkv_pretokenizer pretokenizers[] = {
     {"codeshell", split_smollm, 0},
     {"exaone", split_smollm, 0},
     {"minerva-7b", split_smollm, 0},
+    {"mellum2", split_smollm, 0},
     {"qwen2", split_qwen2, FKV_PRE_NFC},
     {"deepseek-r1-qwen", split_qwen2, 0},
     {"megrez", split_qwen2, 0},
     {"stablelm2", split_qwen2, 0},
+    {"kormo", split_qwen2, 0},
+    {"hunyuan", split_qwen2, 0},
+    {"solar-open", split_qwen2, 0},
+    {"grok-2", split_qwen2, 0},
     {"llama-bpe", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
     {"llama3", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
     {"llama-v3", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
@@ -152,6 +173,7 @@ static const struct fkv_pretokenizer pretokenizers[] = {
     {"falcon-h1", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
     {"pixtral", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
     {"lfm2", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
+    {"midm-2.0", split_llama3, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
     {"dbrx", split_llama3, 0},
     {"smaug-bpe", split_llama3, 0},
     {"glm4", split_llama3, 0},
@@ -159,10 +181,16 @@ static const struct fkv_pretokenizer pretokenizers[] = {
     {"tekken", fkv_split_tekken, FKV_PRE_WHOLE_WORDS | FKV_PRE_ADD_BOS},
     {"gpt-4o", fkv_split_gpt4o, 0},
     {"llama4", fkv_split_gpt4o, 0},
+    {"kanana2", fkv_split_gpt4o, 0},
+    {"minimax-m2", fkv_split_gpt4o, 0},
     {"qwen35", fkv_split_qwen35, FKV_PRE_NFC},
     {"minicpm5", fkv_split_minicpm5, FKV_PRE_WHOLE_WORDS},
+    {"deepseek-coder", fkv_split_deepseek_coder, 0},
     {"deepseek-v3", fkv_split_deepseek3, 0},
     {"hunyuan-dense", fkv_split_deepseek3, 0},
+    {"joyai-llm", fkv_split_deepseek3, 0},
+    {"hy_v4", fkv_split_deepseek3, 0},
+    {"gemma4", split_lines, FKV_PRE_CHARACTERS | FKV_PRE_ADD_BOS},
 };
 enum { n_pretokenizers = sizeof pretokenizers / sizeof *pretokenizers };
 

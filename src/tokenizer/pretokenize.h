@@ -1,4 +1,4 @@
-/* pretokenize.h: cuts text into the pieces inside which byte-level BPE may merge.
+/* pretokenize.h: cuts text into the pieces inside which BPE may merge.
 
    Every rule is published as a regular expression and written here as a scanner: one pass, no backtracking, linear
    time. p{L} and p{N} are Unicode's letters and numbers (utf8proc), \s is its White_Space property. */
@@ -14,6 +14,7 @@ enum fkv_pre_flags {
     FKV_PRE_WHOLE_WORDS = 1, /* a piece that is a token is that token, whatever the merges say */
     FKV_PRE_ADD_BOS = 2,     /* when the metadata does not say */
     FKV_PRE_NFC = 4,         /* text is composed first (normalize.h) */
+    FKV_PRE_CHARACTERS = 8,  /* of characters, not of bytes (bpe.h) */
 };
 
 struct fkv_pretokenizer {

@@ -7,19 +7,21 @@
 
 /* Classes of characters, as bits. */
 enum {
-    UPPER = 1,       /* \p{Lu}\p{Lt} */
-    LOWER = 2,       /* \p{Ll} */
-    CASELESS = 4,    /* \p{Lm}\p{Lo} */
-    MARK = 8,        /* \p{M} */
-    NUMBER = 16,     /* \p{N} */
-    PUNCT = 32,      /* \p{P} */
-    SYMBOL = 64,     /* \p{S} */
-    SPACE = 128,     /* \s, but for the next */
-    NEWLINE = 256,   /* \r\n */
-    OTHER = 512,     /* controls, formats, unassigned */
-    CJK = 1024,      /* deepseek-v3's own class: letters and marks of it, */
-    CJK_SIGN = 2048, /* punctuation and symbols of it */
-    END = 4096,      /* no character: the text is over */
+    UPPER = 1,        /* \p{Lu}\p{Lt} */
+    LOWER = 2,        /* \p{Ll} */
+    CASELESS = 4,     /* \p{Lm}\p{Lo} */
+    MARK = 8,         /* \p{M} */
+    NUMBER = 16,      /* \p{N} */
+    PUNCT = 32,       /* \p{P} */
+    SYMBOL = 64,      /* \p{S} */
+    SPACE = 128,      /* \s, but for the next */
+    NEWLINE = 256,    /* \r\n */
+    OTHER = 512,      /* controls, formats, unassigned */
+    CJK = 1024,       /* deepseek-v3's own class: letters and marks of it, */
+    CJK_SIGN = 2048,  /* punctuation and symbols of it */
+    CJK_OTHER = 4096, /* unassigned */
+    END = 8192,       /* no character: the text is over */
+    EAST = 16384,     /* deepseek-coder's own: a bit beside the class's */
     LETTER = UPPER | LOWER | CASELESS,
     WHITE = SPACE | NEWLINE,
 };
@@ -176,13 +178,43 @@ size_t fkv_split_qwen35(const char *text, size_t n) { return split_words(text, n
 /* Groups of digits are cut out first. */
 size_t fkv_split_minicpm5(const char *text, size_t n) { return split_words(text, n, LETTER, 3, NUMBER); }
 
+/* ---- deepseek-coder -------------------------------------------------------------------------- */
+
+static unsigned class_with_east(uint32_t code)
+{
+    return class_of(code) | ((code >= 0x800 && code <= 0x9fa5) || (code >= 0xac00 && code <= 0xd7ff) ? EAST : 0);
+}
+
+/* In turn: [\r\n]; \s?\p{L}+; \s?\p{P}+; [U+0800-U+9FA5 U+AC00-U+D7FF]+; \p{N}. The fourth cuts what the others made
+   wherever it turns east or back. */
+size_t fkv_split_deepseek_coder(const char *text, size_t n)
+{
+    static const unsigned words[] = {LETTER, PUNCT};
+    const struct scan s = {text, n, class_with_east};
+    size_t len, next;
+    const unsigned first = at(&s, 0, &len), east = first & EAST;
+    if (first & (NEWLINE | NUMBER)) return len;
+    size_t end = first & SPACE ? len : 0;
+    for (int i = 0; i < 2; i++) {
+        if (!(class_at(&s, end) & words[i])) continue;
+        if ((class_at(&s, end) & EAST) != east) return end;
+        for (unsigned class; class = at(&s, end, &next), (class & words[i]) && (class & EAST) == east;) end += next;
+        return end;
+    }
+    end = len; /* what no word takes, up to a space that begins one */
+    for (unsigned class;
+         class = at(&s, end, &next), (class & (SPACE | MARK | SYMBOL | OTHER)) && (class & EAST) == east; end += next)
+        if ((class & SPACE) && (class_at(&s, end + next) & (LETTER | PUNCT))) break;
+    return end;
+}
+
 /* ---- deepseek-v3 ----------------------------------------------------------------------------- */
 
 static unsigned class_with_cjk(uint32_t code)
 {
     const unsigned class = class_of(code);
     if (!(code >= 0x4e00 && code <= 0x9fa5) && !(code >= 0x3040 && code <= 0x30ff)) return class;
-    return class & (LETTER | MARK) ? CJK : class & (PUNCT | SYMBOL) ? CJK_SIGN : class;
+    return class & (LETTER | MARK) ? CJK : class & (PUNCT | SYMBOL) ? CJK_SIGN : CJK_OTHER;
 }
 
 static bool is_ascii_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
@@ -202,15 +234,16 @@ size_t fkv_split_deepseek3(const char *text, size_t n)
         return len;
     }
     if (first & (LETTER | MARK)) return end_of(&s, 0, LETTER | MARK);
-    if (first & (SPACE | OTHER)) {
-        const size_t end = end_of(&s, len, LETTER | MARK);
+    const unsigned letters = first == CJK_OTHER ? CJK : LETTER | MARK;
+    if (first & (SPACE | OTHER | CJK_OTHER)) {
+        const size_t end = end_of(&s, len, letters);
         if (end > len) return end;
     }
     const size_t start = text[0] == ' ', end = end_of(&s, start, PUNCT | SYMBOL);
     if (end > start) return end_of(&s, end, NEWLINE);
-    if (first != OTHER) return white(&s, NUMBER | CJK | CJK_SIGN);
+    if (!(first & (OTHER | CJK_OTHER))) return white(&s, NUMBER | CJK | CJK_SIGN | CJK_OTHER);
     size_t gap = len; /* the last of the others may belong to a word that follows */
-    for (size_t next; at(&s, gap, &next) == OTHER && !(class_at(&s, gap + next) & (LETTER | MARK));) gap += next;
+    for (size_t next; at(&s, gap, &next) == first && !(class_at(&s, gap + next) & letters);) gap += next;
     return gap;
 }
 

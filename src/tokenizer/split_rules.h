@@ -8,6 +8,7 @@ size_t fkv_split_tekken(const char *text, size_t n);
 size_t fkv_split_gpt4o(const char *text, size_t n);
 size_t fkv_split_qwen35(const char *text, size_t n);
 size_t fkv_split_minicpm5(const char *text, size_t n);
+size_t fkv_split_deepseek_coder(const char *text, size_t n);
 size_t fkv_split_deepseek3(const char *text, size_t n);
 size_t fkv_split_default(const char *text, size_t n);
 

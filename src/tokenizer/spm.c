@@ -170,10 +170,11 @@ static fkv_status encode_word(const struct words *w, size_t start, size_t n, str
     return status;
 }
 
-/* Writes the text with its spaces as U+2581; out: 3 (n + 1) bytes. */
-static size_t mark_spaces(const char *text, size_t n, bool space_prefix, char *out)
+fkv_status fkv_mark_spaces(const char *text, size_t n, bool space_prefix, char **marked, size_t *n_marked,
+                           struct fkv_error *e)
 {
-    char *to = out;
+    char *out = malloc(SPACE_MARK_BYTES * (n + 1)), *to = out;
+    if (!out) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory to tokenise %zu bytes", n);
     if (space_prefix) to = (char *)memcpy(to, space_mark, SPACE_MARK_BYTES) + SPACE_MARK_BYTES;
     for (size_t i = 0; i < n; i++) {
         if (text[i] == ' ')
@@ -181,19 +182,20 @@ static size_t mark_spaces(const char *text, size_t n, bool space_prefix, char *o
         else
             *to++ = text[i];
     }
-    return (size_t)(to - out);
+    *marked = out;
+    *n_marked = (size_t)(to - out);
+    return FKV_OK;
 }
 
 fkv_status fkv_spm_encode(const struct fkv_spm *spm, const char *text, size_t n, bool space_prefix,
                           struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e)
 {
     if (n == 0) return FKV_OK;
-    char *marked = malloc(3 * (n + 1));
-    if (!marked) return fkv_fail(e, FKV_ERROR_MEMORY, "no memory to tokenise %zu bytes", n);
-    const size_t n_marked = mark_spaces(text, n, space_prefix, marked);
+    char *marked;
+    size_t n_marked, start = 0;
+    fkv_status status = fkv_mark_spaces(text, n, space_prefix, &marked, &n_marked, e);
+    if (status) return status;
     const struct words words = {spm, marked};
-    fkv_status status = FKV_OK;
-    size_t start = 0;
     /* Where no token reaches over the place before a space, merging word by word gives the same ids, and the heap stays
        small. */
     for (size_t i = 0, len; i < n_marked && !status; i += len) {

@@ -30,6 +30,10 @@ bool fkv_spm_makes(const struct fkv_spm *spm, int32_t id);
 fkv_status fkv_spm_encode(const struct fkv_spm *spm, const char *text, size_t n, bool space_prefix,
                           struct fkv_merger *merger, struct fkv_ids *ids, struct fkv_error *e);
 
+/* *marked: malloc'ed, the n bytes of text with U+2581 for each space, and one before them when space_prefix. */
+fkv_status fkv_mark_spaces(const char *text, size_t n, bool space_prefix, char **marked, size_t *n_marked,
+                           struct fkv_error *e);
+
 /* Turns a token's text into the bytes it stands for: at most text.n of them. Returns their number. */
 size_t fkv_spm_decode(struct fkv_str text, enum fkv_token_type type, char *bytes);
 

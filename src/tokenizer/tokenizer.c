@@ -17,6 +17,7 @@ struct fkv_tokenizer {
     struct fkv_strings bytes; /* what each token stands for */
     struct fkv_specials specials;
     bool is_spm;
+    bool marks_spaces;  /* tokens spell them U+2581, and bytes <0xXX> */
     struct fkv_bpe bpe; /* when not is_spm */
     struct fkv_spm spm; /* when is_spm */
     int32_t bos, eos;   /* -1: none */
@@ -45,7 +46,7 @@ static fkv_status decode_tokens(struct fkv_tokenizer *t, struct fkv_error *e)
         const enum fkv_token_type type = t->vocab.type[id];
         char *to = t->bytes.data + used;
         t->bytes.begin[id] = used;
-        if (t->is_spm) {
+        if (t->marks_spaces) {
             used += fkv_spm_decode(text, type, to);
         } else if (type == FKV_TOKEN_NORMAL || type == FKV_TOKEN_UNUSED || type == FKV_TOKEN_BYTE) {
             used += fkv_bpe_decode(text, to);
@@ -62,15 +63,17 @@ static fkv_status decode_tokens(struct fkv_tokenizer *t, struct fkv_error *e)
 static fkv_status load_rules(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, int32_t unknown,
                              struct fkv_warnings *warnings, struct fkv_error *e)
 {
+    const struct fkv_str lines = {"gemma4", 6}, key = {NULL, 0};
     if (*t->refusal.text) return FKV_OK;
     if (t->is_spm) return fkv_spm_load(&t->spm, &t->vocab, gguf, unknown, warnings, e);
     struct fkv_error why = {""};
-    const fkv_status status = fkv_bpe_load(&t->bpe, &t->vocab, gguf, warnings, &why);
+    const fkv_status status = fkv_bpe_load(&t->bpe, &t->vocab, gguf, t->marks_spaces ? lines : key, warnings, &why);
     if (status == FKV_ERROR_UNSUPPORTED) t->refusal = why;
+    if (status == FKV_OK) t->marks_spaces = t->bpe.pre->flags & FKV_PRE_CHARACTERS;
     return status && status != FKV_ERROR_UNSUPPORTED ? fkv_fail(e, status, "%s", why.text) : FKV_OK;
 }
 
-/* Finds out which of the two kinds this is, and loads it. *add_bos: the kind's default. */
+/* Finds out which of the kinds this is, and loads it. *add_bos: the kind's default. */
 static fkv_status load_model(struct fkv_tokenizer *t, const struct fkv_gguf *gguf, bool *add_bos,
                              struct fkv_warnings *warnings, struct fkv_error *e)
 {
@@ -79,11 +82,12 @@ static fkv_status load_model(struct fkv_tokenizer *t, const struct fkv_gguf *ggu
     fkv_status status = fkv_gguf_str(gguf, key, &model, e);
     if (status) return status;
     if (!model.data) return fkv_fail(e, FKV_ERROR_FORMAT, "%s: missing", key);
-    const bool llama = fkv_str_is(model, "llama");
-    t->is_spm = !fkv_str_is(model, "gpt2"); /* many a kind spells spaces and bytes so */
+    const bool gemma4 = fkv_str_is(model, "gemma4"), llama = fkv_str_is(model, "llama");
+    t->marks_spaces = !fkv_str_is(model, "gpt2"); /* many a kind does */
+    t->is_spm = t->marks_spaces && !gemma4;
     if (t->is_spm && !llama) {
-        fkv_fail(&t->refusal, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: gpt2, llama)", key,
-                 model.n < 40 ? (int)model.n : 40, model.data);
+        fkv_fail(&t->refusal, FKV_ERROR_UNSUPPORTED, "%s: \"%.*s\" is not supported (supported: gpt2, llama, gemma4)",
+                 key, model.n < 40 ? (int)model.n : 40, model.data);
         if (!fkv_gguf_has(gguf, "tokenizer.ggml.tokens")) return FKV_OK;
     }
     if ((status = fkv_vocab_load(&t->vocab, gguf, warnings, e))) return status;

@@ -1,8 +1,8 @@
 /* tokenizer.h: text to token ids and back, from the vocabulary in a model's metadata.
 
-   Byte-level BPE (tokenizer.ggml.model = "gpt2") with hand-written linear-time pre-tokenisers (tokenizer.ggml.pre), and
-   SentencePiece-style merging by score (tokenizer.ggml.model = "llama"). Merges go through a heap: time is O(n log n)
-   for any text.
+   Byte-level BPE (tokenizer.ggml.model = "gpt2") with hand-written linear-time pre-tokenisers (tokenizer.ggml.pre), BPE
+   of characters ("gemma4"), and SentencePiece-style merging by score ("llama"). Merges go through a heap: time is
+   O(n log n) for any text.
 
    Decisions. Of special tokens that start at one place the longest counts, and the search goes on behind it. Invalid
    UTF-8 gives the ids that llama.cpp gives: byte-level BPE sees U+FFFD for each bad byte, and takes overlong forms for
