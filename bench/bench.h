@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/team.h"
 #include "simd/simd.h"
 #include "tests/kernels/error_sum.h"
 
@@ -27,8 +28,10 @@ struct bench {
     const struct fkv_kernels *level;
     const struct bench_sizes *sizes;
     int repetitions;
-    double seconds; /* of one repetition, about */
+    double seconds;        /* of one repetition, about */
+    struct fkv_team *team; /* runs the jobs that have a state for each of its threads, and those alone; NULL: none */
 };
+int bench_threads(const struct bench *b);
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
@@ -46,8 +49,9 @@ struct job {
     const char *slot;
     char shape[40];
     void (*run)(void *state);
-    void *state;
-    double operations; /* multiply and add count as 2; 0: not counted */
+    void *state;         /* of one thread */
+    void *const *states; /* or of each of bench_threads(), which run it at once; the operations and bytes are of all */
+    double operations;   /* multiply and add count as 2; 0: not counted */
     enum peak_kind peak;
     double bytes;     /* read and written */
     bool from_memory; /* bytes come from where no cache holds them: memory's speed is the limit */

@@ -9,7 +9,7 @@
 
 #include "bench.h"
 
-enum { MOST_REPETITIONS = 101, MOST_MS = 10000 };
+enum { MOST_REPETITIONS = 101, MOST_MS = 10000, MOST_THREADS = 64 };
 
 static const struct slot {
     const char *name;
@@ -50,6 +50,7 @@ static const char help[] =
     "  --slot PATTERN  only slots whose name matches, as file names do: 'panel_*', attend, '*q4_k'\n"
     "  --quick         tiny problems, a second in all: that the bench runs, not what it measures\n"
     "  -r N            repetitions, of which the median is printed (default 5, at most 101)\n"
+    "  --threads N     so many at once, each on memory of its own, by the clock: decode's attention only\n"
     "  -t MS           milliseconds of one repetition, about (default 20)\n"
     "  -o FILE         writes the table as CSV too\n"
     "  -h, --help\n"
@@ -57,6 +58,7 @@ static const char help[] =
     "  kernels                                        everything: minutes\n"
     "  kernels --slot 'panel_q*'                      quantised products: speed and error\n"
     "  kernels --level avx2 --slot attend -r 21       one kernel, steadier\n"
+    "  kernels --level avx2 --slot attend --threads 2 decoding on two cores, of both reading\n"
     "Columns:\n"
     "  us        microseconds of the thread's CPU time for the work that `work` names: other jobs' time slices do not "
     "count\n"
@@ -78,7 +80,7 @@ static const char help[] =
 struct options {
     const char *level, *slot, *csv;
     bool quick, help;
-    int repetitions, ms;
+    int repetitions, ms, threads;
 };
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -122,6 +124,7 @@ static bool is_above(const struct bench_errors *e)
 
 void bench_job(const struct bench *b, const struct job *job)
 {
+    if (b->team && !job->states) return;
     const struct measured m = bench_measure(b, job);
     const struct bench_errors *e = &job->errors;
     const double op = 1e-9 * job->operations / m.seconds, byte = 1e-9 * job->bytes / m.seconds;
@@ -237,10 +240,12 @@ static int read_options(int argc, char **argv, struct options *o)
             o->repetitions = number(value, MOST_REPETITIONS);
         else if (strcmp(name, "-t") == 0)
             o->ms = number(value, MOST_MS);
+        else if (strcmp(name, "--threads") == 0)
+            o->threads = number(value, MOST_THREADS);
         else
             return fail("no option", name);
         const bool takes_value = !o->help && strcmp(name, "--quick") != 0;
-        if (takes_value && (*value == 0 || o->repetitions == 0 || o->ms == 0))
+        if (takes_value && (*value == 0 || o->repetitions == 0 || o->ms == 0 || o->threads == 0))
             return fail("a value in range must follow", name);
         i += takes_value;
     }
@@ -269,7 +274,7 @@ static int pin(void)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.repetitions = 5, .ms = 20};
+    struct options o = {.repetitions = 5, .ms = 20, .threads = 1};
     int status = read_options(argc, argv, &o);
     if (status == 0 && o.help) return fputs(help, stdout) < 0;
     if (status == 0) status = check_names(&o);
@@ -278,11 +283,17 @@ int main(int argc, char **argv)
     struct bench b = {.sizes = o.quick ? &tiny : &full,
                       .repetitions = o.quick ? 1 : o.repetitions,
                       .seconds = o.quick ? 0 : 1e-3 * o.ms};
-    const int cpu = pin();
-    if (cpu >= 0)
-        printf("one thread, pinned to CPU %d\n", cpu);
-    else
-        printf("one thread, not pinned: the system does not allow it\n");
+    if (o.threads > 1) {
+        struct fkv_error e;
+        if (fkv_team_create(&b.team, o.threads, &e) != FKV_OK) return fail(e.text, "--threads");
+        printf("%d threads\n", fkv_team_size(b.team));
+    } else {
+        const int cpu = pin();
+        if (cpu >= 0)
+            printf("one thread, pinned to CPU %d\n", cpu);
+        else
+            printf("one thread, not pinned: the system does not allow it\n");
+    }
     print_head();
     run_levels(&o, &b);
     printf("peaks of this run, median:\n");

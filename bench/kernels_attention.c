@@ -153,6 +153,7 @@ static void run_decode(void *state)
             struct fkv_attend a = s->a;
             a.k = s->k_tiles + head * bytes;
             a.v = s->v_tiles + head * bytes;
+            a.alone = true;
             a.first = first;
             a.last = s->n - first < RANGE ? s->n : first + RANGE;
             s->level->attend(&a);
@@ -161,23 +162,30 @@ static void run_decode(void *state)
 
 static void bench_decode(const struct bench *b, int type)
 {
-    const int n = b->sizes->cached, d = DECODE_D;
+    const int n = b->sizes->cached, d = DECODE_D, threads = bench_threads(b);
     const size_t head_bytes = 2 * bench_tiles_bytes(type, d, n);
     const int heads = (int)((b->sizes->stream_bytes + head_bytes - 1) / head_bytes);
-    struct attention s = attention_make(b->level, type, d, GROUP, n, heads);
-    for (int i = 0; i < GROUP; i++) s.n_keys[i] = n;
-    b->level->attend(&s.a);
+    struct attention *all = bench_alloc((size_t)threads * sizeof *all);
+    void **states = bench_alloc((size_t)threads * sizeof *states);
+    for (int t = 0; t < threads; t++) {
+        all[t] = attention_make(b->level, type, d, GROUP, n, heads);
+        states[t] = &all[t];
+        for (int i = 0; i < GROUP; i++) all[t].n_keys[i] = n;
+    }
+    b->level->attend(&all[0].a);
     struct job job = {.slot = "attend",
                       .run = run_decode,
-                      .state = &s,
-                      .operations = 4.0 * GROUP * d * n * heads,
+                      .states = states,
+                      .operations = 4.0 * GROUP * d * n * heads * threads,
                       .peak = peak_of(type),
-                      .bytes = (double)head_bytes * heads,
+                      .bytes = (double)head_bytes * heads * threads,
                       .from_memory = true,
-                      .errors = attention_errors(&s)};
+                      .errors = attention_errors(&all[0])};
     snprintf(job.shape, sizeof job.shape, "decode %s d %d n %d", bench_elem_names[type], d, n);
     bench_job(b, &job);
-    attention_free(&s);
+    for (int t = 0; t < threads; t++) attention_free(&all[t]);
+    free(states);
+    free(all);
 }
 
 void bench_attend(const struct bench *b)
