@@ -760,6 +760,143 @@ static void test_split_refusals(void **state)
     expect_refusal(w, FKV_ERROR_UNSUPPORTED, "(memory): expected a whole file, found one of 2 parts");
 }
 
+/* ---- names of another converter --------------------------------------------------------------- */
+
+static float f32_of(const struct fkv_gguf *g, const char *key)
+{
+    float value = -1;
+    assert_int_equal(fkv_gguf_f32(g, key, &value, NULL), FKV_OK);
+    return value;
+}
+
+static void assert_text(const struct fkv_gguf *g, const char *key, const char *wanted)
+{
+    struct fkv_str found = {"", 0};
+    assert_int_equal(fkv_gguf_str(g, key, &found, NULL), FKV_OK);
+    assert_str(found, wanted);
+}
+
+static void put_vector(struct gguf_writer *w, const char *name)
+{
+    static const float zeros[8];
+    gguf_put_tensor(w, name, FKV_TYPE_F32, 1, (const uint64_t[]){8}, zeros, sizeof zeros);
+}
+
+static struct opened of_arch(struct gguf_writer *w, const char *arch, const char *pre)
+{
+    gguf_put_str(w, "general.architecture", arch);
+    if (pre) gguf_put_str(w, "tokenizer.ggml.pre", pre);
+    return open_writer(w);
+}
+
+static void test_aliases_of_gptoss(void **state)
+{
+    (void)state;
+    static const float zeros[64];
+    uint32_t length = 0;
+    struct gguf_writer *w = gguf_writer_new(3, 0);
+    gguf_put_u32(w, "gptoss.block_count", 2);
+    gguf_put_f32(w, "gptoss.rope.scaling.factor", 32);
+    put_vector(w, "blk.0.attn_out.bias");
+    put_vector(w, "blk.0.attn_sinks");
+    put_vector(w, "blk.1.ffn_norm.weight");
+    put_vector(w, "output_norm.weight");
+    gguf_put_tensor(w, "blk.0.ffn_gate_exps.weight", FKV_TYPE_F32, 3, (const uint64_t[]){8, 4, 2}, zeros, sizeof zeros);
+    struct opened o = of_arch(w, "gptoss", "default");
+    assert_text(o.gguf, "general.architecture", "gpt-oss");
+    assert_text(o.gguf, "gpt-oss.rope.scaling.type", "yarn");
+    assert_text(o.gguf, "tokenizer.ggml.pre", "gpt-4o");
+    assert_true(f32_of(o.gguf, "gpt-oss.rope.scaling.factor") == 32);
+    assert_false(fkv_gguf_has(o.gguf, "gptoss.block_count"));
+    assert_int_equal(fkv_gguf_u32(o.gguf, "gpt-oss.expert_feed_forward_length", &length, NULL), FKV_OK);
+    assert_int_equal(length, 4);
+    static const char *const names[] = {"blk.0.attn_output.bias", "blk.0.attn_sinks.weight",
+                                        "blk.1.post_attention_norm.weight", "output_norm.weight"};
+    for (size_t i = 0; i < LENGTH(names); i++) assert_non_null(fkv_gguf_find_tensor(o.gguf, names[i]));
+    assert_null(fkv_gguf_find_tensor(o.gguf, "blk.1.ffn_norm.weight"));
+    close_opened(o);
+
+    w = gguf_writer_new(3, 0); /* every other writer's: nothing changes */
+    gguf_put_u32(w, "gpt-oss.expert_feed_forward_length", 7);
+    put_vector(w, "blk.0.ffn_norm.weight");
+    put_vector(w, "blk.0.post_attention_norm.weight");
+    o = of_arch(w, "gpt-oss", "gpt-4o");
+    assert_int_equal(fkv_gguf_u32(o.gguf, "gpt-oss.expert_feed_forward_length", &length, NULL), FKV_OK);
+    assert_int_equal(length, 7);
+    assert_non_null(fkv_gguf_find_tensor(o.gguf, "blk.0.ffn_norm.weight"));
+    assert_false(fkv_gguf_has(o.gguf, "gpt-oss.rope.scaling.type"));
+    close_opened(o);
+}
+
+static void test_aliases_of_gemma(void **state)
+{
+    (void)state;
+    struct gguf_writer *w = gguf_writer_new(3, 0);
+    gguf_put_u32(w, "gemma3.context_length", 131072);
+    gguf_put_f32(w, "gemma3.rope.global.freq_base", 1e6f);
+    gguf_put_f32(w, "gemma3.rope.local.freq_base", 1e4f);
+    struct opened o = of_arch(w, "gemma3", NULL);
+    assert_true(f32_of(o.gguf, "gemma3.rope.freq_base") == 1e6f && f32_of(o.gguf, "gemma3.rope.freq_base_swa") == 1e4f);
+    assert_true(f32_of(o.gguf, "gemma3.rope.scaling.factor") == 8);
+    assert_true(f32_of(o.gguf, "gemma3.attention.layer_norm_rms_epsilon") == 1e-6f);
+    close_opened(o);
+
+    w = gguf_writer_new(3, 0);
+    gguf_put_u32(w, "gemma3.context_length", 32768);
+    gguf_put_f32(w, "gemma3.rope.global.freq_base", 7); /* the common name counts */
+    gguf_put_f32(w, "gemma3.rope.freq_base", 1e6f);
+    gguf_put_f32(w, "gemma3.attention.layer_norm_rms_epsilon", 1e-5f);
+    o = of_arch(w, "gemma3", NULL);
+    assert_true(f32_of(o.gguf, "gemma3.rope.freq_base") == 1e6f);
+    assert_true(f32_of(o.gguf, "gemma3.attention.layer_norm_rms_epsilon") == 1e-5f);
+    assert_false(fkv_gguf_has(o.gguf, "gemma3.rope.scaling.factor"));
+    close_opened(o);
+
+    w = gguf_writer_new(3, 0);
+    gguf_put_str(w, "tokenizer.ggml.model", "llama");
+    put_vector(w, "blk.3.ffn_gate_inp.per_expert_scale");
+    o = of_arch(w, "gemma4", "gemma4");
+    assert_text(o.gguf, "tokenizer.ggml.model", "gemma4");
+    assert_non_null(fkv_gguf_find_tensor(o.gguf, "blk.3.ffn_down_exps.scale"));
+    close_opened(o);
+}
+
+static void test_aliases_of_others(void **state)
+{
+    (void)state;
+    enum { N = 128010 };
+    const char **tokens = malloc(N * sizeof *tokens);
+    assert_non_null(tokens);
+    for (int i = 0; i < N; i++) tokens[i] = "x";
+    for (int llama3 = 0; llama3 < 2; llama3++) {
+        tokens[128009] = llama3 ? "<|eot_id|>" : "x";
+        struct gguf_writer *w = gguf_writer_new(3, 0);
+        gguf_put_array_str(w, "tokenizer.ggml.tokens", tokens, N);
+        struct opened o = of_arch(w, "llama", llama3 ? NULL : "default");
+        assert_text(o.gguf, "tokenizer.ggml.pre", llama3 ? "llama-bpe" : "default");
+        close_opened(o);
+    }
+    free(tokens);
+
+    struct gguf_writer *w = gguf_writer_new(3, 0);
+    gguf_put_f32(w, "mistral3.rope.scaling.beta_fast", 32);
+    gguf_put_f32(w, "mistral3.rope.scaling_beta", 0.25f);
+    gguf_put_f32(w, "mistral3.rope.scaling.mscale_all_dim", 1);
+    struct opened o = of_arch(w, "mistral3", "default");
+    assert_true(f32_of(o.gguf, "mistral3.rope.scaling.yarn_beta_fast") == 32);
+    assert_true(f32_of(o.gguf, "mistral3.attention.temperature_scale") == 0.25f);
+    assert_true(f32_of(o.gguf, "mistral3.rope.scaling.yarn_log_multiplier") == 1);
+    assert_text(o.gguf, "tokenizer.ggml.pre", "tekken");
+    close_opened(o);
+
+    w = gguf_writer_new(3, 0);
+    put_vector(w, "output_norm.weight");
+    o = of_arch(w, "lfm2", NULL);
+    assert_non_null(fkv_gguf_find_tensor(o.gguf, "token_embd_norm.weight"));
+    assert_text(o.gguf, "tokenizer.ggml.pre", "lfm2");
+    close_opened(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -769,6 +906,9 @@ int main(void)
         cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_empty_model),
         cmocka_unit_test(test_many_names),
+        cmocka_unit_test(test_aliases_of_gptoss),
+        cmocka_unit_test(test_aliases_of_gemma),
+        cmocka_unit_test(test_aliases_of_others),
         cmocka_unit_test(test_refuses_headers),
         cmocka_unit_test(test_refuses_keys),
         cmocka_unit_test(test_refuses_arrays),

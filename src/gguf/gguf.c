@@ -82,6 +82,10 @@ void fkv_gguf_close(struct fkv_gguf *gguf)
     if (!gguf) return;
     for (size_t i = 0; i < gguf->n_parts; i++) fkv_gguf_close(gguf->parts[i]);
     for (size_t i = 0; i < gguf->n_keys; i++) free(gguf->keys[i].strings);
+    for (struct fkv_gguf_made *made = gguf->made, *next; made; made = next) {
+        next = made->next;
+        free(made);
+    }
     free(gguf->parts);
     free(gguf->keys);
     free(gguf->key_index.entries);

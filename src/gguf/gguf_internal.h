@@ -1,5 +1,6 @@
 /* gguf_internal.h: what the files of src/gguf share. parse.c reads one file, split.c adds the other parts of a split
-   one, index.c finds names, fingerprint.c tells models apart, gguf.c opens, closes and answers. */
+   one, index.c finds names, aliases.c makes names of a converter's own the common ones, fingerprint.c tells models
+   apart, gguf.c opens, closes and answers. */
 #ifndef FKV_GGUF_GGUF_INTERNAL_H
 #define FKV_GGUF_GGUF_INTERNAL_H
 
@@ -29,6 +30,12 @@ struct fkv_gguf_tensor_entry {
     uint64_t offset; /* from the start of its file's tensor data */
 };
 
+/* Names and values that are not the file's. */
+struct fkv_gguf_made {
+    struct fkv_gguf_made *next;
+    uint8_t bytes[];
+};
+
 struct fkv_gguf {
     char *file;              /* name without folders, for messages */
     struct fkv_file_map map; /* empty when the bytes are the caller's */
@@ -40,12 +47,15 @@ struct fkv_gguf {
     struct fkv_gguf_tensor_entry *tensors; /* of all parts */
     size_t n_tensors;
     struct fkv_name_index tensor_index;
+    struct fkv_gguf_made *made;
     struct fkv_gguf **parts; /* the second to the last part of a split file */
     size_t n_parts;
 };
 
 /* Fills keys, tensors and indices from data[bytes]. On failure g holds what there is: fkv_gguf_close() frees it. */
 fkv_status fkv_gguf_parse(struct fkv_gguf *g, struct fkv_error *e);
+/* Renames what aliases.c knows; part of fkv_gguf_parse(). */
+fkv_status fkv_gguf_take_aliases(struct fkv_gguf *g, struct fkv_error *e);
 /* Opens one file, whatever its split keys say. */
 fkv_status fkv_gguf_open_one(struct fkv_gguf **gguf, const char *path, struct fkv_error *e);
 /* When the keys say that g is the first part of several: opens the others beside path and appends their tensors. */

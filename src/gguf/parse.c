@@ -353,5 +353,5 @@ fkv_status fkv_gguf_parse(struct fkv_gguf *g, struct fkv_error *e)
     const uint32_t alignment = alignment_of(&p);
     take_tensors(&p, n_tensors);
     place_tensors(&p, alignment);
-    return p.status;
+    return p.status ? p.status : fkv_gguf_take_aliases(g, e);
 }
