@@ -139,11 +139,12 @@ static char *write_file(const char *name, const void *bytes, size_t n)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"run", "chat", "tokenize", "info", "bench", "eval", "compare", "devices"};
+    static const char *const commands[] = {"run",  "chat",    "tokenize", "info",   "bench",
+                                           "eval", "compare", "serve",    "devices"};
     struct result all = RUN("--help");
     expect_success(all);
     assert_string_equal(all.err, "");
-    for (int i = 0; i < 8; i++) {
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         struct result r = RUN(commands[i], "--help");
         expect_success(r);
         expect_text(all.out, commands[i]);
@@ -161,11 +162,34 @@ static void test_program_options(void **state)
     expect_success(r);
     assert_memory_equal(r.out, "fastkv ", 7);
     release(r);
-    r = RUN("--completion-bash");
-    expect_success(r);
-    expect_text(r.out, "complete -o default -F _fastkv fastkv");
-    expect_text(r.out, "--tsp-rate");
-    release(r);
+    expect_failure(RUN("--completion-csh"), "unknown option --completion-csh (fastkv --help)");
+}
+
+/* What is made from the tables has options of every kind: of rows, of retention, of one policy. */
+static void test_made_of_the_table(void **state)
+{
+    static const struct {
+        const char *option, *has[5];
+    } made[] = {
+        {"--completion-bash",
+         {"complete -o default -F _fastkv fastkv", "bench,-o|bench,--output) words=\"md csv json\"",
+          "run,--kv-policy) words=\"full ", " --tsp-rate ", " --cors-origins "}},
+        {"--completion-zsh",
+         {"#compdef fastkv", "'--output[", "]:NAME:(full ", "'--tsp-rate[", "'--cors-origins[origins (https\\://"}},
+        {"--completion-fish",
+         {"complete -c fastkv -f", " -s o -l output ", " -l kv-policy -a 'full ", " -l tsp-rate ",
+          " -l cors-origins "}},
+        {"--manual",
+         {".TH FASTKV 1 ", "\\fB\\-o, \\-\\-output\\fR \\fImd|csv|json", "\\-\\-structkv\\-decay", "\\-\\-tsp\\-rate",
+          "\\-\\-cors\\-origins"}},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        struct result r = RUN(made[i].option);
+        expect_success(r);
+        for (int k = 0; k < 5; k++) expect_text(r.out, made[i].has[k]);
+        release(r);
+    }
 }
 
 static void test_usage_errors(void **state)
@@ -1017,6 +1041,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_program_options),
+        cmocka_unit_test(test_made_of_the_table),
         cmocka_unit_test(test_usage_errors),
         cmocka_unit_test(test_bad_models),
         cmocka_unit_test(test_devices),

@@ -1,4 +1,4 @@
-/* --help and shell completion, made from the tables of options and commands. */
+/* --help, made from the tables of options and commands. */
 #include <string.h>
 
 #include "cli/options.h"
@@ -11,6 +11,11 @@ static const char *const group_titles[] = {
     [GROUP_RETENTION] = "Retention",     [GROUP_SAMPLING] = "Sampling", [GROUP_BENCH] = "Measurement",
     [GROUP_SERVER] = "Server",           [GROUP_OUTPUT] = "Output",
 };
+
+const char *help_group(int group)
+{
+    return group < (int)(sizeof group_titles / sizeof *group_titles) ? group_titles[group] : NULL;
+}
 
 /* Prints words of `text` from column `column` on, broken so that lines begin at LEFT. */
 static void print_wrapped(FILE *out, const char *text, int column)
@@ -94,7 +99,9 @@ void help_program(FILE *out)
     fputs("\nOptions:\n"
           "  COMMAND --help      what a command does and its options\n"
           "  --version           the version\n"
-          "  --completion-bash   a script that completes commands and options: source <(fastkv --completion-bash)\n"
+          "  --completion-bash   a script that completes commands and options: source <(fastkv --completion-bash);\n"
+          "                      --completion-zsh and --completion-fish likewise\n"
+          "  --manual            the manual page, as man -l takes it\n"
           "\nAnswers and data go to standard output, all else to standard error. Exit status: 0, 1 after an error, 130 "
           "after Ctrl-C.\n"
           "The environment variable FASTKV_ISA forces a lower instruction set level (see fastkv devices).\n"
@@ -102,38 +109,4 @@ void help_program(FILE *out)
           "  fastkv run -m model.gguf -f report.txt -p \"What does the report recommend?\"\n"
           "  fastkv chat -m model.gguf\n",
           out);
-}
-
-/* Those of retention, for commands that choose a policy. */
-static void print_retention_names(FILE *out, const struct command *c)
-{
-    char name[RETENTION_NAME];
-    struct fkv_kv_option option;
-    const bool chooses = options_choose_policy(c);
-    for (int i = 0; chooses && retention_name(i, name, &option); i++) fprintf(out, "%s ", name);
-}
-
-void help_completion_bash(FILE *out)
-{
-    fputs("_fastkv() {\n    local word=\"${COMP_WORDS[COMP_CWORD]}\" words\n    case \"$COMP_CWORD,${COMP_WORDS[1]}\" "
-          "in\n"
-          "    1,*) words=\"",
-          out);
-    for (const struct command *c = cli_commands; c->name; c++) fprintf(out, "%s ", c->name);
-    fputs("--help --version\" ;;\n", out);
-    for (const struct command *c = cli_commands; c->name; c++) {
-        fprintf(out, "    *,%s) words=\"", c->name);
-        for (const struct option *o = cli_options; o->names; o++) {
-            if (!(o->commands & c->bit)) continue;
-            for (const char *s = o->names; *s; s++)
-                if (*s != ',') fputc(*s, out);
-            fputc(' ', out);
-        }
-        print_retention_names(out, c);
-        fputs("\" ;;\n", out);
-    }
-    fputs(
-        "    esac\n    [[ $word == -* || $COMP_CWORD == 1 ]] && COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n"
-        "complete -o default -F _fastkv fastkv\n",
-        out);
 }

@@ -35,9 +35,9 @@ static int dispatch(int argc, char **argv)
         help_program(stdout);
     else if (!strcmp(name, "--version"))
         printf("fastkv %s\n", fkv_version());
-    else if (!strcmp(name, "--completion-bash"))
-        help_completion_bash(stdout);
-    else {
+    else if (!strcmp(name, "--manual"))
+        print_manual(stdout);
+    else if (strncmp(name, "--completion-", 13) || !print_completion(name + 13, stdout)) {
         for (const struct command *c = cli_commands; c->name; c++)
             if (!strcmp(name, c->name)) return run_command(c, argc - 2, argv + 2);
         return fail_command(name);

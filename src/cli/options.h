@@ -1,5 +1,5 @@
-/* options.h: the one table of options. Parsing, defaults, error messages, --help and completion all come from its
-   rows. */
+/* options.h: the one table of options. Parsing, defaults, error messages, --help, the manual page and completion come
+   from its rows. */
 #ifndef FKV_CLI_OPTIONS_H
 #define FKV_CLI_OPTIONS_H
 
@@ -98,6 +98,12 @@ const char *nearest_word(const char *word, const char *const *words);
 /* help.c */
 void help_program(FILE *out);
 void help_command(const struct command *command, FILE *out);
-void help_completion_bash(FILE *out);
+/* The title of a group of options; NULL past the last. */
+const char *help_group(int group);
+
+/* completion.c, manual.c */
+/* A script for bash, zsh or fish; false for another shell. */
+bool print_completion(const char *shell, FILE *out);
+void print_manual(FILE *out);
 
 #endif
