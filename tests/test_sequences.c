@@ -642,6 +642,14 @@ static bool between_blocks(void *user, uint64_t done, uint64_t all)
     return true;
 }
 
+static bool count_blocks(void *user, uint64_t done, uint64_t all)
+{
+    struct turns *t = user;
+    (void)done, (void)all;
+    t->blocks++;
+    return true;
+}
+
 static void test_a_decoding_session_gets_a_turn_after_every_block(void **state)
 {
     (void)state;
@@ -656,10 +664,24 @@ static void test_a_decoding_session_gets_a_turn_after_every_block(void **state)
     assert_int_equal(pthread_create(&thread, NULL, decode_on, &t), 0);
     while (atomic_load(&t.steps) == 0) sched_yield();
     sync_or_fail(prompt, ids, MOST);
+    const int blocks = t.blocks;
+    fkv_engine_pace(t.e, 1e-6, 0.5); /* smaller blocks, for as long as others take turns, with the same bits */
+    fkv_session *paced = tiny_session(t.e, &p);
+    sync_or_fail(paced, ids, MOST);
     atomic_store(&t.done, true);
     pthread_join(thread, NULL);
-    assert_true(t.blocks >= 8);
+    assert_true(blocks >= 8);
+    assert_true(t.blocks - blocks >= 2 * blocks);
     assert_int_equal(t.starved, 0);
+    assert_same_bytes(prompt, paced);
+    t.blocks = 0;
+    p.progress = count_blocks;
+    fkv_session *alone = tiny_session(t.e, &p);
+    sync_or_fail(alone, ids, MOST);
+    assert_int_equal(t.blocks, blocks);
+    assert_same_bytes(prompt, alone);
+    fkv_session_close(alone);
+    fkv_session_close(paced);
     fkv_session_close(t.decoding);
     fkv_session_close(prompt);
     fkv_engine_close(t.e);

@@ -74,7 +74,8 @@ struct settings {
     const char *picture;
     /* serve */
     const char *host, *api_key, *api_key_file, *alias, *cors_origins, *allowed_hosts, *slot_save_path, *cache_disk;
-    int port, n_sessions, queue, queue_timeout_s, timeout_s, sse_ping_s, drain_s;
+    int port, n_sessions, queue, queue_timeout_s, timeout_s, sse_ping_s, drain_s, max_gap_ms, resume_s;
+    float prefill_share;
     int64_t kv_ram, max_body, cache_disk_limit; /* bytes; kv_ram 0: half of what is free */
     bool no_slots, no_webui, log_prompts;
     /* devices */

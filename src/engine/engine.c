@@ -130,6 +130,19 @@ void fkv_engine_close(fkv_engine *e)
     free(e);
 }
 
+bool fkv_engine_on_host(const fkv_engine *e)
+{
+    bool own = false;
+    for (int i = 0; i < e->ws.n_places; i++) own = own || e->ws.place[i].b->own_memory;
+    return !own;
+}
+
+void fkv_engine_pace(fkv_engine *e, double gap_s, double share)
+{
+    atomic_store(&e->ws.gap_s, gap_s);
+    atomic_store(&e->ws.share, share);
+}
+
 const struct fkv_model_info *fkv_engine_info(const fkv_engine *e) { return &e->info; }
 
 const char *fkv_engine_warning(const fkv_engine *e, size_t i) { return i < e->warnings.n ? e->warnings.text[i] : NULL; }

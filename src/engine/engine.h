@@ -18,6 +18,9 @@ struct fkv_engine {
     char *arch, *name, *chat_template; /* copies; "" when the file has none */
 };
 
+/* Are all stores in the host's memory? Then a session's are its own, and need no turn to be read, filled or shared. */
+bool fkv_engine_on_host(const fkv_engine *e);
+
 /* A session's parameters with the defaults filled in: n_ctx, cache types as enum fkv_kv_elem, tsp_layer. */
 struct fkv_session_shape {
     struct fkv_session_params params;

@@ -143,9 +143,10 @@ fkv_status fkv_session_fork(fkv_session *s, size_t n, fkv_session **child, char 
                           s->q->n_seen, n);
     if (status == FKV_OK) status = create(&c, s->e, &s->shape.params, &error);
     if (status == FKV_OK) {
-        fkv_turns_take(&s->e->ws.turn);
+        const bool alone = fkv_engine_on_host(s->e);
+        if (!alone) fkv_turns_take(&s->e->ws.turn);
         status = fkv_sequence_fork(s->q, n, &c->q);
-        fkv_turns_leave(&s->e->ws.turn);
+        if (!alone) fkv_turns_leave(&s->e->ws.turn);
         if (status != FKV_OK) fkv_fail(&error, status, "no memory to fork a session of %zu tokens", n);
     }
     if (status == FKV_OK) {

@@ -12,6 +12,18 @@
 #include "base/replacement.h"
 #include "engine/session_form.h"
 
+/* The file's form is described and looked at in a turn, which has the model's fingerprint made; what the session holds
+   in the host's memory is its own, and others need not wait for a disk. */
+static void leave_for_bytes(const fkv_session *s)
+{
+    if (fkv_engine_on_host(s->e)) fkv_turns_leave(&s->e->ws.turn);
+}
+
+static void leave_after_bytes(const fkv_session *s)
+{
+    if (!fkv_engine_on_host(s->e)) fkv_turns_leave(&s->e->ws.turn);
+}
+
 /* ---- out --------------------------------------------------------------------------------------------- */
 
 fkv_status fkv_session_export(fkv_session *s, void **data, size_t *bytes)
@@ -41,9 +53,10 @@ fkv_status fkv_session_save(fkv_session *s, const char *path, const char *label)
     struct fkv_replacement r = {.fd = -1, .folder = -1};
     fkv_turns_take(&s->e->ws.turn);
     fkv_status status = fkv_form_describe(&form, s, label ? label : "", (uint64_t)time(NULL));
+    leave_for_bytes(s);
     if (status == FKV_OK) status = fkv_replacement_begin(&r, path, &s->error);
     if (status == FKV_OK) status = fkv_form_write(&form, s, &(struct fkv_blob){NULL, r.fd, form.head.bytes});
-    fkv_turns_leave(&s->e->ws.turn);
+    leave_after_bytes(s);
     if (status == FKV_OK) status = fkv_replacement_commit(&r, &s->error);
     fkv_replacement_abandon(&r);
     fkv_form_free(&form);
@@ -80,11 +93,12 @@ static fkv_status read_session(fkv_session *s, const struct fkv_blob *from, cons
     if (status == FKV_OK && strcmp(form.label, label) != 0)
         status = fkv_fail(&s->error, FKV_ERROR_UNSUPPORTED, "a saved session: its label is another one");
     if (status == FKV_OK) status = check_policies(&form, s);
+    leave_for_bytes(s);
     if (status == FKV_OK) {
         status = fkv_form_read(&form, s, from);
         if (status != FKV_OK) fkv_session_forget(s, 0);
     }
-    fkv_turns_leave(&s->e->ws.turn);
+    leave_after_bytes(s);
     fkv_form_free(&form);
     return status;
 }

@@ -275,6 +275,11 @@ struct fkv_session_params {
     { sizeof(struct fkv_session_params), 0, FKV_KV_AUTO, FKV_KV_AUTO, NULL, NULL, FKV_KV_PARAMS_INIT }
 /* clang-format on */
 
+/* How a prefill and the decode steps of other threads, which take turns between its blocks, share the time: a step is
+   to begin gap_s at most after the one before, and the prefill has that share of the time, in (0, 1). 0, as at first:
+   its blocks are as large as is fastest. Results do not depend on it. */
+FKV_API void fkv_engine_pace(fkv_engine *engine, double gap_s, double share);
+
 /* What a prompt of n_prompt tokens and n_predict decoded ones will need, before anything is allocated. */
 struct fkv_memory_plan {
     uint64_t weights;    /* mapped from the file: those that no GPU holds */

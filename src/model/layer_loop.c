@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "model/prefill.h"
 
 /* ---- a layer ------------------------------------------------------------------------------------- */
@@ -172,14 +173,27 @@ static void head_region(void *arg, int thread)
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
+/* Returns when it has it. */
+static double take_turn(struct fkv_prefill_pass *p)
+{
+    const double asked = fkv_clock_s();
+    fkv_turns_take(&p->ws->turn);
+    const double begun = fkv_clock_s();
+    fkv_pace_waited(p, begun - asked);
+    return begun;
+}
+
 /* Takes rows through the layer block by block, and reports; stops between blocks when asked to. */
 static fkv_status run_blocks(struct fkv_prefill_pass *p, unsigned want, int n, uint64_t cost)
 {
     const struct fkv_prefill_params *params = p->params;
-    const int most = p->at->b->block_rows;
-    for (int row = 0; row < n; row += most) {
-        struct layer_pass block = rows_of(p, row, n - row < most ? n - row : most, want);
-        fkv_run_in_turn(p->at, &p->ws->turn, rows_region, &block);
+    for (int row = 0, rows; row < n; row += rows) {
+        rows = fkv_pace_rows(p, want, n - row);
+        struct layer_pass block = rows_of(p, row, rows, want);
+        const double begun = take_turn(p);
+        fkv_team_run(p->at->b->team, rows_region, &block);
+        fkv_turns_leave(&p->ws->turn);
+        fkv_pace_note(p, want, rows, fkv_clock_s() - begun);
         const fkv_status status = p->at->b->ops->pace(p->at->b);
         if (status != FKV_OK) return status;
         p->done += cost * (uint64_t)block.rows.n;
@@ -270,7 +284,7 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
     status = fkv_keepers_begin(&p);
     p.all = fkv_prefill_cost(&ws->model->h, params->policy, params->kv, &p.state);
     for (int i = 0; i < n; i++) ws->pos[i] = first + i;
-    fkv_turns_take(&ws->turn);
+    take_turn(&p);
     fkv_workspace_rotate(ws, first + n);
     fkv_team_run(p.at->b->team, embed_region, &p);
     fkv_turns_leave(&ws->turn);
@@ -370,6 +384,7 @@ fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequen
     fkv_status status = take_room(ws, sequences, rows, at_fault);
     if (status != FKV_OK) return status;
     fkv_turns_take(&ws->turn);
+    const double begun = fkv_clock_s();
     fkv_workspace_rotate(ws, end);
     s.end = s.at->end;
     for (fkv_team_run(s.at->b->team, step_region, &s); status == FKV_OK && !is_last(ws, s.at);) {
@@ -380,6 +395,7 @@ fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequen
         if (status == FKV_OK) fkv_team_run(s.at->b->team, step_region, &s);
     }
     if (status == FKV_OK) status = take_logits(ws, s.at, rows->n, logits, broken);
+    atomic_store(&ws->step_s, fkv_clock_s() - begun);
     fkv_turns_leave(&ws->turn);
     for (int i = 0; i < rows->n; i++) at_fault[sequence_of(rows, i)] |= broken[i];
     return status;

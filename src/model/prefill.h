@@ -8,6 +8,12 @@
 #include "model/cost.h"
 #include "model/layer_loop.h"
 
+/* What a pass knows of its blocks' time. */
+struct fkv_pace {
+    double row_s[4]; /* of the last block, by what it computed: FKV_WANT_ ... */
+    int beside;      /* others took turns lately */
+};
+
 struct fkv_prefill_pass {
     struct fkv_workspace *ws;
     struct fkv_place *at;
@@ -25,6 +31,7 @@ struct fkv_prefill_pass {
     bool looked, halved;         /* ws->looked is the layer's; its rows could be halved */
     bool ranked;                 /* ws->ranked is there */
     uint64_t done, all;          /* progress, in multiply-adds */
+    struct fkv_pace pace;
 };
 
 static inline const struct fkv_layer_hparams *fkv_prefill_layer(const struct fkv_prefill_pass *p)
@@ -46,6 +53,11 @@ static inline void fkv_report_begin(struct fkv_prefill_report *report)
 
 /* A region as a turn of its own. */
 void fkv_run_in_turn(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn region, void *arg);
+
+/* pace.c: rows of the next block, when n_left are left; what it took; how long the pass waited for a turn. */
+int fkv_pace_rows(const struct fkv_prefill_pass *p, unsigned want, int n_left);
+void fkv_pace_note(struct fkv_prefill_pass *p, unsigned want, int rows, double ran);
+void fkv_pace_waited(struct fkv_prefill_pass *p, double wait);
 
 /* p->work gets the layer's shape, and what the layer holds from before. */
 fkv_status fkv_prefill_take_work(struct fkv_prefill_pass *p);

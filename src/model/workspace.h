@@ -31,19 +31,21 @@ struct fkv_workspace {
     const struct fkv_model *model;
     struct fkv_place place[FKV_MAX_PLACES]; /* in the order of their layers; of several, the last is the CPU */
     int n_places;
-    struct fkv_turns lent; /* to one prefill at a time, in the order in which they come */
-    struct fkv_turns turn; /* of what computes: a block of a prefill, or a decode step */
-    int n_ctx, window;     /* what the rest is sized for; 0: nothing yet */
-    int angles;            /* positions that the rotary tables hold */
-    int32_t *pos, *hidden; /* [n_ctx] of the rows alive: see struct fkv_rows */
-    int block_rows;        /* the most of any place */
-    int32_t *after;        /* [block_rows] block_rows - 1 .. 0: what rows of a block do not see of it */
-    int32_t *turns;        /* [block_rows] of the block that runs: see struct fkv_rows */
-    float *angle_rows;     /* those of a rotary table that are being made */
-    void *choosing;        /* fkv_choose_bytes(n_kv_head, n_ctx) */
-    float *looked;         /* [2][n_kv_head][n_ctx] what a window attends to, by its even and by its odd rows */
-    float *ranked;         /* [n_ctx] the scores by which the layer before the TSP layer would have rows go on */
-    float *copy;           /* what the host reads of a device with its own memory: [n_ctx][d_model], or logits */
+    struct fkv_turns lent;       /* to one prefill at a time, in the order in which they come */
+    struct fkv_turns turn;       /* of what computes: a block of a prefill, or a decode step */
+    _Atomic double gap_s, share; /* of a prefill beside decode steps: see fkv_engine_pace(); 0: any */
+    _Atomic double step_s;       /* that the last decode step took */
+    int n_ctx, window;           /* what the rest is sized for; 0: nothing yet */
+    int angles;                  /* positions that the rotary tables hold */
+    int32_t *pos, *hidden;       /* [n_ctx] of the rows alive: see struct fkv_rows */
+    int block_rows;              /* the most of any place */
+    int32_t *after;              /* [block_rows] block_rows - 1 .. 0: what rows of a block do not see of it */
+    int32_t *turns;              /* [block_rows] of the block that runs: see struct fkv_rows */
+    float *angle_rows;           /* those of a rotary table that are being made */
+    void *choosing;              /* fkv_choose_bytes(n_kv_head, n_ctx) */
+    float *looked;               /* [2][n_kv_head][n_ctx] what a window attends to, by its even and by its odd rows */
+    float *ranked;               /* [n_ctx] the scores by which the layer before the TSP layer would have rows go on */
+    float *copy;                 /* what the host reads of a device with its own memory: [n_ctx][d_model], or logits */
     void *memory;
     size_t bytes;
 };

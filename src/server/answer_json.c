@@ -87,7 +87,7 @@ static void put_cache(struct json_out *j, const struct prompt *p, const fkv_engi
     const bool missed = f->miss != FKV_PREFIX_HIT;
     out_key(j, "cache");
     out_open(j, '{');
-    put_string(j, "source", sources[f->source]);
+    put_string(j, "source", p->adopted ? "parked" : sources[f->source]);
     put_int(j, "tokens", (int64_t)p->n_cached);
     put_string(j, "miss", missed ? fkv_prefix_miss_name(f->miss) : NULL);
     out_key(j, "differs_at");

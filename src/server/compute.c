@@ -14,16 +14,15 @@ bool compute_progress(void *user, uint64_t done, uint64_t all)
     struct scheduler *s = user;
     const struct branch *b = s->prefilled;
     struct request *r = b->request;
-    struct prompt *p = &r->prompts[b->prompt];
-    const double now = fkv_clock_s();
+    const double now = fkv_clock_s(), share = all ? (double)done / (double)all : 1;
     atomic_store(&s->moved_s, now);
+    s->span_done = s->span_first + (size_t)(share * (double)(s->span_end - s->span_first));
     if (r->stream && r->return_progress && now - r->progress_s >= 0.2 && done > 0 && done < all) {
-        const double share = (double)done / (double)all;
-        r->dialect->progress(r, p, s->span_first + (size_t)(share * (double)(s->span_end - s->span_first)),
-                             1e3 * (now - r->begun_s));
+        r->dialect->progress(r, &r->prompts[b->prompt], s->span_done, 1e3 * (now - r->begun_s));
         r->progress_s = now;
     }
-    return !atomic_load(&r->x->gone) && !r->failed && !atomic_load(&s->give_up);
+    if (r->failed || atomic_load(&s->give_up)) return false;
+    return !atomic_load(&r->x->gone) || prefill_park(s);
 }
 
 bool slot_open(struct scheduler *s, struct slot *slot, const struct fkv_kv_params *kv, struct api_error *error)
@@ -111,6 +110,7 @@ fkv_status slot_prefill(struct scheduler *s, struct slot *slot, struct branch *b
     const double start = fkv_clock_s();
     fkv_status status = FKV_ERROR_MEMORY;
     s->prefilled = b;
+    s->prefilled_in = slot;
     memcpy(slot->ids, p->ids, p->n * sizeof *p->ids);
     if (p->computed) {
         status = fork_base(s, slot, p, error);
@@ -119,7 +119,9 @@ fkv_status slot_prefill(struct scheduler *s, struct slot *slot, struct branch *b
         status = spans(s, slot, r, p);
         p->ms = 1e3 * (fkv_clock_s() - start);
         p->entry = slot->entry;
-        if (status == FKV_OK && r->stream && r->return_progress) r->dialect->progress(r, p, p->n, p->ms);
+        r = s->prefilled->request;
+        if (status == FKV_OK && r->stream && r->return_progress)
+            r->dialect->progress(r, &r->prompts[s->prefilled->prompt], p->n, 1e3 * (fkv_clock_s() - r->begun_s));
         if (status != FKV_OK) scheduler_tell(slot->session, status, error);
     }
     return status;

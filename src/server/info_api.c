@@ -185,10 +185,11 @@ void api_props(struct server *server, struct exchange *x)
 
 static void put_slot(struct json_out *j, struct server *server, int i, bool *idle)
 {
-    static const char *const states[] = {[SLOT_IDLE] = "idle", [SLOT_PREFILL] = "prefill", [SLOT_DECODE] = "decode"};
+    static const char *const states[] =
+        {[SLOT_IDLE] = "idle", [SLOT_PREFILL] = "prefill", [SLOT_PARKED] = "parked", [SLOT_DECODE] = "decode"};
     struct slot_report slot;
     scheduler_report(server->scheduler, i, &slot);
-    *idle = slot.state == SLOT_IDLE;
+    *idle = slot.state == SLOT_IDLE || slot.state == SLOT_PARKED;
     out_open(j, '{');
     put_int(j, "id", i);
     put_int(j, "n_ctx", server->n_ctx);
@@ -232,13 +233,16 @@ void api_metrics(struct server *server, struct exchange *x)
     int n_waiting, n_running;
     struct fkv_prefix_stats cache;
     uint64_t bytes[2] = {0}, full_bytes = 0; /* whole, by a policy */
+    int n_parked = 0;
     scheduler_count(server->scheduler, &n_waiting, &n_running);
     for (int i = 0; i < server->settings->n_sessions; i++) {
         scheduler_report(server->scheduler, i, &slot);
         bytes[strcmp(slot.policy, "full") != 0] += slot.bytes;
         full_bytes += slot.full_bytes;
+        n_parked += slot.state == SLOT_PARKED;
     }
     prefixes_stats(server->prefixes, &cache);
+    metrics_set(&server->metrics, METRIC_parked_prefills, n_parked);
     metrics_set(&server->metrics, METRIC_kv_full_bytes, (double)full_bytes);
     metrics_set(&server->metrics, METRIC_requests_processing, n_running);
     metrics_set(&server->metrics, METRIC_requests_waiting, n_waiting);

@@ -11,7 +11,7 @@
 #include "server/slot_files.h"
 #include "server/spans.h"
 
-static void unlink_branch(struct scheduler *s, struct branch **at)
+void scheduler_unlink(struct scheduler *s, struct branch **at)
 {
     *at = (*at)->next;
     if (!*at) s->end = at;
@@ -73,22 +73,34 @@ static struct branch *take_hopeless(struct scheduler *s, struct api_error *error
     for (struct branch **at = &s->first; *at; at = &(*at)->next) {
         struct branch *b = *at;
         if (!is_hopeless(s, b, now, error)) continue;
-        unlink_branch(s, at);
+        scheduler_unlink(s, at);
         return b;
     }
     return NULL;
 }
 
-/* The first branch that waits for a session and can have one. */
+/* The branch that is next: of those that can have a session, who has waited long; else who takes least. */
 static struct branch *take_branch(struct scheduler *s, struct slot **slot)
 {
+    enum { LONG_S = 10 };
+    const double now = fkv_clock_s();
+    struct branch **next = NULL;
+    size_t least = 0;
     for (struct branch **at = &s->first; *at && !s->short_of_memory; at = &(*at)->next) {
-        struct branch *b = *at;
-        if (!(*slot = slot_take(s, b))) continue;
-        unlink_branch(s, at);
-        return b;
+        const struct request *r = (*at)->request;
+        const struct prompt *p = &r->prompts[(*at)->prompt];
+        const size_t cost = p->computed ? 0 : p->n - p->found.n;
+        const bool waited = now - r->queued_s > LONG_S;
+        if (!slot_is_free(s, r) || (next && cost >= least && !waited)) continue;
+        next = at;
+        least = cost;
+        if (waited) break;
     }
-    return NULL;
+    if (!next) return NULL;
+    struct branch *b = *next;
+    scheduler_unlink(s, next);
+    *slot = slot_take(s, b);
+    return b;
 }
 
 /* Waits for work; false when all is over. */
@@ -180,6 +192,8 @@ static void begin(struct scheduler *s, struct slot *slot, struct branch *b)
         metrics_observe(&s->server->metrics, HISTOGRAM_QUEUE, r->begun_s - r->queued_s);
     }
     const fkv_status status = slot_prefill(s, slot, b, &error);
+    b = prefill_adopted(s, slot, b);
+    r = b->request;
     if (status != FKV_OK || !settle(s, slot, b, &error)) {
         if (status == FKV_ERROR_CANCELLED && !atomic_load(&s->give_up)) error.status = 0; /* the client has left */
         scheduler_fail(s, b, &error);

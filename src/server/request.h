@@ -39,7 +39,8 @@ struct prompt {
                                          ordinary one's */
     uint64_t answer_bytes;            /* of those, the answer's */
     /* the scheduler's */
-    bool looked; /* in the prefix cache */
+    bool looked;  /* in the prefix cache */
+    bool adopted; /* another's prefill, whose client had left, was gone on with */
     struct fkv_prefix_found found;
     size_t trunk, turn_first; /* whole as far as trunk; turn_first .. last_end is compressed, if not empty */
     const char *reason;       /* why, where it is not the request's */

@@ -54,6 +54,7 @@ bool scheduler_open(struct server *server, char *err)
     for (; s->slots && s->n_slots < n; s->n_slots++)
         if (!(s->slots[s->n_slots].ids = malloc((size_t)server->n_ctx * sizeof(int32_t)))) break;
     server->scheduler = s;
+    fkv_engine_pace(server->engine, server->settings->max_gap_ms / 1e3, (double)server->settings->prefill_share);
     const struct fkv_session_params params = scheduler_session(s);
     if (s->n_slots == n && prefixes_open(server, &params, err) && start_threads(s)) return true;
     scheduler_close(s);
@@ -199,7 +200,8 @@ void scheduler_count(struct scheduler *s, int *n_waiting, int *n_running)
     pthread_mutex_lock(&s->lock);
     *n_waiting = *n_running = 0;
     for (const struct branch *b = s->first; b; b = b->next) ++*n_waiting;
-    for (int i = 0; i < s->n_slots; i++) *n_running += s->slots[i].state != SLOT_IDLE;
+    for (int i = 0; i < s->n_slots; i++)
+        *n_running += s->slots[i].state == SLOT_PREFILL || s->slots[i].state == SLOT_DECODE;
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -10,7 +10,7 @@
 
 enum { MOST_SESSIONS = 64 };
 
-enum slot_state { SLOT_IDLE, SLOT_PREFILL, SLOT_DECODE };
+enum slot_state { SLOT_IDLE, SLOT_PREFILL, SLOT_PARKED, SLOT_DECODE };
 
 struct slot_task;
 
@@ -42,10 +42,12 @@ struct scheduler {
     int n_active, turn;                   /* turn: whose it is, when there are more than fit a pass */
     struct slot *slots;
     int n_slots;
-    struct branch *prefilled; /* the prefill thread's own: what it computes, of its ids span_first .. span_end */
-    size_t span_first, span_end;
-    bool short_of_memory; /* the first that waits has to, until a session is released */
-    bool stopping;        /* no further branch begins */
+    struct branch *prefilled; /* the prefill thread's own: what it computes, and in which slot */
+    struct slot *prefilled_in;
+    size_t span_first, span_end, span_done; /* ids of it that are computed now; as far as that */
+    struct branch *adopted;                 /* for whom it is computed now, in place of one whose client has left */
+    bool short_of_memory;                   /* the first that waits has to, until a session is released */
+    bool stopping;                          /* no further branch begins */
     bool prefill_ended;
     atomic_bool give_up;    /* those that run end, too */
     double request_s;       /* how long a request took lately */
@@ -100,6 +102,14 @@ void slot_empty(struct slot *slot);
 /* What the session will be is under these options and of this salt. Under the lock. */
 void slot_own(struct slot *slot, const struct fkv_kv_params *kv, const char *salt);
 void slots_close(struct scheduler *s);
+/* Is there an idle one that the request may have? Under the lock. */
+bool slot_is_free(const struct scheduler *s, const struct request *r);
+/* park.c: the client of the prefill under way has left: waits for one that wants the same. False: the prefill ends. */
+bool prefill_park(struct scheduler *s);
+/* The prefill is over. Returns who has it: the branch, or the one that has adopted it, and the branch has ended. */
+struct branch *prefill_adopted(struct scheduler *s, struct slot *slot, struct branch *b);
+/* prefill.c: takes a branch from those that wait. Under the lock. */
+void scheduler_unlink(struct scheduler *s, struct branch **at);
 /* compute.c: makes the session hold the branch's prompt: from the prefix cache, from the prompt's base, or anew. */
 fkv_status slot_prefill(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error);
 /* An empty session of these options in place of what was there; policy and salt are the caller's to set. */

@@ -19,6 +19,13 @@ static size_t common(const struct slot *slot, const struct request *r, const str
     return n;
 }
 
+bool slot_is_free(const struct scheduler *s, const struct request *r)
+{
+    for (int i = 0; i < s->n_slots; i++)
+        if (s->slots[i].state == SLOT_IDLE && (r->slot < 0 || r->slot == i)) return true;
+    return false;
+}
+
 struct slot *slot_take(struct scheduler *s, struct branch *b)
 {
     const struct request *r = b->request;

@@ -109,6 +109,35 @@ class Clients(Case):
         until(lambda: self.server.fds() <= fds)
         self.ok(self.server.post('/v1/chat/completions', chat()))
 
+    def half_computed(self, body):
+        """A client that leaves when a part of its prompt is computed."""
+        c = self.server.connection()
+        c.request('POST', '/v1/completions', json.dumps({**body, 'stream': True, 'return_progress': True}), {'Content-Type': 'application/json'})
+        answer = c.getresponse()
+        while True:
+            line = answer.fp.readline()
+            if b'prompt_progress' in line and json.loads(line[line.index(b'{'):])['prompt_progress']['processed'] > 0:
+                break
+        answer.close()
+        c.close()
+        until(self.server.idle, 1)
+        until(lambda: b'fastkv_parked_prefills 1\n' in self.server.get('/metrics').body)
+
+    def test_parked(self):
+        """Who comes again goes on where it was; whoever else comes is not kept waiting."""
+        body = {'prompt': [7 + i % 200 for i in range(3000)], 'max_tokens': 4, 'logit_bias': LETTERS, 'kv_policy': 'full', 'cache_salt': 'parked'}
+        self.half_computed(body)
+        chunks, _, _ = self.server.stream('/v1/completions', {**body, 'return_progress': True})
+        progress = [c['prompt_progress'] for c in chunks if 'prompt_progress' in c]
+        self.assertEqual(chunks[-1]['fastkv']['cache'], {**chunks[-1]['fastkv']['cache'], 'source': 'parked', 'tokens': 0})
+        self.assertGreater(progress[0]['cache'], 0)
+        self.assertEqual((progress[0]['processed'], progress[-1]['processed']), (progress[0]['cache'], 3000))
+        text = ''.join(c['choices'][0]['text'] for c in chunks if c['choices'])
+        self.assertEqual(self.ok(self.server.post('/v1/completions', {**body, 'cache_prompt': False}))['choices'][0]['text'], text)
+        self.half_computed({**body, 'cache_salt': 'other'})
+        self.assertEqual(self.ok(self.server.post('/v1/completions', {'prompt': 'x', 'max_tokens': 1}))['fastkv']['cache']['source'], 'none')
+        self.assertIn(b'fastkv_parked_prefills 0\n', self.server.get('/metrics').body)
+
     def come_and_go(self, rng):
         """One client that ends somewhere in the middle, and how."""
         body = json.dumps({**LONG, 'stream': True}).encode()
