@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/console.h"
+#include "cli/ollama.h"
 #include "cli/options.h"
 
 static int fail_command(const char *name)
@@ -22,9 +23,15 @@ static int run_command(const struct command *command, int argc, char **argv)
     char err[FKV_ERROR_BYTES];
     struct settings settings;
     if (!options_parse(&settings, command, argc, argv, err)) return console_error("%s", err);
-    if (!settings.help) return command->main(&settings);
-    help_command(command, stdout);
-    return EXIT_SUCCESS;
+    if (settings.help) {
+        help_command(command, stdout);
+        return EXIT_SUCCESS;
+    }
+    char *path;
+    if (!ollama_find(&settings, &path, err)) return console_error("%s", err);
+    const int status = command->main(&settings);
+    free(path);
+    return status;
 }
 
 static int dispatch(int argc, char **argv)

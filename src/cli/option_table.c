@@ -29,7 +29,7 @@ static const char kv_types[] = "auto|f32|f16|bf16|q8_0"; /* in the order of enum
 
 const struct option cli_options[] = {
     {MODEL, GROUP_MODEL, "-m, --model", "FILE", NULL, OPTION_TEXT, AT(model),
-     "the GGUF file; of a split model, its first part", PLAIN},
+     "the GGUF file; of a split model, its first part. ollama:NAME[:TAG]: one that Ollama has on this machine", PLAIN},
     {PLAN, GROUP_MODEL, "-t, --threads", "N", "0", OPTION_INT, AT(engine.n_threads),
      "threads; 0 or less: one per physical core that the process may use", UP_TO("a number of threads", 1024)},
     {PLAN, GROUP_MODEL, "-c, --ctx-size", "N", "0", OPTION_INT, AT(session.n_ctx),

@@ -119,6 +119,8 @@ bool prompt_template(const struct settings *s, const fkv_engine *engine, char **
 {
     size_t n;
     *source = NULL;
+    if (!s->chat_template && !fkv_chat_template(engine) && s->fallback_template)
+        return (*source = copy(chat_template_named(s->fallback_template)));
     if (!s->chat_template) {
         if (!fkv_chat_template(engine))
             console_error("the model has no chat template: give --chat-template NAME|FILE, or run --raw");

@@ -48,6 +48,7 @@ struct settings {
     bool policy_given;
     /* model and prompt */
     const char *model, *prompt, *prompt_file, *prompt_ids, *system, *system_file, *chat_template;
+    const char *fallback_template;  /* a built-in one, where neither option nor file has one; see ollama.h */
     const char *template_variables; /* JSON */
     const char *session_file;
     bool raw, escape, no_escape, repeat_question;

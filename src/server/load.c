@@ -34,7 +34,7 @@ static bool plan_memory(struct server *server)
 static bool open_template(struct server *server)
 {
     const struct settings *s = server->settings;
-    if (!s->chat_template && !fkv_chat_template(server->engine)) {
+    if (!s->chat_template && !s->fallback_template && !fkv_chat_template(server->engine)) {
         console_warning("the model has no chat template: /v1/chat/completions needs --chat-template");
         return true;
     }
