@@ -296,7 +296,9 @@ static void test_info(void **state)
     expect_text(r.out, "architecture    llama\n");
     expect_text(r.out, "tensor types    F32 61, Q4_1 210, Q8_0 1\n");
     expect_text(r.out, "context         8,192 tokens\n");
-    expect_text(r.out, "tokenizer       gpt2\n");
+    expect_text(
+        r.out,
+        "tokenizer       gpt2\npre-tokenizer   smollm\nends            <|endoftext|> 0, <|im_end|> 2, <repo_name> 3");
     expect_text(r.out, "chat template   yes\n");
     expect_text(r.out, "can run         yes: ");
     expect_text(r.out, "memory for a prompt of 4,096 tokens\n");

@@ -406,6 +406,7 @@ static void test_ends_by_name(void **state)
         "<|message_sep|>",
         "<|eos|>",
         "<seed:eos>",
+        "[e~[",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         for (int type = 1; type <= 4; type++) /* files give them any of these types */
@@ -419,6 +420,10 @@ static void test_ends_by_name(void **state)
     tiny_add(&v, "<|return|>", 3, 0);
     tiny_add(&v, "<|call|>", 3, 0);
     assert_false(ends_turn(v, "<|end|>", 3));
+    assert_false(ends_turn(v, "<|user|>", 3));
+    tiny_add(&v, "[gMASK]", 3, 0); /* GLM's turns end where another's begins */
+    assert_true(ends_turn(v, "<|user|>", 3));
+    assert_true(ends_turn(v, "<|observation|>", 3));
 }
 
 /* A token that text can become has such a name by chance. */

@@ -59,6 +59,24 @@ static bool has_key(const fkv_engine *engine, const char *key)
     return false;
 }
 
+/* "<|im_end|> 151645, <|endoftext|> 151643": the tokens that end an answer. */
+static void print_ends(const fkv_engine *engine, int n_vocab)
+{
+    enum { MOST = 12 };
+    int n = 0;
+    printf("%-16s", "ends");
+    for (int32_t id = 0; id < n_vocab; id++) {
+        const char *bytes;
+        if (!fkv_token_is_end(engine, id) || n++ >= MOST) continue;
+        const size_t n_bytes = fkv_token_bytes(engine, id, true, &bytes);
+        printf("%s", n > 1 ? ", " : "");
+        for (size_t i = 0; i < n_bytes && i < 64; i++) putchar((unsigned char)bytes[i] < ' ' ? '?' : bytes[i]);
+        printf(" %d", (int)id);
+    }
+    if (n > MOST) printf(" and %d more", n - MOST);
+    printf("%s\n", n ? "" : "-");
+}
+
 static void print_file(const fkv_engine *engine, const struct fkv_model_info *info)
 {
     print_text("name", engine, "general.name");
@@ -76,6 +94,7 @@ static void print_file(const fkv_engine *engine, const struct fkv_model_info *in
     printf("%-16s%s ids\n", "vocabulary", COUNT(info->n_vocab));
     print_text("tokenizer", engine, "tokenizer.ggml.model");
     print_text("pre-tokenizer", engine, "tokenizer.ggml.pre");
+    print_ends(engine, info->n_vocab);
     printf("%-16s%s\n", "chat template", has_key(engine, "tokenizer.chat_template") ? "yes" : "no");
 }
 

@@ -7,9 +7,9 @@
 
 #include "cli/settings.h"
 
-/* Where -m says "ollama:NAME[:TAG]" (TAG: latest; NAME may be NAMESPACE/MODEL or HOST/NAMESPACE/MODEL), puts the blob in
-   its place, the name where answers are to call the model so, and as fallback_template the built-in template whose marks
-   Ollama's own has. The folders: that of OLLAMA_MODELS, or those of its usual installations.
+/* Where -m says "ollama:NAME[:TAG]" (TAG: latest; NAME may be NAMESPACE/MODEL or HOST/NAMESPACE/MODEL), puts the blob
+   in its place, the name where answers are to call the model so, and as fallback_template the built-in template whose
+   marks Ollama's own has. The folders: that of OLLAMA_MODELS, or those of its usual installations.
    *path: malloc'ed, what s->model is then; NULL: nothing was to be done. err: FKV_ERROR_BYTES; why not, when false. */
 bool ollama_find(struct settings *s, char **path, char *err);
 

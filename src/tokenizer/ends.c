@@ -37,6 +37,10 @@ static const char *const end_names[] = {
     "<|message_sep|>",
     "<|eos|>",
     "<seed:eos>",
+    "[e~[",
+    /* of GLM, whose turns end where another's begins */
+    "<|user|>",
+    "<|observation|>",
     /* of what is handed to a tool */
     "<|return|>",
     "<|call|>",
@@ -90,6 +94,12 @@ static void read_id_list(bool *ends, const struct fkv_vocab *vocab, const struct
     }
 }
 
+/* A mark that begins a turn ends the one before in GLM's vocabularies only. */
+static bool begins_only(const struct fkv_vocab *v, const char *name)
+{
+    return (!strcmp(name, "<|user|>") || !strcmp(name, "<|observation|>")) && find_name(v, "[gMASK]") < 0;
+}
+
 /* Where "<|return|>" or "<|flush|>" ends a turn, "<|end|>" only ends one of its messages. */
 static bool ends_message_only(const struct fkv_vocab *v, const char *name)
 {
@@ -114,6 +124,7 @@ void fkv_ends_find(bool *ends, int32_t *eos, struct fkv_vocab *vocab, const stru
     for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++) {
         const int32_t id = find_name(vocab, end_names[i]);
         if (id < 0 || (vocab->type[id] == FKV_TOKEN_NORMAL && makes(context, id))) continue;
+        if (begins_only(vocab, end_names[i])) continue;
         vocab->type[id] = FKV_TOKEN_CONTROL;
         if (!ends_message_only(vocab, end_names[i])) ends[id] = true;
     }
