@@ -265,13 +265,15 @@ static void check_same(fkv_session *a, fkv_session *b)
     fkv_free(y);
 }
 
-/* In one prefill each scores by its own weights; windows of other lengths are left out. */
+/* In one prefill each scores by its own window and weights; a fifth width of window is left out. */
 static void test_one_prefill_for_several_questions(void **state)
 {
     (void)state;
-    enum { SESSIONS = 5 };
-    static const char *const policies[SESSIONS] = {"full", "snapkv", "adakv", "snapkv", "snapkv"};
-    static const size_t firsts[SESSIONS] = {0, N - 20, N - 20, N - 20, N - 30}, counts[SESSIONS] = {0, 15, 3, 20, 25};
+    enum { SESSIONS = 8, LEFT_OUT = 7 };
+    static const char *const policies[SESSIONS] = {"full",   "snapkv", "adakv",  "snapkv",
+                                                   "snapkv", "adakv",  "snapkv", "snapkv"};
+    static const size_t firsts[SESSIONS] = {0, N - 20, N - 20, N - 20, N - 30, N - 25, N - 40, N - 50},
+                        counts[SESSIONS] = {0, 15, 3, 20, 25, 25, 25, 25};
     fkv_session *together[SESSIONS];
     for (int i = 0; i < SESSIONS; i++) {
         const struct fkv_session_params p = asked(policies[i]);
@@ -284,12 +286,12 @@ static void test_one_prefill_for_several_questions(void **state)
         fkv_session *alone = tiny_session(engine, &p);
         mark(alone, firsts[i], counts[i], 10);
         sync_or_fail(alone, ids, N);
-        assert_int_equal(fkv_session_n_seen(together[i]), i == 4 ? 0 : N);
-        if (i < 4) check_same(together[i], alone);
+        assert_int_equal(fkv_session_n_seen(together[i]), i == LEFT_OUT ? 0 : N);
+        if (i != LEFT_OUT) check_same(together[i], alone);
         fkv_session_close(alone);
     }
-    sync_or_fail(together[4], ids, N);
-    check_window("marks of a pass that left the session out", together[4], 64, 0, 64);
+    sync_or_fail(together[LEFT_OUT], ids, N);
+    check_window("marks of a pass that left the session out", together[LEFT_OUT], 64, 0, 64);
     for (int i = 0; i < SESSIONS; i++) fkv_session_close(together[i]);
 
     const struct fkv_session_params p = asked("full");

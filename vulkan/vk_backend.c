@@ -207,6 +207,7 @@ static bool create_parts(struct vk_backend *b)
 {
     struct vk_context *c = &b->c;
     b->base.block_rows = block_rows(b);
+    b->base.few_rows = VK_FEW_ROWS;
     const uint64_t rows = (uint64_t)b->base.block_rows, half_row = vk_halves_ld(b->max_cols) * 2;
     uint64_t weights = c->memory_bytes / 64 < MOST_HALVES_BYTES ? c->memory_bytes / 64 : MOST_HALVES_BYTES;
     if (weights < LEAST_HALVES_ROWS * half_row) weights = LEAST_HALVES_ROWS * half_row;

@@ -89,6 +89,7 @@ static inline struct vk_slice vk_copy_lists(const struct fkv_choice *c, int head
 
 enum { VK_MAX_HEADS = 1024 };  /* KV heads: the model loader takes no more */
 enum { VK_BLOCK_ROWS = 2048 }; /* most rows of one product or attention: they fill a large GPU */
+enum { VK_FEW_ROWS = 8 };      /* rows that are faster multiplied one by one than in tiles */
 enum { VK_PIECE = 256 };       /* entries of one piece of attention of one row */
 
 static inline struct vk_backend *vk_of(struct fkv_run *r) { return (struct vk_backend *)r->b; }

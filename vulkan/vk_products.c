@@ -8,7 +8,6 @@ enum {
     SUBGROUPS = 4,
     LONG_SUBGROUPS = 8
 };                                      /* of matvec: rows of a group, and its subgroups */
-enum { FEW = 8 };                       /* rows that are faster multiplied one by one than in tiles */
 enum how { SET, ADD, GATE, GATE_GELU }; /* of shaders/finish.glsl */
 
 static uint64_t up_to(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
@@ -58,7 +57,7 @@ static void norm_rows(struct vk_context *c, struct matrix x, int heads, int d, s
 
 /* Are n rows multiplied one by one, by matvec? The check path computes every row alike, so that batches of any size
    give the same bits. */
-static bool one_by_one(const struct vk_backend *b, int n) { return n <= FEW && !b->base.exact; }
+static bool one_by_one(const struct vk_backend *b, int n) { return n <= VK_FEW_ROWS && !b->base.exact; }
 
 static struct input input_of(struct vk_backend *b, const struct fkv_input *in, int cols)
 {

@@ -284,6 +284,7 @@ struct fkv_backend {
     struct fkv_team *team;
     const char *isa;
     int block_rows;         /* most rows of one product or attention */
+    int few_rows;           /* a row gets the same bits in all blocks of more rows; 0: never (BLAS) */
     const char *device;     /* what computes: "cpu", or the GPU's name */
     bool own_memory;        /* tensors, weights and stores do not lie in the host's memory */
     struct fkv_error error; /* why `wait` failed; "" as long as it did not */

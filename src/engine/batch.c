@@ -194,16 +194,17 @@ static fkv_status check_shared(fkv_session *const *sessions, int n, const int32_
     return FKV_OK;
 }
 
-/* The session holds what the pass kept for it. */
-static void take_shared(fkv_session *s, const fkv_session *first, size_t n_ids)
+/* The session holds what the pass kept for it; its logits are the first one's unless rows of its own went on. */
+static void take_shared(fkv_session *s, const fkv_session *first, bool own_rows, size_t n_ids)
 {
     s->q->n_seen = n_ids;
     fkv_session_note_turn(s, 0);
-    if (s != first) memcpy(s->logits, first->logits, (size_t)s->e->model->h.n_vocab * sizeof *s->logits);
+    if (s != first && !own_rows) memcpy(s->logits, first->logits, (size_t)s->e->model->h.n_vocab * sizeof *s->logits);
     s->have_logits = true;
     s->sync_kind = FKV_SYNC_EXTENDED;
     s->reused = 0;
     s->stats.prefill_tokens += n_ids;
+    s->stats.prefill_work += s->report.work;
     memcpy(s->stats.stage_s, s->report.stage_s, sizeof s->report.stage_s);
 }
 
@@ -224,11 +225,10 @@ static int take_part(fkv_session *const *sessions, int n, const int32_t *ids, si
         s->have_logits = false;
         memcpy(s->q->ids, ids, n_ids * sizeof *ids);
         fkv_session_observe(s, ids, n_ids, 0);
-        const int window = n_keepers ? keepers[0].params->window : s->prefill.window;
         if (i > 0 && has_same_angles(s, sessions[0]) && s->prefill.k_type == first->k_type &&
-            s->prefill.v_type == first->v_type &&
-            s->prefill.window == window) /* of other windows, products of queries may round otherwise */
-            keepers[n_keepers++] = (struct fkv_keeper){.q = s->q, .params = &s->prefill, .report = &s->report};
+            s->prefill.v_type == first->v_type)
+            keepers[n_keepers++] =
+                (struct fkv_keeper){.q = s->q, .params = &s->prefill, .report = &s->report, .logits = s->logits};
     }
     return n_keepers;
 }
@@ -247,10 +247,11 @@ static fkv_status prefill_shared(fkv_session *const *sessions, int n, const int3
     params.n_keepers = n_keepers;
     status = fkv_session_prefill(first, &params, ids, n_ids);
     for (int i = 0; i < n; i++) {
-        bool kept = i == 0;
-        for (int k = 0; k < n_keepers; k++) kept |= keepers[k].q == sessions[i]->q && !keepers[k].left_out;
-        if (status == FKV_OK && kept)
-            take_shared(sessions[i], first, n_ids);
+        const struct fkv_keeper *k = keepers;
+        while (k < keepers + n_keepers && k->q != sessions[i]->q) k++;
+        const bool is_keeper = k < keepers + n_keepers;
+        if (status == FKV_OK && (i == 0 || (is_keeper && !k->left_out)))
+            take_shared(sessions[i], first, is_keeper && k->parted, n_ids);
         else
             fkv_session_forget(sessions[i], 0);
     }

@@ -261,6 +261,7 @@ static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
     s->have_logits = true;
     s->stats.prefill_s += fkv_clock_s() - t0;
     s->stats.prefill_tokens += n;
+    s->stats.prefill_work += s->report.work;
     for (int i = 0; i < FKV_N_STAGES; i++) s->stats.stage_s[i] = s->report.stage_s[i];
     return FKV_OK;
 }

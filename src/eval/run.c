@@ -37,8 +37,7 @@ void eval_runner_close(struct eval_runner *r)
 
 static bool step(void *user, uint64_t done, uint64_t all)
 {
-    struct eval_runner *r = user;
-    r->work = done;
+    const struct eval_runner *r = user;
     return r->go_on(r->user, done, all);
 }
 
@@ -66,14 +65,11 @@ static void end(struct trial *t)
     free(t->ids);
 }
 
-/* Makes a session hold the first n ids of the prompt, and counts the work. */
-static fkv_status sync(struct trial *t, size_t n, uint64_t *work)
+/* Makes a session hold the first n ids of the prompt. */
+static fkv_status sync(struct trial *t, size_t n)
 {
-    t->r->work = 0;
-    fkv_status status = n == t->request->n ? fkv_session_mark(t->s, &t->request->marks) : FKV_OK;
-    if (status == FKV_OK) status = fkv_session_sync(t->s, t->request->ids, n);
-    *work += t->r->work;
-    return status;
+    const fkv_status status = n == t->request->n ? fkv_session_mark(t->s, &t->request->marks) : FKV_OK;
+    return status == FKV_OK ? fkv_session_sync(t->s, t->request->ids, n) : status;
 }
 
 /* Is the prompt's end to come as a later turn? */
@@ -83,7 +79,7 @@ static bool in_turns(const struct eval_runner *r)
 }
 
 /* The prompt goes into the i-th session, as far as it is not there; its last logits go to r->first. */
-static fkv_status begin(struct trial *t, int i, uint64_t *work, char *err)
+static fkv_status begin(struct trial *t, int i, char *err)
 {
     struct eval_runner *r = t->r;
     t->s = r->sessions[i];
@@ -95,10 +91,9 @@ static fkv_status begin(struct trial *t, int i, uint64_t *work, char *err)
     }
     r->watch(r->user, t->s);
     const bool shared = fkv_session_n_seen(t->s) > 0;
-    *work = shared ? r->shared_work : 0;
     fkv_status status = FKV_OK;
-    if (!shared && in_turns(r)) status = sync(t, t->request->n_context, work);
-    if (status == FKV_OK) status = sync(t, t->request->n, work);
+    if (!shared && in_turns(r)) status = sync(t, t->request->n_context);
+    if (status == FKV_OK) status = sync(t, t->request->n);
     if (status == FKV_OK) memcpy(r->first, fkv_session_logits(t->s), (size_t)r->n_vocab * sizeof *r->first);
     return failed(t, status, err);
 }
@@ -182,9 +177,7 @@ fkv_status eval_run_start(struct eval_runner *r, const struct eval_request *requ
     for (int i = 0; i < r->n_sessions && first == request->n && status == FKV_OK; i++)
         status = fkv_session_mark(r->sessions[i], &request->marks);
     r->watch(r->user, r->sessions[0]);
-    r->work = 0;
     if (status == FKV_OK) status = fkv_batch_prefill(r->sessions, r->n_sessions, request->ids, first);
-    r->shared_work = r->work;
     r->watch(r->user, NULL);
     for (int i = 0; i < r->n_sessions && status != FKV_OK; i++)
         if (*fkv_session_error(r->sessions[i])) snprintf(err, FKV_ERROR_BYTES, "%s", fkv_session_error(r->sessions[i]));
@@ -197,6 +190,13 @@ void eval_run_end(struct eval_runner *r)
 }
 
 /* ---- what it came to ------------------------------------------------------------------------- */
+
+static uint64_t work_of(const struct trial *t)
+{
+    struct fkv_session_stats stats;
+    fkv_session_get_stats(t->s, &stats);
+    return stats.prefill_work;
+}
 
 static void take_kept(const struct trial *t, struct eval_metrics *m)
 {
@@ -273,8 +273,7 @@ fkv_status eval_run_full(struct eval_runner *r, int n_predict, struct eval_metri
 {
     struct trial t = {.r = r, .n_predict = n_predict};
     struct eval_metrics m = {.top1 = 1, .top1_reference = 1, .prefill = 1};
-    uint64_t work;
-    fkv_status status = begin(&t, 0, &work, err);
+    fkv_status status = begin(&t, 0, err);
     if (status == FKV_OK) take_kept(&t, &m);
     if (status == FKV_OK) status = take_signals(&t, &m, err);
     if (status == FKV_OK) status = force(&t, t.request->answer, n_forced(t.request->n_answer), r->reference_rows, err);
@@ -283,7 +282,7 @@ fkv_status eval_run_full(struct eval_runner *r, int n_predict, struct eval_metri
     if (status == FKV_OK && !take_text(&t, &m)) status = FKV_ERROR_MEMORY;
     if (status == FKV_OK) {
         r->full_gold = m.gold = gold(&t, r->reference_rows);
-        r->full_work = work;
+        r->full_work = work_of(&t);
         m.n_same = t.n;
         free(r->full_ids);
         r->full_ids = t.ids;
@@ -352,14 +351,13 @@ fkv_status eval_run_variant(struct eval_runner *r, int n_predict, int i, struct 
 {
     struct trial t = {.r = r, .n_predict = n_predict};
     struct eval_metrics m = {0};
-    uint64_t work;
-    fkv_status status = begin(&t, i + 1, &work, err);
+    fkv_status status = begin(&t, i + 1, err);
     if (status == FKV_OK) take_kept(&t, &m);
     if (status == FKV_OK) status = take_signals(&t, &m, err);
     if (status == FKV_OK) status = measure(&t, &m, err);
     if (status == FKV_OK) status = answer(&t, &m.n_same, err);
     if (status == FKV_OK && !take_text(&t, &m)) status = FKV_ERROR_MEMORY;
-    m.prefill = r->full_work ? (double)work / (double)r->full_work : 1;
+    m.prefill = r->full_work ? (double)work_of(&t) / (double)r->full_work : 1;
     if (status == FKV_OK) *metrics = m;
     end(&t);
     return status;

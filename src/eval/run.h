@@ -44,9 +44,8 @@ struct eval_runner {
     const struct eval_request *request;       /* the sample under way */
     fkv_session *sessions[1 + EVAL_VARIANTS]; /* [n_sessions] full attention's, and those of the variants */
     int n_sessions;
-    uint64_t work, shared_work,
-        full_work;     /* multiply-adds: of the last prefill, of the shared one, of full attention */
-    int32_t *full_ids; /* [n_full] of full attention's answer to the sample under way */
+    uint64_t full_work; /* multiply-adds of full attention's prefill */
+    int32_t *full_ids;  /* [n_full] of full attention's answer to the sample under way */
     int n_full;
     double full_gold;
 };
@@ -55,9 +54,9 @@ struct eval_runner {
 bool eval_runner_open(struct eval_runner *runner);
 void eval_runner_close(struct eval_runner *runner);
 
-/* Starts a sample: one prefill under full attention fills the sessions of all variants that keep every row going; the
-   others prefill by themselves later. kv: [n] the variants' options, n up to EVAL_VARIANTS. err: FKV_ERROR_BYTES. After
-   a failure, too, eval_run_end() follows. */
+/* Starts a sample: one prefill fills the sessions of full attention and of all variants, as far as one can (see
+   fkv_batch_prefill()); the others prefill by themselves later. kv: [n] the variants' options, n up to EVAL_VARIANTS.
+   err: FKV_ERROR_BYTES. After a failure, too, eval_run_end() follows. */
 fkv_status eval_run_start(struct eval_runner *runner, const struct eval_request *request,
                           const struct fkv_kv_params *const *kv, int n, char *err);
 void eval_run_end(struct eval_runner *runner);

@@ -394,6 +394,8 @@ struct fkv_session_stats {
     uint64_t prefill_tokens, decode_tokens; /* computed so far */
     /* where the last prefill's time went, seconds of one thread's wall time: see fkv_stage_name() */
     double stage_s[16];
+    uint64_t prefill_work; /* multiply-adds of the prefills so far, as fkv_progress counts them: what the session's own
+                              would have taken where it shared one */
 };
 FKV_API void fkv_session_get_stats(const fkv_session *session, struct fkv_session_stats *stats);
 /* Name of stage i of stage_s ("product", "attention", ...); NULL past the last. */
@@ -453,12 +455,13 @@ FKV_API fkv_status fkv_batch_verify(fkv_session *session, const int32_t *ids, in
 FKV_API fkv_status fkv_session_attention(fkv_session *session, const int32_t *ids, size_t n, float *shares);
 
 /* Prefills empty sessions of one engine with the same ids in one pass: of the first, under full attention, and of the
-   others, which keep of every layer what their own policies say, as if each had run alone. A session whose policy
-   leaves rows behind (fastkv), whose cache's types or (longrope) angles differ from the first's, or whose window from
-   the others', stays empty: fkv_session_sync() runs it alone, and does nothing for those that are full. Time counts for
-   the first, which also reports progress and takes the cancelling. After a failed pass all are empty, and the first's
-   error says what is wrong; sessions that are not as said stay as they were, and the error of the one concerned says
-   so. At most 64. */
+   others, which keep of every layer what their own policies say, as if each had run alone. Where a policy leaves rows
+   behind (fastkv), the others go through the rest of the layers after the pass. A session whose cache's types or
+   (longrope) angles differ from the first's, one with a fifth width of window, and one whose rows would round otherwise
+   (blocks of few, products by a BLAS library) stays empty: fkv_session_sync() runs it alone, and does nothing for those
+   that are full. Time counts for the first, which also reports progress, as each whose rows went on does then, and
+   takes the cancelling. After a failed pass all are empty, and the first's error says what is wrong; sessions that are
+   not as said stay as they were, and the error of the one concerned says so. At most 64. */
 FKV_API fkv_status fkv_batch_prefill(fkv_session *const *sessions, int n, const int32_t *ids, size_t n_ids);
 
 /* ---- sampling -------------------------------------------------------------------------------- */

@@ -52,8 +52,8 @@ static void score_region(void *arg, int thread)
     const struct fkv_scoring *scoring = x->scoring;
     const struct fkv_rows window = {.n = scoring->window, .pos = p->ws->pos + p->state.n_rows - scoring->window};
     struct fkv_run r = {p->at->b, thread, p->report->stage_s};
-    r.b->ops->score(&r, p->work, &how, scoring, p->at->q_window, (size_t)l->n_head * (size_t)l->d_head, &window,
-                    p->state.n_rows, p->at->scores);
+    r.b->ops->score(&r, p->work, &how, scoring, fkv_window_queries(p, p->queries),
+                    (size_t)l->n_head * (size_t)l->d_head, &window, p->state.n_rows, p->at->scores);
 }
 
 void fkv_prefill_score_by(const struct fkv_prefill_pass *p, const struct fkv_scoring *scoring)
@@ -175,12 +175,11 @@ static void choose(struct fkv_prefill_pass *p)
     }
 }
 
-static void note_propagated(struct fkv_prefill_pass *p)
+void fkv_note_propagated(struct fkv_prefill_report *report, int layer, const int32_t *positions, int n)
 {
-    struct fkv_prefill_report *report = p->report;
-    memcpy(report->propagated, p->ws->pos, (size_t)p->state.n_rows * sizeof *report->propagated);
-    report->n_propagated = p->state.n_rows;
-    report->tsp_layer = p->state.layer;
+    memcpy(report->propagated, positions, (size_t)n * sizeof *report->propagated);
+    report->n_propagated = n;
+    report->tsp_layer = layer;
     report->pruned = true;
 }
 
@@ -196,8 +195,8 @@ static fkv_status take_room(const struct fkv_prefill_pass *p)
     return ops->kv_reserve(cache_of(p), most, p->ws->pos[p->state.n_rows - 1]);
 }
 
-/* The rows that go on move to the front, with their positions; of the rows before, each sees those up to its own. */
-static fkv_status shrink(struct fkv_prefill_pass *p)
+/* Of the rows before, each sees those up to its own. */
+fkv_status fkv_prefill_shrink(struct fkv_prefill_pass *p)
 {
     struct fkv_workspace *ws = p->ws;
     const struct fkv_ops *ops = p->at->b->ops;
@@ -212,7 +211,7 @@ static fkv_status shrink(struct fkv_prefill_pass *p)
     }
     p->state.n_rows = n;
     if (p->state.sinks > n) p->state.sinks = n;
-    if (p->going_on == FKV_CHOSEN_ROWS) note_propagated(p);
+    if (p->going_on == FKV_CHOSEN_ROWS) fkv_note_propagated(p->report, p->state.layer, ws->pos, n);
     return FKV_OK;
 }
 
@@ -227,5 +226,5 @@ fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p)
     if (!fkv_prefill_keeps_all(p)) p->report->pruned = true;
     const uint64_t now = fkv_sequence_bytes(p->q) + p->at->b->ops->kv_bytes(p->work);
     if (now > p->report->kv_peak_bytes) p->report->kv_peak_bytes = now;
-    return p->going_on == FKV_ALL_ROWS ? FKV_OK : shrink(p);
+    return FKV_OK;
 }

@@ -15,8 +15,9 @@ struct layer_pass {
     int layer;
     struct fkv_kv_store *const *stores; /* of the rows' sequences */
     struct fkv_rows rows;
-    struct fkv_tensor x; /* [rows.n][d_model] */
-    unsigned want;       /* what the layer computes of q, and of k and v; without q it ends there */
+    struct fkv_tensor x;        /* [rows.n][d_model] */
+    struct fkv_tensor q_window; /* where the queries of a window go */
+    unsigned want;              /* what the layer computes of q, and of k and v; without q it ends there */
     double *stage_s;
 };
 
@@ -158,7 +159,7 @@ static void window_region(void *arg, int thread)
 {
     const struct layer_pass *p = arg;
     struct fkv_block b = block_of(p, thread);
-    b.q = p->at->q_window;
+    b.q = p->q_window;
     p->ws->model->arch->attn_in(&b, &p->ws->model->layer[p->layer], FKV_WANT_Q);
 }
 
@@ -206,6 +207,18 @@ static fkv_status run_blocks(struct fkv_prefill_pass *p, unsigned want, int n, u
 
 /* ---- a layer of a prefill ------------------------------------------------------------------------ */
 
+/* The queries of the windows by which the layer is scored, its own first. */
+static void project_windows(struct fkv_prefill_pass *p)
+{
+    int window[FKV_WINDOWS] = {p->plan->scoring.window};
+    const int n = fkv_keepers_plan(p, window, fkv_prefill_scores(p) ? 1 : 0);
+    for (int i = 0; i < n; i++) {
+        struct layer_pass rows = rows_of(p, p->state.n_rows - window[i], window[i], FKV_WANT_Q);
+        rows.q_window = fkv_window_queries(p, i);
+        fkv_run_in_turn(p->at, &p->ws->turn, window_region, &rows);
+    }
+}
+
 static fkv_status prefill_layer(struct fkv_prefill_pass *p)
 {
     const struct fkv_hparams *h = &p->ws->model->h;
@@ -221,11 +234,7 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     if (status != FKV_OK) return status;
 
     const bool scored = fkv_prefill_scores(p);
-    const int others = fkv_keepers_plan(p), n_queries = scored ? p->plan->scoring.window : others;
-    if (n_queries) {
-        struct layer_pass window = rows_of(p, n - n_queries, n_queries, FKV_WANT_Q);
-        fkv_run_in_turn(p->at, &p->ws->turn, window_region, &window);
-    }
+    project_windows(p);
     /* Where rows may stay behind, K and V of all come first, and the second half is for those that go on. */
     const bool kv_first = p->going_on != FKV_ALL_ROWS;
     status = kv_first
@@ -234,6 +243,7 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     if (status == FKV_OK) status = fkv_keepers_keep(p);
     if (status == FKV_OK && scored) status = fkv_prefill_score(p);
     if (status == FKV_OK) status = fkv_prefill_retain(p);
+    if (status == FKV_OK && p->going_on != FKV_ALL_ROWS) status = fkv_prefill_shrink(p);
     if (status != FKV_OK || !kv_first) return status;
     return run_blocks(p, FKV_WANT_Q, p->state.n_rows, fkv_row_cost(h, l, (uint64_t)n / 2));
 }
@@ -255,6 +265,28 @@ static fkv_status prefill_place(struct fkv_prefill_pass *p, float *logits)
     fkv_turns_leave(&p->ws->turn);
     fkv_prefill_leave_work(p);
     p->at->b->ops->discard(p->at->b, p->at->x, most);
+    return status;
+}
+
+/* All places from the pass's on. */
+static fkv_status prefill_places(struct fkv_prefill_pass *p, float *logits)
+{
+    const struct fkv_place *end = p->ws->place + p->ws->n_places;
+    fkv_status status = FKV_OK;
+    for (; status == FKV_OK && p->at < end; p->at++) status = prefill_place(p, logits);
+    p->report->work = p->done;
+    return status;
+}
+
+/* The sequences whose rows parted from the pass, one after the other. */
+static fkv_status prefill_forks(const struct fkv_prefill_pass *p)
+{
+    fkv_status status = FKV_OK;
+    for (int i = 0; i < p->params->n_keepers && status == FKV_OK; i++) {
+        struct fkv_prefill_pass own;
+        if (fkv_keeper_resume(p, &p->params->keepers[i], &own))
+            status = prefill_places(&own, p->params->keepers[i].logits);
+    }
     return status;
 }
 
@@ -288,7 +320,8 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
     fkv_workspace_rotate(ws, first + n);
     fkv_team_run(p.at->b->team, embed_region, &p);
     fkv_turns_leave(&ws->turn);
-    for (; status == FKV_OK && p.at < ws->place + ws->n_places; p.at++) status = prefill_place(&p, logits);
+    if (status == FKV_OK) status = prefill_places(&p, logits);
+    if (status == FKV_OK) status = prefill_forks(&p);
     fkv_keepers_end(&p);
     if (params->policy->end && p.policy) params->policy->end(p.policy);
     return status;

@@ -14,14 +14,28 @@
 #include "model/workspace.h"
 #include "retain/policy.h"
 
-/* A second sequence that one prefill fills: from every layer's full K and V it keeps by a policy of its own. */
+/* Rows that go on without the others, from a layer on. */
+struct fkv_fork {
+    int layer, n;
+    float *x;     /* [n][d_model], or NULL: nothing has parted */
+    int32_t *pos; /* [n] */
+};
+
+/* A second sequence that one prefill fills: from every layer's full K and V it keeps by a policy of its own. Where the
+   policy leaves rows behind, the others part from the pass, and go through the rest of the layers after it. */
 struct fkv_keeper {
     struct fkv_sequence *q; /* empty */
     const struct fkv_prefill_params *params;
     struct fkv_prefill_report *report;
-    void *policy; /* its state */
-    int sinks;
-    bool left_out; /* its policy would leave rows behind, which the pass cannot: what the sequence holds is void */
+    float *logits;      /* [n_vocab] of the last row, where rows parted */
+    void *policy;       /* its state */
+    int sinks, queries; /* which of the windows is its */
+    struct fkv_fork fork;
+    uint64_t done; /* multiply-adds */
+    float *ranked; /* [rows] as the workspace's */
+    bool is_ranked;
+    bool parted;   /* rows of its own went on */
+    bool left_out; /* it wants what the pass cannot do: what the sequence holds is void */
 };
 
 /* What a session wants of a prefill. */
@@ -35,7 +49,7 @@ struct fkv_prefill_params {
     fkv_progress progress;
     void *progress_user;
     const atomic_bool *cancel;
-    struct fkv_keeper *keepers; /* [n_keepers] of one window beside the sequence, whose policy is full attention */
+    struct fkv_keeper *keepers; /* [n_keepers] beside the sequence, whose policy is full attention */
     int n_keepers;
 };
 
@@ -53,6 +67,7 @@ struct fkv_prefill_report {
     int32_t *propagated;         /* [n_ctx] positions that went past layer tsp_layer */
     int n_propagated, tsp_layer; /* -1 when all went on */
     bool pruned;                 /* something was dropped or not propagated */
+    uint64_t work;               /* multiply-adds, as progress counts them */
     uint64_t kv_peak_bytes;      /* most that any prefill came to */
     struct fkv_signal_sums signals;
     double stage_s[FKV_N_STAGES]; /* wall time of thread 0 by stage */

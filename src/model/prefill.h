@@ -30,6 +30,7 @@ struct fkv_prefill_pass {
     int held;                    /* most entries of any head before this prefill */
     bool looked, halved;         /* ws->looked is the layer's; its rows could be halved */
     bool ranked;                 /* ws->ranked is there */
+    int queries;                 /* which of the place's windows it is scored by */
     uint64_t done, all;          /* progress, in multiply-adds */
     struct fkv_pace pace;
 };
@@ -47,8 +48,15 @@ static inline void fkv_report_begin(struct fkv_prefill_report *report)
 {
     report->tsp_layer = report->n_propagated = -1;
     report->pruned = false;
+    report->work = 0;
     memset(report->stage_s, 0, sizeof report->stage_s);
     report->signals = (struct fkv_signal_sums){.mass = report->signals.mass, .overlap = NAN};
+}
+
+/* Queries of the i-th window. */
+static inline struct fkv_tensor fkv_window_queries(const struct fkv_prefill_pass *p, int i)
+{
+    return fkv_tensor_from(p->at->q_window, (size_t)i * FKV_MAX_WINDOW * (size_t)p->ws->model->h.q_width);
 }
 
 /* A region as a turn of its own. */
@@ -66,8 +74,12 @@ void fkv_prefill_leave_work(struct fkv_prefill_pass *p);
 bool fkv_prefill_scores(const struct fkv_prefill_pass *p);
 /* The scores of the rows, which the policy sees if it wants to: p->plan and p->going_on may change. */
 fkv_status fkv_prefill_score(struct fkv_prefill_pass *p);
-/* What the plan keeps goes to the cache; the rows that go on move to the front, with their positions. */
+/* What the plan keeps goes to the cache; which rows go on is chosen. */
 fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p);
+/* The rows that go on move to the front, with their positions. */
+fkv_status fkv_prefill_shrink(struct fkv_prefill_pass *p);
+/* What went on past the layer: positions[n]. */
+void fkv_note_propagated(struct fkv_prefill_report *report, int layer, const int32_t *positions, int n);
 
 /* signals.c: how well a prompt compresses, as far as the window tells. Before the layer's scores are made: what its
    window attends to, if the layer is one that is measured. With the scores: what would go on. When rows are chosen:
@@ -79,11 +91,13 @@ fkv_status fkv_signals_take(struct fkv_prefill_pass *p);
 /* The scores of the layer's rows by `scoring`, to the place's scores; what the host reads of them, in a turn. */
 void fkv_prefill_score_by(const struct fkv_prefill_pass *p, const struct fkv_scoring *scoring);
 
-/* keepers.c: the other sequences. Begins and ends their policies; plans the layer for each and returns the window that
-   they score by, 0 when none does; keeps the layer's rows in each. */
+/* keepers.c: the other sequences. Begins and ends their policies; plans the layer for each and adds the windows that
+   they score by to window[n], returns their number; keeps the layer's rows in each, when all have gone through it. */
 fkv_status fkv_keepers_begin(const struct fkv_prefill_pass *p);
 void fkv_keepers_end(const struct fkv_prefill_pass *p);
-int fkv_keepers_plan(const struct fkv_prefill_pass *p);
+int fkv_keepers_plan(const struct fkv_prefill_pass *p, int window[FKV_WINDOWS], int n);
 fkv_status fkv_keepers_keep(const struct fkv_prefill_pass *p);
+/* The pass of the keeper's rows that parted, from where they did; false: none did. */
+bool fkv_keeper_resume(const struct fkv_prefill_pass *p, const struct fkv_keeper *k, struct fkv_prefill_pass *own);
 
 #endif

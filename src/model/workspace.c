@@ -26,7 +26,7 @@ static size_t block_parts(const struct fkv_hparams *h, const struct fkv_backend 
                                           {&p->block.v, rows * kv, true},
                                           {&p->block.ff, rows * (size_t)h->ff_width, true},
                                           {&p->block.spare, spare, true},
-                                          {&p->q_window, FKV_MAX_WINDOW * q, false},
+                                          {&p->q_window, FKV_WINDOWS * FKV_MAX_WINDOW * q, false},
                                           {&p->step, FKV_STEP_ROWS * (size_t)h->d_model, false},
                                           {&p->logits, FKV_STEP_ROWS * (size_t)h->n_vocab, false}};
     size_t floats = 0;

@@ -20,12 +20,14 @@ struct fkv_place {
     struct fkv_tensor step;     /* [FKV_STEP_ROWS][d_model] the residual stream of a decode step */
     struct fkv_tensor logits;   /* [FKV_STEP_ROWS][n_vocab] */
     struct fkv_tensor x;        /* [n_ctx][d_model] the residual stream of a prefill */
-    struct fkv_tensor q_window; /* [FKV_MAX_WINDOW][q_width] */
+    struct fkv_tensor q_window; /* [FKV_WINDOWS][FKV_MAX_WINDOW][q_width] */
     struct fkv_tensor scores;   /* [n_kv_head][n_ctx] */
     struct fkv_rope *ropes;     /* [n_ropes] tables of n_ctx positions, one per description: see fkv_rope_begin() */
     struct fkv_choice *kept, *going_on;
 };
 enum { FKV_MAX_PLACES = 2 }; /* a GPU, and the CPU for the layers it has no room for */
+
+enum { FKV_WINDOWS = 4 }; /* most windows by which a layer is scored for several sequences */
 
 struct fkv_workspace {
     const struct fkv_model *model;

@@ -185,6 +185,7 @@ fkv_status cpu_load_weight(struct fkv_backend *base, struct fkv_weight *w, const
     struct cpu_backend *b = (struct cpu_backend *)base;
     (void)name, (void)e;
     if (!b->blas.library && cpu_wants_blas(b, w)) fkv_blas_open(&b->blas);
+    if (b->blas.library) base->few_rows = 0;
     return FKV_OK;
 }
 
@@ -257,6 +258,7 @@ fkv_status fkv_cpu_backend_create(struct fkv_backend **backend, int n_threads, c
     b->base = (struct fkv_backend){.ops = &cpu_ops,
                                    .isa = b->k->isa,
                                    .block_rows = FKV_BLOCK_ROWS,
+                                   .few_rows = 1,
                                    .device = cpu_ops.name,
                                    .exact = exact,
                                    .precise = precise,
