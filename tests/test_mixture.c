@@ -34,6 +34,8 @@ struct problem {
     int n, n_expert, used;
     bool norm;
     float scale, *router, *gate, *up, *down, *x, *norm_weight;
+    bool clamped; /* and with biases */
+    float *router_bias, *gate_bias, *up_bias, *down_bias;
     fkv_f16 *halves[3]; /* gate, up and down as f16 */
 };
 
@@ -61,7 +63,12 @@ static struct problem make_problem(uint32_t seed, int n, int n_expert, int used)
                         .up = random_floats(matrix, 0.2f),
                         .down = random_floats(matrix, 0.2f),
                         .x = random_floats((size_t)n * D, 2),
-                        .norm_weight = random_floats(D, 1)};
+                        .norm_weight = random_floats(D, 1),
+                        .clamped = seed % 2 == 1,
+                        .router_bias = random_floats(e, 1),
+                        .gate_bias = random_floats(e * F, 8), /* many are beyond the bound of 7 */
+                        .up_bias = random_floats(e * F, 8),
+                        .down_bias = random_floats(e * D, 3)};
     p.halves[0] = to_halves(p.gate, matrix);
     p.halves[1] = to_halves(p.up, matrix);
     p.halves[2] = to_halves(p.down, matrix);
@@ -71,6 +78,7 @@ static struct problem make_problem(uint32_t seed, int n, int n_expert, int used)
 static void free_problem(struct problem *p)
 {
     for (int i = 0; i < 3; i++) free(p->halves[i]);
+    free(p->router_bias), free(p->gate_bias), free(p->up_bias), free(p->down_bias);
     free(p->router), free(p->gate), free(p->up), free(p->down), free(p->x), free(p->norm_weight);
 }
 
@@ -83,6 +91,15 @@ static double dot(const float *w, const double *x, int n)
     return sum;
 }
 
+/* What an expert's gate and up make of each other. */
+static double activated(const struct problem *p, int f, double g, double u)
+{
+    if (!p->clamped) return g / (1 + exp(-g)) * u;
+    g = fmin(g + (double)p->gate_bias[f], 7);
+    u = fmax(fmin(u + (double)p->up_bias[f], 7), -7);
+    return (u + 1) * g / (1 + exp(-1.702 * g));
+}
+
 /* y[D] += what the row's experts make of it. */
 static void plain_row(const struct problem *p, const float *x, double *y)
 {
@@ -90,7 +107,10 @@ static void plain_row(const struct problem *p, const float *x, double *y)
     bool taken[MOST_EXPERTS] = {false};
     for (int c = 0; c < D; c++) squares += (double)x[c] * (double)x[c];
     for (int c = 0; c < D; c++) normed[c] = (double)x[c] / sqrt(squares / D + 1e-5) * (double)p->norm_weight[c];
-    for (int e = 0; e < p->n_expert; e++) all += exp(logits[e] = dot(p->router + e * D, normed, D));
+    for (int e = 0; e < p->n_expert; e++) {
+        logits[e] = dot(p->router + e * D, normed, D) + (p->clamped ? (double)p->router_bias[e] : 0);
+        all += exp(logits[e]);
+    }
     for (int i = 0; i < p->used; i++) {
         int best = -1;
         for (int e = 0; e < p->n_expert; e++)
@@ -102,10 +122,12 @@ static void plain_row(const struct problem *p, const float *x, double *y)
         if (!taken[e]) continue;
         for (int f = 0; f < F; f++) {
             const double g = dot(p->gate + (e * F + f) * D, normed, D), u = dot(p->up + (e * F + f) * D, normed, D);
-            ff[f] = g / (1 + exp(-g)) * u;
+            ff[f] = activated(p, e * F + f, g, u);
         }
         const double weight = exp(logits[e]) / (p->norm ? chosen : all) * (double)p->scale;
-        for (int c = 0; c < D; c++) y[c] += weight * dot(p->down + (e * D + c) * F, ff, F);
+        for (int c = 0; c < D; c++)
+            y[c] += weight *
+                    (dot(p->down + (e * D + c) * F, ff, F) + (p->clamped ? (double)p->down_bias[e * D + c] : 0));
     }
 }
 
@@ -148,8 +170,23 @@ static void run(struct fkv_backend *b, const struct problem *p, uint32_t type, i
     for (int i = 0; i < n; i++) memcpy(y + i * (D + GAP), p->x + (row + i) * D, D * sizeof *y);
     struct call c = {b,
                      {tensor(y), D + GAP, n, tensor(p->norm_weight), 1e-5f, alone},
-                     {&router, &w[0], &w[1], &w[2], p->used, p->norm, p->scale, tensor(rows), tensor(ff)},
+                     {.router = &router,
+                      .gate = &w[0],
+                      .up = &w[1],
+                      .down = &w[2],
+                      .used = p->used,
+                      .norm = p->norm,
+                      .scale = p->scale,
+                      .rows = tensor(rows),
+                      .ff = tensor(ff)},
                      tensor(y)};
+    if (p->clamped) {
+        c.m.activation = FKV_SILU_CLAMPED;
+        c.m.router_bias = tensor(p->router_bias);
+        c.m.gate_bias = tensor(p->gate_bias);
+        c.m.up_bias = tensor(p->up_bias);
+        c.m.down_bias = tensor(p->down_bias);
+    }
     fkv_team_run(b->team, region, &c);
     free(rows);
     free(ff);

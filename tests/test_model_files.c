@@ -234,6 +234,12 @@ static void add_long_alone(struct gguf_writer *w)
 }
 static void add_other_scaling(struct gguf_writer *w) { gguf_put_str(w, "llama.rope.scaling.type", "ntk"); }
 
+static void add_temperature(struct gguf_writer *w) { gguf_put_f32(w, "mistral3.attention.temperature_scale", 0.1f); }
+static void add_few_sections(struct gguf_writer *w)
+{
+    gguf_put_array(w, "qwen3vl.rope.dimension_sections", FKV_GGUF_I32, (const int32_t[]){2, 3, 4, 0}, 4);
+}
+
 static void test_rotary_keys(void **state)
 {
     (void)state;
@@ -262,6 +268,16 @@ static void test_rotary_keys(void **state)
     m.also = add_other_scaling;
     expect_refused(&m, FKV_ERROR_UNSUPPORTED,
                    "llama.rope.scaling.type: expected none, linear, yarn or longrope, found \"ntk\"");
+    m.also = add_temperature;
+    m.arch = "mistral3";
+    m.n_rot = 12;
+    expect_refused(&m, FKV_ERROR_UNSUPPORTED, "mistral3.rope.dimension_count: expected 32, a head's whole, beside ");
+    m.n_rot = 0;
+    m.arch = "qwen3vl";
+    m.also = add_few_sections;
+    expect_refused(&m, FKV_ERROR_UNSUPPORTED,
+                   "qwen3vl.rope.dimension_sections: expected at least 16 pairs of channels in all, found 9");
+    m.arch = "llama";
     m.also = add_long_alone;
     expect_refused(&m, FKV_ERROR_FORMAT, "rope_factors_long.weight: expected it beside rope_factors_short.weight");
 }

@@ -12,7 +12,7 @@ enum { MOST = 256 };
 
 static fkv_engine *engine;
 static int32_t ids[MOST];
-static int n_ids;
+static int n_ids, n_ctx;
 
 static double largest(const json_t *logits)
 {
@@ -42,7 +42,7 @@ static int best(const float *logits)
 static fkv_session *open_session(void)
 {
     struct fkv_session_params p = policy_params("full");
-    p.n_ctx = MOST / 2;
+    p.n_ctx = n_ctx;
     return tiny_session(engine, &p);
 }
 
@@ -84,6 +84,8 @@ static void check_row(const char *golden, const json_t *row)
     struct fkv_engine_params p = FKV_ENGINE_PARAMS_INIT;
     char path[512], err[FKV_ERROR_BYTES];
     n_ids = (int)json_array_size(list);
+    n_ctx = (int)json_integer_value(json_object_get(row, "context"));
+    assert_true(n_ids <= MOST);
     for (int i = 0; i < n_ids; i++) ids[i] = (int32_t)json_integer_value(json_array_get(list, (size_t)i));
     snprintf(path, sizeof path, "%s/tiny_models/%s.gguf", golden, name);
     p.exact = true;

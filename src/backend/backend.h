@@ -68,7 +68,11 @@ struct fkv_output {
 };
 
 /* act(x gate^T + gate_bias) * (x up^T + up_bias) */
-enum fkv_activation { FKV_SILU, FKV_GELU }; /* GELU: of tanh, see geglu in simd.h */
+enum fkv_activation {
+    FKV_SILU,
+    FKV_GELU,        /* of tanh, see geglu in simd.h */
+    FKV_SILU_CLAMPED /* g / (1 + exp(-1.702 g)) (u + 1), of g = min(gate, 7) and u = up within -7 and 7 (gpt-oss) */
+};
 struct fkv_gate {
     const struct fkv_weight *gate, *up;
     struct fkv_tensor gate_bias, up_bias; /* [gate->rows], or none */
@@ -76,12 +80,14 @@ struct fkv_gate {
 };
 
 /* A mixture of experts, of which every row x takes the `used` with the largest logits x router^T (ties: the first):
-   the sum over them of weight * (silu(x gate^T) * (x up^T)) down^T. The weights are the softmax of the logits, divided
-   by its sum over the chosen where `norm`, times scale. */
+   the sum over them of weight * (act(x gate^T) * (x up^T)) down^T, with the biases of router and experts where there
+   are any. The weights are the softmax of the logits, divided by its sum over the chosen where `norm`, times scale. */
 enum { FKV_MOST_EXPERTS = 512, FKV_MOST_USED = 32 };
 struct fkv_mixture {
-    const struct fkv_weight *router;           /* a row for each expert */
-    const struct fkv_weight *gate, *up, *down; /* a matrix for each */
+    const struct fkv_weight *router;                              /* a row for each expert */
+    const struct fkv_weight *gate, *up, *down;                    /* a matrix for each */
+    struct fkv_tensor router_bias, gate_bias, up_bias, down_bias; /* [rows], [n][rows] thrice, or none */
+    enum fkv_activation activation;
     int used;
     bool norm;
     float scale;

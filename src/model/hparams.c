@@ -48,14 +48,19 @@ static bool is_array(const struct fkv_reader *r, const char *suffix)
 }
 
 /* Is the layer local, and its window? See struct fkv_local_layers. */
-static fkv_status read_window(const struct fkv_reader *r, int layer, struct fkv_layer_hparams *l)
+static fkv_status read_window(const struct fkv_reader *r, int n_ctx_train, int layer, struct fkv_layer_hparams *l)
 {
+    char key[FKV_KEY_BYTES];
     static const char pattern[] = "attention.sliding_window_pattern";
     int window = 0, found = r->local ? r->local->period : 0;
     if (!r->local) return FKV_OK;
     fkv_status status = fkv_read_int(r, "attention.sliding_window", layer, 0, 1 << 24, &window);
     if (status == FKV_OK) status = fkv_read_int(r, pattern, layer, 0, 1024, &found);
     if (status != FKV_OK || window == 0) return status;
+    if (r->local->in_context && window >= n_ctx_train) return FKV_OK;
+    if (r->local->in_context && layer == 0)
+        fkv_warn(r->warnings, "%s: %d: no layer attends to more positions than these",
+                 fkv_reader_key(r, "attention.sliding_window", key), window);
     if (is_array(r, pattern) ? found == 0 : found > 0 && (layer + 1) % found == 0) return FKV_OK;
     l->kind = FKV_LAYER_LOCAL;
     l->window = window;
@@ -102,7 +107,7 @@ static fkv_status read_layer(const struct fkv_reader *r, struct fkv_hparams *h, 
     fkv_status status;
     *l = (struct fkv_layer_hparams){.n_head = FKV_REQUIRED, .kv_from = layer};
     if ((status = read_feed_forward(r, h, layer)) != FKV_OK) return status;
-    if ((status = read_window(r, layer, l)) != FKV_OK) return status;
+    if ((status = read_window(r, h->n_ctx_train, layer, l)) != FKV_OK) return status;
     return read_heads(r, h, layer);
 }
 
@@ -238,7 +243,11 @@ fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, 
                            .yarn_unrounded = arch->yarn_unrounded,
                            .warnings = warnings,
                            .e = e};
-    *h = (struct fkv_hparams){.n_block = FKV_REQUIRED, .d_model = FKV_REQUIRED, .norm_eps = 1e-5f, .embed_scale = 1};
+    *h = (struct fkv_hparams){.n_block = FKV_REQUIRED,
+                              .d_model = FKV_REQUIRED,
+                              .norm_eps = 1e-5f,
+                              .embed_scale = 1,
+                              .logit_scale = 1};
     fkv_status status = read_whole(&r, h);
     if (status == FKV_OK) status = fkv_read_ropes(&r, h, arch->rope_pairs);
     if (status != FKV_OK) return status;

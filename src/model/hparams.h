@@ -42,6 +42,7 @@ struct fkv_local_layers {
     int period;      /* where the file has no pattern */
     float rope_base; /* where it has no base for local layers; 0: that of the others */
     bool rope_plain; /* their angles are neither scaled nor divided */
+    bool in_context; /* a window as long as the training's context, or longer, is none */
 };
 
 /* How an architecture's files tell of experts: expert_count of them (0: all layers are dense), of which a row takes
@@ -71,7 +72,7 @@ struct fkv_hparams {
     bool expert_norm;            /* see struct fkv_mixture */
     float expert_scale;
     float norm_eps;
-    float embed_scale;              /* of the rows of the embedding table: 1 as a rule */
+    float embed_scale, logit_scale; /* of the rows of the embedding table, of the logits: 1 as a rule */
     enum fkv_activation activation; /* of the MLP's gate */
     bool norm_after;                /* both halves of a layer end with a norm: see fkv_output_and_mlp() */
     int n_head, n_kv_head, d_head;  /* the most of any layer, as are the next: what buffers are sized for */
@@ -88,6 +89,10 @@ struct fkv_hparams {
 fkv_status fkv_hparams_read(struct fkv_hparams *h, const struct fkv_arch *arch, const struct fkv_gguf *g,
                             struct fkv_warnings *warnings, struct fkv_error *e);
 void fkv_hparams_destroy(struct fkv_hparams *h);
+/* Images take positions in several sections of the channels that turn; of text all are one. FKV_ERROR_UNSUPPORTED when
+   the file's rope.dimension_sections leave channels out. */
+fkv_status fkv_hparams_check_sections(const struct fkv_hparams *h, const struct fkv_arch *arch,
+                                      const struct fkv_gguf *g, struct fkv_error *e);
 /* The index of a rotary table of this description, which is added if there is none. At most two per layer. */
 int fkv_hparams_rope(struct fkv_hparams *h, const struct fkv_rope_params *rope);
 /* table[rows][n_rot / 2][2]: cosine and sine of the angles of the positions from `first` on. divisors: [n_rot / 2], or

@@ -21,7 +21,7 @@ static fkv_status find_arch(const struct fkv_arch **arch, const struct fkv_gguf 
     struct fkv_str name = {"", 0};
     const fkv_status status = fkv_gguf_str(g, "general.architecture", &name, e);
     if (status != FKV_OK) return status;
-    char known[128] = "";
+    char known[512] = "";
     for (int i = 0; i < N_ARCHS; i++) {
         if (fkv_str_is(name, archs[i]->name)) {
             *arch = archs[i];
@@ -86,6 +86,20 @@ static fkv_status refuse_unseen(const struct fkv_model *m, const struct fkv_gguf
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+static void multiply(struct fkv_tensor x, int n, float by)
+{
+    float *values = (float *)(void *)x.buffer;
+    for (int i = 0; values && i < n; i++) values[i] *= by;
+}
+
+/* Logits are linear in the last norm's weights, and in their bias; both are still floats of the host. */
+static void scale_logits(struct fkv_model *m)
+{
+    if (m->h.logit_scale == 1) return;
+    multiply(m->output_norm, m->h.d_model, m->h.logit_scale);
+    multiply(m->output_bias, m->h.n_vocab, m->h.logit_scale);
+}
+
 static fkv_status load_weights(struct fkv_model *m, const struct fkv_gguf *g, struct fkv_error *e)
 {
     bool *seen = calloc(fkv_gguf_n_tensors(g) + 1, sizeof *seen);
@@ -94,6 +108,7 @@ static fkv_status load_weights(struct fkv_model *m, const struct fkv_gguf *g, st
                             ? fkv_model_bind(m, g, seen, e)
                             : fkv_fail(e, FKV_ERROR_MEMORY, "no memory for the weights of %d layers", m->h.n_layer);
     if (status == FKV_OK) status = refuse_unseen(m, g, seen, e);
+    if (status == FKV_OK) scale_logits(m);
     for (int l = 0; status == FKV_OK && l < m->h.n_layer; l++) {
         const struct fkv_attention how = fkv_layer_attention(&m->h.layer[l], &m->layer[l]);
         char name[32];

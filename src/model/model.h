@@ -20,7 +20,8 @@ struct fkv_layer {
     struct fkv_weight ffn_gate, ffn_up;              /* [d_ff][d_model]; of every expert [d_ff_expert][d_model] */
     struct fkv_weight ffn_down;                      /* [d_model][d_ff], [d_model][d_ff_expert] */
     struct fkv_weight ffn_router;                    /* [n_expert][d_model], or none: the layer is dense */
-    struct fkv_tensor attn_output_bias, ffn_gate_bias, ffn_up_bias, ffn_down_bias;
+    struct fkv_tensor attn_output_bias, ffn_router_bias;
+    struct fkv_tensor ffn_gate_bias, ffn_up_bias, ffn_down_bias; /* of experts: [n_expert][of one] */
 };
 
 struct fkv_model {
@@ -45,6 +46,7 @@ enum fkv_dim {
     FKV_DIM_Q,
     FKV_DIM_KV,
     FKV_DIM_HEAD,
+    FKV_DIM_HEADS,
     FKV_DIM_FF,
     FKV_DIM_VOCAB,
     FKV_DIM_ROT_HALF,
@@ -78,7 +80,7 @@ struct fkv_weight_name {
     size_t offset;           /* in struct fkv_layer for those of a layer, in struct fkv_model for the others */
     enum fkv_dim rows, cols; /* rows ONE: a vector, held as a struct fkv_tensor (at the HOST: a const float *);
                                 else a struct fkv_weight */
-    enum fkv_dim matrices;   /* EXPERTS: so many matrices in one tensor */
+    enum fkv_dim matrices;   /* EXPERTS: so many matrices, or vectors, in one tensor */
     bool optional;
     bool (*in_layer)(const struct fkv_hparams *h, int layer); /* does that layer have it? NULL: all have */
     const struct fkv_fused *fused;                            /* or NULL */
@@ -176,6 +178,7 @@ bool fkv_layer_is_dense(const struct fkv_hparams *h, int layer);
 bool fkv_layer_has_experts(const struct fkv_hparams *h, int layer);
 #define FKV_EXPERTS(of_rows, of_cols) \
     FKV_MATRIX(of_rows, of_cols), .matrices = FKV_DIM_EXPERTS, .in_layer = fkv_layer_has_experts
+#define FKV_EXPERT_BIASES(of_cols) FKV_VECTOR(of_cols), .matrices = FKV_DIM_EXPERTS, .in_layer = fkv_layer_has_experts
 #define FKV_DECODER_EXPERTS                                                                            \
     FKV_LAYER_ROW("ffn_gate_inp.weight", ffn_router, FKV_MATRIX(FKV_DIM_EXPERTS, FKV_DIM_MODEL),       \
                   .in_layer = fkv_layer_has_experts),                                                  \

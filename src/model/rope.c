@@ -1,7 +1,7 @@
 /* Rotary embedding: what the file says of positions that are scaled, and the tables. Formulas: YaRN (arXiv 2309.00071,
    section 3.2), LongRoPE (arXiv 2402.13753); keys: gguf-py, and the models' own code in transformers. */
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 
 #include "model/hparams_keys.h"
 #include "model/model.h"
@@ -85,6 +85,24 @@ fkv_status fkv_read_ropes(struct fkv_reader *r, struct fkv_hparams *h, bool pair
     }
     if (r->local->rope_base > 0) local->base = r->local->rope_base;
     return fkv_read_float(r, "rope.freq_base_swa", false, &local->base);
+}
+
+fkv_status fkv_hparams_check_sections(const struct fkv_hparams *h, const struct fkv_arch *arch,
+                                      const struct fkv_gguf *g, struct fkv_error *e)
+{
+    char key[FKV_KEY_BYTES];
+    uint64_t n = 0;
+    int64_t sum = 0;
+    snprintf(key, sizeof key, "%s.rope.dimension_sections", arch->name);
+    if (!fkv_gguf_has(g, key)) return FKV_OK;
+    const fkv_status status = fkv_gguf_array(g, key, FKV_GGUF_I32, &n, e);
+    if (status != FKV_OK) return status;
+    for (uint64_t i = 0; i < n; i++) sum += fkv_gguf_array_int(g, key, i);
+    for (int r = 0; r < h->n_ropes; r++)
+        if (sum < h->ropes[r].n_rot / 2)
+            return fkv_fail(e, FKV_ERROR_UNSUPPORTED, "%s: expected at least %d pairs of channels in all, found %lld",
+                            key, h->ropes[r].n_rot / 2, (long long)sum);
+    return FKV_OK;
 }
 
 /* ---- a layer's tables ------------------------------------------------------------------------ */

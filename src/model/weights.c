@@ -41,6 +41,7 @@ static int dim(const struct fkv_hparams *h, int layer, enum fkv_dim d)
     case FKV_DIM_Q: return l->n_head * l->d_head;
     case FKV_DIM_KV: return l->n_kv_head * l->d_head;
     case FKV_DIM_HEAD: return l->d_head;
+    case FKV_DIM_HEADS: return l->n_head;
     case FKV_DIM_FF: return l->d_ff;
     case FKV_DIM_VOCAB: return h->n_vocab;
     case FKV_DIM_EXPERTS: return h->n_expert;
@@ -68,6 +69,10 @@ static void *place_of(const struct fkv_model *m, struct instance i)
 }
 
 static bool is_vector(struct instance i) { return i.w->rows == FKV_DIM_ONE; }
+static int vector_size(const struct fkv_model *m, struct instance i)
+{
+    return dim(&m->h, i.layer, i.w->matrices) * dim(&m->h, i.layer, i.w->cols);
+}
 
 /* The next instance of the table, the first after {NULL}; false past the last. */
 static bool next(const struct fkv_model *m, struct instance *i)
@@ -176,15 +181,15 @@ static fkv_status bind(struct fkv_model *m, const struct fkv_gguf *g, struct ins
     if (!t)
         return fkv_fail(e, FKV_ERROR_FORMAT, "%s: expected [%d x %d], the file has no such tensor", s.name, rows, cols);
     seen[s.i] = true;
-    fkv_status status = is_vector(i) ? check_shape(t, 1, 1, s.all, e) : check_shape(t, n, s.all, cols, e);
+    fkv_status status = is_vector(i) ? check_shape(t, 1, n, s.all, e) : check_shape(t, n, s.all, cols, e);
     if (status != FKV_OK) return status;
     if (is_vector(i)) {
-        status = read_vector(t, s.first, cols, *vectors, e);
+        status = read_vector(t, s.first, n * cols, *vectors, e);
         if (i.w->where == FKV_AT_HOST)
             *(const float **)place_of(m, i) = *vectors;
         else
             *(struct fkv_tensor *)place_of(m, i) = (struct fkv_tensor){(struct fkv_buffer *)(void *)*vectors, 0};
-        *vectors += cols;
+        *vectors += n * cols;
     } else {
         const size_t stride = fkv_quant_row_bytes(fkv_quant_find(t->type), (size_t)cols);
         *(struct fkv_weight *)place_of(m, i) = (struct fkv_weight){
@@ -199,7 +204,10 @@ static size_t vector_floats(const struct fkv_model *m, const struct fkv_gguf *g)
     size_t n = 0;
     for (struct instance i = {NULL, 0}; next(m, &i);) {
         const struct source s = source_of(m, g, i);
-        if (is_vector(i) && tensor_of(g, &s)) n += (size_t)dim(&m->h, i.layer, i.w->cols);
+        const struct fkv_gguf_tensor *t = tensor_of(g, &s);
+        if (!is_vector(i) || !t) continue;
+        const uint64_t wanted = (uint64_t)vector_size(m, i), there = t->dims[0] * t->dims[1];
+        n += (size_t)(wanted < there ? wanted : there);
     }
     return n;
 }
@@ -238,7 +246,7 @@ static fkv_status place(struct fkv_model *m, struct instance i, struct fkv_backe
     if (is_vector(i)) {
         struct fkv_tensor *vector = at;
         const float *from = (const float *)(const void *)vector->buffer;
-        return from ? b->ops->load_vector(b, vector, from, (size_t)dim(&m->h, i.layer, i.w->cols), name, e) : FKV_OK;
+        return from ? b->ops->load_vector(b, vector, from, (size_t)vector_size(m, i), name, e) : FKV_OK;
     }
     struct fkv_weight *weight = at;
     return weight->data ? b->ops->load_weight(b, weight, name, e) : FKV_OK;

@@ -5,7 +5,7 @@
 #include "support/plain_forward.h"
 #include "support/tiny_session.h"
 
-static const char *const tiny_archs[] = {"llama", "qwen2", "qwen3", "qwen3moe", "gemma3"};
+static const char *const tiny_archs[] = {"llama", "qwen2", "qwen3", "qwen3moe", "gemma3", "gpt-oss"};
 enum { N_TINY_ARCHS = sizeof tiny_archs / sizeof *tiny_archs };
 
 /* The plain pass over the model's file. */

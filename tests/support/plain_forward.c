@@ -40,15 +40,17 @@ struct keys {
 };
 
 /* p[n] = softmax of a query at position `at` over the first n keys. */
-static void probabilities(const struct plain_layer *l, const double *q, int32_t at, struct keys keys, int n, double *p)
+static void probabilities(const struct plain_layer *l, int head, const double *q, int32_t at, struct keys keys, int n,
+                          double *p)
 {
-    double top = -INFINITY, sum = 0;
+    double top = l->sink[head], sum = 0;
     for (int j = 0; j < n; j++) {
         p[j] = 0;
         for (int c = 0; c < l->d; c++) p[j] += q[c] * keys.k[j * keys.stride + c] * l->scale;
         if (l->window && at - keys.pos[j] >= l->window) p[j] = -INFINITY;
         top = fmax(top, p[j]);
     }
+    sum = exp(l->sink[head] - top);
     for (int j = 0; j < n; j++) sum += p[j] = exp(p[j] - top);
     for (int j = 0; j < n; j++) p[j] /= sum;
 }
@@ -71,7 +73,7 @@ static double *window_scores(const struct plain_layer *l, const double *q, const
         const struct keys keys = {k + kv * l->d, pos, l->n_kv * l->d};
         for (int j = 0; j < n; j++) sum[j] = 0;
         for (int i = n - w; i < n; i++) {
-            probabilities(l, q + (i * l->n_head + h) * l->d, pos[i], keys, i + 1, p);
+            probabilities(l, h, q + (i * l->n_head + h) * l->d, pos[i], keys, i + 1, p);
             for (int j = 0; j < n - w; j++) sum[j] += p[j];
         }
         for (int j = 0; j < n - w; j++) {
@@ -163,7 +165,7 @@ static int prefill_layer(struct state *s, struct plain_result *r, int layer, dou
     for (int i = 0; i < n; i++)
         for (int h = 0; h < l->n_head; h++) {
             const int kv = h / (l->n_head / l->n_kv), at = i * q_stride + h * l->d;
-            probabilities(l, q + at, pos[i], (struct keys){k + kv * l->d, pos, kv_stride}, i + 1, prob);
+            probabilities(l, h, q + at, pos[i], (struct keys){k + kv * l->d, pos, kv_stride}, i + 1, prob);
             weigh(l, prob, v + kv * l->d, kv_stride, i + 1, att + at);
         }
     double *g = n > p->window ? window_scores(l, q, k, pos, n, p->window, p->kernel) : NULL;
@@ -186,7 +188,7 @@ static void decode_layer(struct state *s, int layer, double *x, int32_t pos)
     for (int h = 0; h < l->n_head; h++) {
         const int kv = h / (l->n_head / l->n_kv), count = s->count[layer * m->most_kv + kv];
         const struct keys keys = {kept_row(s, s->k, layer, kv, 0), s->pos + kept_at(s, layer, kv, 0), m->most_d};
-        probabilities(l, q + h * l->d, pos, keys, count, prob);
+        probabilities(l, h, q + h * l->d, pos, keys, count, prob);
         weigh(l, prob, kept_row(s, s->v, layer, kv, 0), m->most_d, count, att + h * l->d);
     }
     plain_second_half(m, layer, x, 1, att);

@@ -28,6 +28,22 @@ static double read_float(const struct plain_model *m, const char *suffix, float 
     return (double)missing;
 }
 
+/* A tensor as floats, or NULL. layer -1: not of a layer. */
+static float *tensor(const struct plain_model *m, int layer, const char *name)
+{
+    char full[96];
+    if (layer < 0)
+        snprintf(full, sizeof full, "%s", name);
+    else
+        snprintf(full, sizeof full, "blk.%d.%s", layer, name);
+    const struct fkv_gguf_tensor *t = fkv_gguf_find_tensor(m->g, full);
+    if (!t) return NULL;
+    const size_t n = (size_t)(t->dims[0] * t->dims[1] * t->dims[2]);
+    float *x = malloc(n * sizeof *x);
+    fkv_quant_find(t->type)->dequantize(t->data, x, n);
+    return x;
+}
+
 static struct plain_layer read_layer(const struct plain_model *m, int l)
 {
     struct plain_layer x = {.n_head = read_int(m, "attention.head_count", FKV_GGUF_I32, l),
@@ -43,6 +59,9 @@ static struct plain_layer read_layer(const struct plain_model *m, int l)
         x.window = read_int(m, "attention.sliding_window", FKV_GGUF_I32, l);
         x.base = read_float(m, "rope.freq_base_swa", 10000);
     }
+    float *sinks = tensor(m, l, "attn_sinks.weight");
+    for (int h = 0; h < PLAIN_MOST_HEADS; h++) x.sink[h] = sinks && h < x.n_head ? (double)sinks[h] : -INFINITY;
+    free(sinks);
     snprintf(key, sizeof key, "%s." TINY_SCALE, m->arch);
     fkv_gguf_array(m->g, key, FKV_GGUF_F32, &n, NULL);
     if (n > 0 && fkv_gguf_array_f32(m->g, key, (uint64_t)l) > 0)
@@ -88,22 +107,7 @@ struct plain_model plain_read(const struct fkv_gguf *g)
 }
 
 static bool is_gemma3(const struct plain_model *m) { return strcmp(m->arch, "gemma3") == 0; }
-
-/* A tensor as floats, or NULL. layer -1: not of a layer. */
-static float *tensor(const struct plain_model *m, int layer, const char *name)
-{
-    char full[96];
-    if (layer < 0)
-        snprintf(full, sizeof full, "%s", name);
-    else
-        snprintf(full, sizeof full, "blk.%d.%s", layer, name);
-    const struct fkv_gguf_tensor *t = fkv_gguf_find_tensor(m->g, full);
-    if (!t) return NULL;
-    const size_t n = (size_t)(t->dims[0] * t->dims[1] * t->dims[2]);
-    float *x = malloc(n * sizeof *x);
-    fkv_quant_find(t->type)->dequantize(t->data, x, n);
-    return x;
-}
+static bool is_gpt_oss(const struct plain_model *m) { return strcmp(m->arch, "gpt-oss") == 0; }
 
 void plain_multiply(const struct plain_model *m, int layer, const char *name, const char *bias_name, const double *x,
                     int n, int rows, int cols, double *y)
@@ -142,8 +146,13 @@ static double frequency(const struct plain_model *m, const struct plain_layer *l
 {
     const double f = pow(l->base, -2.0 * j / l->n_rot);
     if (!m->yarn) return f / m->stretch;
-    const double low = fmax(floor(yarn_pair(m, l, m->beta_fast)), 0),
-                 high = fmin(ceil(yarn_pair(m, l, m->beta_slow)), l->n_rot - 1);
+    double low = yarn_pair(m, l, m->beta_fast), high = yarn_pair(m, l, m->beta_slow);
+    if (!is_gpt_oss(m)) {
+        low = floor(low);
+        high = ceil(high);
+    }
+    low = fmax(low, 0);
+    high = fmin(high, l->n_rot - 1);
     const double ramp = fmin(fmax((j - low) / fmax(high - low, 0.001), 0), 1);
     return f * (1 - ramp) + f / m->stretch * ramp;
 }
@@ -180,10 +189,11 @@ static const struct fkv_gguf_tensor *find(const struct plain_model *m, int layer
     return fkv_gguf_find_tensor(m->g, full);
 }
 
-static double activated(const struct plain_model *m, double x)
+static double activated(const struct plain_model *m, double g, double u)
 {
-    if (is_gemma3(m)) return x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x))) / 2;
-    return x / (1 + exp(-x));
+    if (is_gpt_oss(m)) return (fmax(fmin(u, 7), -7) + 1) * fmin(g, 7) / (1 + exp(-1.702 * fmin(g, 7)));
+    if (is_gemma3(m)) return g * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g))) / 2 * u;
+    return g / (1 + exp(-g)) * u;
 }
 
 /* y = the MLP of x, which may be y. */
@@ -193,7 +203,7 @@ static void mlp(const struct plain_model *m, int layer, const double *x, int n, 
     double *gate = doubles((size_t)(n * d_ff)), *up = doubles((size_t)(n * d_ff));
     plain_multiply(m, layer, "ffn_gate.weight", "ffn_gate.bias", x, n, d_ff, m->d_model, gate);
     plain_multiply(m, layer, "ffn_up.weight", "ffn_up.bias", x, n, d_ff, m->d_model, up);
-    for (int i = 0; i < n * d_ff; i++) gate[i] = activated(m, gate[i]) * up[i];
+    for (int i = 0; i < n * d_ff; i++) gate[i] = activated(m, gate[i], up[i]);
     plain_multiply(m, layer, "ffn_down.weight", "ffn_down.bias", gate, n, m->d_model, d_ff, y);
     free(gate), free(up);
 }
@@ -212,39 +222,55 @@ static void choose_experts(const double *logits, int n, int used, double *weight
     for (int e = 0; e < n; e++) weight[e] /= sum;
 }
 
-/* y = what one expert makes of a row. */
-static void expert(const struct plain_model *m, const float *gate, const float *up, const float *down, int d_ff,
-                   const double *x, double weight, double *y)
+/* The experts' tensors: weights of gate, up and down, and their biases, or NULL. */
+struct experts {
+    float *w[3], *bias[3];
+    int d_ff;
+};
+
+/* y += what expert e makes of a row, weighed. */
+static void expert(const struct plain_model *m, const struct experts *all, int e, const double *x, double weight,
+                   double *y)
 {
+    const int d_ff = all->d_ff, d = m->d_model;
+    const float *gate = all->w[0] + e * d_ff * d, *up = all->w[1] + e * d_ff * d, *down = all->w[2] + e * d_ff * d;
     for (int f = 0; f < d_ff; f++) {
-        double g = 0, u = 0;
-        for (int c = 0; c < m->d_model; c++) {
-            g += x[c] * (double)gate[f * m->d_model + c];
-            u += x[c] * (double)up[f * m->d_model + c];
+        double g = all->bias[0] ? (double)all->bias[0][e * d_ff + f] : 0,
+               u = all->bias[1] ? (double)all->bias[1][e * d_ff + f] : 0;
+        for (int c = 0; c < d; c++) {
+            g += x[c] * (double)gate[f * d + c];
+            u += x[c] * (double)up[f * d + c];
         }
-        for (int c = 0; c < m->d_model; c++) y[c] += weight * activated(m, g) * u * (double)down[c * d_ff + f];
+        const double a = weight * activated(m, g, u);
+        for (int c = 0; c < d; c++) y[c] += a * (double)down[c * d_ff + f];
     }
+    for (int c = 0; c < d && all->bias[2]; c++) y[c] += weight * (double)all->bias[2][e * d + c];
 }
 
 /* y = the experts' MLP of x. */
 static void experts(const struct plain_model *m, int layer, const double *x, int n, double *y)
 {
+    static const char *const names[] = {"gate", "up", "down"};
     const struct fkv_gguf_tensor *t = find(m, layer, "ffn_down_exps.weight");
-    const int d_ff = (int)t->dims[0], d = m->d_model, n_expert = (int)t->dims[2],
-              used = read_int(m, "expert_used_count", FKV_GGUF_I32, layer);
-    float *gate = tensor(m, layer, "ffn_gate_exps.weight"), *up = tensor(m, layer, "ffn_up_exps.weight"),
-          *down = tensor(m, layer, "ffn_down_exps.weight");
+    const int d = m->d_model, n_expert = (int)t->dims[2], used = read_int(m, "expert_used_count", FKV_GGUF_I32, layer);
+    struct experts all = {.d_ff = (int)t->dims[0]};
+    char name[64];
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "ffn_%s_exps.weight", names[i]);
+        all.w[i] = tensor(m, layer, name);
+        snprintf(name, sizeof name, "ffn_%s_exps.bias", names[i]);
+        all.bias[i] = tensor(m, layer, name);
+    }
     double *logits = doubles((size_t)(n * n_expert)), *weight = doubles((size_t)n_expert);
-    plain_multiply(m, layer, "ffn_gate_inp.weight", NULL, x, n, n_expert, d, logits);
+    plain_multiply(m, layer, "ffn_gate_inp.weight", "ffn_gate_inp.bias", x, n, n_expert, d, logits);
     for (int i = 0; i < n * d; i++) y[i] = 0;
     for (int i = 0; i < n; i++) {
         choose_experts(logits + i * n_expert, n_expert, used, weight);
         for (int e = 0; e < n_expert; e++)
-            if (weight[e] > 0)
-                expert(m, gate + e * d_ff * d, up + e * d_ff * d, down + e * d_ff * d, d_ff, x + i * d, weight[e],
-                       y + i * d);
+            if (weight[e] > 0) expert(m, &all, e, x + i * d, weight[e], y + i * d);
     }
-    free(gate), free(up), free(down), free(logits), free(weight);
+    for (int i = 0; i < 3; i++) free(all.w[i]), free(all.bias[i]);
+    free(logits), free(weight);
 }
 
 void plain_second_half(const struct plain_model *m, int layer, double *x, int n, const double *att)
@@ -252,9 +278,9 @@ void plain_second_half(const struct plain_model *m, int layer, double *x, int n,
     const int q = m->layer[layer].n_head * m->layer[layer].d;
     double *y = doubles((size_t)(n * m->d_model)), *z = doubles((size_t)(n * m->d_model));
     plain_multiply(m, layer, "attn_output.weight", "attn_output.bias", att, n, m->d_model, q, y);
-    plain_norm(m, layer, "post_attention_norm.weight", y, n, m->d_model, y);
+    if (!is_gpt_oss(m)) plain_norm(m, layer, "post_attention_norm.weight", y, n, m->d_model, y);
     for (int i = 0; i < n * m->d_model; i++) x[i] += y[i];
-    plain_norm(m, layer, "ffn_norm.weight", x, n, m->d_model, y);
+    plain_norm(m, layer, is_gpt_oss(m) ? "post_attention_norm.weight" : "ffn_norm.weight", x, n, m->d_model, y);
     if (find(m, layer, "ffn_gate_inp.weight"))
         experts(m, layer, y, n, z);
     else

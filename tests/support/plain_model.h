@@ -7,11 +7,12 @@
 
 #include "gguf/gguf.h"
 
-enum { PLAIN_MOST_LAYERS = 16 };
+enum { PLAIN_MOST_LAYERS = 16, PLAIN_MOST_HEADS = 512 };
 
 struct plain_layer {
     int n_head, n_kv, d, n_rot, window; /* window: 0 for a layer that sees all */
     double base, scale;                 /* of the angles; of the logits */
+    double sink[PLAIN_MOST_HEADS];      /* a logit of every query head, -infinity: none */
 };
 
 struct plain_model {

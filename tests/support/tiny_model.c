@@ -128,15 +128,29 @@ static void put_vector(struct maker *m, const char *name, int n, float middle, f
     free(x);
 }
 
+/* n of them, one after the other. */
+static void put_vectors(struct maker *m, const char *name, int n, int size, float spread)
+{
+    float *x = malloc((size_t)(n * size) * sizeof *x);
+    for (int i = 0; i < n * size; i++) x[i] = spread * next_float(&m->state);
+    gguf_put_tensor(m->w, name, FKV_TYPE_F32, 2, (const uint64_t[]){(uint64_t)size, (uint64_t)n}, x,
+                    (size_t)(n * size) * sizeof *x);
+    free(x);
+}
+
 static bool is_gemma3(const struct tiny_model *t) { return strcmp(t->arch, "gemma3") == 0; }
+static bool is_gpt_oss(const struct tiny_model *t) { return strcmp(t->arch, "gpt-oss") == 0; }
 
 static struct tiny_layer layer_of(const struct tiny_model *t, int l)
 {
-    const bool local = is_gemma3(t) && l % 3 != 2;
+    const bool local = (is_gemma3(t) && l % 3 != 2) || (is_gpt_oss(t) && l % 2 == 0);
     return t->layers ? t->layers[l] : (struct tiny_layer){t->n_head, t->n_kv_head, t->d_head, local, 0};
 }
 
-static int window_of(const struct tiny_model *t) { return t->window || !is_gemma3(t) ? t->window : TINY_WINDOW; }
+static int window_of(const struct tiny_model *t)
+{
+    return t->window || !(is_gemma3(t) || is_gpt_oss(t)) ? t->window : TINY_WINDOW;
+}
 
 int tiny_model_window(const struct tiny_model *t, int l) { return layer_of(t, l).local ? window_of(t) : 0; }
 
@@ -146,7 +160,7 @@ static void put_qkv(struct maker *m, const struct tiny_model *t, int l)
 {
     const struct tiny_layer s = layer_of(t, l);
     const int q = s.n_head * s.d_head, kv = s.n_kv_head * s.d_head;
-    const bool biases = t->biases || strcmp(t->arch, "qwen2") == 0;
+    const bool biases = t->biases || strcmp(t->arch, "qwen2") == 0 || is_gpt_oss(t);
     char name[64];
     if (t->fused) {
         put_fused(m, NAME("attn_qkv.weight"), t->type, 3, (const int[]){q, kv, kv}, t->d_model);
@@ -164,7 +178,7 @@ static void put_qkv(struct maker *m, const struct tiny_model *t, int l)
 
 int tiny_model_n_expert(const struct tiny_model *t)
 {
-    return t->n_expert ? t->n_expert : strcmp(t->arch, "qwen3moe") == 0 ? TINY_EXPERTS : 0;
+    return t->n_expert ? t->n_expert : strcmp(t->arch, "qwen3moe") == 0 || is_gpt_oss(t) ? TINY_EXPERTS : 0;
 }
 static int n_expert_used(const struct tiny_model *t) { return t->n_expert ? t->n_expert_used : TINY_USED; }
 
@@ -177,13 +191,18 @@ static void put_experts(struct maker *m, const struct tiny_model *t, int l)
               t->d_model);
     if (!t->fused) put_stack(m, NAME("ffn_up_exps.weight"), t->type, false, n, d_ff, t->d_model);
     put_stack(m, NAME("ffn_down_exps.weight"), t->type, false, n, t->d_model, d_ff);
+    if (!is_gpt_oss(t)) return;
+    put_vector(m, NAME("ffn_gate_inp.bias"), n, 0, 0.5f);
+    put_vectors(m, NAME("ffn_gate_exps.bias"), n, d_ff, 5); /* some are beyond the activation's bound */
+    put_vectors(m, NAME("ffn_up_exps.bias"), n, d_ff, 5);
+    put_vectors(m, NAME("ffn_down_exps.bias"), n, t->d_model, 0.2f);
 }
 
 static void put_mlp(struct maker *m, const struct tiny_model *t, int l)
 {
     const int d_ff = t->d_ff + l * t->d_ff_more;
     char name[64];
-    put_vector(m, NAME("ffn_norm.weight"), t->d_model, 1, 0.1f);
+    put_vector(m, is_gpt_oss(t) ? NAME("post_attention_norm.weight") : NAME("ffn_norm.weight"), t->d_model, 1, 0.1f);
     if (tiny_model_n_expert(t)) {
         put_experts(m, t, l);
         return;
@@ -216,7 +235,8 @@ static void put_layer(struct maker *m, const struct tiny_model *t, int l)
         put_vector(m, NAME("attn_k_norm.weight"), s.d_head, 1.5f, 0.3f);
     }
     put_matrix(m, NAME("attn_output.weight"), t->type, t->d_model, s.n_head * s.d_head);
-    if (t->biases) put_vector(m, NAME("attn_output.bias"), t->d_model, 0, 0.2f);
+    if (t->biases || is_gpt_oss(t)) put_vector(m, NAME("attn_output.bias"), t->d_model, 0, 0.2f);
+    if (is_gpt_oss(t)) put_vector(m, NAME("attn_sinks.weight"), s.n_head, 1, 1);
     put_mlp(m, t, l);
 }
 

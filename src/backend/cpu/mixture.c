@@ -89,7 +89,12 @@ static void route(const struct mixing *x, const struct fkv_input *in)
     const int n_expert = x->m->router->rows, used = x->m->used;
     const struct fkv_input rows = {.x = x->m->rows, .ld = (size_t)x->d, .n = x->n, .alone = in->alone};
     int lo, hi;
-    cpu_product(x->r, &rows, &(struct fkv_output){.w = x->m->router, .y = x->m->ff, .ld = (size_t)n_expert}, 1);
+    cpu_product(x->r, &rows,
+                &(struct fkv_output){.w = x->m->router,
+                                     .bias = x->m->router_bias,
+                                     .y = x->m->ff,
+                                     .ld = (size_t)n_expert},
+                1);
     fkv_team_share(x->r->b->team, x->r->thread, x->n, 1, &lo, &hi);
     for (int i = lo; i < hi; i++)
         choose(x, cpu_floats(x->m->ff) + (size_t)i * (size_t)n_expert, g->expert + i * used, g->chosen + i * used);
@@ -237,6 +242,12 @@ static struct fkv_weight expert_of(const struct fkv_weight *w, int expert)
     return one;
 }
 
+/* tile[rows][n] += the bias from `at` on, if there is one. */
+static void add_bias(const struct mixing *x, struct fkv_tensor bias, int at, int n, int rows, float *tile)
+{
+    for (int i = 0; i < rows && fkv_tensor_is(bias); i++) x->b->k->add(cpu_floats(bias) + at, n, tile + i * n);
+}
+
 /* One expert's activations, of so many columns, for the rows of its bucket. */
 static void gate_piece(const struct mixing *x, const struct stage *s, const struct cpu_bucket *u, int row, int n)
 {
@@ -246,8 +257,11 @@ static void gate_piece(const struct mixing *x, const struct stage *s, const stru
     float *ff = cpu_floats(x->m->ff) + (size_t)slot_of(s, u) * (size_t)x->f + row;
     cpu_multiply(x->r, &p, &gate, false, row, n, t->tile[0], (size_t)n);
     cpu_multiply(x->r, &p, &up, false, row, n, t->tile[1], (size_t)n);
+    add_bias(x, x->m->gate_bias, u->expert * x->f + row, n, u->n, t->tile[0]);
+    add_bias(x, x->m->up_bias, u->expert * x->f + row, n, u->n, t->tile[1]);
     for (int i = 0; i < u->n; i++)
-        x->b->k->swiglu(t->tile[0] + i * n, t->tile[1] + i * n, n, ff + (size_t)i * (size_t)x->f);
+        cpu_activate(x->b->k, x->m->activation, t->tile[0] + i * n, t->tile[1] + i * n, n,
+                     ff + (size_t)i * (size_t)x->f);
 }
 
 static void gate(const struct mixing *x, const struct stage *s)
@@ -284,6 +298,7 @@ static void down(const struct mixing *x, const struct stage *s, float *y, size_t
             const struct fkv_weight w = expert_of(x->m->down, u->expert);
             const struct cpu_input p = input_of(x, s, u);
             cpu_multiply(x->r, &p, &w, false, row, n, tile, (size_t)n);
+            add_bias(x, x->m->down_bias, u->expert * x->d + row, n, u->n, tile);
             combine(x, u, tile, n, y + row, ld);
         }
     }

@@ -306,6 +306,25 @@ static void product_piece(struct fkv_run *r, const struct fkv_input *in, const s
     finish(cpu_of(r)->k, out, row, n, in->n, tile, (size_t)rows);
 }
 
+/* ---- activations ----------------------------------------------------------------------------- */
+
+/* So that swiglu of them is the clamped activation: a g / (1 + exp(-a g)) (u + 1) / a. */
+static void clamp(float *gate, float *up, int n)
+{
+    const float a = 1.702f, most = 7;
+    for (int i = 0; i < n; i++) {
+        const float g = gate[i] < most ? gate[i] : most, low = up[i] > -most ? up[i] : -most;
+        gate[i] = a * g;
+        up[i] = ((low < most ? low : most) + 1) * (1 / a);
+    }
+}
+
+void cpu_activate(const struct fkv_kernels *k, enum fkv_activation activation, float *gate, float *up, int n, float *y)
+{
+    if (activation == FKV_SILU_CLAMPED) clamp(gate, up, n);
+    (activation == FKV_GELU ? k->geglu : k->swiglu)(gate, up, n, y);
+}
+
 /* ---- the operations -------------------------------------------------------------------------- */
 
 /* In debug builds: is this an input that the scratch has room for? */
@@ -347,7 +366,6 @@ void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_g
     const double t0 = fkv_clock_s();
     const struct fkv_kernels *k = cpu_of(r)->k;
     struct cpu_scratch *s = cpu_scratch_of(r);
-    void (*const gate)(const float *, const float *, int, float *) = g->activation == FKV_GELU ? k->geglu : k->swiglu;
     assert(is_input(r, in, g->gate) && g->up->rows == g->gate->rows && g->up->cols == g->gate->cols);
     const unsigned wanted = cpu_wanted(cpu_of(r), as_vectors(r, in), g->gate, false) |
                             cpu_wanted(cpu_of(r), as_vectors(r, in), g->up, false);
@@ -361,7 +379,8 @@ void cpu_gated(struct fkv_run *r, const struct fkv_input *in, const struct fkv_g
         add_bias(k, g->gate_bias, row, n, in->n, s->tile[0], (size_t)rows);
         add_bias(k, g->up_bias, row, n, in->n, s->tile[1], (size_t)rows);
         for (int i = 0; i < in->n; i++)
-            gate(s->tile[0] + i * rows, s->tile[1] + i * rows, n, cpu_floats(y) + (size_t)i * ld + row);
+            cpu_activate(k, g->activation, s->tile[0] + i * rows, s->tile[1] + i * rows, n,
+                         cpu_floats(y) + (size_t)i * ld + row);
     }
     fkv_team_barrier(r->b->team);
     cpu_stage(r, FKV_STAGE_PRODUCT, t0);

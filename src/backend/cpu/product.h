@@ -32,4 +32,7 @@ int cpu_piece_rows(struct fkv_run *r, bool vectors, int n, const struct fkv_weig
 void cpu_multiply(struct fkv_run *r, const struct cpu_input *p, const struct fkv_weight *w, bool precise, int row,
                   int n, float *y, size_t ld);
 
+/* y[n] = the activation of gate[n] and up[n], which it may overwrite; y may be one of them. */
+void cpu_activate(const struct fkv_kernels *k, enum fkv_activation activation, float *gate, float *up, int n, float *y);
+
 #endif
