@@ -141,7 +141,7 @@ const struct option cli_options[] = {
     {COMMAND_SERVE, GROUP_SERVER, "--cache-disk-limit", "BYTES", "8G", OPTION_SIZE, AT(cache_disk_limit),
      "most bytes of those files", FROM("a number of bytes", 0)},
     {COMMAND_SERVE, GROUP_SERVER, "--log-prompts", NULL, NULL, OPTION_FLAG, AT(log_prompts),
-     "the log shows where prompts differ from cached ones, 40 bytes of each; else their places only", PLAIN},
+     "the log has prompts and answers, and what differs from cached prompts; else their places only", PLAIN},
     {COMMAND_SERVE, GROUP_SERVER, "--slot-save-path", "FOLDER", NULL, OPTION_TEXT, AT(slot_save_path),
      "where clients may save what a session holds, and restore it: POST /slots/0?action=save", PLAIN},
     {COMMAND_SERVE, GROUP_SERVER, "--queue", "N", "64", OPTION_INT, AT(queue),

@@ -241,13 +241,14 @@ static void take_body(struct call *c, const char *bytes, size_t n)
 }
 
 /* Takes a place among the requests that wait. */
-static bool take_place(struct server *server, struct api_error *error)
+static bool take_place(struct server *server, const struct route *route, struct api_error *error)
 {
     const int most = server->settings->n_sessions + server->settings->queue;
     if (atomic_fetch_add(&server->n_requests, 1) < most) return true;
     atomic_fetch_sub(&server->n_requests, 1);
     api_fail(error, 429, ERROR_RATE_LIMIT, "%d requests are being answered or wait: try again later", most);
     error->retry_after_s = scheduler_wait_s(server->scheduler);
+    metrics_count_request(&server->metrics, route->api, error->status);
     return false;
 }
 
@@ -265,7 +266,7 @@ static void dispatch(struct call *c)
     else if (x->body.failed)
         api_fail(&error, 503, ERROR_UNAVAILABLE, "out of memory for the body");
     else if (x->route->flags & ROUTE_GENERATE)
-        take_place(server, &error);
+        take_place(server, x->route, &error);
     if (error.status) {
         exchange_fail(x, &error);
         return;

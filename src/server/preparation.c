@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "server/load.h"
+#include "server/log.h"
 #include "server/request.h"
 #include "server/routes.h"
 #include "server/scheduler.h"
@@ -60,6 +61,7 @@ static void prepare(struct server *server, struct exchange *x, const struct dial
         request_ended(server);
         return;
     }
+    log_prompts(r);
     if (r->stream) {
         exchange_stream(x);
         dialect->begin(r);
@@ -82,7 +84,9 @@ static void refuse(struct server *server, struct exchange *x)
     struct api_error error = {0};
     api_fail(&error, 503, ERROR_UNAVAILABLE, "the server is shutting down");
     exchange_fail(x, &error);
-    if (x->route->flags & ROUTE_GENERATE) request_ended(server);
+    if (!(x->route->flags & ROUTE_GENERATE)) return;
+    metrics_count_request(&server->metrics, x->route->api, error.status);
+    request_ended(server);
 }
 
 /* NULL when it is time to end. *stopping: what comes is to be refused. */

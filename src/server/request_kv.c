@@ -30,18 +30,20 @@ static bool read_kv_option(struct request *r, const char *key, const json_t *val
     return true;
 }
 
+/* A policy's name; auto is the server's own rules, policy:auto the policy of that name. */
 static bool read_policy(struct request *r, struct api_error *error)
 {
     const char *text = NULL, *name, *about;
     if (!json_get_text(r->body, "kv_policy", &text, error) || !text || !strcmp(text, "auto")) return !error->status;
+    if (starts_with(text, "policy:")) text += strlen("policy:");
     for (int i = 0; fkv_policy_list(i, &name, &about); i++) {
         if (strcmp(name, text)) continue;
         r->kv.policy = name;
         r->reason = "named";
         return true;
     }
-    return json_unwanted("kv_policy", "auto or a policy of fastkv serve --help", json_field(r->body, "kv_policy"),
-                         error);
+    return json_unwanted("kv_policy", "auto, or a policy of fastkv serve --help (the one called auto: policy:auto)",
+                         json_field(r->body, "kv_policy"), error);
 }
 
 static bool read_mode(struct request *r, struct api_error *error)

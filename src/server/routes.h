@@ -13,6 +13,7 @@ struct route {
     unsigned flags;
     /* Answers, or sees to it that it will be. */
     void (*answer)(struct server *server, struct exchange *x);
+    const char *api; /* of one that generates, in metrics: "chat" */
 };
 
 /* The route of a path; NULL and an error when there is none, or none of this method. *tail: what its * stands for, in

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/log.h"
 #include "server/prefixes.h"
 #include "server/server.h"
 #include "server/slot_files.h"
@@ -143,6 +144,7 @@ void scheduler_end(struct scheduler *s, struct branch *b)
 {
     struct request *r = b->request;
     if (b->slot >= 0) slot_settle(s, b);
+    log_answer(b);
     if (b->slot >= 0 && b->finish != FINISH_FAILED) metrics_count_answer(&s->server->metrics, b);
     if (r->stream && !r->failed && b->finish != FINISH_FAILED) r->dialect->finish(b);
     pthread_mutex_lock(&s->lock);

@@ -8,6 +8,7 @@
 #include "server/messages.h"
 #include "server/prompts.h"
 #include "server/routes.h"
+#include "tokenizer/tokenizer.h"
 
 /* The answer is the text, or the error. */
 static void answer(struct exchange *x, bool ok, struct eval_text *text, const struct api_error *error)
@@ -87,6 +88,20 @@ static bool detokenize(struct server *server, const json_t *body, struct eval_te
     return true;
 }
 
+/* The marks that keep what messages say from being control tokens are this program's own. Returns the bytes left. */
+static size_t without_marks(char *text, size_t n)
+{
+    const size_t length = strlen(FKV_MARK);
+    size_t left = 0;
+    for (size_t i = 0; i < n;) {
+        if (n - i >= length && !memcmp(text + i, FKV_MARK, length))
+            i += length;
+        else
+            text[left++] = text[i++];
+    }
+    return left;
+}
+
 static bool apply_template(struct server *server, const json_t *body, struct eval_text *text, struct api_error *error)
 {
     struct json_out j = {text, false};
@@ -99,7 +114,7 @@ static bool apply_template(struct server *server, const json_t *body, struct eva
     if (ok && messages_render(&messages, server, body, generation_prompt, &prompt, &n, error)) {
         out_open(&j, '{');
         out_key(&j, "prompt");
-        out_bytes(&j, prompt, n);
+        out_bytes(&j, prompt, without_marks(prompt, n));
         out_close(&j, '}');
         free(prompt);
     }

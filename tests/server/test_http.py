@@ -169,6 +169,9 @@ class Clients(Case):
             if a.status == 429:
                 self.refused(a, 429, 'rate_limit_error')
                 self.assertGreaterEqual(int(a.headers['Retry-After']), 1)
+        refused = 'fastkv_requests_total{api="completions",status="4xx"} '
+        counts = [line for line in self.server.get('/metrics').body.decode().splitlines() if line.startswith(refused)]
+        self.assertGreaterEqual(int(counts[0].split()[-1]), 4)
 
     def test_pings(self):
         """Streams that wait for a session are open, and say that they live."""
@@ -321,6 +324,30 @@ class Ends(unittest.TestCase):
         server.process.send_signal(signal.SIGINT)
         self.assertEqual(server.process.wait(2), 130)
         s.close()
+
+    def test_loading(self):
+        """The model loads when its template has come, which is a pipe here."""
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkfifo(folder + '/template')
+            server = Server('--chat-template', folder + '/template', wait=False)
+            for method, path, body in (('GET', '/health', None), ('POST', '/v1/chat/completions', chat()), ('GET', '/v1/models', None)):
+                answer = server.request(method, path, body)
+                self.assertEqual((answer.status, answer.error['type']), (503, 'unavailable_error'))
+            with open(folder + '/template', 'w') as f:
+                f.write("{% for m in messages %}{{ m.content }}{% endfor %}")
+            until(lambda: server.get('/health').status == 200)
+            self.assertEqual(server.post('/v1/chat/completions', chat()).status, 200)
+            self.assertEqual(server.stop(), 0)
+
+    def test_what_is_logged(self):
+        """Prompts and answers are nobody's business, unless they are asked for."""
+        for options in ((), ('--log-prompts',)):
+            server = Server(*options)
+            said = server.post('/v1/chat/completions', chat('a \x1b[31m secret', logit_bias=LETTERS)).json['choices'][0]['message']['content']
+            self.assertEqual(server.stop(), 0)
+            log = server.text()
+            self.assertEqual([said in log, '\x1b' in log], [bool(options), False], log)
+            self.assertEqual('\\x1b[31m' in log, bool(options), log)
 
     def test_no_model(self):
         import subprocess
