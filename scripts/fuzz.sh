@@ -23,13 +23,25 @@ ninja -C $DIR fuzz >$DIR/ninja.log || { tail -n 40 $DIR/ninja.log >&2; die "$DIR
 python3 tests/fuzz/seeds.py $DIR/seeds
 
 for name in "$@"; do [ -x "$DIR/tests/fuzz/fuzz_$name" ] || die "there is no fuzz target $name: $(cd tests/fuzz && echo fuzz_*.c)"; done
-for program in $DIR/tests/fuzz/fuzz_*; do
-    name=${program##*/fuzz_}
-    [ -x "$program" ] && [ -f "$program" ] || continue
-    [ $# = 0 ] || [[ " $* " = *" $name "* ]] || continue
-    mkdir -p "$DIR/$name"
-    say "fuzzing $name for $SECONDS_EACH seconds"
-    "$program" -max_total_time="$SECONDS_EACH" -timeout=20 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 -artifact_prefix="$DIR/$name-" \
-        "$DIR/$name" "$DIR/seeds/$name" 2>"$DIR/$name.log" || { tail -n 40 "$DIR/$name.log" >&2; die "$name failed"; }
-    sed -n 's/^stat::number_of_executed_units: */inputs tried: /p' "$DIR/$name.log" >&2
+# fuzz NAME: runs one target.
+fuzz() {
+    local program="$DIR/tests/fuzz/fuzz_$1"
+    mkdir -p "$DIR/$1"
+    "$program" -max_total_time="$SECONDS_EACH" -timeout=20 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 -artifact_prefix="$DIR/$1-" \
+        "$DIR/$1" "$DIR/seeds/$1" 2>"$DIR/$1.log" || { tail -n 40 "$DIR/$1.log" >&2; die "$1 failed"; }
+    say "$1, $SECONDS_EACH seconds, inputs tried: $(sed -n 's/^stat::number_of_executed_units: *//p' "$DIR/$1.log")"
+}
+
+NAMES=$*
+[ -n "$NAMES" ] || NAMES=$(cd "$DIR/tests/fuzz" && for program in fuzz_*; do [ ! -f "$program" ] || echo "${program#fuzz_}"; done)
+running=0 failed=no
+for name in $NAMES; do # as many at a time as there are cores
+    if [ $running -ge "$(nproc)" ]; then
+        wait -n || failed=yes
+    else
+        running=$((running + 1))
+    fi
+    fuzz "$name" &
 done
+for _ in $(seq $running); do wait -n || failed=yes; done
+[ $failed = no ]

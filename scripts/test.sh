@@ -7,6 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
 
+say() { printf '\n== %d:%02d %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*" >&2; } # minutes since the start
+
 SLOW=no
 case "${1:-}" in
 -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
