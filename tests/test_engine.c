@@ -365,9 +365,9 @@ static void test_what_cannot_run_is_refused(void **state)
     expect_open_error(&m, NULL, FKV_ERROR_FORMAT,
                       "llama.attention.head_count_kv: expected a divisor of the 4 heads, found 3");
     m = (struct tiny_model)TINY_MODEL_INIT;
-    m.arch = "mamba";
+    m.arch = "novel";
     expect_open_error(&m, NULL, FKV_ERROR_UNSUPPORTED, "general.architecture: expected one of llama, qwen2, ");
-    expect_open_error(&m, NULL, FKV_ERROR_UNSUPPORTED, ", found \"mamba\"");
+    expect_open_error(&m, NULL, FKV_ERROR_UNSUPPORTED, ", found \"novel\"");
     m.arch = "qwen2";
     m.d_head = 33;
     m.n_head = 32;

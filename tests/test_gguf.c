@@ -323,8 +323,8 @@ static void test_refuses_headers(void **state)
                       "(memory): header: the file ends inside its magic number: expected 4 bytes at byte 0, found 0");
     expect_refusal_of("GGU", 3, FKV_ERROR_FORMAT,
                       "(memory): header: the file ends inside its magic number: expected 4 bytes at byte 0, found 3");
-    expect_refusal_of("PK\3\4....", 8, FKV_ERROR_FORMAT,
-                      "(memory): header: expected a GGUF file, found one that begins with the bytes 50 4b 03 04");
+    expect_refusal_of("OGGS....", 8, FKV_ERROR_FORMAT,
+                      "(memory): header: expected a GGUF file, found one that begins with the bytes 4f 47 47 53");
     expect_refusal_of(
         "GGUF\3\0\0\0\1\0\0", 11, FKV_ERROR_FORMAT,
         "(memory): header: the file ends inside its number of tensors: expected 8 bytes at byte 8, found 3");

@@ -100,6 +100,7 @@ fkv_status fkv_engine_open(fkv_engine **engine, const char *path, const struct f
     fkv_status status = e ? FKV_OK : fkv_fail(&error, FKV_ERROR_MEMORY, "no memory for an engine");
     if (status == FKV_OK && params) status = fkv_take_params(&p, sizeof p, params, "engine parameters", &error);
     if (status == FKV_OK) status = fkv_gguf_open(&e->gguf, path, &error);
+    if (status == FKV_OK && !p.vocab_only) status = fkv_model_refuse(e->gguf, &error);
     if (status == FKV_OK) status = copy_key(&e->arch, e->gguf, "general.architecture", &error);
     if (status == FKV_OK) status = copy_optional_key(&e->name, e->gguf, "general.name", &e->warnings, &error);
     if (status == FKV_OK) fkv_make_plain(e->name);

@@ -1,6 +1,6 @@
 /* gguf_internal.h: what the files of src/gguf share. parse.c reads one file, split.c adds the other parts of a split
-   one, index.c finds names, aliases.c makes names of a converter's own the common ones, fingerprint.c tells models
-   apart, gguf.c opens, closes and answers. */
+   one, index.c finds names, aliases.c makes names of a converter's own the common ones, stranger.c knows other kinds of
+   file, fingerprint.c tells models apart, gguf.c opens, closes and answers. */
 #ifndef FKV_GGUF_GGUF_INTERNAL_H
 #define FKV_GGUF_GGUF_INTERNAL_H
 
@@ -54,6 +54,8 @@ struct fkv_gguf {
 
 /* Fills keys, tensors and indices from data[bytes]. On failure g holds what there is: fkv_gguf_close() frees it. */
 fkv_status fkv_gguf_parse(struct fkv_gguf *g, struct fkv_error *e);
+/* What a file is that is no GGUF file, to say so; NULL: unknown. */
+const char *fkv_gguf_stranger(const uint8_t *data, size_t n);
 /* Renames what aliases.c knows; part of fkv_gguf_parse(). */
 fkv_status fkv_gguf_take_aliases(struct fkv_gguf *g, struct fkv_error *e);
 /* Opens one file, whatever its split keys say. */

@@ -322,7 +322,10 @@ static void place_tensors(struct parser *p, uint32_t alignment)
 static void take_header(struct parser *p, uint64_t *n_tensors, uint64_t *n_keys)
 {
     const uint8_t *magic = take(p, 4, "magic number");
-    if (magic && memcmp(magic, "GGUF", 4) != 0) {
+    const char *what = magic ? fkv_gguf_stranger(p->g->data, p->g->bytes) : NULL;
+    if (what) {
+        fail(p, FKV_ERROR_FORMAT, "expected a GGUF file, found %s", what);
+    } else if (magic && memcmp(magic, "GGUF", 4) != 0) {
         fail(p, FKV_ERROR_FORMAT, "expected a GGUF file, found one that begins with the bytes %02x %02x %02x %02x",
              magic[0], magic[1], magic[2], magic[3]);
     }

@@ -16,6 +16,13 @@ static const struct fkv_arch *const archs[] = {
 };
 enum { N_ARCHS = sizeof archs / sizeof *archs };
 
+bool fkv_model_has_arch(struct fkv_str name)
+{
+    for (int i = 0; i < N_ARCHS; i++)
+        if (fkv_str_is(name, archs[i]->name)) return true;
+    return false;
+}
+
 static fkv_status find_arch(const struct fkv_arch **arch, const struct fkv_gguf *g, struct fkv_error *e)
 {
     struct fkv_str name = {"", 0};

@@ -119,6 +119,12 @@ struct fkv_arch {
     void (*attn_out_ffn)(struct fkv_block *b, const struct fkv_layer *w);
 };
 
+/* FKV_ERROR_UNSUPPORTED for a file of another kind than a language model, and for a kind of model that is known and
+   not there: the message says what it is. */
+fkv_status fkv_model_refuse(const struct fkv_gguf *g, struct fkv_error *e);
+/* Is it in models.def? */
+bool fkv_model_has_arch(struct fkv_str name);
+
 /* Finds the architecture, reads and checks hyper-parameters and every tensor's shape. A tensor that nothing here uses
    is an error, but for those that are known not to matter; what the file lacks and can be assumed becomes a warning.
    Weights stay in the gguf, which must outlive the model. Messages: "blk.3.attn_q.weight: expected [4096 x 4096], file
