@@ -297,3 +297,5 @@ PRODUCT_BENCHES(q6_k, FKV_TYPE_Q6_K)
 PRODUCT_BENCHES(f16, FKV_TYPE_F16)
 PRODUCT_BENCHES(bf16, FKV_TYPE_BF16)
 PRODUCT_BENCHES(f32, FKV_TYPE_F32)
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) PRODUCT_BENCHES(name, FKV_TYPE_##NAME)
+#include "simd/unpacked.def"

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "simd/blocks.h"
@@ -143,6 +144,20 @@ static void quantise_q6_k(const float *x, struct fkv_block_q6_k *b)
     }
 }
 
+/* Types of unpacked.def: any quants, under a scale of about 0.02 for the largest. */
+static void make_up(uint32_t type, const float *x, uint8_t *block, size_t bytes)
+{
+    const size_t at = type == FKV_TYPE_Q2_K ? 80 : type == FKV_TYPE_Q3_K ? 108 : 0;
+    const bool has_second = type == FKV_TYPE_Q2_K || type == FKV_TYPE_Q5_1;
+    const fkv_f16 d = fkv_f16_from_f32(3e-5f), m = fkv_f16_from_f32(type == FKV_TYPE_Q2_K ? 5e-5f : -5e-4f);
+    for (size_t i = 0; i < bytes; i++) block[i] = (uint8_t)(fkv_bits_from_f32(x[i]) >> 5);
+    if (type == FKV_TYPE_MXFP4)
+        block[0] = 117;
+    else
+        memcpy(block + at, &d, sizeof d);
+    if (has_second) memcpy(block + at + 2, &m, sizeof m);
+}
+
 static void store_f16(const float *x, fkv_f16 *half) { *half = fkv_f16_from_f32(*x); }
 static void store_bf16(const float *x, fkv_bf16 *half) { *half = fkv_bf16_from_f32(*x); }
 
@@ -168,6 +183,11 @@ void bench_quantise_block(uint32_t type, const float *x, void *block)
     case FKV_TYPE_Q6_K: ZEROED(quantise_q6_k, struct fkv_block_q6_k)
     case FKV_TYPE_F16: ZEROED(store_f16, fkv_f16)
     case FKV_TYPE_BF16: ZEROED(store_bf16, fkv_bf16)
+#define UNPACKED(NAME, name, values, bits, scales, has_offset)    \
+    case FKV_TYPE_##NAME:                                         \
+        make_up(type, x, block, sizeof(struct fkv_block_##name)); \
+        return;
+#include "simd/unpacked.def"
     default: assert(type == FKV_TYPE_F32); memcpy(block, x, sizeof *x);
     }
 }

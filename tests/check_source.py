@@ -53,6 +53,8 @@ def check_headers(root, build, *cc):
     wide = isa['avx2'] + ['-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mavx512vnni', '-mavx512vbmi', '-mavx512bf16']
     isa['amx'] = wide + ['-mamx-tile', '-mamx-bf16']
     arm = '__aarch64__' in subprocess.run([*cc, '-dM', '-E', '-x', 'c', '/dev/null'], capture_output=True, text=True).stdout
+    flags.append(f'-I{root}/simd/' + ('neon' if arm else 'avx2'))  # bytes16.h
+    isa['types'] = [] if arm else isa['avx2']
     volk = subprocess.run([*cc, *flags, '-'], input='#include <volk.h>\n', capture_output=True, text=True).returncode == 0
     for header in sorted(p for folder in ('src', 'simd', 'models', 'vulkan') for p in (root / folder).rglob('*.h')):
         folder = header.parent.name

@@ -15,6 +15,8 @@ void fkv_fill_amx(struct fkv_kernels *k)
     USE(panel_f16);
     USE(panel_bf16);
     USE(attend);
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) USE(panel_##name);
+#include "simd/unpacked.def"
 #undef USE
     k->x16_bytes = k->x8_bytes; /* one packed X for all types */
     k->x16_pack = k->x8_pack;

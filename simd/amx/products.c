@@ -204,3 +204,5 @@ static void run(const struct fkv_panel *p, const struct weight_type *type)
 #define PANEL(type) \
     void fkv_panel_##type##_amx(const struct fkv_panel *p) { run(p, &weights_##type); }
 PANEL(q8_0) PANEL(q4_0) PANEL(q4_1) PANEL(q5_0) PANEL(q4_k) PANEL(q5_k) PANEL(q6_k) PANEL(f16) PANEL(bf16)
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) PANEL(name)
+#include "simd/unpacked.def"

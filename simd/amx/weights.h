@@ -8,6 +8,7 @@
 #define FKV_AMX_WEIGHTS_H
 
 #include "simd/avx512vnni/vnni.h"
+#include "simd/types/all.h"
 
 enum { MOST_PARTS = 9 }; /* 32s of k that are unpacked together, a chunk: 8 of the K types, whose blocks have as many */
 
@@ -200,6 +201,47 @@ INLINE __m512i pairs_bf16(const uint8_t *row, int part, const float *head)
     return _mm512_loadu_si512(row + 64 * part);
 }
 
+/* ---- unpacked.def: as the K types, 8 or 16 scales, from 16 on offsets --------------------------- */
+
+INLINE void head_unpacked(scales_fn *scales, size_t bytes, int values, int n_scales, bool has_offset,
+                          const uint8_t *row, int parts, float *head)
+{
+    struct block_scales s;
+    for (int i = 0; i < parts && values == 32; i++) {
+        scales(row + (size_t)i * bytes, &s);
+        head[i] = s.d;
+        if (has_offset) head[16 + i] = s.offset;
+    }
+    if (values == 32) return;
+    scales(row, &s);
+    for (int i = 0; i < 8 * n_scales; i++) {
+        head[i] = s.d * (float)s.scale[i];
+        if (has_offset) head[16 + i] = s.offset * (float)s.minimum[i];
+    }
+}
+
+INLINE __m512 scaled_moved(__m128i bytes, const float *head, bool has_offset)
+{
+    const __m512 w = scaled(bytes, head[0]);
+    return has_offset ? _mm512_add_ps(w, _mm512_set1_ps(head[16])) : w;
+}
+
+#define UNPACKED(NAME, name, values, bits, scales, has_offset)                                                       \
+    INLINE void head_##name(const uint8_t *row, int parts, float *head)                                              \
+    {                                                                                                                \
+        head_unpacked(scales_##name, sizeof(struct fkv_block_##name), values, scales, has_offset, row, parts, head); \
+    }                                                                                                                \
+    INLINE __m512i pairs_##name(const uint8_t *row, int part, const float *head)                                     \
+    {                                                                                                                \
+        const uint8_t *block = row + ((values) == 32 ? (size_t)part * sizeof(struct fkv_block_##name) : 0);          \
+        struct block_scales s;                                                                                       \
+        scales_##name(block, &s);                                                                                    \
+        const struct bytes32 v = values_##name(block, &s, (values) == 32 ? 0 : part);                                \
+        const float *first = head + (scales)*part, *second = first + (scales) / 2;                                   \
+        return to_bf16(scaled_moved(v.low, first, has_offset), scaled_moved(v.high, second, has_offset));            \
+    }
+#include "simd/unpacked.def"
+
 /* ---- 16 rows --------------------------------------------------------------------------------- */
 
 INLINE void unpack(pairs_fn pairs, const uint8_t *const row[16], int part, const head_of_row *heads, char *tile)
@@ -231,6 +273,9 @@ WEIGHT_TYPE(q5_k, 256, sizeof(struct fkv_block_q5_k))
 WEIGHT_TYPE(q6_k, 256, sizeof(struct fkv_block_q6_k))
 WEIGHT_TYPE(f16, 1, sizeof(fkv_f16))
 WEIGHT_TYPE(bf16, 1, sizeof(fkv_bf16))
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) \
+    WEIGHT_TYPE(name, values, sizeof(struct fkv_block_##name))
+#include "simd/unpacked.def"
 #undef WEIGHT_TYPE
 
 #endif

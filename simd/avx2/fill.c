@@ -42,6 +42,10 @@ void fkv_fill_avx2(struct fkv_kernels *k)
     USE(swiglu);
     USE(geglu);
     USE(add);
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) \
+    USE(panel_##name);                                         \
+    USE(matvec_##name);
+#include "simd/unpacked.def"
 #undef USE
     k->panel_rows = AVX2_PANEL_ROWS;
     k->kv_elem = FKV_ELEM_F16;

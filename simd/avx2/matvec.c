@@ -1,6 +1,7 @@
 /* Decode: products of weights as the file has them and up to 8 vectors. The dot products of bytes, and the types whose
    products know no better ones: Q6_K and floats. */
 #include "simd/avx2/matvec_k.h"
+#include "simd/avx2/matvec_unpacked.h"
 
 INLINE __m256i widen(__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
 
@@ -77,6 +78,18 @@ INLINE __m256 add_256_q6_k(const struct weights_256 *w, const struct v8_256 *x, 
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_mul_ps(w->scale, _mm256_loadu_ps(x->scale)), sum);
 }
 MATVEC_256(avx2, q6_k, sixes, add_256_q6_k)
+
+/* ---- unpacked.def ---------------------------------------------------------------------------- */
+
+INLINE struct plain_vector plain_view(const void *packed, int k)
+{
+    const struct v8 v = v8_view(packed, k);
+    return (struct plain_vector){v.q, v.scale, v.scaled_sum};
+}
+
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) \
+    MATVEC_UNPACKED(avx2, plain_view, dot_u8, name, values, scales, has_offset)
+#include "simd/unpacked.def"
 
 /* ---- floats: four sums of 8 lanes, k divides by 32 ------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #define FKV_SIMD_AVX2_PANEL_H
 
 #include "simd/avx2/weights.h"
+#include "simd/types/all.h"
 
 enum { CHUNK_BYTES = 512, CHUNK_BLOCKS = CHUNK_BYTES / 32, HALF = FKV_PANEL_ROWS / 2 };
 
@@ -14,7 +15,7 @@ enum { CHUNK_BYTES = 512, CHUNK_BLOCKS = CHUNK_BYTES / 32, HALF = FKV_PANEL_ROWS
 struct panel_scratch {
     uint8_t w[2][CHUNK_BYTES / 4][HALF][4];       /* half, step of 4 k, weight row; int16: step of 2 k, [2] */
     float scale[2][2 * CHUNK_BLOCKS][HALF];       /* per block of 32, or of 16 for Q6_K */
-    float offset[2][CHUNK_BLOCKS][HALF];          /* what multiplies the sum of x */
+    float offset[2][2 * CHUNK_BLOCKS][HALF];      /* what multiplies the sum of x, per block or half of it */
     int16_t factor[2][2 * CHUNK_BLOCKS][HALF][2]; /* AVX2: the scale in units of the row, twice */
     float unit[2][HALF];
     float sums[AVX2_PANEL_ROWS / FKV_PANEL_ROWS][FKV_BLOCK_ROWS * FKV_PANEL_ROWS]; /* [group][half][row of X][HALF] */
@@ -127,6 +128,35 @@ INLINE void unpack_6(const struct fkv_panel *p, int block0, int n_blocks, struct
 #pragma GCC unroll 8
                 for (int i = 0; i < 8; i++) v[i] = values(e.row[i] + at, j);
                 store_steps(s, &e, 8 * (b + j), v);
+            }
+        }
+    }
+}
+
+/* One number of eight rows. */
+#define OF_EIGHT(u, member)                                                                                  \
+    _mm256_setr_ps((u)[0].member, (u)[1].member, (u)[2].member, (u)[3].member, (u)[4].member, (u)[5].member, \
+                   (u)[6].member, (u)[7].member)
+
+/* Types of unpacked.def, as bytes q + zero. */
+static inline void unpack_bytes(const struct fkv_panel *p, const struct unpacked_type *t, int zero, int block0,
+                                int n_blocks, struct panel_scratch *s)
+{
+    for (int first = 0; first < padded_rows(p); first += 8) {
+        const struct eight_rows e = eight_rows(p, first, (size_t)(block0 / t->parts) * t->bytes);
+        struct unpacked32 all[8][8], u[8];
+        for (int b = 0; b < n_blocks; b++) {
+            __m256i v[8];
+            for (int i = 0; i < 8 && b % t->parts == 0; i++)
+                t->unpack(e.row[i] + (size_t)(b / t->parts) * t->bytes, all[i]);
+            for (int i = 0; i < 8; i++) {
+                u[i] = all[i][b % t->parts];
+                v[i] = _mm256_add_epi8(_mm256_loadu_si256((const __m256i *)u[i].q), _mm256_set1_epi8((char)zero));
+            }
+            store_steps(s, &e, 8 * b, v);
+            for (int h = 0; h < t->scales; h++) {
+                _mm256_store_ps(s->scale[e.half][t->scales * b + h] + e.column, OF_EIGHT(u, scale[h]));
+                _mm256_store_ps(s->offset[e.half][t->scales * b + h] + e.column, OF_EIGHT(u, offset[h]));
             }
         }
     }

@@ -72,6 +72,27 @@ static void unpack_q6_k(const struct fkv_panel *p, int block0, int n_blocks, str
 }
 
 /* To int16: a block takes 16 steps of 2 k. */
+static void unpack_int16(const struct fkv_panel *p, const struct unpacked_type *t, int block0, int n_blocks,
+                         struct panel_scratch *s)
+{
+    for (int first = 0; first < padded_rows(p); first += 8) {
+        const struct eight_rows e = eight_rows(p, first, (size_t)(block0 / t->parts) * t->bytes);
+        struct unpacked32 all[8][8], u[8];
+        for (int b = 0; b < n_blocks; b++) {
+            for (int i = 0; i < 8 && b % t->parts == 0; i++)
+                t->unpack(e.row[i] + (size_t)(b / t->parts) * t->bytes, all[i]);
+            for (int i = 0; i < 8; i++) u[i] = all[i][b % t->parts];
+            for (int h = 0; h < 2; h++) {
+                __m256i v[8];
+                for (int i = 0; i < 8; i++)
+                    v[i] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(u[i].q + 16 * h)));
+                store_steps(s, &e, 16 * b + 8 * h, v);
+            }
+            _mm256_store_ps(s->scale[e.half][b] + e.column, OF_EIGHT(u, scale[0]));
+        }
+    }
+}
+
 static void unpack_q8_0(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)
 {
     const size_t block_bytes = sizeof(struct fkv_block_q8_0);
@@ -149,7 +170,15 @@ INLINE void dots(int n_steps, const uint8_t *w, const int8_t *x, const int16_t *
     }
 }
 
-/* zero: the zero point, 0, 8 or 16; 32: that of Q6_K, which has a scale per 16 values. */
+/* x_sum[r] = scale * sum of q over the half. */
+INLINE void sums_of_16(const struct x_block8 *x, int half, float x_sum[X_ROWS])
+{
+    const __m128i starts = _mm_loadu_si128((const __m128i *)x->start_16[half]);
+    const __m128 sums = _mm_cvtepi32_ps(_mm_madd_epi16(starts, _mm_set1_epi16(1)));
+    _mm_storeu_ps(x_sum, _mm_mul_ps(_mm_mul_ps(sums, _mm_set1_ps(-1.0f / 32)), _mm_loadu_ps(x->scale)));
+}
+
+/* zero: the zero point, 0, 8 or 16; 32: of a scale, and an offset, per 16 values. */
 INLINE void tile(int zero, bool has_offset, const struct panel_scratch *s, int half, const struct x_block8 *x,
                  int n_blocks, float *sums)
 {
@@ -159,13 +188,15 @@ INLINE void tile(int zero, bool has_offset, const struct panel_scratch *s, int h
 #pragma GCC unroll 2
         for (int part = 0; part < parts; part++) {
             __m256i a[X_ROWS][2];
+            float x_sum[X_ROWS];
+            if (parts == 2 && has_offset) sums_of_16(x, part, x_sum);
             dots(steps, s->w[half][8 * b + steps * part][0], x->q[steps * part][0],
                  zero == 32 ? x->start_16[part][0]
                  : zero     ? x->start[0]
                             : NULL,
                  zero == 16, a);
-            add_part(a, s->factor[half][parts * b + part], has_offset ? s->offset[half][b] : NULL, x->scale,
-                     x->scaled_sum, chunk);
+            add_part(a, s->factor[half][parts * b + part], has_offset ? s->offset[half][parts * b + part] : NULL,
+                     x->scale, parts == 2 ? x_sum : x->scaled_sum, chunk);
         }
     for (int i = 0; i < X_ROWS * HALF; i += 8)
         _mm256_store_ps(sums + i, _mm256_fmadd_ps(_mm256_load_ps(chunk + i), _mm256_load_ps(s->unit[half] + i % HALF),
@@ -188,7 +219,11 @@ static void tile_zero_16_offset(const struct panel_scratch *s, int half, const v
 {
     tile(16, true, s, half, x, n_blocks, sums);
 }
-static void tile_q6_k(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums)
+static void tile_zero_32_offset(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums)
+{
+    tile(32, true, s, half, x, n_blocks, sums);
+}
+static void tile_zero_32(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums)
 {
     tile(32, false, s, half, x, n_blocks, sums);
 }
@@ -232,11 +267,15 @@ static void run_panel8(const struct fkv_panel *p, const struct format *f)
     fkv_panel_run_avx2(p, f, &(struct plane){p->x, X_ROWS, sizeof(struct x_block8), CHUNK_BLOCKS});
 }
 
+static void run_panel16(const struct fkv_panel *p, const struct format *f)
+{
+    const char *x = (const char *)x8_plane16(p->x, p->m, p->k);
+    fkv_panel_run_avx2(p, f, &(struct plane){x, X_ROWS, sizeof(struct x_block16), CHUNK_BLOCKS / 2});
+}
+
 void fkv_panel_q8_0_avx2(const struct fkv_panel *p)
 {
-    const struct format f = {unpack_q8_0, tile_int16, sizeof(struct fkv_block_q8_0), 32};
-    const char *x = (const char *)x8_plane16(p->x, p->m, p->k);
-    fkv_panel_run_avx2(p, &f, &(struct plane){x, X_ROWS, sizeof(struct x_block16), CHUNK_BLOCKS / 2});
+    run_panel16(p, &(struct format){unpack_q8_0, tile_int16, sizeof(struct fkv_block_q8_0), 32});
 }
 
 void fkv_panel_q4_0_avx2(const struct fkv_panel *p)
@@ -261,5 +300,29 @@ void fkv_panel_q5_k_avx2(const struct fkv_panel *p)
 }
 void fkv_panel_q6_k_avx2(const struct fkv_panel *p)
 {
-    run_panel8(p, &(struct format){unpack_q6_k, tile_q6_k, sizeof(struct fkv_block_q6_k), 256});
+    run_panel8(p, &(struct format){unpack_q6_k, tile_zero_32, sizeof(struct fkv_block_q6_k), 256});
 }
+
+/* Types of unpacked.def: those of more than 5 bits as int16, others with a zero point of 16, or, of a scale per 16
+   values, of 32. */
+#define UNPACKED(NAME, name, values, bits, scales, has_offset)                                              \
+    static void unpack_##name(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s) \
+    {                                                                                                       \
+        if ((bits) > 5) {                                                                                   \
+            unpack_int16(p, &unpacked_##name, block0, n_blocks, s);                                         \
+            return;                                                                                         \
+        }                                                                                                   \
+        unpack_bytes(p, &unpacked_##name, (scales) == 2 ? 32 : 16, block0, n_blocks, s);                    \
+        factors(s, padded_rows(p) / HALF, (scales)*n_blocks, (has_offset) ? (scales)*n_blocks : 0);         \
+    }                                                                                                       \
+    void fkv_panel_##name##_avx2(const struct fkv_panel *p)                                                 \
+    {                                                                                                       \
+        const struct format f = {unpack_##name,                                                             \
+                                 (bits) > 5      ? tile_int16                                               \
+                                 : (scales) == 2 ? ((has_offset) ? tile_zero_32_offset : tile_zero_32)      \
+                                 : (has_offset)  ? tile_zero_16_offset                                      \
+                                                 : tile_zero_16,                                             \
+                                 sizeof(struct fkv_block_##name), values};                                  \
+        ((bits) > 5 ? run_panel16 : run_panel8)(p, &f);                                                     \
+    }
+#include "simd/unpacked.def"

@@ -21,5 +21,9 @@ void fkv_fill_avx512vnni(struct fkv_kernels *k)
     USE(matvec_q4_k);
     USE(matvec_q5_k);
     USE(matvec_q6_k);
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) \
+    USE(panel_##name);                                         \
+    USE(matvec_##name);
+#include "simd/unpacked.def"
 #undef USE
 }

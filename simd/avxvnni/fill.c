@@ -18,5 +18,9 @@ void fkv_fill_avxvnni(struct fkv_kernels *k)
     USE(matvec_q5_0);
     USE(matvec_q4_k);
     USE(matvec_q5_k);
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) \
+    USE(panel_##name);                                         \
+    USE(matvec_##name);
+#include "simd/unpacked.def"
 #undef USE
 }

@@ -1,6 +1,7 @@
 /* Decode: y[n] = W[n][k] v, with AVX2's v8. Q6_K is inherited: its scales per 16 multiply for free as vpmaddwd
    widens. */
 #include "simd/avx2/matvec_k.h"
+#include "simd/avx2/matvec_unpacked.h"
 #include "simd/avxvnni/avxvnni.h"
 #include "simd/avxvnni/dpbusd.h"
 
@@ -23,3 +24,15 @@ INLINE __m256i dots_k(const __m256i w[8], const int8_t (*x)[32], bool four_bits)
 
 MATVECS_32(avxvnni, dot_u8)
 MATVECS_256(avxvnni, dots_k)
+
+/* ---- unpacked.def ---------------------------------------------------------------------------- */
+
+INLINE struct plain_vector plain_view(const void *packed, int k)
+{
+    const struct v8 v = v8_view(packed, k);
+    return (struct plain_vector){v.q, v.scale, v.scaled_sum};
+}
+
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) \
+    MATVEC_UNPACKED(avxvnni, plain_view, dot_u8, name, values, scales, has_offset)
+#include "simd/unpacked.def"

@@ -137,7 +137,7 @@ INLINE void multiply_block(int first, int n_steps, const uint8_t *w, const struc
     for (int c = 0; c < X_ROWS; c++) {
         const __m256 by = _mm256_set1_ps(x->scale[c]), x_sum = _mm256_set1_ps(x->scaled_sum[c]);
         add_8(a[c][0], _mm256_mul_ps(s0, by), has_offset, offset, x_sum, sums + c * HALF);
-        add_8(a[c][1], _mm256_mul_ps(s1, by), has_offset, offset + 8, x_sum, sums + c * HALF + 8);
+        add_8(a[c][1], _mm256_mul_ps(s1, by), has_offset, has_offset ? offset + 8 : NULL, x_sum, sums + c * HALF + 8);
     }
 }
 
@@ -179,3 +179,37 @@ PANEL(q5_0, tile_signed, 32)
 PANEL(q4_k, tile_offset, 256)
 PANEL(q5_k, tile_offset, 256)
 PANEL(q6_k, tile_16, 256)
+
+/* ---- unpacked.def ---------------------------------------------------------------------------- */
+
+/* Bytes q + 128, so that all start at -128 times the sum of x, a scale and an offset per 32 values or per 16. */
+INLINE void tile_unpacked(int n_scales, bool has_offset, const struct panel_scratch *s, int half, const void *x_blocks,
+                          int n_blocks, float *sums)
+{
+    const struct x_block *x = x_blocks;
+    for (int b = 0; b < n_blocks; b++, x++)
+#pragma GCC unroll 2
+        for (int h = 0; h < n_scales; h++) {
+            const int32_t *start = n_scales == 2 ? x->start_16[h] : x->start;
+            const int at = n_scales * b + h, steps = 8 / n_scales;
+            multiply_block(steps * h, steps, s->w[half][8 * b][0], x, start, s->scale[half][at], false, NULL, sums);
+            for (int c = 0; c < X_ROWS && has_offset; c++) {
+                const __m256 x_sum = _mm256_set1_ps((float)start[c] * (-1.0f / 128) * x->scale[c]);
+                for (int r = 0; r < HALF; r += 8)
+                    _mm256_store_ps(sums + c * HALF + r, _mm256_fmadd_ps(_mm256_load_ps(s->offset[half][at] + r), x_sum,
+                                                                         _mm256_load_ps(sums + c * HALF + r)));
+            }
+        }
+}
+
+#define UNPACKED(NAME, name, values, bits, scales, has_offset)                                                 \
+    static void unpack_##name(const struct fkv_panel *p, int block0, int n_blocks, struct panel_scratch *s)    \
+    {                                                                                                          \
+        unpack_bytes(p, &unpacked_##name, 128, block0, n_blocks, s);                                           \
+    }                                                                                                          \
+    static void tile_##name(const struct panel_scratch *s, int half, const void *x, int n_blocks, float *sums) \
+    {                                                                                                          \
+        tile_unpacked(scales, has_offset, s, half, x, n_blocks, sums);                                         \
+    }                                                                                                          \
+    PANEL(name, tile_##name, values)
+#include "simd/unpacked.def"

@@ -63,3 +63,5 @@ static void multiply(const int8_t *w, const struct x_block *x_block, int n_block
 
 static const struct tile tile = {QUADS, multiply};
 QUANTISED_PANELS(dotprod, &tile)
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) UNPACKED_PANEL(dotprod, &tile, NAME, name)
+#include "simd/unpacked.def"

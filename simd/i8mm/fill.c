@@ -15,6 +15,8 @@ void fkv_fill_i8mm(struct fkv_kernels *k)
     USE(panel_f16);
     USE(panel_bf16);
     USE(attend);
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) USE(panel_##name);
+#include "simd/unpacked.def"
 #undef USE
     k->kv_elem = FKV_ELEM_BF16;
 }

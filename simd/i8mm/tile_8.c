@@ -44,3 +44,5 @@ static void multiply(const int8_t *w, const struct x_block *x_block, int n_block
 
 static const struct tile tile = {PAIRS, multiply};
 QUANTISED_PANELS(i8mm, &tile)
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) UNPACKED_PANEL(i8mm, &tile, NAME, name)
+#include "simd/unpacked.def"

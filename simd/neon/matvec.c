@@ -8,6 +8,9 @@ INLINE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x)
 }
 
 MATVECS(neon, dot_16)
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) \
+    MATVEC_UNPACKED(neon, dot_16, name, values, scales, has_offset)
+#include "simd/unpacked.def"
 
 /* ---- floats: four sums of 4 lanes, k divides by 32 ------------------------------------------- */
 

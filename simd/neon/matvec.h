@@ -140,6 +140,69 @@ INLINE float dot_q6_k(dot_fn *dot_16, const uint8_t *row, int blocks, const stru
     }                                                                                             \
     void fkv_matvec_q6_k_##level(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_q6_k); }
 
+/* ---- unpacked.def ---------------------------------------------------------------------------- */
+
+INLINE float dot_unpacked_32(dot_fn *dot_16, scales_fn *scales, unpack_fn *values, size_t bytes, bool has_offset,
+                             const uint8_t *row, int blocks, const struct v8 *v)
+{
+    float32x4_t sum[2] = {vdupq_n_f32(0), vdupq_n_f32(0)};
+    float offsets = 0;
+    for (int i = 0; i < blocks; i++, row += bytes) {
+        struct block_scales s;
+        scales(row, &s);
+        __builtin_prefetch(row + AHEAD);
+        const int32x4_t dot = dot_block(dot_16, values(row, &s, 0), v->q + 32 * i);
+        sum[i % 2] = vfmaq_n_f32(sum[i % 2], vcvtq_f32_s32(dot), s.d * v->scale[i]);
+        if (has_offset) offsets += s.offset * v->scaled_sum[i];
+    }
+    return vaddvq_f32(vaddq_f32(sum[0], sum[1])) + offsets;
+}
+
+/* Scales are whole numbers and multiply as such; minima likewise the sums of v, 16 at a time. */
+INLINE float dot_unpacked_256(dot_fn *dot_16, scales_fn *scales, unpack_fn *values, size_t bytes, int n_scales,
+                              bool has_offset, const uint8_t *row, int blocks, const struct v8 *v)
+{
+    float32x4_t sum = vdupq_n_f32(0), offsets = sum;
+    for (int i = 0; i < blocks; i++, row += bytes) {
+        struct block_scales s;
+        scales(row, &s);
+        for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + AHEAD + at);
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) {
+            const struct bytes32 w = values(row, &s, j);
+            const int8_t *x = v->q + 256 * i + 32 * j;
+            const int8_t *scale = s.scale + n_scales * j, *minimum = s.minimum + n_scales * j;
+            const int8x16_t low = vld1q_s8(x), high = vld1q_s8(x + 16), one = vdupq_n_s8(1);
+            const int32x4_t zero = vdupq_n_s32(0);
+            const int32x4_t dot = vmlaq_n_s32(vmulq_n_s32(dot_16(zero, w.low, low), scale[0]),
+                                              dot_16(zero, w.high, high), scale[n_scales / 2]);
+            sum = vfmaq_n_f32(sum, vcvtq_f32_s32(dot), s.d * v->scale[8 * i + j]);
+            if (!has_offset) continue;
+            const int32x4_t moved = vmlaq_n_s32(vmulq_n_s32(dot_16(zero, one, low), minimum[0]),
+                                                dot_16(zero, one, high), minimum[n_scales / 2]);
+            offsets = vfmaq_n_f32(offsets, vcvtq_f32_s32(moved), s.offset * v->scale[8 * i + j]);
+        }
+    }
+    return vaddvq_f32(vaddq_f32(sum, offsets));
+}
+
+#define MATVEC_UNPACKED(level, dot, name, values, n_scales, has_offset)                                             \
+    static void few_##name(const struct fkv_matvec *p)                                                              \
+    {                                                                                                               \
+        const size_t bytes = sizeof(struct fkv_block_##name);                                                       \
+        for (int j = 0; j < p->m; j++) {                                                                            \
+            const struct v8 v = v8_view(fkv_matvec_vector(p, j), p->k);                                             \
+            for (int i = 0; i < p->n; i++)                                                                          \
+                fkv_matvec_result(p, j)[i] = (values) == 32                                                         \
+                                                 ? dot_unpacked_32(dot, scales_##name, values_##name, bytes,        \
+                                                                   has_offset, fkv_matvec_row(p, i), p->k / 32, &v) \
+                                                 : dot_unpacked_256(dot, scales_##name, values_##name, bytes,       \
+                                                                    n_scales, has_offset, fkv_matvec_row(p, i),     \
+                                                                    p->k / 256, &v);                                \
+        }                                                                                                           \
+    }                                                                                                               \
+    void fkv_matvec_##name##_##level(const struct fkv_matvec *p) { fkv_matvec_by_few(p, few_##name); }
+
 /* fkv_matvec_<format>_<level>() for all seven. */
 #define MATVECS(level, dot)            \
     MATVEC_32(level, dot, q8_0, false) \

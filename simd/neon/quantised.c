@@ -138,6 +138,27 @@ INLINE void unpack_q6_k(const uint8_t *const row[4], size_t at, struct place *to
     }
 }
 
+/* unpacked.def. Where a scale serves 16 values, they are rounded to one per 32, as those of Q6_K. */
+INLINE void unpack_block_of_4(const struct unpacked_type *t, const uint8_t *const row[4], size_t at, struct place *to,
+                              size_t block_bytes, float (*offset)[STRIP])
+{
+    struct unpacked32 u[4][8];
+    for (int i = 0; i < 4; i++) t->unpack(row[i] + at, u[i]);
+    for (int j = 0; j < t->parts; j++, to->block += block_bytes) {
+        struct bytes32 v[4];
+        float scale[4], moved[4];
+        for (int i = 0; i < 4; i++) {
+            if (t->scales == 2) one_scale(&u[i][j]);
+            v[i] = (struct bytes32){vld1q_s8(u[i][j].q), vld1q_s8(u[i][j].q + 16)};
+            scale[i] = u[i][j].scale[0];
+            moved[i] = u[i][j].offset[0];
+        }
+        store_block(to, v);
+        store_scales(to, vld1q_f32(scale));
+        vst1q_f32(offset[j] + 4 * to->quad, vld1q_f32(moved));
+    }
+}
+
 /* ---- the formats ----------------------------------------------------------------------------- */
 
 static const struct format {
@@ -152,6 +173,9 @@ static const struct format {
     [FKV_TYPE_Q4_K] = {sizeof(struct fkv_block_q4_k), 8, true},
     [FKV_TYPE_Q5_K] = {sizeof(struct fkv_block_q5_k), 8, true},
     [FKV_TYPE_Q6_K] = {sizeof(struct fkv_block_q6_k), 8, false},
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) \
+    [FKV_TYPE_##NAME] = {sizeof(struct fkv_block_##name), (values) / 32, (has_offset) && (scales) == 1},
+#include "simd/unpacked.def"
 };
 
 /* Bytes of an unpacked block of 32. */
@@ -170,6 +194,11 @@ static void unpack_stored(enum fkv_type type, const uint8_t *const row[4], size_
     case FKV_TYPE_Q5_0: unpack_32(row, at, to, values_q5_0, NULL); break;
     case FKV_TYPE_Q4_K: unpack_k(row, at, to, block_bytes, values_q4_k, offset); break;
     case FKV_TYPE_Q5_K: unpack_k(row, at, to, block_bytes, values_q5_k, offset); break;
+#define UNPACKED(NAME, name, values, bits, scales, has_offset)                 \
+    case FKV_TYPE_##NAME:                                                      \
+        unpack_block_of_4(&unpacked_##name, row, at, to, block_bytes, offset); \
+        break;
+#include "simd/unpacked.def"
     default: unpack_q6_k(row, at, to, block_bytes);
     }
 }

@@ -22,7 +22,7 @@ struct tile {
     tile_fn *multiply;
 };
 
-/* The products of a level: fkv_panel_<format>_<level>() for all seven. */
+/* The products of a level: fkv_panel_<format>_<level>() for all seven; of unpacked.def, one. */
 #define QUANTISED_PANELS(level, tile)                                                                  \
     void fkv_panel_q8_0_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q8_0, tile); } \
     void fkv_panel_q4_0_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q4_0, tile); } \
@@ -31,6 +31,8 @@ struct tile {
     void fkv_panel_q4_k_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q4_K, tile); } \
     void fkv_panel_q5_k_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q5_K, tile); } \
     void fkv_panel_q6_k_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_Q6_K, tile); }
+#define UNPACKED_PANEL(level, tile, NAME, name) \
+    void fkv_panel_##name##_##level(const struct fkv_panel *p) { fkv_neon_panel(p, FKV_TYPE_##NAME, tile); }
 void fkv_neon_panel(const struct fkv_panel *p, enum fkv_type type, const struct tile *tile);
 
 #endif

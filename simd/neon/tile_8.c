@@ -56,3 +56,5 @@ static void multiply(const int8_t *w, const struct x_block *x, int n_blocks, flo
 
 static const struct tile tile = {PAIRS, multiply};
 QUANTISED_PANELS(neon, &tile)
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) UNPACKED_PANEL(neon, &tile, NAME, name)
+#include "simd/unpacked.def"

@@ -6,11 +6,7 @@
 #define FKV_SIMD_NEON_WEIGHTS_H
 
 #include "simd/neon/neon.h"
-
-/* 32 values: the first 16, the others. */
-struct bytes32 {
-    int8x16_t low, high;
-};
+#include "simd/types/all.h"
 
 /* 32 nibbles: the low ones of 16 bytes, then the high ones. */
 INLINE struct bytes32 nibbles(const uint8_t *qs)

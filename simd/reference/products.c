@@ -11,7 +11,7 @@ enum { PIECE = 2048 }; /* weights unpacked at a time: small enough for L1, a mul
 /* 32 rounded activations: x = scale q. */
 struct x32 {
     int16_t q[32];
-    float scale, sum; /* sum: scale times the sum of q */
+    float scale, sum, second; /* scale times the sum of q, and of its second half */
 };
 
 static size_t round_up_64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
@@ -28,12 +28,13 @@ static void round_block(const float *x, struct x32 *out)
     float largest = 0;
     for (int i = 0; i < 32; i++) largest = fmaxf(largest, fabsf(x[i]));
     out->scale = largest / 127;
-    int sum = 0;
+    int sum[2] = {0, 0};
     for (int i = 0; i < 32; i++) {
         out->q[i] = (int16_t)(out->scale > 0 ? lrintf(x[i] / out->scale) : 0);
-        sum += out->q[i];
+        sum[i / 16] += out->q[i];
     }
-    out->sum = out->scale * (float)sum;
+    out->sum = out->scale * (float)(sum[0] + sum[1]);
+    out->second = out->scale * (float)sum[1];
 }
 
 void fkv_v8_pack_reference(const float *x, int k, void *packed)
@@ -64,7 +65,8 @@ static float dot_block(const struct fkv_weights32 *w, const struct x32 *x)
     int low = 0, high = 0;
     for (int i = 0; i < 16; i++) low += w->q[i] * x->q[i];
     for (int i = 16; i < 32; i++) high += w->q[i] * x->q[i];
-    return x->scale * (w->scale[0] * (float)low + w->scale[1] * (float)high) + w->offset * x->sum;
+    const float dot = x->scale * (w->scale[0] * (float)low + w->scale[1] * (float)high) + w->offset * x->sum;
+    return w->more != 0 ? dot + w->more * x->second : dot;
 }
 
 typedef void unpack_fn(const void *row, int i, struct fkv_weights32 *w);
@@ -107,6 +109,8 @@ QUANTISED_PRODUCT(q5_0)
 QUANTISED_PRODUCT(q4_k)
 QUANTISED_PRODUCT(q5_k)
 QUANTISED_PRODUCT(q6_k)
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) QUANTISED_PRODUCT(name)
+#include "simd/unpacked.def"
 
 /* ---- float weights --------------------------------------------------------------------------- */
 

@@ -13,6 +13,14 @@ const struct format format_q5_0 = {"q5_0", FKV_TYPE_Q5_0, 32, {0, -1}, 2, 20, fa
 const struct format format_q4_k = {"q4_k", FKV_TYPE_Q4_K, 256, {0, 2}, 16, 128, true, ROUNDS_TO_8_BITS, 0.02};
 const struct format format_q5_k = {"q5_k", FKV_TYPE_Q5_K, 256, {0, 2}, 16, 160, true, ROUNDS_TO_8_BITS, 0.02};
 const struct format format_q6_k = {"q6_k", FKV_TYPE_Q6_K, 256, {208, -1}, 0, 192, true, ROUNDS_TO_8_BITS, 0.02};
+const struct format format_iq4_nl = {"iq4_nl", FKV_TYPE_IQ4_NL, 32, {0, -1}, 2, 16, false, ROUNDS_TO_8_BITS, 0.02};
+const struct format format_iq4_xs = {"iq4_xs", FKV_TYPE_IQ4_XS, 256, {0, -1}, 8, 128, false, ROUNDS_TO_8_BITS, 0.02};
+const struct format format_mxfp4 = {"mxfp4", FKV_TYPE_MXFP4, 32, {-1, -1}, 1, 16, false, ROUNDS_TO_8_BITS, 0.02};
+const struct format format_iq3_s = {"iq3_s", FKV_TYPE_IQ3_S, 256, {0, -1}, 2, 104, false, ROUNDS_TO_8_BITS, 0.02};
+const struct format format_iq3_xxs = {"iq3_xxs", FKV_TYPE_IQ3_XXS, 256, {0, -1}, 2, 64, false, ROUNDS_TO_8_BITS, 0.02};
+const struct format format_q2_k = {"q2_k", FKV_TYPE_Q2_K, 256, {80, 82}, 16, 64, true, ROUNDS_TO_8_BITS, 0.02};
+const struct format format_q3_k = {"q3_k", FKV_TYPE_Q3_K, 256, {108, -1}, 0, 96, true, ROUNDS_TO_8_BITS, 0.02};
+const struct format format_q5_1 = {"q5_1", FKV_TYPE_Q5_1, 32, {0, 2}, 4, 20, false, ROUNDS_TO_8_BITS, 0.02};
 const struct format format_f16 = {"f16", FKV_TYPE_F16, 32, {-1, -1}, 0, 0, false, ROUNDS_TO_BF16, 0.005};
 const struct format format_bf16 = {"bf16", FKV_TYPE_BF16, 32, {-1, -1}, 0, 0, false, ROUNDS_TO_BF16, 0.005};
 const struct format format_f32 = {"f32", FKV_TYPE_F32, 32, {-1, -1}, 0, 0, false, ROUNDS_NOT, 1e-6};
@@ -58,6 +66,18 @@ static fkv_f16 make_scale(enum w_kind kind, int which)
     return fkv_f16_from_f32(x);
 }
 
+/* MXFP4's exponent: those of a row near each other, as those of a matrix are. */
+static uint8_t make_exponent(enum w_kind kind)
+{
+    switch (kind) {
+    case W_ZERO:
+    case W_ZERO_SCALE:
+    case W_SUBNORMAL: return (uint8_t)random_int(2);
+    case W_LARGE: return 143;
+    default: return (uint8_t)(116 + random_int(6));
+    }
+}
+
 static void make_row(const struct format *f, int k, enum w_kind kind, uint8_t *row)
 {
     if (is_float(f) && kind != W_ANY_BYTES) {
@@ -70,6 +90,7 @@ static void make_row(const struct format *f, int k, enum w_kind kind, uint8_t *r
     if (kind == W_ANY_BYTES) return;
     /* K types: the minimum is subtracted, so its factor is positive. */
     const float sign = f->granule == 256 ? -1 : 1;
+    for (size_t b = 0; b < bytes && f->type == FKV_TYPE_MXFP4; b += q->block_bytes) row[b] = make_exponent(kind);
     for (size_t b = 0; b < bytes; b += q->block_bytes)
         for (int h = 0; h < 2 && f->half_at[h] >= 0; h++) {
             const fkv_f16 scale = fkv_f16_from_f32((h == 1 ? sign : 1) * fkv_f32_from_f16(make_scale(kind, h)));

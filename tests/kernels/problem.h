@@ -21,6 +21,8 @@ struct format {
 
 extern const struct format format_q8_0, format_q4_0, format_q4_1, format_q5_0, format_q4_k, format_q5_k, format_q6_k,
     format_f16, format_bf16, format_f32;
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) extern const struct format format_##name;
+#include "simd/unpacked.def"
 
 enum w_kind { W_RANDOM, W_ZERO, W_ZERO_SCALE, W_LARGE, W_SUBNORMAL, W_ANY_BYTES, N_W_KINDS };
 enum x_kind { X_NORMAL, X_OUTLIERS, X_ZERO, X_EQUAL, X_HUGE, X_DENORMAL, X_MIXED, X_ONE_HOT, N_X_KINDS };

@@ -205,14 +205,25 @@ static double panel_rms(const struct fkv_kernels *level, panel_fn *panel, const 
     return error_rms(&sum);
 }
 
-static void check_panel(const struct fkv_kernels *level, panel_fn *panel, const struct format *f)
+/* Of types that share all but how 32 values are unpacked. */
+static void check_panel_few_lengths(const struct fkv_kernels *level, panel_fn *panel, const struct format *f)
 {
-    check_panel_lengths(level, panel, f);
+    const int g = f->granule, most = most_rows(level, f);
+    for (int n = 1; n <= FKV_PANEL_ROWS; n += 1 + n % 9)
+        check_panel_case(level, panel, f, n, 1 + n * 5 % 13, g * (1 + n % 3), W_RANDOM, X_NORMAL);
+    for (int k = g; k <= 1280; k += g == 256 ? g : 160)
+        check_panel_case(level, panel, f, 3, 2, k, W_RANDOM, X_OUTLIERS);
+    check_panel_case(level, panel, f, most, 25, 512 + g, W_RANDOM, X_NORMAL);
+}
+
+static void check_panel(const struct fkv_kernels *level, panel_fn *panel, const struct format *f, bool brief)
+{
+    (brief ? check_panel_few_lengths : check_panel_lengths)(level, panel, f);
     for (int w = 0; w < N_W_KINDS; w++)
         for (int x = 0; x < N_X_KINDS; x++) check_panel_case(level, panel, f, 19, 14, 512, w, x);
     check_panel_case(level, panel, f, 32, 256, 256, W_RANDOM, X_ONE_HOT); /* finds every single weight */
-    check_panel_rows(level, panel, f, 256);
-    check_panel_rows(level, panel, f, 768 + f->granule);
+    if (!brief) check_panel_rows(level, panel, f, 256);
+    check_panel_rows(level, panel, f, brief ? 256 + f->granule : 768 + f->granule);
     const double rms = panel_rms(level, panel, f);
     print_message("panel_%s on %s: relative RMS %.5f %%\n", f->name, level->isa, 100 * rms);
     assert_true(rms < f->rms_limit);
@@ -308,46 +319,52 @@ static void check_matvec_one_hot(const struct fkv_kernels *level, matvec_fn *mat
     guarded_release();
 }
 
-static void check_matvec(const struct fkv_kernels *level, matvec_fn *matvec, const struct format *f)
+static void check_matvec(const struct fkv_kernels *level, matvec_fn *matvec, const struct format *f, bool brief)
 {
     const int g = f->granule;
-    for (int n = 0; n <= 33; n++) check_matvec_case(level, matvec, f, n, g * (1 + n % 3), W_RANDOM, X_NORMAL, NULL);
-    for (int k = g; k <= 1280; k += g) check_matvec_case(level, matvec, f, 5, k, W_RANDOM, X_OUTLIERS, NULL);
-    check_matvec_case(level, matvec, f, 65, 8960, W_RANDOM, X_OUTLIERS, NULL);
+    for (int n = 0; n <= 33; n += brief ? 1 + n % 8 : 1)
+        check_matvec_case(level, matvec, f, n, g * (1 + n % 3), W_RANDOM, X_NORMAL, NULL);
+    for (int k = g; k <= 1280; k += brief && g < 256 ? 160 : g)
+        check_matvec_case(level, matvec, f, 5, k, W_RANDOM, X_OUTLIERS, NULL);
+    check_matvec_case(level, matvec, f, brief ? 5 : 65, 8960, W_RANDOM, X_OUTLIERS, NULL);
     for (int w = 0; w < N_W_KINDS; w++)
         for (int x = 0; x < N_X_KINDS; x++) check_matvec_case(level, matvec, f, 19, 512, w, x, NULL);
     check_matvec_one_hot(level, matvec, f);
-    for (int m = 1; m <= FKV_STEP_VECTORS; m++) {
-        for (int n = 1; n <= 67; n += 1 + n * m % 11)
+    for (int m = 1; m <= FKV_STEP_VECTORS; m += brief ? 7 : 1) {
+        for (int n = 1; n <= (brief ? 35 : 67); n += 1 + n * (brief ? 3 : m) % 11)
             check_matvec_several(level, matvec, f, n, m, g * (1 + (n + m) % 9), W_RANDOM, X_OUTLIERS);
-        check_matvec_several(level, matvec, f, 21, m, 8960, W_RANDOM, m % N_X_KINDS);
+        check_matvec_several(level, matvec, f, brief ? 3 : 21, m, 8960, W_RANDOM, m % N_X_KINDS);
     }
     for (int w = 0; w < N_W_KINDS; w++)
-        for (int x = 0; x < N_X_KINDS; x++) check_matvec_several(level, matvec, f, 18, 1 + (w + x) % 8, 512, w, x);
+        for (int x = 0; x < N_X_KINDS; x += brief ? 3 : 1)
+            check_matvec_several(level, matvec, f, 18, 1 + (w + x) % 8, 512, w, x);
     struct error_sum sum = {0};
-    for (int i = 0; i < 4; i++) check_matvec_case(level, matvec, f, 256, 1536, W_RANDOM, X_NORMAL, &sum);
+    for (int i = 0; i < (brief ? 1 : 4); i++)
+        check_matvec_case(level, matvec, f, brief ? 64 : 256, 1536, W_RANDOM, X_NORMAL, &sum);
     print_message("matvec_%s on %s: relative RMS %.5f %%\n", f->name, level->isa, 100 * error_rms(&sum));
     assert_true(error_rms(&sum) < f->rms_limit);
 }
 
-#define PRODUCT_CHECKS(format)                                                                       \
+#define PRODUCT_CHECKS(format, brief)                                                                \
     void check_panel_##format(const struct fkv_kernels *level, const struct fkv_kernels *reference)  \
     {                                                                                                \
         (void)reference;                                                                             \
-        check_panel(level, level->panel_##format, &format_##format);                                 \
+        check_panel(level, level->panel_##format, &format_##format, brief);                          \
     }                                                                                                \
     void check_matvec_##format(const struct fkv_kernels *level, const struct fkv_kernels *reference) \
     {                                                                                                \
         (void)reference;                                                                             \
-        check_matvec(level, level->matvec_##format, &format_##format);                               \
+        check_matvec(level, level->matvec_##format, &format_##format, brief);                        \
     }
-PRODUCT_CHECKS(q8_0)
-PRODUCT_CHECKS(q4_0)
-PRODUCT_CHECKS(q4_1)
-PRODUCT_CHECKS(q5_0)
-PRODUCT_CHECKS(q4_k)
-PRODUCT_CHECKS(q5_k)
-PRODUCT_CHECKS(q6_k)
-PRODUCT_CHECKS(f16)
-PRODUCT_CHECKS(bf16)
-PRODUCT_CHECKS(f32)
+PRODUCT_CHECKS(q8_0, false)
+PRODUCT_CHECKS(q4_0, false)
+PRODUCT_CHECKS(q4_1, false)
+PRODUCT_CHECKS(q5_0, false)
+PRODUCT_CHECKS(q4_k, false)
+PRODUCT_CHECKS(q5_k, false)
+PRODUCT_CHECKS(q6_k, false)
+PRODUCT_CHECKS(f16, false)
+PRODUCT_CHECKS(bf16, false)
+PRODUCT_CHECKS(f32, false)
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) PRODUCT_CHECKS(name, true)
+#include "simd/unpacked.def"

@@ -44,6 +44,10 @@ static struct format format_of_weight(const struct cpu_backend *b, const struct 
         case FKV_TYPE_Q6_K: return (struct format){PREPARED_X8, k->panel_q6_k, k->matvec_q6_k, false};
         case FKV_TYPE_F16: return (struct format){PREPARED_X16, k->panel_f16, k->matvec_f16, false};
         case FKV_TYPE_BF16: return (struct format){PREPARED_X16, k->panel_bf16, k->matvec_bf16, false};
+#define UNPACKED(NAME, name, values, bits, scales, has_offset) \
+    case FKV_TYPE_##NAME:                                      \
+        return (struct format){PREPARED_X8, k->panel_##name, k->matvec_##name, false};
+#include "simd/unpacked.def"
         default: break;
         }
     return (struct format){PREPARED_FLOATS, k->panel_f32, k->matvec_f32, false};
