@@ -137,7 +137,7 @@ static void run_window_sums(void *state)
 {
     const struct arrays *a = state;
     memcpy(a->z, a->x, sizeof(float) * WINDOW * a->n);
-    a->level->window_sums(a->z, a->n, WINDOW, a->n, NULL, -INFINITY, NULL, false, a->y);
+    a->level->window_sums(a->z, a->n, WINDOW, a->n, NULL, -INFINITY, NULL, false, a->y, NULL);
 }
 
 static void check_window_sums(const struct arrays *a, struct error_sum *e)

@@ -150,11 +150,12 @@ struct fkv_attend {
 
    window_logits(q, ldq, w, k, k_type, d, n, scale, logits, ld): logits[i][j] = q_i . k_j scale, in fp32, for the w
      window queries of one query head (q[w][ldq]) over the n entries of its KV head's tiles. logits[w][ld].
-   window_sums(logits, ld, w, n, first, sink, weight, largest, sums): row i sees keys first[i] .. n - w + i (causal
-     inside the corner; first NULL: from 0; a row may see none); softmax of each row over the keys it sees and a sink,
-     which is a logit in the sum below the fraction alone (-inf: none), times weight[i] >= 0 (weight NULL: 1);
+   window_sums(logits, ld, w, n, first, sink, weight, largest, sums, halves): row i sees keys first[i] .. n - w + i
+     (causal inside the corner; first NULL: from 0; a row may see none); softmax of each row over the keys it sees and a
+     sink, which is a logit in the sum below the fraction alone (-inf: none), times weight[i] >= 0 (weight NULL: 1);
      sums[j] = sum over the rows, or the largest of them, j < n - w. A row of weight 0 takes no part, even if its
-     logits are NaN. Overwrites logits. Rows are added in order 0, 1, ...
+     logits are NaN. halves[2][n - w], unless NULL: [0] the sum over the 1st, 3rd, ... of the rows that take part, [1]
+     that over the others. Overwrites logits. Rows are added in order 0, 1, ...
    pool_max, pool_avg(x, n, kernel, y): stride 1, padding kernel / 2, kernel odd; max pads with -inf, avg counts the
      padding's zeros: sums left to right, then divides by kernel. y[n], not x.
    top_k(x, n, k, keys, indices): the k largest of x[n], ties to the lower index, indices ascending into indices[k]; 0

@@ -245,7 +245,7 @@ struct score {
     const struct fkv_attention *how;
     struct fkv_scoring scoring;
     const int32_t *pos;
-    float *q, *g;
+    float *q, *g, *looked;
     int n, d;
 };
 
@@ -254,19 +254,23 @@ static void run_score(struct fkv_run *r, void *arg)
     const struct score *a = arg;
     const struct fkv_rows window = {.n = a->scoring.window, .pos = a->pos};
     r->b->ops->score(r, a->store, a->how, &a->scoring, tensor_of(a->q), (size_t)(a->how->n_head * a->d), &window, a->n,
-                     tensor_of(a->g));
+                     tensor_of(a->g), a->looked ? tensor_of(a->looked) : (struct fkv_tensor){0});
 }
 
-/* The window's softmax rows, summed over rows and query heads, or their largest; with a span, not pooled. */
-static void plain_scores(const struct score *a, const int32_t *pos, const float *k, int kv, double *g)
+/* The window's softmax rows, summed over rows and query heads, or their largest; with a span, not pooled. Sums of every
+   other row, and of the others, to halves. */
+static void plain_scores(const struct score *a, const int32_t *pos, const float *k, int kv, double *g,
+                         double halves[2][MOST])
 {
     const int d = a->d, scored = a->n - WINDOW;
     double weight[MOST];
     memset(g, 0, (size_t)scored * sizeof *g);
+    memset(halves, 0, 2 * sizeof *halves);
     for (int j = 0; j < QUERY_HEADS; j++)
-        for (int i = 0; i < WINDOW; i++) {
+        for (int i = 0, counted = 0; i < WINDOW; i++) {
             const double by = a->scoring.weight ? (double)a->scoring.weight[i] : 1;
             if (by == 0) continue;
+            double *half = halves[counted++ % 2];
             const int h = kv * QUERY_HEADS + j;
             double sum = fkv_tensor_is(a->how->sinks) ? exp((double)((float *)(void *)a->how->sinks.buffer)[h]) : 0;
             for (int e = 0; e <= scored + i; e++) {
@@ -278,6 +282,7 @@ static void plain_scores(const struct score *a, const int32_t *pos, const float 
             for (int e = 0; e < scored; e++) {
                 const double x = by * weight[e] / sum;
                 g[e] = a->scoring.reduce == FKV_REDUCE_MAX ? fmax(g[e], x) : g[e] + x;
+                half[e] += x;
             }
         }
     for (int e = scored - 1; e >= 0; e--)
@@ -292,9 +297,9 @@ static void check_scores(struct fkv_backend *b, int d, const struct fkv_attentio
     const size_t ld = (size_t)(HEADS * d);
     struct fkv_kv_store *s;
     float *k = malloc(ROWS * ld * sizeof *k), *q = malloc((size_t)(WINDOW * N_HEAD * d) * sizeof *q),
-          *g = malloc(HEADS * ROWS * sizeof *g);
+          *g = malloc(HEADS * ROWS * sizeof *g), *looked = malloc(2 * HEADS * ROWS * sizeof *looked);
     int32_t pos[ROWS];
-    double want[MOST];
+    double want[MOST], halves[2][MOST];
     for (int i = 0; i < ROWS; i++) pos[i] = i == 0 ? 0 : pos[i - 1] + 1 + random_below(3);
     for (size_t i = 0; i < ROWS * ld; i++) k[i] = random_float();
     for (int i = 0; i < WINDOW * N_HEAD * d; i++) {
@@ -303,21 +308,29 @@ static void check_scores(struct fkv_backend *b, int d, const struct fkv_attentio
     }
     assert_int_equal(b->ops->kv_create(b, &s, &shape, ROWS, true), FKV_OK);
     run(b, run_append, &(struct append){&s, tensor_of(k), tensor_of(k), ld, &(struct fkv_rows){.n = ROWS, .pos = pos}});
-    struct score a = {s, how, *scoring, pos + ROWS - WINDOW, q, g, ROWS, d};
+    struct score a = {s, how, *scoring, pos + ROWS - WINDOW, q, g, looked, ROWS, d};
     run(b, run_score, &a);
     for (int kv = 0; kv < HEADS; kv++) {
-        plain_scores(&a, pos, k, kv, want);
+        plain_scores(&a, pos, k, kv, want, halves);
         for (int e = 0; e < ROWS - WINDOW; e++)
             if (!(fabs((double)g[kv * (ROWS - WINDOW) + e] - want[e]) <= 1e-5))
                 fail_msg("%s, window %d, sinks %d, %s%s, span %d: score %d of head %d: expected %g, got %g", b->isa,
                          how->window, fkv_tensor_is(how->sinks), scoring->reduce == FKV_REDUCE_MAX ? "largest" : "sum",
                          scoring->weight ? " by weights" : "", scoring->span, e, kv, want[e],
                          (double)g[kv * (ROWS - WINDOW) + e]);
+        for (int half = 0; half < 2; half++)
+            for (int e = 0; e < ROWS - WINDOW; e++) {
+                const double got = (double)looked[(half * HEADS + kv) * (ROWS - WINDOW) + e];
+                if (!(fabs(got - halves[half][e]) <= 1e-5))
+                    fail_msg("%s: half %d of head %d looks at %d by %g, got %g", b->isa, half, kv, e, halves[half][e],
+                             got);
+            }
     }
     b->ops->kv_destroy(s);
     free(k);
     free(q);
     free(g);
+    free(looked);
 }
 
 /* A worked example: one KV head of two query heads, a window of two rows, four entries scored. Keys are unit vectors,
@@ -348,7 +361,7 @@ static void check_example(struct fkv_backend *b, struct fkv_scoring scoring, con
         &(struct append){&s, tensor_of(k[0]), tensor_of(k[0]), SHOWN_D,
                          &(struct fkv_rows){.n = SHOWN_ROWS, .pos = pos}});
     scoring.window = 2;
-    run(b, run_score, &(struct score){s, &how, scoring, pos + SHOWN, q[0][0], g, SHOWN_ROWS, SHOWN_D});
+    run(b, run_score, &(struct score){s, &how, scoring, pos + SHOWN, q[0][0], g, NULL, SHOWN_ROWS, SHOWN_D});
     for (int e = 0; e < SHOWN; e++)
         if (!(fabs((double)g[e] - want[e]) <= 1e-5))
             fail_msg("%s: score %d: expected %g, got %g", b->isa, e, want[e], (double)g[e]);

@@ -30,7 +30,7 @@ struct run {
     struct fkv_backend *b;
     struct problem *p;
     struct fkv_kv_store *s;
-    float *g;
+    float *g, *looked;
     int from, to; /* entries to append */
 };
 
@@ -63,7 +63,8 @@ static void score_region(void *arg, int thread)
                                       .value_gram = tensor_of(p->gram),
                                       .sinks = p->has_sinks ? tensor_of(p->sinks) : (struct fkv_tensor){0}};
     r.b->ops->score(&r, x->s, &how, &p->how, tensor_of(q), (size_t)(p->query_heads * p->d),
-                    &(struct fkv_rows){.n = p->window, .pos = pos}, p->n, tensor_of(x->g));
+                    &(struct fkv_rows){.n = p->window, .pos = pos}, p->n, tensor_of(x->g),
+                    x->looked ? tensor_of(x->looked) : (struct fkv_tensor){0});
 }
 
 static struct fkv_kv_store *new_store(struct fkv_backend *b, const struct problem *p)
@@ -74,11 +75,11 @@ static struct fkv_kv_store *new_store(struct fkv_backend *b, const struct proble
     return s;
 }
 
-/* g[n - window] on one level, which the CPU has. */
-static void score(const char *isa, struct problem *p, float *g)
+/* g[n - window], and looked[2][n - window] unless it is NULL, on one level, which the CPU has. */
+static void score(const char *isa, struct problem *p, float *g, float *looked)
 {
     struct fkv_error e = {""};
-    struct run x = {.p = p, .g = g, .to = p->before};
+    struct run x = {.p = p, .g = g, .looked = looked, .to = p->before};
     if (fkv_cpu_backend_create(&x.b, 1, isa, false, false, 256, &e) != FKV_OK) fail_msg("%s", e.text);
     const struct fkv_ops *ops = x.b->ops;
     const struct fkv_extent most = {MOST, MOST_HEADS, p->d, MOST_WINDOW};
@@ -102,7 +103,7 @@ static void expect(struct problem *p, const double *want, double within)
     for (int level = 0; level < fkv_simd_n_levels(); level++) {
         float g[MOST];
         if (!fkv_simd_level_available(level)) continue;
-        score(fkv_simd_level_name(level), p, g);
+        score(fkv_simd_level_name(level), p, g, NULL);
         for (int i = 0; i < p->n - p->window; i++)
             if (!(fabs((double)g[i] - want[i]) <= within))
                 fail_msg("%s: score %d: expected %.6f, got %.6f", fkv_simd_level_name(level), i, want[i], (double)g[i]);
@@ -215,6 +216,18 @@ static void output(const struct problem *p, int head, int row, int out, double *
     for (int c = 0; c < p->d; c++) o[c] /= sum;
 }
 
+static void fill(struct problem *p)
+{
+    for (int e = 0; e < p->before + p->n; e++)
+        for (int c = 0; c < p->d; c++) {
+            p->k[e][c] = random_float();
+            p->v[e][c] = random_float();
+        }
+    for (int i = 0; i < p->window; i++)
+        for (int h = 0; h < 2; h++)
+            for (int c = 0; c < p->d; c++) p->q[i][h][c] = 2 * random_float();
+}
+
 /* A dropped entry's score is the square of what outputs change by: over weighted rows, entries from before, a sink. */
 static void test_drop_is_what_is_lost(void **state)
 {
@@ -229,14 +242,7 @@ static void test_drop_is_what_is_lost(void **state)
                         .sinks = {0.5f, -1},
                         .how = {.reduce = FKV_REDUCE_DROP, .pool_kernel = 1, .weight = weight}};
     double want[MOST] = {0}, all[MOST_D], without[MOST_D];
-    for (int e = 0; e < p.before + p.n; e++)
-        for (int c = 0; c < p.d; c++) {
-            p.k[e][c] = random_float();
-            p.v[e][c] = random_float();
-        }
-    for (int i = 0; i < p.window; i++)
-        for (int h = 0; h < 2; h++)
-            for (int c = 0; c < p.d; c++) p.q[i][h][c] = 2 * random_float();
+    fill(&p);
     for (int i = 0; i < p.window; i++)
         for (int h = 0; h < 2; h++) {
             output(&p, h, i, -1, all);
@@ -251,9 +257,39 @@ static void test_drop_is_what_is_lost(void **state)
     expect(&p, want, 2e-4 * largest);
 }
 
+/* Where the window looks does not depend on what its scores are made of: all the ways to have it tell the same. */
+static void test_where_a_window_looks(void **state)
+{
+    (void)state;
+    static const float weight[] = {1, 0, 0.5f, 1};
+    const struct fkv_scoring ways[] =
+        {{.reduce = FKV_REDUCE_SUM, .pool_kernel = 7},
+         {.reduce = FKV_REDUCE_MAX, .pool_kernel = 7, .span = 5},
+         {.reduce = FKV_REDUCE_MAX, .pool_kernel = 5, .pool_avg = true, .value_norm = true},
+         {.reduce = FKV_REDUCE_DROP, .pool_kernel = 1}};
+    struct problem p = {.d = 16, .query_heads = 2, .window = 4, .before = 5, .n = 90, .has_sinks = true};
+    float g[MOST], looked[4][2 * MOST];
+    const int n = p.n - p.window;
+    fill(&p);
+    for (int i = 0; i < p.d; i++) p.gram[i * p.d + i] = 1;
+    for (int way = 0; way < 4; way++) {
+        double sum = 0;
+        p.how = ways[way];
+        p.how.weight = weight;
+        score(NULL, &p, g, looked[way]);
+        for (int i = 0; i < 2 * n; i++) {
+            sum += (double)looked[way][i];
+            if (!(fabs((double)looked[way][i] - (double)looked[0][i]) <= 1e-6))
+                fail_msg("way %d, %d: expected %g, got %g", way, i, (double)looked[0][i], (double)looked[way][i]);
+        }
+        assert_true(sum > 1 && sum < 5); /* of two heads' rows of weight 2.5 */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_where_a_window_looks),
         cmocka_unit_test(test_sum_and_max),
         cmocka_unit_test(test_max_with_values),
         cmocka_unit_test(test_norm_of_a_projected_value),

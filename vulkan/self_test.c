@@ -127,7 +127,7 @@ static void score(struct fkv_run *r, struct bench *b, int window, bool has_sinks
     int32_t pos[WINDOW];
     for (int i = 0; i < WINDOW; i++) pos[i] = 3 * (ENTRIES - WINDOW + i);
     r->b->ops->score(r, b->full, &how, &scoring, b->x, Q_WIDTH, &(struct fkv_rows){.n = WINDOW, .pos = pos}, ENTRIES,
-                     b->y);
+                     b->y, (struct fkv_tensor){0});
 }
 
 static void run_score(struct fkv_run *r, struct bench *b) { score(r, b, 0, false); }

@@ -143,9 +143,9 @@ static void upload_views(struct scores *x, const struct fkv_rows *window, int n)
     for (int i = 0; i < w; i++) weights[i] = x->how->weight ? x->how->weight[i] : 1;
 }
 
-void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_attention *attention,
-              const struct fkv_scoring *how, struct fkv_tensor q, size_t ld, const struct fkv_rows *window, int n,
-              struct fkv_tensor g)
+static void score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_attention *attention,
+                  const struct fkv_scoring *how, struct fkv_tensor q, size_t ld, const struct fkv_rows *window, int n,
+                  struct fkv_tensor g)
 {
     const int n_head = attention->n_head;
     struct scores x = {.b = vk_of(r),
@@ -170,6 +170,30 @@ void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_
     }
     pool(&x, vk_values(g, (size_t)s->heads * (size_t)x.scored));
     vk_leave(c);
+}
+
+/* The weights of every other row of those that count. */
+static void halve(const struct fkv_scoring *how, int half, float weight[FKV_MAX_WINDOW])
+{
+    for (int i = 0, n = 0; i < how->window; i++) {
+        const float w = how->weight ? how->weight[i] : 1;
+        weight[i] = w > 0 && n++ % 2 == half ? w : 0;
+    }
+}
+
+/* What the window attends to is scored once more for each half of its rows. */
+void vk_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_attention *attention,
+              const struct fkv_scoring *how, struct fkv_tensor q, size_t ld, const struct fkv_rows *window, int n,
+              struct fkv_tensor g, struct fkv_tensor looked)
+{
+    const size_t all = (size_t)s->heads * (size_t)(n - how->window);
+    for (int half = 0; half < 2 && fkv_tensor_is(looked); half++) {
+        float weight[FKV_MAX_WINDOW];
+        const struct fkv_scoring sum = {.window = how->window, .weight = weight, .pool_kernel = 1};
+        halve(how, half, weight);
+        score(r, s, attention, &sum, q, ld, window, n, fkv_tensor_from(looked, (size_t)half * all));
+    }
+    score(r, s, attention, how, q, ld, window, n, g);
 }
 
 /* ---- choice ---------------------------------------------------------------------------------- */

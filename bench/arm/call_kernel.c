@@ -117,7 +117,7 @@ static void window_logits(void)
 }
 static void window_sums(void)
 {
-    t.level->window_sums(t.scores, SCORES / WINDOW, WINDOW, SCORES / WINDOW, NULL, -INFINITY, NULL, false, t.y);
+    t.level->window_sums(t.scores, SCORES / WINDOW, WINDOW, SCORES / WINDOW, NULL, -INFINITY, NULL, false, t.y, NULL);
 }
 static void pool_max(void) { t.level->pool_max(t.scores, SCORES, 7, t.y); }
 static void top_k(void)

@@ -52,26 +52,36 @@ static float softmax_terms(float *x, int n, float sink)
     return total == 0 ? 0 : 1.0f / total;
 }
 
+/* 8 columns of the rows from `at` on; halves: [2] vectors to which every other row is added, or NULL. */
+INLINE __m256 reduce_rows(const float *at, size_t ld, int count, const int *rows, const float *by, int n_rows,
+                          const bool largest, __m256 *halves)
+{
+    __m256 s = _mm256_setzero_ps();
+    for (int r = 0; r < n_rows; r++) {
+        const __m256 x = load_first(at + (size_t)rows[r] * ld, count), b = _mm256_set1_ps(by[r]);
+        s = largest ? _mm256_max_ps(_mm256_mul_ps(x, b), s) : _mm256_fmadd_ps(x, b, s);
+        if (halves) halves[r % 2] = _mm256_fmadd_ps(x, b, halves[r % 2]);
+    }
+    return s;
+}
+
 void fkv_window_sums_avx2(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, const float *weight,
-                          bool largest, float *sums)
+                          bool largest, float *sums, float *halves)
 {
     int rows[FKV_MAX_WINDOW];
     float by[FKV_MAX_WINDOW];
-    const int n_rows = fkv_rows_that_count(weight, w, rows, by);
+    const int n_rows = fkv_rows_that_count(weight, w, rows, by), n_before = n - w;
     for (int r = 0; r < n_rows; r++) {
         float *row = logits + (size_t)rows[r] * ld;
         const struct fkv_span seen = fkv_seen_in_window(first, rows[r], w, n);
         memset(row, 0, (size_t)seen.from * sizeof *row);
         by[r] *= softmax_terms(row + seen.from, seen.to - seen.from, sink);
     }
-    for (int j = 0; j < n - w; j += 8) {
-        const int count = n - w - j;
-        __m256 s = _mm256_setzero_ps();
-        for (int r = 0; r < n_rows; r++) {
-            const __m256 x = load_first(logits + (size_t)rows[r] * ld + j, count), b = _mm256_set1_ps(by[r]);
-            s = largest ? _mm256_max_ps(_mm256_mul_ps(x, b), s) : _mm256_fmadd_ps(x, b, s);
-        }
-        store_first(sums + j, count, s);
+    for (int j = 0; j < n_before; j += 8) {
+        const int count = n_before - j;
+        __m256 h[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+        store_first(sums + j, count, reduce_rows(logits + j, ld, count, rows, by, n_rows, largest, halves ? h : NULL));
+        for (int i = 0; i < 2 && halves; i++) store_first(halves + i * n_before + j, count, h[i]);
     }
 }
 

@@ -87,8 +87,21 @@ static float exponentials(float *x, int n, float sink)
     return _mm512_reduce_add_ps(sum) + expf(sink - most);
 }
 
+/* 16 columns of the rows from `at` on; halves: [2] vectors to which every other row is added, or NULL. */
+INLINE __m512 reduce_rows(const float *at, size_t ld, __mmask16 m, const int *rows, const float *by, int n_rows,
+                          const bool largest, __m512 *halves)
+{
+    __m512 all = _mm512_setzero_ps();
+    for (int r = 0; r < n_rows; r++) {
+        const __m512 x = _mm512_maskz_loadu_ps(m, at + rows[r] * ld), b = _mm512_set1_ps(by[r]);
+        all = largest ? _mm512_max_ps(_mm512_mul_ps(x, b), all) : _mm512_fmadd_ps(x, b, all);
+        if (halves) halves[r % 2] = _mm512_fmadd_ps(x, b, halves[r % 2]);
+    }
+    return all;
+}
+
 void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, const int32_t *first, float sink,
-                            const float *weight, bool largest, float *sums)
+                            const float *weight, bool largest, float *sums, float *halves)
 {
     const int n_before = n - w;
     int rows[FKV_MAX_WINDOW];
@@ -103,12 +116,10 @@ void fkv_window_sums_avx512(float *logits, size_t ld, int w, int n, const int32_
     }
     for (int j = 0; j < n_before; j += 16) {
         const __mmask16 m = lanes_below(n_before - j);
-        __m512 all = _mm512_setzero_ps();
-        for (int r = 0; r < n_rows; r++) {
-            const __m512 x = _mm512_maskz_loadu_ps(m, logits + rows[r] * ld + j), b = _mm512_set1_ps(by[r]);
-            all = largest ? _mm512_max_ps(_mm512_mul_ps(x, b), all) : _mm512_fmadd_ps(x, b, all);
-        }
-        _mm512_mask_storeu_ps(sums + j, m, all);
+        __m512 h[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+        _mm512_mask_storeu_ps(sums + j, m,
+                              reduce_rows(logits + j, ld, m, rows, by, n_rows, largest, halves ? h : NULL));
+        for (int i = 0; i < 2 && halves; i++) _mm512_mask_storeu_ps(halves + i * n_before + j, m, h[i]);
     }
 }
 

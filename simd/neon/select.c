@@ -46,25 +46,36 @@ static float softmax_terms(float *x, int n, float sink)
     return total == 0 ? 0 : 1.0f / total;
 }
 
+/* 4 columns of the rows from `at` on; halves: [2] vectors to which every other row is added, or NULL. */
+INLINE float32x4_t reduce_rows(const float *at, size_t ld, int count, const int *rows, const float *by, int n_rows,
+                               const bool largest, float32x4_t *halves)
+{
+    float32x4_t s = vdupq_n_f32(0);
+    for (int r = 0; r < n_rows; r++) {
+        const float32x4_t x = load_first(at + (size_t)rows[r] * ld, count);
+        s = largest ? vmaxnmq_f32(s, vmulq_n_f32(x, by[r])) : vfmaq_n_f32(s, x, by[r]);
+        if (halves) halves[r % 2] = vfmaq_n_f32(halves[r % 2], x, by[r]);
+    }
+    return s;
+}
+
 void fkv_window_sums_neon(float *logits, size_t ld, int w, int n, const int32_t *first, float sink, const float *weight,
-                          bool largest, float *sums)
+                          bool largest, float *sums, float *halves)
 {
     int rows[FKV_MAX_WINDOW];
     float by[FKV_MAX_WINDOW];
-    const int n_rows = fkv_rows_that_count(weight, w, rows, by);
+    const int n_rows = fkv_rows_that_count(weight, w, rows, by), n_before = n - w;
     for (int r = 0; r < n_rows; r++) {
         float *row = logits + (size_t)rows[r] * ld;
         const struct fkv_span seen = fkv_seen_in_window(first, rows[r], w, n);
         memset(row, 0, (size_t)seen.from * sizeof *row);
         by[r] *= softmax_terms(row + seen.from, seen.to - seen.from, sink);
     }
-    for (int j = 0; j < n - w; j += 4) {
-        float32x4_t s = vdupq_n_f32(0);
-        for (int r = 0; r < n_rows; r++) {
-            const float32x4_t x = load_first(logits + (size_t)rows[r] * ld + j, n - w - j);
-            s = largest ? vmaxnmq_f32(s, vmulq_n_f32(x, by[r])) : vfmaq_n_f32(s, x, by[r]);
-        }
-        store_first(sums + j, s, n - w - j);
+    for (int j = 0; j < n_before; j += 4) {
+        const int count = n_before - j;
+        float32x4_t h[2] = {vdupq_n_f32(0), vdupq_n_f32(0)};
+        store_first(sums + j, reduce_rows(logits + j, ld, count, rows, by, n_rows, largest, halves ? h : NULL), count);
+        for (int i = 0; i < 2 && halves; i++) store_first(halves + i * n_before + j, h[i], count);
     }
 }
 

@@ -33,17 +33,21 @@ static void softmax(float *x, int n, float sink)
 }
 
 void fkv_window_sums_reference(float *logits, size_t ld, int w, int n, const int32_t *first, float sink,
-                               const float *weight, bool largest, float *sums)
+                               const float *weight, bool largest, float *sums, float *halves)
 {
+    int rows[FKV_MAX_WINDOW];
+    float by[FKV_MAX_WINDOW];
+    const int n_rows = fkv_rows_that_count(weight, w, rows, by);
     for (int j = 0; j < n - w; j++) sums[j] = 0;
-    for (int i = 0; i < w; i++) {
-        const struct fkv_span seen = fkv_seen_in_window(first, i, w, n);
-        const float by = weight ? weight[i] : 1;
-        if (by == 0) continue;
-        softmax(logits + i * ld + seen.from, seen.to - seen.from, sink);
+    for (int j = 0; halves && j < 2 * (n - w); j++) halves[j] = 0;
+    for (int r = 0; r < n_rows; r++) {
+        float *row = logits + rows[r] * ld;
+        const struct fkv_span seen = fkv_seen_in_window(first, rows[r], w, n);
+        softmax(row + seen.from, seen.to - seen.from, sink);
         for (int j = seen.from; j < n - w; j++) {
-            const float x = logits[i * ld + j] * by;
+            const float x = row[j] * by[r];
             sums[j] = largest ? fmaxf(sums[j], x) : sums[j] + x;
+            if (halves) halves[r % 2 * (n - w) + j] += x;
         }
     }
 }

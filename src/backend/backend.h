@@ -241,7 +241,8 @@ struct fkv_bytes {
               threads.
    score      Scores of the n rows of this prefill but the last `window`, which lie in s after its base entries:
               g[head][n - window] of the KV heads, by struct fkv_scoring. q: [window][ld], the queries of the rows
-              `window`.
+              `window`. looked[2][head][n - window], or none: what the window attends to, by every other row of those
+              that count from the first on, and by the others, summed over a KV head's query heads.
    select     Fills c by the scores g[heads][n - window]. false, on every thread and with nothing done, for a spread
    that
               the back end leaves to the host: see fkv_select().

@@ -38,42 +38,45 @@ fkv_status fkv_prefill_take_work(struct fkv_prefill_pass *p)
 
 /* ---- scores -------------------------------------------------------------------------------------- */
 
-struct scored {
-    const struct fkv_prefill_pass *p;
-    const struct fkv_scoring *scoring;
-};
+static bool wants_looked(const struct fkv_prefill_pass *p) { return p->measured || p->plan->wants_looked; }
 
 static void score_region(void *arg, int thread)
 {
-    const struct scored *x = arg;
-    const struct fkv_prefill_pass *p = x->p;
+    const struct fkv_prefill_pass *p = arg;
     const struct fkv_layer_hparams *l = fkv_prefill_layer(p);
     const struct fkv_attention how = fkv_layer_attention(l, &p->ws->model->layer[p->state.layer]);
-    const struct fkv_scoring *scoring = x->scoring;
+    const struct fkv_scoring *scoring = &p->plan->scoring;
     const struct fkv_rows window = {.n = scoring->window, .pos = p->ws->pos + p->state.n_rows - scoring->window};
     struct fkv_run r = {p->at->b, thread, p->report->stage_s};
     r.b->ops->score(&r, p->work, &how, scoring, fkv_window_queries(p, p->queries),
-                    (size_t)l->n_head * (size_t)l->d_head, &window, p->state.n_rows, p->at->scores);
+                    (size_t)l->n_head * (size_t)l->d_head, &window, p->state.n_rows, p->at->scores,
+                    wants_looked(p) ? p->at->looked : (struct fkv_tensor){0});
 }
 
-void fkv_prefill_score_by(const struct fkv_prefill_pass *p, const struct fkv_scoring *scoring)
+static size_t n_scores(const struct fkv_prefill_pass *p)
 {
-    fkv_run_in_turn(p->at, &p->ws->turn, score_region, &(struct scored){p, scoring});
+    return (size_t)(p->state.n_rows - p->plan->scoring.window) * (size_t)p->state.n_kv_head;
 }
 
-/* The policy sees the scores, and says by what rows go on. */
+/* The host sees what the window attends to; the policy the scores: it says by what rows go on. */
 static fkv_status show_scores(struct fkv_prefill_pass *p)
 {
     const struct fkv_ops *ops = p->at->b->ops;
-    const size_t n = (size_t)(p->state.n_rows - p->plan->scoring.window) * (size_t)p->state.n_kv_head;
+    const bool looks = wants_looked(p), scores = p->plan->wants_scores;
+    p->state.looked = NULL;
+    if (!looks && !scores) return FKV_OK;
     fkv_turns_take(&p->ws->turn);
-    const float *g = ops->read(p->at->b, p->at->scores, n, p->ws->copy);
+    if (looks) p->state.looked = ops->read(p->at->b, p->at->looked, 2 * n_scores(p), p->ws->looked);
+    const float *g = scores ? ops->read(p->at->b, p->at->scores, n_scores(p), p->ws->copy) : NULL;
     const fkv_status status = ops->wait(p->at->b);
-    if (status == FKV_OK) fkv_policy_scored(p->params->policy, p->policy, p->params->kv, &p->state, g, p->plan);
+    const double t0 = fkv_clock_s();
+    if (status == FKV_OK && scores)
+        fkv_policy_scored(p->params->policy, p->policy, p->params->kv, &p->state, g, p->plan);
+    fkv_prefill_took(p, t0);
     fkv_turns_leave(&p->ws->turn);
-    if (status != FKV_OK) return status;
-    p->going_on = fkv_who_goes_on(p->plan, p->state.n_rows, p->state.layer, p->state.n_layer);
-    return FKV_OK;
+    if (status == FKV_OK && scores)
+        p->going_on = fkv_who_goes_on(p->plan, p->state.n_rows, p->state.layer, p->state.n_layer);
+    return status;
 }
 
 bool fkv_prefill_scores(const struct fkv_prefill_pass *p)
@@ -84,10 +87,9 @@ bool fkv_prefill_scores(const struct fkv_prefill_pass *p)
 
 fkv_status fkv_prefill_score(struct fkv_prefill_pass *p)
 {
-    fkv_status status = fkv_signals_look(p);
-    if (status != FKV_OK) return status;
-    fkv_prefill_score_by(p, &p->plan->scoring);
-    if (p->plan->wants_scores) status = show_scores(p);
+    fkv_signals_begin(p);
+    fkv_run_in_turn(p->at, &p->ws->turn, score_region, p);
+    const fkv_status status = show_scores(p);
     return status == FKV_OK ? fkv_signals_rank(p) : status;
 }
 

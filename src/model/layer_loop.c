@@ -225,7 +225,7 @@ static fkv_status prefill_layer(struct fkv_prefill_pass *p)
     const struct fkv_layer_hparams *l = fkv_prefill_layer(p);
     const int n = p->state.n_rows;
     p->state.n_kv_head = l->n_kv_head;
-    p->looked = false;
+    p->measured = false;
     p->state.local = l->window;
     p->plan = &p->report->plan[p->state.layer];
     *p->plan = fkv_policy_plan(p->params->policy, p->policy, p->params->kv, &p->state);
@@ -448,7 +448,8 @@ static void look_region(void *arg, int thread)
     double stage_s[FKV_N_STAGES] = {0};
     struct fkv_run r = {s->at->b, thread, stage_s};
     r.b->ops->score(&r, s->sequences[0]->layer[s->layer].store, &how, &scoring, s->at->block.q,
-                    (size_t)l->n_head * (size_t)l->d_head, s->rows, s->rows->pos[0] + s->rows->n, s->at->scores);
+                    (size_t)l->n_head * (size_t)l->d_head, s->rows, s->rows->pos[0] + s->rows->n, s->at->scores,
+                    (struct fkv_tensor){0});
 }
 
 /* The layer, and shares[n_kv_head most][n_before] += what it looked at. */

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "model/cost.h"
 #include "model/layer_loop.h"
 
@@ -28,7 +29,7 @@ struct fkv_prefill_pass {
     struct fkv_kv_store *work;   /* the layer's full K and V, or NULL */
     struct fkv_kv_shape work_is; /* its shape */
     int held;                    /* most entries of any head before this prefill */
-    bool looked, halved;         /* ws->looked is the layer's; its rows could be halved */
+    bool measured;               /* the layer's signals are */
     bool ranked;                 /* ws->ranked is there */
     int queries;                 /* which of the place's windows it is scored by */
     uint64_t done, all;          /* progress, in multiply-adds */
@@ -59,6 +60,12 @@ static inline struct fkv_tensor fkv_window_queries(const struct fkv_prefill_pass
     return fkv_tensor_from(p->at->q_window, (size_t)i * FKV_MAX_WINDOW * (size_t)p->ws->model->h.q_width);
 }
 
+/* The host chose since t0. */
+static inline void fkv_prefill_took(const struct fkv_prefill_pass *p, double t0)
+{
+    p->report->stage_s[FKV_STAGE_SELECT] += fkv_clock_s() - t0;
+}
+
 /* A region as a turn of its own. */
 void fkv_run_in_turn(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn region, void *arg);
 
@@ -81,15 +88,11 @@ fkv_status fkv_prefill_shrink(struct fkv_prefill_pass *p);
 /* What went on past the layer: positions[n]. */
 void fkv_note_propagated(struct fkv_prefill_report *report, int layer, const int32_t *positions, int n);
 
-/* signals.c: how well a prompt compresses, as far as the window tells. Before the layer's scores are made: what its
-   window attends to, if the layer is one that is measured. With the scores: what would go on. When rows are chosen:
-   what the choice misses. */
-fkv_status fkv_signals_look(struct fkv_prefill_pass *p);
+/* signals.c: how well a prompt compresses, as far as the window tells. Before the layer's scores are made: is it one
+   that is measured? With the scores: what would go on. When rows are chosen: what the choice misses. */
+void fkv_signals_begin(struct fkv_prefill_pass *p);
 fkv_status fkv_signals_rank(struct fkv_prefill_pass *p);
 fkv_status fkv_signals_take(struct fkv_prefill_pass *p);
-
-/* The scores of the layer's rows by `scoring`, to the place's scores; what the host reads of them, in a turn. */
-void fkv_prefill_score_by(const struct fkv_prefill_pass *p, const struct fkv_scoring *scoring);
 
 /* keepers.c: the other sequences. Begins and ends their policies; plans the layer for each and adds the windows that
    they score by to window[n], returns their number; keeps the layer's rows in each, when all have gone through it. */

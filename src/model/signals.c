@@ -1,5 +1,5 @@
-/* Signals: how well a prompt compresses, as far as the window tells. In a few layers the window scores the rows once
-   more, as plain attention, by its even and by its odd rows. */
+/* Signals: how well a prompt compresses, as far as the window tells. In a few layers the scoring also says what the
+   window attends to, by every other of its rows. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,62 +15,25 @@ enum {
 
 static size_t n_scored(const struct fkv_prefill_pass *p) { return (size_t)(p->state.n_rows - p->plan->scoring.window); }
 
-/* What even (0) or odd (1) rows of the window attend to. */
-static float *looked_by(const struct fkv_prefill_pass *p, int half)
+/* What even (0) or odd (1) rows of the window, of those that count, attend to. */
+static const float *looked_by(const struct fkv_prefill_pass *p, int half)
 {
-    return p->ws->looked + (size_t)half * (size_t)p->state.n_kv_head * n_scored(p);
+    return p->state.looked + (size_t)half * (size_t)p->state.n_kv_head * n_scored(p);
 }
 
-/* ---- attention ----------------------------------------------------------------------------------- */
-
-static bool is_measured(const struct fkv_prefill_pass *p)
+void fkv_signals_begin(struct fkv_prefill_pass *p)
 {
-    return !p->params->kv->no_signals && p->state.layer % EVERY == EVERY - 1 && !fkv_prefill_layer(p)->window;
+    p->measured = !p->params->kv->no_signals && p->state.layer % EVERY == EVERY - 1 && !fkv_prefill_layer(p)->window &&
+                  n_scored(p) > 1;
 }
 
-/* The weights of every other row of those that count, or, whole, of all and then of none. Returns their number. */
-static int halve(const struct fkv_scoring *scoring, bool whole, int half, float weight[FKV_MAX_WINDOW])
+/* Could the window's rows be halved? */
+static bool is_halved(const struct fkv_prefill_pass *p)
 {
-    int n = 0, taken = 0;
-    for (int i = 0; i < scoring->window; i++) {
-        const float w = scoring->weight ? scoring->weight[i] : 1;
-        const bool mine = w > 0 && (whole ? 0 : n++ % 2) == half;
-        weight[i] = mine ? w : 0;
-        taken += mine;
-    }
-    return taken;
-}
-
-static fkv_status look(struct fkv_prefill_pass *p, bool whole, int half)
-{
-    const struct fkv_backend *b = p->at->b;
-    const size_t n = n_scored(p) * (size_t)p->state.n_kv_head;
-    float weight[FKV_MAX_WINDOW];
-    const struct fkv_scoring scoring = {.window = p->plan->scoring.window, .weight = weight, .pool_kernel = 1};
-    const bool some = halve(&p->plan->scoring, whole, half, weight) > 0;
-    p->halved = some && !whole;
-    if (!some) {
-        memset(looked_by(p, half), 0, n * sizeof(float));
-        return FKV_OK;
-    }
-    fkv_prefill_score_by(p, &scoring);
-    fkv_turns_take(&p->ws->turn);
-    const float *g = b->ops->read(p->at->b, p->at->scores, n, p->ws->copy);
-    const fkv_status status = b->ops->wait(p->at->b);
-    if (status == FKV_OK) memcpy(looked_by(p, half), g, n * sizeof *g);
-    fkv_turns_leave(&p->ws->turn);
-    return status;
-}
-
-fkv_status fkv_signals_look(struct fkv_prefill_pass *p)
-{
-    const bool wanted = p->plan->wants_looked;
-    p->looked = is_measured(p) && n_scored(p) > 1;
-    p->state.looked = wanted ? p->ws->looked : NULL;
-    fkv_status status = FKV_OK;
-    for (int half = 0; (p->looked || wanted) && half < 2 && status == FKV_OK; half++)
-        status = look(p, !p->looked, half);
-    return status;
+    const struct fkv_scoring *scoring = &p->plan->scoring;
+    int n = 0;
+    for (int i = 0; i < scoring->window; i++) n += !scoring->weight || scoring->weight[i] > 0;
+    return n > 1;
 }
 
 /* ---- sets of rows -------------------------------------------------------------------------------- */
@@ -116,10 +79,12 @@ fkv_status fkv_signals_rank(struct fkv_prefill_pass *p)
     fkv_turns_take(&p->ws->turn);
     const float *g = ops->read(p->at->b, p->at->scores, all, p->ws->copy);
     const fkv_status status = ops->wait(p->at->b);
+    const double t0 = fkv_clock_s();
     for (size_t i = 0; status == FKV_OK && i < all; i++)
         p->ws->ranked[i % n] = i < n ? g[i] : p->ws->ranked[i % n] + g[i];
     fkv_turns_leave(&p->ws->turn);
     p->ranked = status == FKV_OK;
+    fkv_prefill_took(p, t0);
     return status;
 }
 
@@ -175,7 +140,7 @@ static void take_head(const struct fkv_prefill_pass *p, int head, float *x, int3
     s->mass[s->n_mass++] = kept < (int)n && sum > 0 ? (float)(on / sum) : 1;
     s->entropy += sum > 0 ? entropy_of(x, n, sum) : 0;
     best(x, n, n < BEST ? n : BEST, l.keys, top);
-    if (kept < (int)n && p->halved) {
+    if (kept < (int)n && is_halved(p)) {
         best(looked_by(p, 0) + (size_t)head * n, n, (size_t)kept, l.keys, l.a);
         best(looked_by(p, 1) + (size_t)head * n, n, (size_t)kept, l.keys, l.b);
         s->halves += jaccard(l.a, kept, l.b, kept);
@@ -206,10 +171,13 @@ static void take_layer(const struct fkv_prefill_pass *p)
 fkv_status fkv_signals_take(struct fkv_prefill_pass *p)
 {
     const bool overlap = p->ranked && p->state.layer == p->params->kv->tsp_layer && p->going_on == FKV_CHOSEN_ROWS;
-    if (!p->looked && !overlap) return FKV_OK;
+    if (!p->measured && !overlap) return FKV_OK;
     fkv_turns_take(&p->ws->turn);
-    if (p->looked) take_layer(p);
-    if (overlap) take_overlap(p);
+    const fkv_status status = p->at->b->ops->wait(p->at->b);
+    const double t0 = fkv_clock_s();
+    if (status == FKV_OK && p->measured) take_layer(p);
+    if (status == FKV_OK && overlap) take_overlap(p);
+    fkv_prefill_took(p, t0);
     fkv_turns_leave(&p->ws->turn);
-    return p->at->b->ops->wait(p->at->b);
+    return status;
 }

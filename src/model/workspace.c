@@ -13,7 +13,7 @@ struct part {
     bool whole; /* it is used from end to end */
 };
 
-enum { FIXED_PARTS = 9, MOST_PARTS = 2 };
+enum { FIXED_PARTS = 9, MOST_PARTS = 3 };
 
 static size_t block_parts(const struct fkv_hparams *h, const struct fkv_backend *b, struct fkv_place *p,
                           struct part parts[FIXED_PARTS])
@@ -43,7 +43,8 @@ static size_t context_parts(const struct fkv_hparams *h, int n_ctx, struct fkv_p
     const size_t n = (size_t)n_ctx;
     parts[0] = (struct part){&p->x, n * (size_t)h->d_model, false};
     parts[1] = (struct part){&p->scores, n * (size_t)h->n_kv_head, false};
-    return parts[0].n + parts[1].n;
+    parts[2] = (struct part){&p->looked, 2 * n * (size_t)h->n_kv_head, false};
+    return parts[0].n + parts[1].n + parts[2].n;
 }
 
 static size_t angle_floats(const struct fkv_hparams *h, int rope, int n_ctx)
@@ -147,7 +148,7 @@ static size_t lay_out(struct fkv_workspace *ws, const struct fkv_workspace *of, 
     ws->turns = fkv_carve(&c, (size_t)of->block_rows * sizeof *ws->turns);
     ws->angle_rows = fkv_carve(&c, ANGLE_ROWS * (size_t)h->d_head * sizeof *ws->angle_rows);
     ws->choosing = fkv_carve(&c, fkv_choose_bytes(h->n_kv_head, n_ctx));
-    ws->looked = fkv_carve(&c, 2 * (size_t)h->n_kv_head * n * sizeof *ws->looked);
+    ws->looked = fkv_carve(&c, own_memory ? 2 * (size_t)h->n_kv_head * n * sizeof *ws->looked : 0);
     ws->ranked = fkv_carve(&c, n * sizeof *ws->ranked);
     ws->copy = fkv_carve(&c, own_memory ? (x > logits ? x : logits) * sizeof *ws->copy : 0);
     return c.offset;

@@ -22,6 +22,7 @@ struct fkv_place {
     struct fkv_tensor x;        /* [n_ctx][d_model] the residual stream of a prefill */
     struct fkv_tensor q_window; /* [FKV_WINDOWS][FKV_MAX_WINDOW][q_width] */
     struct fkv_tensor scores;   /* [n_kv_head][n_ctx] */
+    struct fkv_tensor looked;   /* [2][n_kv_head][n_ctx] what a window attends to: see `score` */
     struct fkv_rope *ropes;     /* [n_ropes] tables of n_ctx positions, one per description: see fkv_rope_begin() */
     struct fkv_choice *kept, *going_on;
 };
@@ -45,7 +46,7 @@ struct fkv_workspace {
     int32_t *turns;              /* [block_rows] of the block that runs: see struct fkv_rows */
     float *angle_rows;           /* those of a rotary table that are being made */
     void *choosing;              /* fkv_choose_bytes(n_kv_head, n_ctx) */
-    float *looked;               /* [2][n_kv_head][n_ctx] what a window attends to, by its even and by its odd rows */
+    float *looked;               /* [2][n_kv_head][n_ctx] what the host reads of a place's with memory of its own */
     float *ranked;               /* [n_ctx] the scores by which the layer before the TSP layer would have rows go on */
     float *copy;                 /* what the host reads of a device with its own memory: [n_ctx][d_model], or logits */
     void *memory;

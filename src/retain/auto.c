@@ -1,14 +1,13 @@
 /* FastKV that keeps more where less does not do: its window is the question, its scores are maxima with spans, and a
    layer keeps its best entries until they hold a share `mass` of the window's attention on the rows before it but the
    first, which takes what heads have no use for; from kv-retain on to `most` times that. Of the rows, the same multiple
-   of tsp-rate goes on that the layers before needed on average. Between the two ends a layer's count is found by
-   halving, to a 64th. */
+   of tsp-rate goes on that the layers before needed on average. A layer's count is one of 65
+   from one end to the other. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "retain/policy.h"
-#include "simd/simd.h"
 
 enum { MASS, MOST };
 static const struct fkv_own_option options[] = {
@@ -17,14 +16,18 @@ static const struct fkv_own_option options[] = {
     [MOST] = {"most", FKV_OPTION_NUMBER, 4, 1, 1000, "most times kv-retain that a layer keeps for it"},
     {0},
 };
-enum { SPAN = 16, HALVINGS = 6 };
+enum { SPAN = 16, STEPS = 64 };
+
+/* A row, by how good it is: the less the better. */
+struct place {
+    uint32_t key;
+    int32_t row;
+};
 
 struct state {
     double raised; /* sum over the layers so far of what they kept, as a multiple of the least */
     int n;
-    float *copy;    /* [n_prompt] */
-    uint32_t *keys; /* [n_prompt] */
-    int32_t *rows;  /* [n_prompt] */
+    struct place *order, *scratch; /* [n_prompt] */
 };
 
 static void settle(struct fkv_kv_params *p)
@@ -37,9 +40,8 @@ static void settle(struct fkv_kv_params *p)
 static void end(void *state)
 {
     struct state *t = state;
-    free(t->copy);
-    free(t->keys);
-    free(t->rows);
+    free(t->order);
+    free(t->scratch);
     free(t);
 }
 
@@ -47,12 +49,10 @@ static fkv_status begin(void **state, const struct fkv_kv_params *p, int n_layer
 {
     (void)p, (void)n_layer;
     struct state *t = calloc(1, sizeof *t);
-    const size_t n = (size_t)n_prompt;
     if (!t) return FKV_ERROR_MEMORY;
-    t->copy = calloc(n, sizeof *t->copy);
-    t->keys = calloc(n, sizeof *t->keys);
-    t->rows = calloc(n, sizeof *t->rows);
-    if (!t->copy || !t->keys || !t->rows) {
+    t->order = calloc((size_t)n_prompt, sizeof *t->order);
+    t->scratch = calloc((size_t)n_prompt, sizeof *t->scratch);
+    if (!t->order || !t->scratch) {
         end(t);
         return FKV_ERROR_MEMORY;
     }
@@ -93,50 +93,74 @@ static void layer(void *state, const struct fkv_kv_params *p, const struct fkv_l
     if (s->layer == p->tsp_layer) plan->propagate = plan->wants_scores ? times(on, most, s->n_rows) : on;
 }
 
-/* The share of a head's attention that its best k of n rows hold. */
-static double mass_of(const struct state *t, const float *g, const float *even, const float *odd, int n, int k)
+/* Keys in the opposite order of the scores, which are no NaN. */
+static uint32_t key_of(float score)
 {
-    double all = 0, on = 0;
-    for (int i = 1; i < n; i++) all += (double)even[i] + (double)odd[i];
-    fkv_simd_kernels(fkv_simd_find_level(NULL))->top_k(g, n, k, t->keys, t->rows);
-    for (int i = 0; i < k; i++)
-        if (t->rows[i] > 0) on += (double)even[t->rows[i]] + (double)odd[t->rows[i]];
-    return all > 0 ? on / all : 1;
+    uint32_t bits;
+    score += 0.0f; /* -0 becomes +0 */
+    memcpy(&bits, &score, sizeof bits);
+    return bits & 0x80000000u ? bits : ~bits & 0x7fffffffu;
 }
 
-/* The mean over the heads, when each keeps `keep`. */
-static double mass(const struct state *t, const struct fkv_layer_state *s, const struct fkv_layer_plan *plan,
-                   const float *g, int keep)
+/* t->order: rows 0 .. n - 1, the best first, of equals the lower. Sorted by 11 bits of the keys at a time. */
+static void order_rows(struct state *t, const float *score, int n)
 {
-    const int n = s->n_rows - plan->scoring.window, sinks = plan->sinks;
+    enum { BITS = 11, KINDS = 1 << BITS };
+    for (int i = 0; i < n; i++) t->order[i] = (struct place){key_of(score[i]), i};
+    for (int shift = 0; shift < 32; shift += BITS) {
+        int to[KINDS + 1] = {0};
+        for (int i = 0; i < n; i++) to[(t->order[i].key >> shift) % KINDS + 1]++;
+        for (int i = 0; i < KINDS; i++) to[i + 1] += to[i];
+        for (int i = 0; i < n; i++) t->scratch[to[(t->order[i].key >> shift) % KINDS]++] = t->order[i];
+        struct place *sorted = t->scratch;
+        t->scratch = t->order;
+        t->order = sorted;
+    }
+}
+
+/* share[i] += the share of a head's attention that it holds when it keeps its best count[i] rows, the first `sinks` of
+   all before others. */
+static void add_shares(const struct state *t, const float *even, const float *odd, int n, int sinks,
+                       const int count[STEPS + 1], double share[STEPS + 1])
+{
+    double all = 0, on = 0;
+    int k = 0, next = 0;
+    for (int i = 1; i < n; i++) all += (double)even[i] + (double)odd[i];
+    for (int i = 0; i <= STEPS; i++) {
+        for (; k < count[i] && k < n; k++) {
+            while (k >= sinks && t->order[next].row < sinks) next++;
+            const int row = k < sinks ? k : t->order[next++].row;
+            if (row > 0) on += (double)even[row] + (double)odd[row];
+        }
+        share[i] += all > 0 ? on / all : 1;
+    }
+}
+
+/* What the layer is to keep: the first of the steps from least to most at which its heads hold the share wanted. */
+static int enough(struct state *t, const struct fkv_layer_state *s, const struct fkv_layer_plan *plan, const float *g,
+                  int least, int most, double wanted)
+{
+    const int window = plan->scoring.window, n = s->n_rows - window;
     const size_t all = (size_t)s->n_kv_head * (size_t)n;
-    double sum = 0;
+    int count[STEPS + 1], i = 0;
+    double share[STEPS + 1] = {0};
+    for (; i <= STEPS; i++) count[i] = least - window + (int)((int64_t)(most - least) * i / STEPS);
     for (int h = 0; h < s->n_kv_head; h++) {
         const size_t at = (size_t)h * (size_t)n;
-        memcpy(t->copy, g + at, (size_t)n * sizeof *t->copy);
-        for (int i = 0; i < sinks && i < n; i++) t->copy[i] = INFINITY;
-        sum += mass_of(t, t->copy, s->looked + at, s->looked + all + at, n, keep - plan->scoring.window);
+        order_rows(t, g + at, n);
+        add_shares(t, s->looked + at, s->looked + all + at, n, plan->sinks, count, share);
     }
-    return sum / s->n_kv_head;
+    for (i = 0; i < STEPS && share[i] / s->n_kv_head < wanted;) i++;
+    return count[i] + window;
 }
 
 static void scored(void *state, const struct fkv_kv_params *p, const struct fkv_layer_state *s, const float *g,
                    struct fkv_layer_plan *plan)
 {
     struct state *t = state;
-    const double wanted = fkv_own_option(&fkv_policy_auto, p, MASS);
-    const int least = least_kept(p, s);
-    int low = least, high = plan->keep < s->n_rows ? plan->keep : s->n_rows; /* high is enough, or the most there is */
-    if (mass(t, s, plan, g, low) >= wanted) high = low;
-    for (int i = 0; i < HALVINGS && low < high; i++) {
-        const int middle = low + (high - low) / 2;
-        if (mass(t, s, plan, g, middle) >= wanted)
-            high = middle;
-        else
-            low = middle;
-    }
-    plan->keep = high;
-    t->raised += (double)high / least;
+    const int least = least_kept(p, s), most = plan->keep < s->n_rows ? plan->keep : s->n_rows;
+    plan->keep = enough(t, s, plan, g, least, most, fkv_own_option(&fkv_policy_auto, p, MASS));
+    t->raised += (double)plan->keep / least;
     t->n++;
     if (s->layer == p->tsp_layer) plan->propagate = times(least_on(p, s), t->raised / t->n, s->n_rows);
 }

@@ -41,7 +41,7 @@ struct fkv_layer_plan {
     int least;                  /* POOLED: entries of a head that its own order alone decides */
     int propagate;              /* rows that go on to the next layer */
     bool wants_scores;          /* `scored` is called, even if nothing is dropped here */
-    bool wants_looked;          /* and knows what the window attends to, which is a second scoring's work */
+    bool wants_looked;          /* and knows what the window attends to */
     const float *rank; /* [n_rows - window] by which rows go on; NULL: by the sum of their scores over the heads. OWN:
                           entries are kept by it, too */
 };

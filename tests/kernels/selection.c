@@ -73,7 +73,7 @@ static int make_first(int i, int w, int n)
 /* How rows are weighed, and what becomes of them. */
 struct reduction {
     const float *weight;
-    bool largest;
+    bool largest, halves;
 };
 
 /* Without first: every row sees from 0 on. */
@@ -82,7 +82,9 @@ static void check_sums_case(const struct fkv_kernels *level, enum logits_kind ki
 {
     const size_t ld = n + more, size = (w - 1) * ld + n;
     float *logits = guarded_floats(size, side_of(n)), *sums = guarded_floats(n - w, side_of(w));
-    double *wanted = calloc(n, sizeof *wanted);
+    float *halves = by.halves ? guarded_floats(2 * (n - w), side_of(n + 1)) : NULL;
+    double *wanted = calloc(3 * n, sizeof *wanted), *half = wanted + n;
+    int counted = 0;
     for (size_t i = 0; i < size; i++) {
         const bool counts = !by.weight || by.weight[i / ld] > 0;
         logits[i] = counts ? make_logit(kind, (int)(i % ld)) : NAN;
@@ -92,6 +94,7 @@ static void check_sums_case(const struct fkv_kernels *level, enum logits_kind ki
         const int from = first ? first[i] : 0;
         double max = (double)sink, sum = 0;
         if (by.weight && by.weight[i] == 0) continue;
+        half = wanted + (1 + counted++ % 2) * n;
         for (int j = from; j <= n - w + i; j++) max = fmax(max, (double)row[j]);
         if (max == -INFINITY) continue;
         for (int j = from; j <= n - w + i; j++) sum += exp((double)row[j] - max);
@@ -99,13 +102,21 @@ static void check_sums_case(const struct fkv_kernels *level, enum logits_kind ki
         for (int j = from; j < n - w; j++) {
             const double x = exp((double)row[j] - max) / sum * (by.weight ? (double)by.weight[i] : 1);
             wanted[j] = by.largest ? fmax(wanted[j], x) : wanted[j] + x;
+            half[j] += x;
         }
     }
-    level->window_sums(logits, ld, w, n, first, sink, by.weight, by.largest, sums);
-    for (int j = 0; j < n - w; j++) /* 1e-30: what is that small beside the largest may become zero */
-        if (!(fabs((double)sums[j] - wanted[j]) <= 2e-5 * wanted[j] + 1e-30))
-            fail_msg("kind %d, w %d, n %d, %s: %s %d: expected %.9g, got %.9g", kind, w, n,
-                     by.weight ? "weights" : "no weights", by.largest ? "largest" : "sum", j, wanted[j], sums[j]);
+    level->window_sums(logits, ld, w, n, first, sink, by.weight, by.largest, sums, halves);
+    for (int i = 0; i < (halves ? 3 : 1); i++)
+        for (int j = 0; j < n - w; j++) { /* 1e-30: what is that small beside the largest may become zero */
+            const double expected = wanted[i * n + j], got = (double)(i ? halves[(i - 1) * (n - w) + j] : sums[j]);
+            if (!(fabs(got - expected) <= 2e-5 * expected + 1e-30))
+                fail_msg("kind %d, w %d, n %d, %s: %s %d: expected %.9g, got %.9g", kind, w, n,
+                         by.weight ? "weights" : "no weights",
+                         i            ? "half"
+                         : by.largest ? "largest"
+                                      : "sum",
+                         j, expected, got);
+        }
     free(wanted);
     guarded_release();
 }
@@ -113,7 +124,7 @@ static void check_sums_case(const struct fkv_kernels *level, enum logits_kind ki
 static void check_sums_seen(const struct fkv_kernels *level, enum logits_kind kind, int w, int n, int more)
 {
     const float sinks[] = {-INFINITY, -3, 5, 60};
-    const struct reduction sum = {NULL, false}, largest = {NULL, true};
+    const struct reduction sum = {NULL, false, true}, largest = {NULL, true, true};
     check_sums_case(level, kind, w, n, more, NULL, -INFINITY, sum);
     check_sums_case(level, kind, w, n, more, NULL, 1, largest);
     for (int i = 0; i < 4; i++) {
@@ -128,7 +139,8 @@ static void check_sums_seen(const struct fkv_kernels *level, enum logits_kind ki
             first[r] = make_first(r + i, w, n);
             weight[r] = i < 2 ? (r == w - 1) : i < 4 ? (float)random_int(3) / 2 : (float)(r % 2);
         }
-        check_sums_case(level, kind, w, n, more, i % 3 ? first : NULL, sinks[i % 4], (struct reduction){weight, i % 2});
+        check_sums_case(level, kind, w, n, more, i % 3 ? first : NULL, sinks[i % 4],
+                        (struct reduction){weight, i % 2, i % 3 == 0});
     }
 }
 
@@ -143,7 +155,7 @@ static void check_sums_same(const struct fkv_kernels *level, int w, int n)
         memset(zeros, 0, w * sizeof *zeros);
         random_restart((uint64_t)n);
         for (int j = 0; j < w * n; j++) logits[j] = make_logit(LOGITS_NORMAL, j);
-        level->window_sums(logits, n, w, n, i ? zeros : NULL, sinks[i], NULL, false, i ? sums : wanted);
+        level->window_sums(logits, n, w, n, i ? zeros : NULL, sinks[i], NULL, false, i ? sums : wanted, NULL);
         if (i)
             assert_same_floats(wanted, sums, n - w, i == 1 ? "first keys of 0 and none" : "a sink far below and none");
     }
@@ -163,7 +175,7 @@ static float *sums_of(const struct fkv_kernels *level, float *logits, int w, int
                       bool largest)
 {
     float *sums = guarded_floats(n - w, GUARD_AFTER), *some = guarded_floats(scored, GUARD_AFTER);
-    level->window_sums(logits, n, w, n, NULL, -INFINITY, weight, largest, sums);
+    level->window_sums(logits, n, w, n, NULL, -INFINITY, weight, largest, sums, NULL);
     memcpy(some, sums, scored * sizeof *some);
     return some;
 }

@@ -14,7 +14,7 @@ struct score {
     const struct fkv_kv_store *s;
     struct fkv_attention how;
     struct fkv_scoring scoring;
-    struct fkv_tensor q, g;
+    struct fkv_tensor q, g, looked;
     size_t ld;
     const int32_t *pos;
     int n;
@@ -24,7 +24,7 @@ static void run_score(struct fkv_run *r, void *arg)
 {
     const struct score *a = arg;
     r->b->ops->score(r, a->s, &a->how, &a->scoring, a->q, a->ld,
-                     &(struct fkv_rows){.n = a->scoring.window, .pos = a->pos}, a->n, a->g);
+                     &(struct fkv_rows){.n = a->scoring.window, .pos = a->pos}, a->n, a->g, a->looked);
 }
 
 struct scoring {
@@ -38,7 +38,8 @@ static void check_case(struct scoring x)
 {
     enum { HEADS = 2, QUERY_HEADS = 3, N_HEAD = HEADS * QUERY_HEADS };
     const int d = x.d ? x.d : 64, w = x.how.window, scored = x.n - w;
-    const size_t ld = N_HEAD * (size_t)d, nq = (size_t)w * ld, ng = HEADS * (size_t)scored;
+    const size_t ld = N_HEAD * (size_t)d, nq = (size_t)w * ld,
+                 ng = 3 * HEADS * (size_t)scored; /* the scores, then where halves of the window look */
     struct problem p;
     problem_fill(&p, (struct fkv_kv_shape){HEADS, d, x.type, x.type}, x.before, x.n, x.before > 0);
     const struct plain_head *h = &p.plain->head[0];
@@ -52,11 +53,22 @@ static void check_case(struct scoring x)
                       .n = x.n};
     plain_score(p.plain, &a.how, x.has_sinks ? sinks : NULL, &x.how, q, &(struct fkv_rows){.n = w, .pos = pos}, x.n,
                 want);
+    for (int half = 0; half < 2; half++) {
+        float weight[FKV_MAX_WINDOW];
+        const struct fkv_scoring sum = {.window = w, .weight = weight, .pool_kernel = 1};
+        for (int i = 0, n = 0; i < w; i++) {
+            weight[i] = x.how.weight ? x.how.weight[i] : 1;
+            if (weight[i] > 0 && n++ % 2 != half) weight[i] = 0;
+        }
+        plain_score(p.plain, &a.how, x.has_sinks ? sinks : NULL, &sum, q, &(struct fkv_rows){.n = w, .pos = pos}, x.n,
+                    want + (size_t)(1 + half) * (ng / 3));
+    }
     for (int i = 0; i < N_SIDES; i++) {
         const struct fkv_tensor some = side_floats(i, sinks, N_HEAD), none = {0};
         a.s = p.on[i];
         a.q = side_floats(i, q, nq);
         a.g = side_floats(i, NULL, ng);
+        a.looked = fkv_tensor_from(a.g, ng / 3);
         a.how.sinks = x.has_sinks ? some : none;
         on_side(i, run_score, &a);
         got[i] = malloc(ng * sizeof *got[i]);

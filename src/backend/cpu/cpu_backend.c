@@ -72,10 +72,11 @@ static size_t lay_out_long(const struct cpu_backend *b, const struct fkv_extent 
     *part = fkv_carve(&c, FKV_STEP_ROWS * (n / CPU_CHUNK + 2) * heads * (d + 2) * sizeof(float));
     for (int i = 0; i < fkv_team_size(b->base.team); i++) {
         struct cpu_scratch ignored, *s = scratch ? &scratch[i] : &ignored;
-        s->logits = fkv_carve(&c, n * window * sizeof(float));
+        s->logits = fkv_carve(&c, cpu_logits_apart(most->n_entries) * window * sizeof(float));
         s->sums = fkv_carve(&c, n * sizeof(float));
         s->pooled = fkv_carve(&c, n * sizeof(float));
         s->copy = fkv_carve(&c, n * sizeof(float));
+        s->halves = fkv_carve(&c, 2 * n * sizeof(float));
         s->keys = fkv_carve(&c, n * sizeof(uint32_t));
         s->pieces = fkv_carve(&c, FKV_STEP_ROWS * heads * sizeof *s->pieces);
         s->values = fkv_carve(&c, FKV_TILE * d * sizeof(float));

@@ -33,12 +33,17 @@ struct cpu_scratch {
     float *rows;    /* [max_cols] a normalised row */
     void *vector;   /* a packed vector of max_cols */
     void *attend;   /* FKV_ATTEND_SCRATCH */
-    float *logits, *sums, *pooled, *copy; /* [window][n], [n], [n], [n] */
+    float *logits, *sums, *pooled, *copy; /* [window][cpu_logits_apart(n)], [n], [n], [n] */
+    float *halves;                        /* [2][n] */
     uint32_t *keys;                       /* [n] */
     float *values, *value_tile;           /* [FKV_TILE][d]; the same as a tile of keys */
     float *dots, *outputs;                /* [the larger of window and d][FKV_TILE]; [window][d] */
     struct cpu_pieces *pieces;            /* [FKV_STEP_ROWS][KV heads] */
 };
+
+/* From row to row of n logits: an odd number of cache lines, so that one below the other they do not share the few
+   places that a cache has for one line. */
+static inline size_t cpu_logits_apart(int n) { return ((size_t)n + 31) / 32 * 32 + 16; }
 
 /* Which rows go to which experts, for all threads: see mixture.c. */
 struct cpu_packed {

@@ -42,14 +42,22 @@ static float sum_of(const float *x, int n)
     return (float)sum;
 }
 
+/* Adds what the n-th of the rows that count attends to, or all those of its half. */
+static void add_to_half(const struct cpu_scored *x, int n, const float *row, float by)
+{
+    float *half = x->looked[n % 2];
+    for (int e = 0; e < x->scored && half; e++) half[e] += row[e] * by;
+}
+
 /* DefensiveKV's average: of each row, which keeps its sum. g takes the largest. */
 static void take_averaged_rows(const struct cpu_scored *x, const struct cpu_scored_query *q, float *g)
 {
     const float *weight = x->scoring->weight;
     float *row = x->scratch->sums + x->base, *pooled = x->scratch->pooled;
-    for (int i = 0; i < x->scoring->window; i++) {
+    for (int i = 0, n = 0; i < x->scoring->window; i++) {
         if (weight && weight[i] == 0) continue;
         cpu_row_attention(x, q, i);
+        add_to_half(x, n++, row, weight ? weight[i] : 1);
         pool(x, row, pooled);
         const float sum = sum_of(pooled, x->scored), by = sum > 0 ? sum_of(row, x->scored) / sum : 0;
         for (int e = 0; e < x->scored; e++) g[e] = larger(g[e], pooled[e] * by * (weight ? weight[i] : 1));
@@ -73,11 +81,18 @@ static void take_query_head(const struct cpu_scored *x, const struct cpu_scored_
         take_averaged_rows(x, q, g);
         return;
     }
-    if (scoring->reduce == FKV_REDUCE_DROP)
+    if (scoring->reduce == FKV_REDUCE_DROP) {
         cpu_drop_scores(x, q);
-    else
-        x->k->window_sums(s->logits, (size_t)x->all, scoring->window, x->all, x->first, q->sink, scoring->weight,
-                          largest, s->sums);
+        for (int i = 0, n = 0; i < scoring->window; i++) {
+            const float by = scoring->weight ? scoring->weight[i] : 1;
+            if (by > 0) add_to_half(x, n++, s->logits + (size_t)i * x->apart + x->base, by);
+        }
+    } else {
+        x->k->window_sums(s->logits, x->apart, scoring->window, x->all, x->first, q->sink, scoring->weight, largest,
+                          s->sums, x->looked[0] ? s->halves : NULL);
+        for (int half = 0; half < 2; half++)
+            add_to_half(x, half, s->halves + half * (x->base + x->scored) + x->base, 1);
+    }
     if (largest) {
         for (int i = 0; i < x->scored; i++) g[i] = larger(s->sums[x->base + i], g[i]);
     } else {
@@ -101,7 +116,7 @@ static void score_head(const struct cpu_scored *x, const float *q, size_t ld, fl
         const struct cpu_scored_query query = {q + (size_t)h * (size_t)d, ld,
                                                fkv_tensor_is(x->how->sinks) ? cpu_floats(x->how->sinks)[h] : -INFINITY};
         x->k->window_logits(query.q, ld, scoring->window, keys.tiles, keys.type, d, x->all, x->how->scale,
-                            x->scratch->logits, (size_t)x->all);
+                            x->scratch->logits, x->apart);
         take_query_head(x, &query, by_rows, group);
     }
     if (largest && !by_rows) pool(x, group, g);
@@ -114,13 +129,13 @@ void cpu_row_attention(const struct cpu_scored *x, const struct cpu_scored_query
 {
     /* as a window of its own, in which it sees all up to itself */
     const int seen = x->all - x->scoring->window + i + 1;
-    x->k->window_sums(x->scratch->logits + (size_t)i * (size_t)x->all, (size_t)x->all, 1, seen,
-                      x->first ? x->first + i : NULL, q->sink, NULL, false, x->scratch->sums);
+    x->k->window_sums(x->scratch->logits + (size_t)i * x->apart, x->apart, 1, seen, x->first ? x->first + i : NULL,
+                      q->sink, NULL, false, x->scratch->sums, NULL);
 }
 
 void cpu_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv_attention *how,
                const struct fkv_scoring *scoring, struct fkv_tensor q, size_t ld, const struct fkv_rows *window, int n,
-               struct fkv_tensor g)
+               struct fkv_tensor g, struct fkv_tensor looked)
 {
     const double t0 = fkv_clock_s();
     const int scored = n - scoring->window;
@@ -129,7 +144,12 @@ void cpu_score(struct fkv_run *r, const struct fkv_kv_store *s, const struct fkv
         int32_t first[FKV_MAX_WINDOW];
         x.base = s->head[x.head].base;
         x.all = x.base + n;
+        x.apart = cpu_logits_apart(x.all);
         x.first = first_seen(&x, window, first);
+        for (int half = 0; half < 2 && fkv_tensor_is(looked); half++) {
+            x.looked[half] = cpu_floats(looked) + (size_t)(half * s->shape.heads + x.head) * (size_t)scored;
+            memset(x.looked[half], 0, (size_t)scored * sizeof *x.looked[half]);
+        }
         score_head(&x, cpu_floats(q), ld, cpu_floats(g) + (size_t)x.head * (size_t)scored);
     }
     fkv_team_barrier(r->b->team);

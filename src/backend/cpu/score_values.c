@@ -89,7 +89,7 @@ static void attend_window(const struct cpu_scored *x, const struct cpu_scored_qu
 static void take_attention(const struct cpu_scored *x, const struct cpu_scored_query *q)
 {
     for (int i = 0; i < x->scoring->window; i++) {
-        float *row = x->scratch->logits + (size_t)i * (size_t)x->all + x->base;
+        float *row = x->scratch->logits + (size_t)i * x->apart + x->base;
         const bool counts = !x->scoring->weight || x->scoring->weight[i] > 0;
         if (counts) cpu_row_attention(x, q, i);
         for (int e = 0; e < x->scored; e++) row[e] = counts ? x->scratch->sums[x->base + e] : 0;
@@ -110,7 +110,7 @@ void cpu_drop_scores(const struct cpu_scored *x, const struct cpu_scored_query *
         read_values(x, x->base + first, n);
         multiply_values(x, x->scratch->outputs, w, n);
         for (int i = 0; i < w; i++) {
-            const float *p = x->scratch->logits + (size_t)i * (size_t)x->all + x->base + first;
+            const float *p = x->scratch->logits + (size_t)i * x->apart + x->base + first;
             const float output = square(x->scratch->outputs + i * d, d), by = weight ? weight[i] : 1;
             for (int e = 0; e < n && by > 0; e++) {
                 const float odds = p[e] / fmaxf(1 - p[e], 1e-6f), value = square(x->scratch->values + e * d, d);
