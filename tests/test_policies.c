@@ -102,6 +102,7 @@ static void test_auto_in_a_session(void **state)
         p.kv.policy = "auto";
         p.kv.tsp_layer = TSP;
         assert_int_equal(fkv_kv_set(&p.kv, "auto-mass", masses[i], NULL), FKV_OK);
+        assert_int_equal(fkv_kv_set(&p.kv, "auto-back-off", "1", NULL), FKV_OK);
         fkv_session *s = tiny_session(engine, &p);
         sync_or_fail(s, ids, N);
         for (int l = 0; l <= TSP; l++) {

@@ -1,5 +1,6 @@
 /* What a prefill tells of how well its prompt compresses, and the self-check after it. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/logits.h"
@@ -243,6 +244,103 @@ static void test_self_checks_that_cannot_be(void **state)
     fkv_session_close(s);
 }
 
+/* ---- back-off ------------------------------------------------------------------------------------ */
+
+/* The window is the last 64 tokens; so many entries at least, of which the policy keeps `times` as many if the
+   self-check finds more than kl. first: tokens of an earlier turn, which stays whole. */
+struct wanted {
+    enum fkv_kv_type type;
+    int first, budget;
+    const char *times;
+    double kl;
+};
+
+static fkv_session *backing_off(struct wanted w)
+{
+    char kl[32];
+    struct fkv_session_params p = paper_params(1, 1, 1);
+    p.k_type = p.v_type = w.type;
+    p.kv.policy = "auto";
+    p.kv.kv_budget = w.budget;
+    snprintf(kl, sizeof kl, "%.17g", w.kl);
+    assert_int_equal(fkv_kv_set(&p.kv, "auto-mass", "0.000001", NULL), FKV_OK);
+    assert_int_equal(fkv_kv_set(&p.kv, "auto-back-off", w.times, NULL), FKV_OK);
+    assert_int_equal(fkv_kv_set(&p.kv, "auto-kl", kl, NULL), FKV_OK);
+    fkv_session *s = tiny_session(engine, &p);
+    if (w.first) sync_or_fail(s, ids, w.first);
+    sync_or_fail(s, ids, N);
+    return s;
+}
+
+static void assert_same_entries(fkv_session *a, fkv_session *b, int count)
+{
+    for (int l = 0; l < LAYERS; l++)
+        for (int h = 0; h < HEADS; h++) {
+            const int32_t *x, *y;
+            const int n = fkv_session_kept(a, l, h, &x);
+            assert_int_equal(n, count);
+            assert_int_equal(n, fkv_session_kept(b, l, h, &y));
+            assert_memory_equal(x, y, (size_t)n * sizeof *x);
+        }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(fkv_session_append(a, ids[N + i]), FKV_OK);
+        assert_int_equal(fkv_session_append(b, ids[N + i]), FKV_OK);
+        assert_memory_equal(fkv_session_logits(a), fkv_session_logits(b), TINY_VOCAB * sizeof(float));
+    }
+}
+
+/* Each level is what a session without back-off keeps of so many entries: the same positions, the same answer bit for
+   bit, and the same self-check, which decides which one stays. */
+static void check_levels(enum fkv_kv_type type, int first)
+{
+    enum { BUDGET = 66, LEVELS = 4 };
+    static const int times[LEVELS] = {1, 2, 4, 1000};
+    double kl[LEVELS];
+    for (int i = 0; i < LEVELS; i++) {
+        fkv_session *s = backing_off((struct wanted){type, first, i == 3 ? N : BUDGET * times[i], "1", 0});
+        assert_int_equal(fkv_session_self_check(s, &kl[i]), FKV_OK);
+        fkv_session_close(s);
+    }
+    assert_true(kl[1] < kl[0]);
+    for (int i = 0; i < LEVELS; i++) {
+        /* level i is the first that is good enough; of the last, no bound is met */
+        const double bound = i == 0 ? 100 : i == 1 ? (kl[0] + kl[1]) / 2 : 0;
+        if (i == 3 && kl[2] <= 0) break; /* all that is held answers alike */
+        const int count = i == 3 || first + BUDGET * times[i] > N ? N : first + BUDGET * times[i];
+        struct fkv_signals told;
+        fkv_session *s = backing_off((struct wanted){type, first, BUDGET, i == 3 ? "1000" : "4", bound}),
+                    *alone = backing_off((struct wanted){type, first, i == 3 ? N : BUDGET * times[i], "1", 0});
+        fkv_session_get_signals(s, &told);
+        assert_int_equal(told.n_checks, i + 1);
+        assert_int_equal(told.times, times[i]);
+        assert_int_equal(told.alike, kl[i] <= bound);
+        for (int level = 0; level <= i; level++) assert_true(told.check[level] == kl[level]);
+        assert_same_entries(s, alone, count);
+        fkv_session_close(s);
+        fkv_session_close(alone);
+    }
+}
+
+static void test_back_off_keeps_the_least_that_answers_alike(void **state)
+{
+    (void)state;
+    check_levels(FKV_KV_F32, 0);
+    check_levels(FKV_KV_F16, 60);
+    check_levels(FKV_KV_Q8_0, 0);
+}
+
+/* Nothing is checked where nothing is dropped. */
+static void test_no_back_off_of_what_is_whole(void **state)
+{
+    (void)state;
+    struct fkv_signals told;
+    fkv_session *s = backing_off((struct wanted){FKV_KV_F32, 0, N, "4", 0});
+    fkv_session_get_signals(s, &told);
+    assert_int_equal(told.n_checks, 0);
+    assert_int_equal(told.times, 1);
+    fkv_session_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +351,8 @@ int main(void)
         cmocka_unit_test(test_self_check_decodes_the_last_token),
         cmocka_unit_test(test_self_check_grows_with_what_is_lost),
         cmocka_unit_test(test_self_checks_that_cannot_be),
+        cmocka_unit_test(test_back_off_keeps_the_least_that_answers_alike),
+        cmocka_unit_test(test_no_back_off_of_what_is_whole),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

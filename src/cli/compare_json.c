@@ -27,10 +27,13 @@ static json_t *known(double x) { return isnan(x) ? json_null() : json_real(x); }
 static json_t *signals_of(const struct eval_metrics *m)
 {
     const struct fkv_signals *s = &m->signals;
-    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "layers", s->n_layers, "mass", known(s->mass),
-                     "mass_least", known(s->mass_least), "halves", known(s->halves), "overlap", known(s->overlap),
-                     "agreement", known(s->agreement), "entropy", known(s->entropy), "self_check",
-                     known(m->self_check));
+    json_t *checks = json_array();
+    for (int i = 0; i < s->n_checks; i++) json_array_append_new(checks, json_real(s->check[i]));
+    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:b}", "layers", s->n_layers, "mass",
+                     known(s->mass), "mass_least", known(s->mass_least), "halves", known(s->halves), "overlap",
+                     known(s->overlap), "agreement", known(s->agreement), "entropy", known(s->entropy), "self_check",
+                     known(m->self_check), "back_off", checks, "times", s->n_checks ? s->times : 1, "alike",
+                     !s->n_checks || s->alike);
 }
 
 static json_t *variant_of(const struct comparison *c, const struct compared *x)

@@ -97,7 +97,7 @@ static void print_kept(FILE *out, const struct comparison *c, const struct compa
 
 static void print_signals(FILE *out, const struct eval_metrics *m)
 {
-    if (!m->signals.n_layers && isnan(m->self_check)) return;
+    if (!m->signals.n_layers && !m->signals.n_checks && isnan(m->self_check)) return;
     label(out, "signals");
     if (report_signals(out, &m->signals, m->self_check)) fputc('\n', out);
 }

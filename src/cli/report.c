@@ -83,8 +83,15 @@ bool report_signals(FILE *out, const struct fkv_signals *s, double self_check)
                 100 * s->mass_least);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (s->n_layers && !isnan(others[i].x)) fprintf(out, ", %s %.2f", others[i].name, others[i].x);
-    if (!isnan(self_check)) fprintf(out, "%sself-check KL %.4f", s->n_layers ? "; " : "", self_check);
-    return s->n_layers || !isnan(self_check);
+    for (int i = 0; i < s->n_checks; i++)
+        fprintf(out, "%s%.4f", i ? ", then " : s->n_layers ? "; self-check KL " : "self-check KL ", s->check[i]);
+    if (s->n_checks && s->times > 1)
+        fprintf(out, ": %d times as much is kept%s", s->times, s->alike ? "" : ", and the answer may still change");
+    else if (s->n_checks)
+        fputs(s->alike ? ": the answer does not change" : ": the answer may change", out);
+    else if (!isnan(self_check))
+        fprintf(out, "%sself-check KL %.4f", s->n_layers ? "; " : "", self_check);
+    return s->n_layers || s->n_checks || !isnan(self_check);
 }
 
 /* Of a window that is not a number of last tokens. */
@@ -123,7 +130,7 @@ void report_run(FILE *out, const struct generator *g, const struct kept *kept, c
     report_window(out, g);
     report_kept(out, kept, g->settings->session.kv.policy, stats.kv_peak_bytes);
     fkv_session_get_signals(g->session, &signals);
-    if (signals.n_layers || !isnan(kept->self_check)) fputs("signals ", out);
+    if (signals.n_layers || signals.n_checks || !isnan(kept->self_check)) fputs("signals ", out);
     if (report_signals(out, &signals, kept->self_check)) fputc('\n', out);
     fprintf(out, "memory  %s at most; loaded in %.2f s", SIZE(machine_peak_rss()), g->load_s);
     if (g->settings->sampler.temperature > 0) fprintf(out, "; seed %lld", (long long)g->settings->seed);

@@ -250,11 +250,14 @@ static fkv_status prefill_shared(fkv_session *const *sessions, int n, const int3
         const struct fkv_keeper *k = keepers;
         while (k < keepers + n_keepers && k->q != sessions[i]->q) k++;
         const bool is_keeper = k < keepers + n_keepers;
-        if (status == FKV_OK && (i == 0 || (is_keeper && !k->left_out)))
+        if (status == FKV_OK && (i == 0 || (is_keeper && !k->left_out))) {
             take_shared(sessions[i], first, is_keeper && k->parted, n_ids);
-        else
+            status = fkv_session_back_off(sessions[i]);
+        } else {
             fkv_session_forget(sessions[i], 0);
+        }
     }
+    for (int i = 0; i < n && status != FKV_OK; i++) fkv_session_forget(sessions[i], 0);
     first->stats.prefill_s += fkv_clock_s() - t0;
     return fkv_session_failed(first, status);
 }

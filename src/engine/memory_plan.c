@@ -127,9 +127,10 @@ static struct kept kept_by(const struct fkv_session_shape *s, const fkv_engine *
         const struct fkv_layer_plan plan = fkv_policy_plan(policy, NULL, &s->params.kv, &state);
         /* Heads of unequal counts each begin a unit of their own. */
         const int uneven = plan.spread == FKV_SPREAD_POOLED ? FKV_TILE - 1 : 0;
-        kept.bytes += at->ops->kv_bytes_of(at, &shape, plan.keep + n_predict + uneven);
+        const int held = fkv_plan_most(&plan, state.n_rows);
+        kept.bytes += at->ops->kv_bytes_of(at, &shape, held + n_predict + uneven);
         kept.full_bytes += at->ops->kv_bytes_of(at, &shape, n_prompt + n_predict);
-        kept.positions += (uint64_t)(plan.keep + n_predict) * (uint64_t)l->n_kv_head * sizeof(int32_t);
+        kept.positions += (uint64_t)(held + n_predict) * (uint64_t)l->n_kv_head * sizeof(int32_t);
         const uint64_t work = at->ops->kv_bytes_of(at, &full, state.n_rows);
         if (work > kept.work) kept.work = work;
         state.n_rows = plan.propagate;

@@ -15,6 +15,8 @@ static size_t lay_out(fkv_session *s, const struct fkv_hparams *h, int n_ctx, vo
     struct fkv_carver c = {memory, 0};
     s->logits = fkv_carve(&c, (size_t)h->n_vocab * sizeof *s->logits);
     s->report.plan = fkv_carve(&c, (size_t)h->n_layer * sizeof *s->report.plan);
+    s->report.level = fkv_carve(&c, (size_t)h->n_layer * sizeof *s->report.level);
+    s->report.n_layer = h->n_layer;
     s->report.propagated = fkv_carve(&c, (size_t)n_ctx * sizeof *s->report.propagated);
     s->report.signals.mass = fkv_carve(&c, (size_t)h->n_layer * (size_t)h->n_kv_head * sizeof *s->report.signals.mass);
     return c.offset;
@@ -128,6 +130,7 @@ void fkv_session_close(fkv_session *s)
 {
     if (!s) return;
     fkv_sequence_destroy(s->q);
+    if (s->memory) fkv_levels_drop(&s->report);
     fkv_unreserve(s->memory, s->bytes);
     free(s);
 }
@@ -251,12 +254,15 @@ static fkv_status prefill(fkv_session *s, const int32_t *ids, size_t n)
     s->have_logits = false;
     memcpy(s->q->ids + first, ids, n * sizeof *ids);
     fkv_session_observe(s, ids, n, first);
-    const fkv_status status = fkv_session_prefill(s, &s->prefill, ids, n);
+    fkv_status status = fkv_session_prefill(s, &s->prefill, ids, n);
+    if (status == FKV_OK) {
+        s->q->n_seen = first + n;
+        status = fkv_session_back_off(s);
+    }
     if (status != FKV_OK) {
         fkv_session_forget(s, first);
         return fkv_session_failed(s, status);
     }
-    s->q->n_seen = first + n;
     fkv_session_note_turn(s, first);
     s->have_logits = true;
     s->stats.prefill_s += fkv_clock_s() - t0;

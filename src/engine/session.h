@@ -27,6 +27,10 @@ struct fkv_session {
 fkv_status fkv_session_prefill(fkv_session *s, const struct fkv_prefill_params *params, const int32_t *ids, size_t n);
 /* Are these ids that may come at positions first ..? The message is the session's. */
 fkv_status fkv_session_check_ids(fkv_session *s, const int32_t *ids, size_t n, size_t first);
+/* back_off.c: after a prefill that left it open how much is kept: settles that. */
+fkv_status fkv_session_back_off(fkv_session *s);
+/* signals.c: how far what the last token leads to, decoded over what is held, is from the logits; sets no message. */
+fkv_status fkv_session_divergence(fkv_session *s, double *kl);
 /* The session's message for a failure of a pass. */
 fkv_status fkv_session_failed(fkv_session *s, fkv_status status);
 /* window.c: do the marks lie within n ids? The message is the session's. */

@@ -38,7 +38,11 @@ void fkv_session_get_signals(const fkv_session *s, struct fkv_signals *signals)
                                     .overlap = x->n_layers ? x->overlap : NAN,
                                     .agreement = mean(x->agreement[0], x->n_agreement[0]) -
                                                  mean(x->agreement[1], x->n_agreement[1]),
-                                    .entropy = mean(x->entropy, x->n_mass)};
+                                    .entropy = mean(x->entropy, x->n_mass),
+                                    .n_checks = x->n_checks,
+                                    .times = x->times,
+                                    .alike = x->alike};
+    for (int i = 0; i < FKV_MOST_CHECKS; i++) signals->check[i] = i < x->n_checks ? x->check[i] : NAN;
 }
 
 /* ---- the self-check ------------------------------------------------------------------------------ */
@@ -113,19 +117,24 @@ static fkv_status decode_again(fkv_session *s, float *logits)
     return status;
 }
 
-fkv_status fkv_session_self_check(fkv_session *s, double *kl)
+fkv_status fkv_session_divergence(fkv_session *s, double *kl)
 {
     const int n_vocab = s->e->model->h.n_vocab;
+    float *logits = malloc((size_t)n_vocab * sizeof *logits);
+    if (!logits) return FKV_ERROR_MEMORY;
+    const fkv_status status = decode_again(s, logits);
+    if (status == FKV_OK) *kl = fkv_divergence(s->logits, logits, n_vocab);
+    free(logits);
+    return status;
+}
+
+fkv_status fkv_session_self_check(fkv_session *s, double *kl)
+{
     if (!s->have_logits || s->q->n_seen < 2)
         return fkv_fail(
             &s->error, FKV_ERROR_ARGUMENT,
             "self-check: expected a session with two tokens or more and the logits of the last, found %zu%s",
             s->q->n_seen, s->have_logits ? "" : " without");
     if (fkv_session_cancelled(s)) return FKV_ERROR_CANCELLED;
-    float *logits = malloc((size_t)n_vocab * sizeof *logits);
-    if (!logits) return fkv_session_failed(s, FKV_ERROR_MEMORY);
-    const fkv_status status = decode_again(s, logits);
-    if (status == FKV_OK) *kl = fkv_divergence(s->logits, logits, n_vocab);
-    free(logits);
-    return fkv_session_failed(s, status);
+    return fkv_session_failed(s, fkv_session_divergence(s, kl));
 }

@@ -367,6 +367,7 @@ FKV_API int fkv_session_propagated(const fkv_session *session, int *layer, const
    counted, NULL when all did alike; valid as above. */
 FKV_API int fkv_session_window(const fkv_session *session, const float **weight);
 
+enum { FKV_MOST_CHECKS = 4 };
 /* How well the last prefill's prompt compresses, as far as its window tells: by what the window's rows attend to in a
    few global layers, among the tokens before the window but the first, which takes what heads have no use for. Means
    over those layers and their KV heads; NAN for what is not known. Costs less than 1 % of a prefill. */
@@ -379,6 +380,11 @@ struct fkv_signals {
                           have let go on */
     double agreement;  /* the same of the 32 best tokens of two KV heads: first third of the layers, less the last */
     double entropy;    /* of that attention, as a share of the most there can be */
+    /* By a policy that backs off (auto): the self-checks that it made, of ever more entries, and how many times what it
+       would have kept at first is kept. The last check is of that; alike: it found no change. */
+    int n_checks, times;
+    bool alike;
+    double check[FKV_MOST_CHECKS];
 };
 FKV_API void fkv_session_get_signals(const fkv_session *session, struct fkv_signals *signals);
 /* Decodes the last token once more, over what the session holds of those before it. *kl: how far what then follows is

@@ -107,28 +107,41 @@ static bool selects_going_on(const struct fkv_prefill_pass *p)
     return p->plan->ranking == FKV_RANK_WINDOW && p->going_on == FKV_CHOSEN_ROWS && !p->plan->rank;
 }
 
+struct chosen {
+    const struct fkv_prefill_pass *p;
+    int keep;
+    bool going_on;
+};
+
 static void select_region(void *arg, int thread)
 {
-    const struct fkv_prefill_pass *p = arg;
+    const struct chosen *x = arg;
+    const struct fkv_prefill_pass *p = x->p;
     const struct fkv_layer_plan *plan = p->plan;
     struct fkv_run r = {p->at->b, thread, p->report->stage_s};
     struct fkv_selection how = {.n = p->state.n_rows,
                                 .window = plan->scoring.window,
                                 .sinks = plan->sinks,
-                                .keep = plan->keep,
+                                .keep = x->keep,
                                 .spread = plan->spread,
                                 .least = plan->least};
     if (selects_kept(p)) fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->kept, p->ws->choosing);
     how.keep = plan->propagate;
     how.spread = FKV_SPREAD_COMMON;
-    if (selects_going_on(p)) fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->going_on, p->ws->choosing);
+    if (x->going_on && selects_going_on(p))
+        fkv_select(&r, p->at->scores, p->state.n_kv_head, &how, p->at->going_on, p->ws->choosing);
+}
+
+void fkv_prefill_select(const struct fkv_prefill_pass *p, int keep)
+{
+    fkv_run_in_turn(p->at, &p->ws->turn, select_region, &(struct chosen){p, keep, false});
 }
 
 static void retain_region(void *arg, int thread)
 {
     const struct fkv_prefill_pass *p = arg;
     struct fkv_run r = {p->at->b, thread, p->report->stage_s};
-    r.b->ops->retain(&r, cache_of(p), p->work, fkv_prefill_keeps_all(p) ? NULL : p->at->kept);
+    r.b->ops->retain(&r, cache_of(p), p->work, fkv_prefill_holds_all(p) ? NULL : p->at->kept);
 }
 
 static void gather_region(void *arg, int thread)
@@ -189,8 +202,8 @@ void fkv_note_propagated(struct fkv_prefill_report *report, int layer, const int
 static fkv_status take_room(const struct fkv_prefill_pass *p)
 {
     const struct fkv_ops *ops = p->at->b->ops;
-    int most = fkv_prefill_keeps_all(p) ? p->state.n_rows : 0;
-    for (int h = 0; h < p->state.n_kv_head && !fkv_prefill_keeps_all(p); h++) {
+    int most = fkv_prefill_holds_all(p) ? p->state.n_rows : 0;
+    for (int h = 0; h < p->state.n_kv_head && !fkv_prefill_holds_all(p); h++) {
         const int n = ops->choice_count(p->at->kept, h);
         most = n > most ? n : most;
     }
@@ -220,9 +233,11 @@ fkv_status fkv_prefill_shrink(struct fkv_prefill_pass *p)
 fkv_status fkv_prefill_retain(struct fkv_prefill_pass *p)
 {
     choose(p);
-    if (selects_kept(p) || selects_going_on(p)) fkv_run_in_turn(p->at, &p->ws->turn, select_region, p);
-    fkv_status status = take_room(p);
-    if (status == FKV_OK) status = fkv_signals_take(p);
+    if (selects_kept(p) || selects_going_on(p))
+        fkv_run_in_turn(p->at, &p->ws->turn, select_region, &(struct chosen){p, p->plan->keep, true});
+    fkv_status status = fkv_signals_take(p);
+    if (status == FKV_OK) status = fkv_levels_take(p);
+    if (status == FKV_OK) status = take_room(p);
     if (status != FKV_OK) return status;
     fkv_run_in_turn(p->at, &p->ws->turn, retain_region, p);
     if (!fkv_prefill_keeps_all(p)) p->report->pruned = true;

@@ -53,12 +53,24 @@ struct fkv_prefill_params {
     int n_keepers;
 };
 
+enum { FKV_LEVELS = 4 }; /* once what a plan keeps, twice, four times, and the most */
+
 /* Sums of what struct fkv_signals are means of. */
 struct fkv_signal_sums {
     float *mass; /* [n_layer][n_kv_head] of the heads measured, in the order of layers */
     int n_mass, n_layers, n_halves, n_agreement[2];
     double halves, entropy, agreement[2]; /* agreement: of the first and of the last third of the layers */
     double overlap;                       /* NAN: not known */
+    int n_checks, times;                  /* by the self-check: see fkv_levels_take() */
+    double check[FKV_LEVELS];
+    bool alike; /* the last is below the bound */
+};
+
+/* What a layer holds of a prefill until it is settled how much is kept: of each head how many entries, and the lowest
+   level that has each. */
+struct fkv_layer_levels {
+    uint8_t *lowest; /* [sum of count] */
+    int count[];     /* [heads] */
 };
 
 /* What the last prefill did. */
@@ -70,8 +82,23 @@ struct fkv_prefill_report {
     uint64_t work;               /* multiply-adds, as progress counts them */
     uint64_t kv_peak_bytes;      /* most that any prefill came to */
     struct fkv_signal_sums signals;
+    struct fkv_layer_levels **level; /* [n_layer] NULL: the layer holds what it keeps */
+    int n_layer;
+    bool leveled; /* some layer has them: fkv_levels_drop() frees them */
+    int times;    /* and the plans' `times` and `kl` */
+    double kl_most;
     double stage_s[FKV_N_STAGES]; /* wall time of thread 0 by stage */
 };
+
+/* How many levels there are, and what a level keeps: so many times as much as the lowest. */
+int fkv_levels_of(int most);
+int fkv_level_times(int level, int most);
+void fkv_levels_drop(struct fkv_prefill_report *report);
+/* What the sequence would hold at a level, in stores of their own, where they differ: [n_layer], else NULL. After a
+   failure, too, the caller destroys them. The prefill was the sequence's last, and the workspace is lent to the
+   caller. */
+fkv_status fkv_levels_trim(struct fkv_workspace *ws, const struct fkv_sequence *q,
+                           const struct fkv_prefill_report *report, int level, struct fkv_kv_store **stores);
 
 /* Prefills n >= 1 ids behind the sequence's tokens under the policy; logits[n_vocab] of the last. The workspace is lent
    to the caller. q->n_seen stays: the caller counts the tokens, or, after FKV_ERROR_CANCELLED, _MEMORY, _DEVICE or

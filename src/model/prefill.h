@@ -51,7 +51,8 @@ static inline void fkv_report_begin(struct fkv_prefill_report *report)
     report->pruned = false;
     report->work = 0;
     memset(report->stage_s, 0, sizeof report->stage_s);
-    report->signals = (struct fkv_signal_sums){.mass = report->signals.mass, .overlap = NAN};
+    report->signals = (struct fkv_signal_sums){.mass = report->signals.mass, .overlap = NAN, .times = 1};
+    fkv_levels_drop(report);
 }
 
 /* Queries of the i-th window. */
@@ -93,6 +94,14 @@ void fkv_note_propagated(struct fkv_prefill_report *report, int layer, const int
 void fkv_signals_begin(struct fkv_prefill_pass *p);
 fkv_status fkv_signals_rank(struct fkv_prefill_pass *p);
 fkv_status fkv_signals_take(struct fkv_prefill_pass *p);
+
+/* levels.c: what is kept may be left to the self-check. Is it here, and does the layer hold all rows until then? When
+   rows are chosen: chooses what it holds, in place of what it keeps at least. */
+bool fkv_prefill_levels(const struct fkv_prefill_pass *p);
+bool fkv_prefill_holds_all(const struct fkv_prefill_pass *p);
+fkv_status fkv_levels_take(struct fkv_prefill_pass *p);
+/* Chooses the rows to keep by the layer's scores, `keep` of each head. */
+void fkv_prefill_select(const struct fkv_prefill_pass *p, int keep);
 
 /* keepers.c: the other sequences. Begins and ends their policies; plans the layer for each and adds the windows that
    they score by to window[n], returns their number; keeps the layer's rows in each, when all have gone through it. */

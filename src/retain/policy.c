@@ -43,7 +43,8 @@ static struct fkv_layer_plan local_plan(const struct fkv_layer_plan *plan, const
     return (struct fkv_layer_plan){.ranking = FKV_RANK_RECENCY,
                                    .scoring = plan->scoring,
                                    .keep = whole ? s->n_rows : s->local,
-                                   .propagate = s->n_rows};
+                                   .propagate = s->n_rows,
+                                   .times = 1};
 }
 
 static enum fkv_reduce reduce_of(const struct fkv_kv_params *p)
@@ -79,7 +80,8 @@ struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *sta
                                               .span = p->span},
                                   .sinks = s->sinks,
                                   .keep = s->n_rows,
-                                  .propagate = s->n_rows};
+                                  .propagate = s->n_rows,
+                                  .times = 1};
     policy->layer(state, p, s, &plan);
     if (s->local) plan = local_plan(&plan, s);
     plan.keep = bounded(plan.keep, s->n_rows);

@@ -40,6 +40,9 @@ struct fkv_layer_plan {
     enum fkv_spread spread;     /* EQUAL or POOLED */
     int least;                  /* POOLED: entries of a head that its own order alone decides */
     int propagate;              /* rows that go on to the next layer */
+    int times;                  /* how often `keep` may be kept, ranked by WINDOW: so many entries are there until the
+                                   self-check has found how few will do; 1: no check */
+    double kl;                  /* most that it may find, in nats */
     bool wants_scores;          /* `scored` is called, even if nothing is dropped here */
     bool wants_looked;          /* and knows what the window attends to */
     const float *rank; /* [n_rows - window] by which rows go on; NULL: by the sum of their scores over the heads. OWN:
@@ -87,6 +90,12 @@ fkv_status fkv_kv_params_check(struct fkv_kv_params *p, int n_layer, struct fkv_
    policy would drop anything, and all rows go on. */
 struct fkv_layer_plan fkv_policy_plan(const struct fkv_policy *policy, void *state, const struct fkv_kv_params *p,
                                       const struct fkv_layer_state *s);
+/* What a layer may come to keep of n_rows. */
+static inline int fkv_plan_most(const struct fkv_layer_plan *plan, int n_rows)
+{
+    const int times = plan->ranking == FKV_RANK_WINDOW ? plan->times : 1;
+    return plan->keep <= n_rows / times ? plan->keep * times : n_rows;
+}
 /* Lets the policy see the scores; the plan stays within what it was. */
 void fkv_policy_scored(const struct fkv_policy *policy, void *state, const struct fkv_kv_params *p,
                        const struct fkv_layer_state *s, const float *g, struct fkv_layer_plan *plan);

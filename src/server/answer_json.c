@@ -57,6 +57,24 @@ void put_timings(struct json_out *j, const struct branch *b)
     out_close(j, '}');
 }
 
+/* What the policy found by decoding the last token again, and how much it then kept. */
+static void put_checks(struct json_out *j, const struct fkv_signals *s)
+{
+    out_key(j, "self_check");
+    if (!s->n_checks) {
+        out_null(j);
+        return;
+    }
+    out_open(j, '{');
+    out_key(j, "kl");
+    out_open(j, '[');
+    for (int i = 0; i < s->n_checks; i++) out_real(j, s->check[i]);
+    out_close(j, ']');
+    put_int(j, "times", s->times);
+    put_bool(j, "alike", s->alike);
+    out_close(j, '}');
+}
+
 static void put_kept(struct json_out *j, const struct prompt *p)
 {
     const struct kept_report *k = &p->kept;
@@ -75,6 +93,7 @@ static void put_kept(struct json_out *j, const struct prompt *p)
     put_real(j, "mean", k->mean);
     put_int(j, "max", (int64_t)k->max);
     out_close(j, '}');
+    put_checks(j, &k->signals);
     put_int(j, "kv_bytes", (int64_t)k->bytes);
     put_int(j, "kv_full_bytes", (int64_t)k->full_bytes);
 }

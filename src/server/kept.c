@@ -11,6 +11,7 @@ void kept_turn(const fkv_session *session, struct prompt *p, size_t first)
     struct fkv_turn turn;
     const int32_t *positions;
     const int n = fkv_session_propagated(session, &report->tsp_layer, &positions);
+    fkv_session_get_signals(session, &report->signals);
     if (n < 0 || !(p->went_on = malloc(p->n))) return;
     memset(p->went_on, 1, p->n);
     memset(p->went_on + first, 0, p->last_end - first);

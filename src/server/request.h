@@ -57,6 +57,7 @@ struct prompt {
         double mean; /* entries per head */
         uint64_t bytes, full_bytes;
         int tsp_layer, n_propagated; /* -1: all went on */
+        struct fkv_signals signals;  /* of the turn that was computed for it; no checks: none was, or none made */
     } kept;
     struct eval_text map; /* the fields of kv_map, when it was asked for */
 };
