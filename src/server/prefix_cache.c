@@ -315,7 +315,7 @@ bool fkv_prefix_drop(struct fkv_prefix_cache *c, uint64_t id)
 {
     struct prefix_entry *e = prefix_entry_of(c, id);
     if (!e || e->n_users) return false;
-    prefix_disk_drop(c, &e->key, false);
+    prefix_disk_drop(c, &e->key, NULL);
     prefix_remove(c, e);
     return true;
 }
@@ -331,10 +331,15 @@ void fkv_prefix_forget(struct fkv_prefix_cache *c, uint64_t id)
 
 bool fkv_prefix_cache_write(struct fkv_prefix_cache *c, double now)
 {
-    for (size_t i = 0; i < c->n && prefix_disk_is_on(&c->disk, now); i++)
-        if (prefix_is_due(c, c->entry[i]) && prefix_disk_write(c, c->entry[i], now)) return true;
-    return false;
+    struct fkv_prefix_write *w = fkv_prefix_write_begin(c, now);
+    if (!w) return false;
+    const uint64_t errors = c->stats.disk_errors;
+    fkv_prefix_write_run(w);
+    fkv_prefix_write_end(c, w, now);
+    return c->stats.disk_errors == errors;
 }
+
+void fkv_prefix_cache_writer(struct fkv_prefix_cache *c) { c->has_writer = true; }
 
 static void describe_entry(const struct fkv_prefix_cache *c, const struct prefix_entry *e,
                            struct fkv_prefix_entry_info *info)
@@ -374,6 +379,7 @@ void fkv_prefix_cache_close(struct fkv_prefix_cache *c, double now)
 {
     if (!c) return;
     while (fkv_prefix_cache_write(c, now)) {}
+    while (c->n_leaving) prefix_write_free(c->leaving[--c->n_leaving]); /* the tier is off */
     while (c->n) prefix_remove(c, c->entry[0]);
     prefix_disk_close(&c->disk);
     fkv_session_close(c->reader);

@@ -87,6 +87,14 @@ fkv_status fkv_prefix_cache_disk(struct fkv_prefix_cache *cache, const char *fol
 /* Writes one entry that is due (used twice, or dear to compute) to disk; false: none was, or the tier is off for a
    minute after a failure. For idle moments: it takes the disk's time. */
 bool fkv_prefix_cache_write(struct fkv_prefix_cache *cache, double now);
+/* The same in three steps, of which the second, which takes the time, needs no cache: another thread's may go on with
+   that. NULL: nothing is to be written. */
+struct fkv_prefix_write;
+struct fkv_prefix_write *fkv_prefix_write_begin(struct fkv_prefix_cache *cache, double now);
+void fkv_prefix_write_run(struct fkv_prefix_write *write);
+void fkv_prefix_write_end(struct fkv_prefix_cache *cache, struct fkv_prefix_write *write, double now);
+/* From here on such a thread writes what is evicted, too. */
+void fkv_prefix_cache_writer(struct fkv_prefix_cache *cache);
 
 /* The longest beginning of the prompt that there is. Always answers: what fails on the way is a miss. */
 void fkv_prefix_find(struct fkv_prefix_cache *cache, const struct fkv_prefix_prompt *prompt, double now,

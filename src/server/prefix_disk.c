@@ -65,15 +65,6 @@ static bool add_file(struct fkv_prefix_cache *c, const struct prefix_file *f)
     return true;
 }
 
-static void delete_file(struct fkv_prefix_cache *c, size_t i)
-{
-    struct prefix_disk *d = &c->disk;
-    unlinkat(d->folder, d->file[i].name, 0);
-    c->stats.disk_bytes -= d->file[i].bytes;
-    free(d->file[i].key.ids);
-    d->file[i] = d->file[--d->n];
-}
-
 /* Does a serve all that b does? */
 static bool covers(const struct prefix_key *a, const struct prefix_key *b)
 {
@@ -95,10 +86,31 @@ size_t prefix_disk_covers(const struct prefix_disk *d, const struct prefix_key *
     return most;
 }
 
-void prefix_disk_drop(struct fkv_prefix_cache *c, const struct prefix_key *key, bool shorter)
+/* Out of the index. */
+static void forget_file(struct fkv_prefix_cache *c, size_t i)
 {
-    for (size_t i = c->disk.n; i-- > 0;)
-        if (covers(key, &c->disk.file[i].key) && (shorter || key->n == c->disk.file[i].key.n)) delete_file(c, i);
+    struct prefix_disk *d = &c->disk;
+    c->stats.disk_bytes -= d->file[i].bytes;
+    free(d->file[i].key.ids);
+    d->file[i] = d->file[--d->n];
+}
+
+static void delete_file(struct fkv_prefix_cache *c, size_t i)
+{
+    unlinkat(c->disk.folder, c->disk.file[i].name, 0);
+    forget_file(c, i);
+}
+
+void prefix_disk_drop(struct fkv_prefix_cache *c, const struct prefix_key *key, const char *successor)
+{
+    for (size_t i = c->disk.n; i-- > 0;) {
+        const struct prefix_file *f = &c->disk.file[i];
+        if (!covers(key, &f->key) || (!successor && key->n != f->key.n)) continue;
+        if (successor && !strcmp(f->name, successor)) /* it has taken the file's place */
+            forget_file(c, i);
+        else
+            delete_file(c, i);
+    }
 }
 
 /* ---- opening --------------------------------------------------------------------------------------- */
@@ -257,32 +269,77 @@ fkv_session *prefix_disk_load(struct fkv_prefix_cache *c, long file, const struc
     return NULL;
 }
 
-/* What the entry holds goes into its file; *f is then as the index has it. */
-static bool write_file(struct fkv_prefix_cache *c, struct prefix_entry *e, struct prefix_file *f)
-{
+/* One entry on its way into a file. */
+struct fkv_prefix_write {
+    fkv_session *session; /* its own */
+    struct prefix_file file;
     char path[4096];
-    struct stat st;
-    return prefix_key_copy(&f->key, e->key.ids, e->key.n, e->key.salt) && name_of(&e->key, f->name) &&
-           fkv_session_save(e->session, path_of(&c->disk, f->name, path), e->key.salt) == FKV_OK &&
-           fstatat(c->disk.folder, f->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (f->bytes = (uint64_t)st.st_size) > 0;
+    uint64_t id; /* of the entry, in use meanwhile; 0: it has gone */
+    bool ok;
+};
+
+void prefix_write_free(struct fkv_prefix_write *w)
+{
+    if (!w) return;
+    fkv_session_close(w->session);
+    free(w->file.key.ids);
+    free(w);
 }
 
-bool prefix_disk_write(struct fkv_prefix_cache *c, struct prefix_entry *e, double now)
+struct fkv_prefix_write *prefix_write_new(struct fkv_prefix_cache *c, const struct prefix_entry *e, double now)
 {
-    struct prefix_file f = {.seconds = e->seconds, .used = now, .hits = e->hits};
     const uint64_t about = e->all_bytes + e->all_bytes / 8 + (1 << 20); /* ids, positions and logits besides */
-    if (about > c->disk.limit) return false;
-    make_room(c, about, now);
-    if (!write_file(c, e, &f)) {
-        free(f.key.ids);
-        failed(c, now);
-        return false;
+    struct fkv_prefix_write *w = about <= c->disk.limit ? calloc(1, sizeof *w) : NULL;
+    if (!w) return NULL;
+    w->file = (struct prefix_file){.seconds = e->seconds, .used = now, .hits = e->hits};
+    if (prefix_key_copy(&w->file.key, e->key.ids, e->key.n, e->key.salt) && name_of(&e->key, w->file.name) &&
+        fkv_session_fork(e->session, e->key.n, &w->session, NULL) == FKV_OK) {
+        w->file.key.turn_end = e->key.turn_end;
+        memcpy(w->file.key.policy, e->key.policy, sizeof w->file.key.policy);
+        path_of(&c->disk, w->file.name, w->path);
+        make_room(c, about, now);
+        return w;
     }
-    f.key.turn_end = e->key.turn_end;
-    memcpy(f.key.policy, e->key.policy, sizeof f.key.policy);
-    prefix_disk_drop(c, &f.key, true); /* what the new one serves too */
-    c->stats.disk_writes++;
-    if (add_file(c, &f)) return true;
-    free(f.key.ids);
-    return false;
+    prefix_write_free(w);
+    return NULL;
+}
+
+static struct fkv_prefix_write *write_of(struct fkv_prefix_cache *c, struct prefix_entry *e, double now)
+{
+    struct fkv_prefix_write *w = prefix_write_new(c, e, now);
+    if (!w) return NULL;
+    w->id = e->id;
+    e->n_users++;
+    return w;
+}
+
+struct fkv_prefix_write *fkv_prefix_write_begin(struct fkv_prefix_cache *c, double now)
+{
+    if (!prefix_disk_is_on(&c->disk, now)) return NULL;
+    if (c->n_leaving) return c->leaving[--c->n_leaving];
+    struct fkv_prefix_write *w = NULL;
+    for (size_t i = 0; i < c->n && !w; i++)
+        if (prefix_is_due(c, c->entry[i])) w = write_of(c, c->entry[i], now);
+    return w;
+}
+
+void fkv_prefix_write_run(struct fkv_prefix_write *w)
+{
+    struct stat st;
+    w->ok = fkv_session_save(w->session, w->path, w->file.key.salt) == FKV_OK && lstat(w->path, &st) == 0 &&
+            S_ISREG(st.st_mode) && (w->file.bytes = (uint64_t)st.st_size) > 0;
+}
+
+void fkv_prefix_write_end(struct fkv_prefix_cache *c, struct fkv_prefix_write *w, double now)
+{
+    fkv_prefix_release(c, w->id);
+    if (w->ok) {
+        prefix_disk_drop(c, &w->file.key, w->file.name); /* what the new one serves too */
+        c->stats.disk_writes++;
+        if (add_file(c, &w->file)) w->file.key.ids = NULL; /* the index's */
+        make_room(c, 0, now);
+    } else {
+        failed(c, now);
+    }
+    prefix_write_free(w);
 }

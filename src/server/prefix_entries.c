@@ -67,6 +67,19 @@ bool prefix_is_due(const struct fkv_prefix_cache *c, const struct prefix_entry *
     return more >= FKV_PREFIX_DISK_LEAST && (e->hits > 0 || e->seconds * (double)more / (double)n >= DEAR_S);
 }
 
+/* What goes, and is worth a file, gets one: now, or by the thread that writes, unless too many wait for that. */
+static void write_leaving(struct fkv_prefix_cache *c, const struct prefix_entry *e, double now)
+{
+    struct fkv_prefix_write *w = c->n_leaving < PREFIX_LEAVING ? prefix_write_new(c, e, now) : NULL;
+    if (!w) return;
+    if (c->has_writer) {
+        c->leaving[c->n_leaving++] = w;
+        return;
+    }
+    fkv_prefix_write_run(w);
+    fkv_prefix_write_end(c, w, now);
+}
+
 static void evict(struct fkv_prefix_cache *c, struct prefix_entry *e, double now)
 {
     const struct fkv_prefix_prompt gone = {.ids = e->key.ids,
@@ -75,7 +88,7 @@ static void evict(struct fkv_prefix_cache *c, struct prefix_entry *e, double now
                                            .n_boundaries = 1,
                                            .salt = e->key.salt};
     const bool worth = e->key.n - prefix_disk_covers(&c->disk, &e->key) >= FKV_PREFIX_DISK_LEAST;
-    if (worth && prefix_disk_is_on(&c->disk, now)) prefix_disk_write(c, e, now);
+    if (worth && prefix_disk_is_on(&c->disk, now)) write_leaving(c, e, now);
     prefix_ring_remember(&c->evicted, &gone, 0, e->key.n);
     prefix_remove(c, e);
     c->stats.evictions++;

@@ -33,6 +33,7 @@ struct prefix_file {
 };
 
 enum { PREFIX_EVICTED = 256 }; /* evictions remembered */
+enum { PREFIX_LEAVING = 2 };   /* entries that wait for being written after they have gone */
 
 /* Hashes of prompts' beginnings, the latest so many. */
 struct prefix_ring {
@@ -58,6 +59,9 @@ struct fkv_prefix_cache {
     size_t n, room;
     struct prefix_ring sights, evicted;
     struct prefix_disk disk;
+    bool has_writer; /* what goes is left to fkv_prefix_write_begin() */
+    struct fkv_prefix_write *leaving[PREFIX_LEAVING];
+    size_t n_leaving;
     struct fkv_prefix_stats stats;
 };
 
@@ -112,9 +116,11 @@ fkv_session *prefix_disk_load(struct fkv_prefix_cache *c, long file, const struc
                               enum fkv_prefix_miss *why);
 /* The most of the key's ids that a file serves those with who would be served by all. */
 size_t prefix_disk_covers(const struct prefix_disk *d, const struct prefix_key *key);
-/* Writes an entry, makes room for it; false: it does not fit, or it failed. */
-bool prefix_disk_write(struct fkv_prefix_cache *c, struct prefix_entry *e, double now);
-/* Deletes the key's file; those of what it serves besides, too, if `shorter`. */
-void prefix_disk_drop(struct fkv_prefix_cache *c, const struct prefix_key *key, bool shorter);
+/* What writes the entry into a file; NULL: it does not fit, or there is no memory. Run and ended by
+   fkv_prefix_write_run(), _end(). */
+struct fkv_prefix_write *prefix_write_new(struct fkv_prefix_cache *c, const struct prefix_entry *e, double now);
+void prefix_write_free(struct fkv_prefix_write *w);
+/* Deletes the key's file; with a successor, which is the file of that name, all that it serves, too. */
+void prefix_disk_drop(struct fkv_prefix_cache *c, const struct prefix_key *key, const char *successor);
 
 #endif

@@ -15,16 +15,45 @@ struct prefixes {
     double token_s; /* that computing a token takes; 0: not known yet */
     pthread_mutex_t stats_lock;
     struct fkv_prefix_stats stats;
+    pthread_t writer; /* of files, if there is a disk tier */
+    pthread_cond_t changed;
+    bool writes, ending;
 };
 
 static void enter(struct prefixes *c) { pthread_mutex_lock(&c->lock); }
 
-static void leave(struct prefixes *c)
+static void note_stats(struct prefixes *c)
 {
     pthread_mutex_lock(&c->stats_lock);
     fkv_prefix_get_stats(c->cache, &c->stats);
     pthread_mutex_unlock(&c->stats_lock);
+}
+
+static void leave(struct prefixes *c)
+{
+    note_stats(c);
+    pthread_cond_signal(&c->changed);
     pthread_mutex_unlock(&c->lock);
+}
+
+static void *write_files(void *user)
+{
+    struct prefixes *c = user;
+    enter(c);
+    while (!c->ending) {
+        struct fkv_prefix_write *w = fkv_prefix_write_begin(c->cache, fkv_clock_s());
+        if (!w) {
+            pthread_cond_wait(&c->changed, &c->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&c->lock);
+        fkv_prefix_write_run(w);
+        enter(c);
+        fkv_prefix_write_end(c->cache, w, fkv_clock_s());
+        note_stats(c);
+    }
+    leave(c);
+    return NULL;
 }
 
 bool prefixes_open(struct server *server, const struct fkv_session_params *session, char *err)
@@ -36,6 +65,7 @@ bool prefixes_open(struct server *server, const struct fkv_session_params *sessi
     *c = (struct prefixes){.server = server};
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->stats_lock, NULL);
+    pthread_cond_init(&c->changed, NULL);
     server->prefixes = c;
     c->cache = fkv_prefix_cache_open(server->engine, session, server->kv_ram);
     if (!c->cache || !settings->cache_disk) return c->cache;
@@ -43,15 +73,24 @@ bool prefixes_open(struct server *server, const struct fkv_session_params *sessi
                               err) != FKV_OK)
         return false;
     fprintf(stderr, "cache   %s: %s entries\n", settings->cache_disk, COUNT(n));
+    c->writes = !pthread_create(&c->writer, NULL, write_files, c);
+    if (c->writes) fkv_prefix_cache_writer(c->cache);
     return true;
 }
 
 void prefixes_close(struct prefixes *c)
 {
     if (!c) return;
+    if (c->writes) {
+        enter(c);
+        c->ending = true;
+        leave(c);
+        pthread_join(c->writer, NULL);
+    }
     if (c->cache) fkv_prefix_cache_close(c->cache, fkv_clock_s());
     pthread_mutex_destroy(&c->lock);
     pthread_mutex_destroy(&c->stats_lock);
+    pthread_cond_destroy(&c->changed);
     free(c);
 }
 

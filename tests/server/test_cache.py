@@ -202,13 +202,16 @@ class Disk(Cached):
     def test_restart(self):
         document = words('disk', 280)
         with tempfile.TemporaryDirectory() as folder:
-            def served():
+            def served(writes=0):
                 server = Server('--cache-disk', folder, '-np', '1', '-c', '4096')
-                result = self.ask(document, server, **FULL)
-                self.ask(document, server, **FULL)  # a second use: worth a file
-                self.assertEqual(server.stop(), 0)
+                try:
+                    result = self.ask(document, server, **FULL)
+                    self.ask(document, server, **FULL)  # a second use: worth a file
+                    until(lambda: f'fastkv_disk_writes_total {writes}\n' in server.get('/metrics').body.decode())
+                finally:
+                    self.assertEqual(server.stop(), 0)
                 return result
-            cold = served()
+            cold = served(1)
             self.assertEqual(cold[0], 0)
             files = [f for f in os.listdir(folder) if f.endswith('.fkv')]
             self.assertEqual(len(files), 1)
@@ -219,7 +222,7 @@ class Disk(Cached):
             with open(path, 'r+b') as f:
                 f.seek(os.path.getsize(path) // 2)
                 f.write(b'damage' * 100)
-            damaged = served()
+            damaged = served(1)
             self.assertEqual((damaged[0], damaged[3]['miss'], damaged[1]), (0, 'disk_corrupt', cold[1]))
             other = Server('--cache-disk', folder, '-np', '1', '-c', '4096')
             blocked = Server('--cache-disk', folder, wait=False)
