@@ -10,7 +10,7 @@ static const struct route routes[] = {
 #define ALWAYS ROUTE_ALWAYS
 #define BARE ROUTE_BARE
 #define GENERATE ROUTE_GENERATE
-#define ROUTE(method, path, where, flags, handler) {#method, path, where, flags, handler, #handler + sizeof "api_" - 1},
+#define ROUTE(method, path, where, flags, handler) {#method, path, where, flags, handler, &#handler[sizeof "api_" - 1]},
 #include "server/routes.def"
 #undef ROUTE
 };

@@ -8,13 +8,19 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-enum { SPM, N_VOCABS = 11 };
+enum { SPM, GEMMA4, N_VOCABS = 13 };
 
 static struct fkv_tokenizer *load(int which)
 {
-    static const char *const rules[N_VOCABS] = {NULL,     "gpt-2",  "smollm",   "qwen2",       "llama-bpe", "tekken",
-                                                "gpt-4o", "qwen35", "minicpm5", "deepseek-v3", "default"};
-    const struct tiny_vocab v = which == SPM ? tiny_spm() : tiny_bpe(rules[which]);
+    static const char *const rules[N_VOCABS] = {NULL,          "gemma4",         "gpt-2",  "smollm", "qwen2",
+                                                "llama-bpe",   "tekken",         "gpt-4o", "qwen35", "minicpm5",
+                                                "deepseek-v3", "deepseek-coder", "default"};
+    struct tiny_vocab v = which == SPM || which == GEMMA4 ? tiny_spm() : tiny_bpe(rules[which]);
+    if (which == GEMMA4) {
+        v.model = "gemma4";
+        v.merge[v.n_merges++] = "l l";
+        v.merge[v.n_merges++] = "\xe2\x96\x81 h";
+    }
     size_t bytes;
     uint8_t *file = tiny_file(&v, &bytes);
     struct fkv_gguf *gguf;

@@ -24,6 +24,11 @@ put('template', [p.read_bytes() for p in sorted(TESTS.glob('golden/chat_template
 # the first byte chooses vocabulary and flags
 put('tokenizer', [bytes([i % 20]) + c['text'].encode()[:4096] for i, c in enumerate(lines('tokens.jsonl')) if 'text' in c])
 files = [p.read_bytes() for p in sorted(TESTS.glob('data/*.gguf'))] + [struct.pack('<4sIQQ', b'GGUF', version, 0, 0) for version in (2, 3)]
+# of Ollama's converter, whose names the reader changes
+for arch in (b'gptoss', b'gemma3', b'mistral3'):
+    name = arch + b'.rope.scaling_beta'
+    files.append(struct.pack('<4sIQQQ20sIQ', b'GGUF', 3, 0, 2, 20, b'general.architecture', 8, len(arch)) + arch + struct.pack('<Q', len(name)) + name +
+                 struct.pack('<If', 6, 32))
 put('gguf', files)
 put('model', files)
 user = {'role': 'user', 'content': 'Hi'}
