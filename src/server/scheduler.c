@@ -55,6 +55,7 @@ bool scheduler_open(struct server *server, char *err)
     for (; s->slots && s->n_slots < n; s->n_slots++)
         if (!(s->slots[s->n_slots].ids = malloc((size_t)server->n_ctx * sizeof(int32_t)))) break;
     server->scheduler = s;
+    if (server->settings->slot_save_path) slot_files_sweep(server->settings->slot_save_path);
     fkv_engine_pace(server->engine, server->settings->max_gap_ms / 1e3, (double)server->settings->prefill_share);
     const struct fkv_session_params params = scheduler_session(s);
     if (s->n_slots == n && prefixes_open(server, &params, err) && start_threads(s)) return true;

@@ -1,9 +1,13 @@
 #define _GNU_SOURCE
 #include "server/slot_files.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "server/json_in.h"
@@ -18,6 +22,30 @@ bool slot_file_name(const char *name)
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     const size_t n = strlen(name);
     return n >= 1 && n <= SLOT_NAME_BYTES && *name != '.' && strspn(name, allowed) == n;
+}
+
+/* Is it ".NAME.tmp", which a save of NAME writes to? */
+static bool is_temporary(const char *file)
+{
+    char name[SLOT_NAME_BYTES + 1];
+    const size_t n = strlen(file);
+    if (*file != '.' || n < sizeof ".x.tmp" - 1 || n - 5 > SLOT_NAME_BYTES || strcmp(file + n - 4, ".tmp"))
+        return false;
+    snprintf(name, sizeof name, "%.*s", (int)(n - 5), file + 1);
+    return slot_file_name(name);
+}
+
+void slot_files_sweep(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (!is_temporary(entry->d_name)) continue;
+        const int fd = openat(dirfd(dir), entry->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd < 0) continue;
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) unlinkat(dirfd(dir), entry->d_name, 0); /* else another server's */
+        close(fd);
+    }
+    if (dir) closedir(dir);
 }
 
 static bool read_slot(const struct server *server, const char *text, int *slot, struct api_error *error)

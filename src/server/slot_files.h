@@ -21,5 +21,7 @@ struct slot_task {
 void slot_task_run(struct scheduler *s, struct slot_task *task);
 /* May a file be called so? */
 bool slot_file_name(const char *name);
+/* Removes what a process that is gone was writing in this folder. */
+void slot_files_sweep(const char *folder);
 
 #endif

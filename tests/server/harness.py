@@ -139,16 +139,21 @@ def until(condition, seconds=20):
 
 
 def together(calls):
-    """Their results, each on a thread of its own."""
-    results = [None] * len(calls)
+    """Their results, each on a thread of its own; what one of them raises is raised."""
+    results, raised = [None] * len(calls), []
 
     def run(i):
-        results[i] = calls[i]()
+        try:
+            results[i] = calls[i]()
+        except Exception as e:
+            raised.append(e)
     threads = [threading.Thread(target=run, args=(i,)) for i in range(len(calls))]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
+    if raised:
+        raise raised[0]
     return results
 
 

@@ -2,7 +2,6 @@
 """HTTP itself: who may ask, what is refused, clients that leave, queues, the end."""
 import json
 import os
-import random
 import signal
 import socket
 import tempfile
@@ -137,28 +136,6 @@ class Clients(Case):
         self.half_computed({**body, 'cache_salt': 'other'})
         self.assertEqual(self.ok(self.server.post('/v1/completions', {'prompt': 'x', 'max_tokens': 1}))['fastkv']['cache']['source'], 'none')
         self.assertIn(b'fastkv_parked_prefills 0\n', self.server.get('/metrics').body)
-
-    def come_and_go(self, rng):
-        """One client that ends somewhere in the middle, and how."""
-        body = json.dumps({**LONG, 'stream': True}).encode()
-        request = head('/v1/completions', 'POST', 'Host: localhost', 'Content-Type: application/json', f'Content-Length: {len(body)}') + body
-        with self.server.connect() as s:
-            how = rng.choice(('cut', 'close', 'read', 'half', 'reset'))
-            s.sendall(request[:rng.randrange(len(request))] if how == 'cut' else request)
-            if how in ('read', 'half', 'reset'):
-                s.recv(1000)
-            if how == 'half':
-                s.shutdown(socket.SHUT_WR)
-            if how == 'reset':
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
-
-    def test_many_leave(self):
-        """Nothing is left of 400 clients that end in the middle, ten at once."""
-        fds = self.server.fds()
-        together([lambda i=i: [self.come_and_go(random.Random(40 * i + k)) for k in range(40)] for i in range(10)])
-        until(self.server.idle, 5)
-        until(lambda: self.server.fds() <= fds, 2)
-        self.ok(self.server.post('/v1/chat/completions', chat()))
 
     def test_queue(self):
         """2 run, 3 wait, others are turned away."""
