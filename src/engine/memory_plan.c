@@ -74,6 +74,9 @@ fkv_status fkv_session_shape_on(struct fkv_session_shape *s, const fkv_engine *e
     if (s->params.n_ctx < 1 || s->params.n_ctx > FKV_CONTEXT_MAX)
         return fkv_fail(error, FKV_ERROR_CONTEXT, "context size: expected 1 to %d, found %d", FKV_CONTEXT_MAX,
                         s->params.n_ctx);
+    if ((unsigned)s->params.k_type > FKV_KV_Q8_0 || (unsigned)s->params.v_type > FKV_KV_Q8_0)
+        return fkv_fail(error, FKV_ERROR_ARGUMENT, "types of K and V: expected enum fkv_kv_type, found %d and %d",
+                        (int)s->params.k_type, (int)s->params.v_type);
     s->k_type = elem_of(s->params.k_type, b);
     s->v_type = elem_of(s->params.v_type, b);
     /* Keys have the scores to carry: of the two types of 16 bits f16 rounds eight times finer. */

@@ -212,6 +212,8 @@ static fkv_status check(const struct fkv_sampler_params *p, struct fkv_error *e)
 
 static fkv_status check_bias(const struct fkv_sampler_params *p, int n_vocab, struct fkv_error *e)
 {
+    if (p->n_bias && !p->bias)
+        return fkv_fail(e, FKV_ERROR_ARGUMENT, "bias: expected %zu of them, found NULL", p->n_bias);
     for (size_t i = 0; i < p->n_bias; i++) {
         if (p->bias[i].id < 0 || p->bias[i].id >= n_vocab)
             return fkv_fail(e, FKV_ERROR_ARGUMENT, "bias %zu: expected an id from 0 to %d, found %d", i, n_vocab - 1,

@@ -161,8 +161,9 @@ struct fkv_message {
    template that only takes content as a list of typed parts ({"type": "text", ...}) gets it so. variables: a JSON
    object of further variables for the template, such as {"enable_thinking": false}, or NULL.
    What a message says is text, whatever it spells: where a content has a control token's text ("<|im_end|>"), a mark
-   (U+FDD0, which no text has) stands behind its first character, so that it does not become the token.
+   (FKV_MARK: U+FDD0, which no text has) stands behind its first character, so that it does not become the token.
    *text: malloc'ed, NUL-terminated, freed with fkv_free(); tokenise it with FKV_TOKENIZE_PARSE_SPECIAL. */
+#define FKV_MARK "\xEF\xB7\x90"
 FKV_API fkv_status fkv_chat_format(const fkv_engine *engine, const char *chat_template,
                                    const struct fkv_message *messages, size_t n_messages, bool add_generation_prompt,
                                    const char *variables, char **text, size_t *n_bytes, char *err);

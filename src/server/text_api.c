@@ -8,7 +8,6 @@
 #include "server/messages.h"
 #include "server/prompts.h"
 #include "server/routes.h"
-#include "tokenizer/tokenizer.h"
 
 /* The answer is the text, or the error. */
 static void answer(struct exchange *x, bool ok, struct eval_text *text, const struct api_error *error)

@@ -33,7 +33,6 @@ fkv_status fkv_tokenizer_encode(const struct fkv_tokenizer *tokenizer, const cha
 /* A copy of a text in which no control or unknown token is spelled: U+FDD0 (FKV_MARK), which no text has, stands behind
    the first character of each; where the text has it, it is dropped. Encoding drops the marks again, after the split
    at special tokens, where those are recognised. *marked: malloc'ed; a token of one character cannot be marked. */
-#define FKV_MARK "\xEF\xB7\x90"
 fkv_status fkv_tokenizer_mark(const struct fkv_tokenizer *tokenizer, const char *text, char **marked,
                               struct fkv_error *e);
 /* The bytes of one token, valid as long as the tokenizer; special tokens are spelled out when `special`, else empty. */
