@@ -161,6 +161,9 @@ static bool is_plain(const struct guard_headers *h, struct api_error *error)
                         h->n_content_length);
     if (h->n_content_length && h->n_transfer_encoding)
         return api_fail(error, 400, ERROR_INVALID, "headers: expected Content-Length or Transfer-Encoding, found both");
+    if (h->n_transfer_encoding > 1 || (h->n_transfer_encoding && strcasecmp(h->transfer_encoding, "chunked")))
+        return api_fail(error, 400, ERROR_INVALID, "headers: expected Transfer-Encoding chunked, found %d, %.40s",
+                        h->n_transfer_encoding, h->transfer_encoding);
     if (h->n_host > 1) return api_fail(error, 400, ERROR_INVALID, "headers: expected one Host, found %d", h->n_host);
     return true;
 }

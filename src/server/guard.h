@@ -25,7 +25,7 @@ void guard_close(struct guard *g);
 
 /* What a request's headers say. NULL: not there. */
 struct guard_headers {
-    const char *host, *origin, *fetch_site, *authorization, *api_key, *content_type;
+    const char *host, *origin, *fetch_site, *authorization, *api_key, *content_type, *transfer_encoding;
     int n_host, n_content_length, n_transfer_encoding;
 };
 /* May this go on? public: the path needs no key. has_body: the method is POST. *has_key: a valid one came. *listed:

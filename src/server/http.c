@@ -137,6 +137,13 @@ static const char *header(struct MHD_Connection *connection, const char *name)
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
+/* Of paths and arguments; what hides a zero byte stays as it is, and is found nowhere. */
+static size_t unescape(void *user, struct MHD_Connection *connection, char *text)
+{
+    (void)user, (void)connection;
+    return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 static struct guard_headers headers_of(struct MHD_Connection *connection)
 {
     struct guard_headers h = {.host = header(connection, "Host"),
@@ -144,7 +151,8 @@ static struct guard_headers headers_of(struct MHD_Connection *connection)
                               .fetch_site = header(connection, "Sec-Fetch-Site"),
                               .authorization = header(connection, "Authorization"),
                               .api_key = header(connection, "X-Api-Key"),
-                              .content_type = header(connection, "Content-Type")};
+                              .content_type = header(connection, "Content-Type"),
+                              .transfer_encoding = header(connection, "Transfer-Encoding")};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, count_header, &h);
     return h;
 }
@@ -353,8 +361,8 @@ bool http_open(struct io *io)
                                   MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)io->server->settings->timeout_s,
                                   MHD_OPTION_NOTIFY_COMPLETED, on_completed, io, MHD_OPTION_NOTIFY_CONNECTION,
                                   connection_changed, io, MHD_OPTION_URI_LOG_CALLBACK, connection_url, io,
-                                  MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-                                  MHD_OPTION_END);
+                                  MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                                  MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!io->daemon) console_error("libmicrohttpd %s cannot start", MHD_get_version());
     return io->daemon;
 }

@@ -53,6 +53,17 @@ static bool refuse_tools(const json_t *body, struct api_error *error)
     return !error->status;
 }
 
+static bool refuse_thoughts(const json_t *body, struct api_error *error)
+{
+    const char *format = "auto";
+    json_get_text(body, "reasoning_format", &format, error);
+    if (!strcmp(format, "deepseek"))
+        return refuse(body, "reasoning_format", 501, "thoughts are not told apart yet", error);
+    if (strcmp(format, "auto") && strcmp(format, "none"))
+        return json_unwanted("reasoning_format", "auto, none or deepseek", json_field(body, "reasoning_format"), error);
+    return refuse(body, "thinking_budget_tokens", 501, "thoughts are not told apart yet", error);
+}
+
 static bool refuse_others(const json_t *body, struct api_error *error)
 {
     int64_t best_of = 1;
@@ -62,7 +73,7 @@ static bool refuse_others(const json_t *body, struct api_error *error)
     if (echo) refuse(body, "echo", 400, "the prompt is not repeated", error);
     refuse(body, "audio", 400, "answers are text", error);
     refuse(body, "suffix", 400, "use the model's fill-in-the-middle tokens in the prompt", error);
-    return !error->status && refuse_tools(body, error) && refuse_grammar(body, error);
+    return !error->status && refuse_tools(body, error) && refuse_thoughts(body, error) && refuse_grammar(body, error);
 }
 
 /* ---- what the answer ends at --------------------------------------------------------------------- */
@@ -122,6 +133,8 @@ static bool add_bias(struct request *r, const char *key, json_int_t id, const js
     if (!json_is_number(value) && !json_is_false(value))
         return json_unwanted("logit_bias", "numbers or false", value, error);
     const float bias = json_is_false(value) ? -INFINITY : (float)json_number_value(value);
+    if (isinf(bias) && !json_is_false(value))
+        return json_unwanted("logit_bias", "numbers between -1e38 and 1e38, or false", value, error);
     if (key) {
         id = strtol(key, &end, 10);
         if (end == key || *end) return bias_text(r, key, bias, error);

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "server/slot_files.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ static bool read_slot(const struct server *server, const char *text, int *slot, 
 {
     char *end;
     const long id = strtol(text, &end, 10);
-    if (end == text || *end || *text == '+' || id < 0 || id >= server->settings->n_sessions)
+    if (!isdigit((unsigned char)*text) || *end || id >= server->settings->n_sessions)
         return api_fail(error, 400, ERROR_INVALID, "slot: expected a number from 0 to %d, found %.40s",
                         server->settings->n_sessions - 1, text);
     *slot = (int)id;
@@ -109,10 +110,14 @@ void api_slot_action(struct server *server, struct exchange *x)
 
 /* ---- on the thread that prefills ------------------------------------------------------------------ */
 
-static bool fail(const fkv_session *session, fkv_status status, struct api_error *error)
+/* Files are named as the client names them: where they lie is not its business. */
+static bool fail(const fkv_session *session, const char *path, fkv_status status, struct api_error *error)
 {
+    const char *text = fkv_session_error(session);
+    const size_t folder = (size_t)(strrchr(path, '/') + 1 - path);
     const bool io = status == FKV_ERROR_IO || status == FKV_ERROR_MEMORY;
-    return api_fail(error, io ? 503 : 400, io ? ERROR_UNAVAILABLE : ERROR_INVALID, "%s", fkv_session_error(session));
+    return api_fail(error, io ? 503 : 400, io ? ERROR_UNAVAILABLE : ERROR_INVALID, "%s",
+                    text + (strncmp(text, path, folder) ? 0 : folder));
 }
 
 /* *n: tokens saved; what the prefix cache has no longer is none. */
@@ -120,13 +125,15 @@ static bool save(struct scheduler *s, const struct slot *slot, const char *path,
                  struct api_error *error)
 {
     struct stat st;
+    if (!lstat(path, &st) && !S_ISREG(st.st_mode))
+        return api_fail_field(error, "filename", "filename: there is something of that name that is no file");
     fkv_session *fork = slot->session ? NULL : prefixes_fork(s->server->prefixes, slot->entry),
                 *session = fork ? fork : slot->session;
     *bytes = 0;
     *n = session ? fkv_session_n_seen(session) : 0;
     const fkv_status status = *n ? fkv_session_save(session, path, slot->salt) : FKV_OK;
     if (status != FKV_OK)
-        fail(session, status, error);
+        fail(session, path, status, error);
     else if (*n && !stat(path, &st))
         *bytes = st.st_size;
     fkv_session_close(fork);
@@ -141,12 +148,12 @@ static bool load(struct slot *slot, const char *path, int64_t *bytes, struct api
     if (lstat(path, &st) || !S_ISREG(st.st_mode))
         return api_fail(error, 400, ERROR_INVALID, "filename: there is no such file");
     fkv_status status = fkv_session_look(slot->session, path, &file);
-    if (status != FKV_OK) return fail(slot->session, status, error);
+    if (status != FKV_OK) return fail(slot->session, path, status, error);
     status = fkv_session_load(slot->session, path, slot->salt);
     if (status == FKV_OK) memcpy(slot->ids, file.ids, file.n_ids * sizeof *file.ids);
     fkv_free(file.ids);
     *bytes = st.st_size;
-    return status == FKV_OK || fail(slot->session, status, error);
+    return status == FKV_OK || fail(slot->session, path, status, error);
 }
 
 static void put_answer(struct json_out *j, const struct slot_task *task, size_t n, int64_t bytes, double ms)

@@ -136,7 +136,9 @@ class Chat(Case):
         self.assertEqual(self.prompt(messages), '<s>[user]Hi</s>[assistant]Good mor')
         messages[1]['content'] = [{'type': 'text', 'text': 'Good mor'}]
         self.assertEqual(self.prompt(messages), '<s>[user]Hi</s>[assistant]Good mor')
-        self.ok(self.server.post('/v1/chat/completions', {'messages': messages, 'max_tokens': 2}))
+        said = self.ok(self.server.post('/v1/chat/completions', {'messages': messages, 'max_tokens': 6, 'logit_bias': LETTERS}))['choices'][0]['message']['content']
+        native = self.ok(self.server.post('/completion', {'prompt': '[user]Hi</s>[assistant]Good mor', 'n_predict': 6, 'logit_bias': LETTERS}))
+        self.assertEqual(said, native['content'])
         self.refused(self.server.post('/v1/chat/completions', {'messages': messages + messages[1:]}), 400, 'invalid_request_error', 'messages')
 
     def test_control_tokens(self):
@@ -167,11 +169,12 @@ class Chat(Case):
                              ('stop', ['']), ('stop', 3), ('stop', ['x'] * 17), ('stop', 'x' * 1025), ('stream', 1), ('stream_options', []), ('logprobs', 3),
                              ('top_logprobs', 3), ('logit_bias', 'x'), ('logit_bias', {'999': 1}), ('logit_bias', [[1]]), ('echo', True), ('best_of', 2),
                              ('suffix', 'x'), ('audio', {}), ('kv_policy', 'none'), ('kv_retain', 2), ('kv_retain', []), ('kv_unknown', 1), ('tsp_unknown', 1),
-                             ('kv_mode', 'x'), ('kv_map', 1), ('response_format', 'x'), ('response_format', {'type': 'sound'}), ('cache_salt', 1)):
+                             ('kv_mode', 'x'), ('kv_map', 1), ('response_format', 'x'), ('response_format', {'type': 'sound'}), ('cache_salt', 1),
+                             ('reasoning_format', 'x'), ('reasoning_format', 1), ('logit_bias', {'5': 1e300})):
             with self.subTest(field=field, value=value):
                 self.refused(self.server.post('/v1/chat/completions', chat(**{field: value})), 400, 'invalid_request_error', field)
         for field, value in (('tools', [{'type': 'function', 'function': {'name': 'f'}}]), ('tool_choice', 'required'), ('grammar', 'root ::= "a"'),
-                             ('json_schema', {}), ('response_format', {'type': 'json_object'})):
+                             ('json_schema', {}), ('response_format', {'type': 'json_object'}), ('thinking_budget_tokens', 9), ('reasoning_format', 'deepseek')):
             with self.subTest(field=field):
                 self.refused(self.server.post('/v1/chat/completions', chat(**{field: value})), 501, 'not_supported_error', field)
 
@@ -416,6 +419,11 @@ class SlotFiles(unittest.TestCase):
         cached, text = self.ask(one)
         self.assertEqual(text, cold[1])
         self.assertGreater(cached, 60)
+        other = self.ask(two)
+        self.act(0, 'restore')  # beside a session that holds another prompt
+        self.assertEqual(self.ask(two)[1], other[1])
+        self.assertEqual(self.ask(one)[1], cold[1])
+        self.assertGreater(min(self.ask(one)[0], self.ask(two)[0]), 60)
 
     def test_damaged(self):
         self.ask('x' * 50)
@@ -423,7 +431,7 @@ class SlotFiles(unittest.TestCase):
         path = self.folder.name + '/a.bin'
         os.truncate(path, os.path.getsize(path) - 9)
         answer = self.act(0, 'restore')
-        self.assertEqual((answer.status, answer.error['type']), (400, 'invalid_request_error'))
+        self.assertEqual((answer.status, answer.error['type'], self.folder.name in answer.error['message']), (400, 'invalid_request_error', False))
         self.assertEqual(self.ask('x' * 50)[0], 0)
         self.assertEqual(self.act(0, 'save', 'empty').json['n_saved'], 0)  # what was there is gone, the other session is used
         self.assertFalse(os.path.exists(self.folder.name + '/empty'))
@@ -431,10 +439,11 @@ class SlotFiles(unittest.TestCase):
     def test_refused(self):
         os.symlink('/etc/passwd', self.folder.name + '/link')
         for slot, action, name in ((0, 'save', '../x'), (0, 'save', 'a/b'), (0, 'save', '..'), (0, 'save', ''), (0, 'save', 3), (0, 'save', None), (0, 'save', 'x' * 129),
-                                   (0, 'restore', 'nothing'), (0, 'restore', 'link'), (0, 'burn', 'x'), (0, '', 'x'), (2, 'save', 'x'), (-1, 'save', 'x'), ('x', 'save', 'x')):
+                                   (0, 'restore', 'nothing'), (0, 'restore', 'link'), (0, 'burn', 'x'), (0, '', 'x'), (2, 'save', 'x'), (-1, 'save', 'x'), ('x', 'save', 'x'),
+                                   ('%200', 'save', 'x'), ('+0', 'save', 'x'), (0, 'save', 'link')):
             with self.subTest(slot=slot, action=action, name=name):
                 answer = self.act(slot, action, name)
-                self.assertEqual((answer.status, answer.error['type']), (400, 'invalid_request_error'))
+                self.assertEqual((answer.status, answer.error['type'], self.folder.name in answer.error['message']), (400, 'invalid_request_error', False))
         self.assertEqual(os.listdir(self.folder.name), ['link'])
         other = Server()
         self.assertEqual(other.post('/slots/0?action=erase', {}).status, 501)

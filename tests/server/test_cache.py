@@ -118,6 +118,14 @@ class Memory(Cached):
         self.assertEqual(self.ok(self.server.get('/slots'))[0]['n_prompt_tokens'], slots[0]['n_prompt_tokens'])
         self.refused(self.server.post('/v1/chat/completions', chat(id_slot=2)), 400, 'invalid_request_error', 'id_slot')
 
+    def test_pushed_out(self):
+        """Whoever lost the session to others finds the prompt in memory."""
+        first = self.ask(words('pushed', 40), **FULL)
+        for i in range(4):
+            self.ask(words(f'others{i}', 40), **FULL)
+        cached, answer, n, cache = self.ask(words('pushed', 40), **FULL)
+        self.assertEqual((cached, answer, cache['source']), (n - 2, first[1], 'ram'))
+
     def test_several_choices(self):
         texts = [c['message']['content'] for c in self.ok(self.server.post('/v1/chat/completions', chat(words('n', 40), n=3, logit_bias=LETTERS)))['choices']]
         self.assertEqual(len(set(texts)), 1)
@@ -167,6 +175,7 @@ class Prefixes(Cached):
         self.ask(words('metrics', 30))
         self.ask(words('metrics', 30))
         text = self.server.get('/metrics').body.decode()
+        self.assertRegex(text, r'fastkv_prompt_tokens_cached_total [1-9]')
         for line in ('fastkv_prefix_misses_total{reason="cold"} ', 'fastkv_kv_bytes{kind="cached"} ', 'fastkv_prefix_cache_hit_ratio 0.', 'fastkv_disk_bytes 0'):
             self.assertIn(line, text)
 
