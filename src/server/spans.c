@@ -76,9 +76,10 @@ void spans_settle(const struct request *r, struct prompt *p, uint64_t kv_ram)
         p->trunk = p->found.trunk < p->last_end ? p->found.trunk : p->last_end;
         p->reason = "second_sight";
     }
-    if (p->found.n < p->trunk && strcmp(r->kv.policy, "full") && bytes_of(p, p->trunk) > kv_ram) {
+    set_turn(r, p, p->found.n > p->trunk ? p->found.n : p->trunk);
+    if (p->found.n < p->trunk && strcmp(r->kv.policy, "full") && spans_bytes(p) > kv_ram) {
         p->trunk = 0;
         p->reason = "memory";
+        set_turn(r, p, p->found.n);
     }
-    set_turn(r, p, p->found.n > p->trunk ? p->found.n : p->trunk);
 }

@@ -8,7 +8,7 @@
 
 /* Sets p->trunk and p->turn_first by the rules, before the cache was looked into. */
 void spans_plan(const struct request *r, struct prompt *p);
-/* The same with what was found: p->found. kv_ram: a trunk that does not fit is given up. */
+/* The same with what was found: p->found. kv_ram: a trunk that does not fit with the rest is given up. */
 void spans_settle(const struct request *r, struct prompt *p, uint64_t kv_ram);
 /* Fewer cached ids are not worth that what a policy keeps of the rest depends on them. */
 size_t spans_least(const struct prompt *p);
