@@ -204,7 +204,6 @@ class Short(Cached):
         self.assertEqual(self.ask(words('evicted0', 50), **FULL)[3]['miss'], 'evicted')
         self.assertGreater(self.ask(words('evicted7', 50), **FULL)[0], 200)
 
-
     def test_no_room_for_a_trunk(self):
         """Compressed where a document does not fit whole with what follows it; in full it is refused, with both numbers."""
         reasons = set()
@@ -212,7 +211,7 @@ class Short(Cached):
             self.ask(words(f'm{n}_', n), kv_mode='document', **TIGHT)
             reasons.add((self.fastkv['reason'], self.fastkv['compressed']))
         self.assertEqual(reasons, {('document', True), ('memory', True)})
-        self.refused(self.server.post('/v1/chat/completions', chat(words('m000_', 195), **FULL)), 503, 'unavailable_error', 'needs up to 1.', '--kv-ram is 1.5 MiB')
+        self.refused(self.server.post('/v1/chat/completions', chat(words('m000_', 188), **FULL)), 503, 'unavailable_error', 'needs up to 2.', '--kv-ram is 1.5 MiB')
 
 
 class Disk(Cached):
