@@ -71,7 +71,7 @@ static void layer(void *state, const struct fkv_kv_params *p, const struct fkv_l
     whole.n_rows = s->n_prompt;
     plan->ranking = FKV_RANK_WINDOW;
     plan->keep = fkv_budget(&whole, fkv_layer_share(p, s), p->kv_budget, p->kv_floor);
-    if (t && t->fired) return;
+    if ((t && t->fired) || fkv_all_go_on(p, s)) return;
     if (s->layer == last_look(s)) plan->propagate = rows_to_go_on(p, s);
     plan->wants_scores = s->layer > first_look(s, layers) - layers && s->layer < last_look(s);
 }

@@ -18,7 +18,7 @@ static int dropped(const struct fkv_kv_params *p, const struct fkv_layer_state *
 {
     const double most = fkv_own_option(&fkv_policy_omnidrop, p, MOST), at = (double)s->layer / s->n_layer;
     const int droppable = s->n_rows - s->window - s->sinks;
-    if (s->layer > s->n_layer - 3 || droppable <= 0) return 0;
+    if (s->layer > s->n_layer - 3 || droppable <= 0 || fkv_all_go_on(p, s)) return 0;
     return (int)(most / (1 + exp(-20 * (at - 0.5))) * droppable);
 }
 

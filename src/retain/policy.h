@@ -105,6 +105,12 @@ void fkv_policy_scored(const struct fkv_policy *policy, void *state, const struc
 /* max(trunc(n * rate), floor), or the absolute `budget` when it is not 0; never below window + sinks: what most
    policies' counts are. */
 int fkv_budget(const struct fkv_layer_state *s, double rate, int budget, int floor);
+/* No rows stay behind: the TSP layer is the last, as it is in models with local layers unless one was named; and local
+   layers leave none behind in any case. For policies that choose the layer themselves. */
+static inline bool fkv_all_go_on(const struct fkv_kv_params *p, const struct fkv_layer_state *s)
+{
+    return s->local || p->tsp_layer == s->n_layer - 1;
+}
 /* The share of the prompt that the options give to a layer. */
 double fkv_layer_share(const struct fkv_kv_params *p, const struct fkv_layer_state *s);
 /* The plan's entries are pooled over the heads, of which each is sure of a share of its scored ones. */
