@@ -98,8 +98,11 @@ class Server:
                     break
             return got
 
+    def busy(self):
+        return sum(slot['is_processing'] for slot in self.get('/slots').json)
+
     def idle(self):
-        return not any(slot['is_processing'] for slot in self.get('/slots').json)
+        return self.busy() == 0
 
     def fds(self):
         return len(os.listdir(f'/proc/{self.process.pid}/fd'))
