@@ -706,6 +706,37 @@ static void test_a_decoding_session_gets_a_turn_after_every_block(void **state)
     fkv_engine_close(t.e);
 }
 
+static double soon; /* when leave_soon() leaves */
+
+static void *leave_soon(void *turns)
+{
+    while (fkv_clock_s() < soon) sched_yield();
+    fkv_turns_leave(turns);
+    return NULL;
+}
+
+/* A step lets a prefill that has the workspace go on: until it is over, or its share of the time is. */
+static void test_giving_way(void **state)
+{
+    (void)state;
+    struct fkv_turns turns;
+    pthread_t thread;
+    fkv_turns_init(&turns);
+    double begun = fkv_clock_s();
+    fkv_turns_give_way(&turns, 100);
+    assert_true(fkv_clock_s() - begun < 50); /* nobody has it */
+    fkv_turns_take(&turns);
+    begun = fkv_clock_s();
+    fkv_turns_give_way(&turns, 0.02);
+    assert_true(fkv_clock_s() - begun >= 0.02);
+    soon = fkv_clock_s() + 0.02;
+    assert_int_equal(pthread_create(&thread, NULL, leave_soon, &turns), 0);
+    fkv_turns_give_way(&turns, 100);
+    assert_true(fkv_clock_s() >= soon && fkv_clock_s() < soon + 50);
+    pthread_join(thread, NULL);
+    fkv_turns_destroy(&turns);
+}
+
 /* ---- cancelling ---------------------------------------------------------------------------------- */
 
 /* When nothing runs, it is the next call that ends, whichever it is, and no other. */
@@ -832,6 +863,7 @@ int main(void)
         cmocka_unit_test(test_attention_is_what_policies_rank_by),
         cmocka_unit_test(test_attention_that_cannot_be),
         cmocka_unit_test(test_a_decoding_session_gets_a_turn_after_every_block),
+        cmocka_unit_test(test_giving_way),
         cmocka_unit_test(test_a_cancel_ends_one_call),
         cmocka_unit_test(test_who_waits_can_be_cancelled),
     };

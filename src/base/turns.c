@@ -2,6 +2,7 @@
 #include "base/turns.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #include <time.h>
 
 /* A caller, while it waits. */
@@ -37,15 +38,22 @@ static void leave_queue(struct fkv_turns *t, const struct fkv_waiting *w)
     if (!*at) t->end = at;
 }
 
+enum { SECOND_NS = 1000000000, WHILE_NS = 20000000 };
+
+static struct timespec after(double seconds)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    const int64_t ns = t.tv_nsec + (int64_t)(seconds * SECOND_NS);
+    t.tv_sec += ns / SECOND_NS;
+    t.tv_nsec = ns % SECOND_NS;
+    return t;
+}
+
 /* A signal handler can wake no one: who may be stopped looks every 20 ms. */
 static void wait_a_while(struct fkv_turns *t)
 {
-    enum { SECOND_NS = 1000000000, WHILE_NS = 20000000 };
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += WHILE_NS;
-    until.tv_sec += until.tv_nsec / SECOND_NS;
-    until.tv_nsec %= SECOND_NS;
+    const struct timespec until = after((double)WHILE_NS / SECOND_NS);
     pthread_cond_timedwait(&t->moved, &t->lock, &until);
 }
 
@@ -82,5 +90,13 @@ void fkv_turns_leave(struct fkv_turns *t)
         t->taken = false;
     }
     pthread_cond_broadcast(&t->moved);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void fkv_turns_give_way(struct fkv_turns *t, double seconds)
+{
+    const struct timespec until = after(seconds);
+    pthread_mutex_lock(&t->lock);
+    while (t->taken && pthread_cond_timedwait(&t->moved, &t->lock, &until) == 0) continue;
     pthread_mutex_unlock(&t->lock);
 }

@@ -21,5 +21,7 @@ void fkv_turns_take(struct fkv_turns *t);
 /* The same; false, and no turn, soon after *stop has become true, which a signal handler may see to. */
 bool fkv_turns_take_unless(struct fkv_turns *t, const atomic_bool *stop);
 void fkv_turns_leave(struct fkv_turns *t);
+/* Waits until nobody has it, so many seconds at most, without taking it. */
+void fkv_turns_give_way(struct fkv_turns *t, double seconds);
 
 #endif

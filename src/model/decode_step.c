@@ -111,12 +111,15 @@ fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequen
     memset(at_fault, 0, FKV_STEP_ROWS * sizeof *at_fault);
     fkv_status status = take_room(sequences, rows, at_fault);
     if (status != FKV_OK) return status;
+    fkv_pace_give_way(ws);
     fkv_turns_take(&ws->turn);
     if (held(ws, sequences, rows)) {
         const double begun = fkv_clock_s();
         fkv_workspace_rotate(ws, step_end(rows));
         status = run_step(&s, logits, broken);
-        atomic_store(&ws->step_s, fkv_clock_s() - begun);
+        const double ended = fkv_clock_s();
+        atomic_store(&ws->step_s, ended - begun);
+        atomic_store(&ws->stepped_s, ended);
     } else {
         status = FKV_ERROR_MEMORY;
     }

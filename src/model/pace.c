@@ -1,5 +1,7 @@
-/* How many rows a prefill takes through a layer at a time: as many as the back end can, which is fastest; while decode
-   steps take turns with the blocks, as many as those are to wait for. A row's result does not depend on it. */
+/* How a prefill and decode steps share the time. The prefill takes as many rows through a layer at a time as the back
+   end can, which is fastest; while decode steps take turns with the blocks, as many as those are to wait for. And where
+   blocks are short, as those of a short prompt are, a step lets several pass. A row's result does not depend on it. */
+#include "base/clock.h"
 #include "model/prefill.h"
 
 enum {
@@ -9,8 +11,8 @@ enum {
 };
 static const double waited_s = 2e-5; /* a turn that nobody has takes a microsecond */
 
-/* Seconds that a block may take beside decode steps. */
-static double block_seconds(struct fkv_workspace *ws)
+/* Seconds that a prefill may take between two decode steps. */
+static double seconds_between(struct fkv_workspace *ws)
 {
     const double gap = atomic_load(&ws->gap_s), share = atomic_load(&ws->share), step = atomic_load(&ws->step_s);
     const double by_gap = gap > 0 ? gap - step : INFINITY,
@@ -24,7 +26,7 @@ static int but_one(int rows, int n_left) { return rows > 2 && n_left - rows == 1
 int fkv_pace_rows(const struct fkv_prefill_pass *p, unsigned want, int n_left)
 {
     const int most = p->at->b->block_rows < n_left ? p->at->b->block_rows : n_left;
-    const double row_s = p->pace.row_s[want], block_s = p->pace.beside ? block_seconds(p->ws) : INFINITY;
+    const double row_s = p->pace.row_s[want], block_s = p->pace.beside ? seconds_between(p->ws) : INFINITY;
     const double fit = isinf(block_s) ? most : row_s > 0 ? block_s / row_s : LEAST;
     int rows = fit < most ? (int)fit / UNIT * UNIT : most;
     if (rows < LEAST) rows = LEAST;
@@ -42,4 +44,11 @@ void fkv_pace_waited(struct fkv_prefill_pass *p, double wait)
 void fkv_pace_note(struct fkv_prefill_pass *p, unsigned want, int rows, double ran)
 {
     p->pace.row_s[want] = ran / rows;
+}
+
+void fkv_pace_give_way(struct fkv_workspace *ws)
+{
+    const double between = seconds_between(ws),
+                 rest = atomic_load(&ws->stepped_s) + between / 2 - fkv_clock_s(); /* a block ends in the other half */
+    if (isfinite(between) && rest > 0) fkv_turns_give_way(&ws->lent, rest);
 }

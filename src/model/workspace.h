@@ -38,6 +38,7 @@ struct fkv_workspace {
     struct fkv_turns turn;       /* of what computes: a block of a prefill, or a decode step */
     _Atomic double gap_s, share; /* of a prefill beside decode steps: see fkv_engine_pace(); 0: any */
     _Atomic double step_s;       /* that the last decode step took */
+    _Atomic double stepped_s;    /* when it ended */
     int n_ctx, window;           /* what the rest is sized for; 0: nothing yet */
     int angles;                  /* positions that the rotary tables hold */
     int32_t *pos, *hidden;       /* [n_ctx] of the rows alive: see struct fkv_rows */
@@ -67,6 +68,8 @@ static inline bool fkv_workspace_holds(const struct fkv_workspace *ws, int capac
 }
 /* The rotary tables of n positions at least. */
 void fkv_workspace_rotate(struct fkv_workspace *ws, int n);
+/* pace.c: before a decode step: a prefill under way gets its share of the time since the last one. */
+void fkv_pace_give_way(struct fkv_workspace *ws);
 
 /* What a workspace for n_ctx tokens takes at one back end, its scratch included. */
 struct fkv_bytes fkv_workspace_bytes(const struct fkv_backend *b, const struct fkv_model *model, int n_ctx, int window);
