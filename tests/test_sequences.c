@@ -637,7 +637,8 @@ struct turns {
 static void *decode_on(void *arg)
 {
     struct turns *t = arg;
-    while (!atomic_load(&t->done) && fkv_session_n_seen(t->decoding) < MOST - 8) {
+    while (!atomic_load(&t->done)) {
+        if (fkv_session_n_seen(t->decoding) >= MOST - 8) assert_int_equal(fkv_session_cut(t->decoding, 20), FKV_OK);
         append_or_fail(t->decoding, 5);
         atomic_fetch_add(&t->steps, 1);
     }

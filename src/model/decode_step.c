@@ -115,6 +115,7 @@ fkv_status fkv_step(struct fkv_workspace *ws, struct fkv_sequence *const *sequen
     fkv_turns_take(&ws->turn);
     if (held(ws, sequences, rows)) {
         const double begun = fkv_clock_s();
+        atomic_fetch_add(&ws->n_steps, 1);
         fkv_workspace_rotate(ws, step_end(rows));
         status = run_step(&s, logits, broken);
         const double ended = fkv_clock_s();

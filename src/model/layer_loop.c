@@ -72,11 +72,9 @@ static void head_region(void *arg, int thread)
 /* Returns when it has it. */
 static double take_turn(struct fkv_prefill_pass *p)
 {
-    const double asked = fkv_clock_s();
     fkv_turns_take(&p->ws->turn);
-    const double begun = fkv_clock_s();
-    fkv_pace_waited(p, begun - asked);
-    return begun;
+    fkv_pace_look(p);
+    return fkv_clock_s();
 }
 
 /* Takes rows through the layer block by block, and reports; stops between blocks when asked to. */
@@ -197,6 +195,7 @@ fkv_status fkv_prefill(struct fkv_workspace *ws, struct fkv_sequence *q, const i
                                  .report = report,
                                  .ids = ids,
                                  .held = fkv_sequence_longest(q),
+                                 .pace.n_steps = atomic_load(&ws->n_steps),
                                  .state = {.n_layer = n_layer,
                                            .n_prompt = n,
                                            .n_rows = n,

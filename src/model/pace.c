@@ -7,9 +7,8 @@
 enum {
     LEAST = 96,  /* fewer rows leave too little of the work for each weight read */
     UNIT = 48,   /* rows of a block are a multiple of it */
-    MEMORY = 16, /* blocks after which others are forgotten that have not come again */
+    MEMORY = 16, /* blocks after which steps are forgotten that have not come again */
 };
-static const double waited_s = 2e-5; /* a turn that nobody has takes a microsecond */
 
 /* Seconds that a prefill may take between two decode steps. */
 static double seconds_between(struct fkv_workspace *ws)
@@ -33,12 +32,14 @@ int fkv_pace_rows(const struct fkv_prefill_pass *p, unsigned want, int n_left)
     return but_one(rows < most ? rows : most, n_left);
 }
 
-void fkv_pace_waited(struct fkv_prefill_pass *p, double wait)
+void fkv_pace_look(struct fkv_prefill_pass *p)
 {
-    if (wait > waited_s)
+    const unsigned n_steps = atomic_load(&p->ws->n_steps);
+    if (n_steps != p->pace.n_steps)
         p->pace.beside = MEMORY;
     else if (p->pace.beside)
         p->pace.beside--;
+    p->pace.n_steps = n_steps;
 }
 
 void fkv_pace_note(struct fkv_prefill_pass *p, unsigned want, int rows, double ran)

@@ -11,8 +11,9 @@
 
 /* What a pass knows of its blocks' time. */
 struct fkv_pace {
-    double row_s[4]; /* of the last block, by what it computed: FKV_WANT_ ... */
-    int beside;      /* others took turns lately */
+    double row_s[4];  /* of the last block, by what it computed: FKV_WANT_ ... */
+    unsigned n_steps; /* that others had begun when it looked last */
+    int beside;       /* they took turns lately */
 };
 
 struct fkv_prefill_pass {
@@ -70,10 +71,11 @@ static inline void fkv_prefill_took(const struct fkv_prefill_pass *p, double t0)
 /* A region as a turn of its own. */
 void fkv_run_in_turn(const struct fkv_place *at, struct fkv_turns *turn, fkv_team_fn region, void *arg);
 
-/* pace.c: rows of the next block, when n_left are left; what it took; how long the pass waited for a turn. */
+/* pace.c: rows of the next block, when n_left are left; what it took; whether steps come between the turns of the pass,
+   which has one. */
 int fkv_pace_rows(const struct fkv_prefill_pass *p, unsigned want, int n_left);
 void fkv_pace_note(struct fkv_prefill_pass *p, unsigned want, int rows, double ran);
-void fkv_pace_waited(struct fkv_prefill_pass *p, double wait);
+void fkv_pace_look(struct fkv_prefill_pass *p);
 
 /* p->work gets the layer's shape, and what the layer holds from before. */
 fkv_status fkv_prefill_take_work(struct fkv_prefill_pass *p);

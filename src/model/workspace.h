@@ -39,6 +39,7 @@ struct fkv_workspace {
     _Atomic double gap_s, share; /* of a prefill beside decode steps: see fkv_engine_pace(); 0: any */
     _Atomic double step_s;       /* that the last decode step took */
     _Atomic double stepped_s;    /* when it ended */
+    atomic_uint n_steps;         /* decode steps begun */
     int n_ctx, window;           /* what the rest is sized for; 0: nothing yet */
     int angles;                  /* positions that the rotary tables hold */
     int32_t *pos, *hidden;       /* [n_ctx] of the rows alive: see struct fkv_rows */
