@@ -75,8 +75,6 @@ static double peak_speed(const struct peak *p)
     }
 }
 
-static volatile uint64_t read_sink;
-
 /* ---- what all threads do at once -------------------------------------------------------------- */
 
 int bench_threads(const struct bench *b) { return b->team ? fkv_team_size(b->team) : 1; }
