@@ -1,6 +1,7 @@
 #include "server/preparation.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/load.h"
 #include "server/log.h"
@@ -26,7 +27,7 @@ struct preparation {
 /* ---- requests for text ------------------------------------------------------------------------- */
 
 /* What each prompt needs at most. */
-static bool plan(struct request *r, struct api_error *error)
+static bool count_bytes(struct request *r, struct api_error *error)
 {
     enum { ORDINARY = 1024 }; /* tokens of an answer without a limit */
     struct fkv_session_params params = r->server->settings->session;
@@ -47,6 +48,22 @@ static bool plan(struct request *r, struct api_error *error)
     return true;
 }
 
+/* Whole because of its mode, and too large for that: by the server's policy, if that is smaller. */
+static bool settle_policy(struct request *r, struct api_error *error)
+{
+    bool fits = true;
+    for (int i = 0; i < r->n_prompts; i++) fits = fits && r->prompts[i].whole_bytes <= r->server->kv_ram;
+    if (fits || r->kv_mode != KV_MODE_AGENT || strcmp(r->reason, "agent")) return true;
+    r->kv.policy = r->server->settings->session.kv.policy;
+    r->reason = "memory";
+    return count_bytes(r, error);
+}
+
+static bool plan(struct request *r, struct api_error *error)
+{
+    return count_bytes(r, error) && settle_policy(r, error) && slots_could_hold(r->server->scheduler, r, error);
+}
+
 static void prepare(struct server *server, struct exchange *x, const struct dialect *dialect)
 {
     struct api_error error = {0};
@@ -57,7 +74,7 @@ static void prepare(struct server *server, struct exchange *x, const struct dial
         r = NULL;
     }
     if (!r) {
-        metrics_count_request(&server->metrics, dialect->name, 400);
+        metrics_count_request(&server->metrics, dialect->name, error.status ? error.status : 400);
         request_ended(server);
         return;
     }

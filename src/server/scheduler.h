@@ -91,6 +91,8 @@ int scheduler_wait_s(struct scheduler *s);
 /* slots.c: an idle slot for the branch, the one that held most of its prompt last; NULL: none is free. Under the
    lock. */
 struct slot *slot_take(struct scheduler *s, struct branch *b);
+/* Could each of its prompts be held, were nothing else there? Else an error. */
+bool slots_could_hold(const struct scheduler *s, const struct request *r, struct api_error *error);
 /* Makes room for what the branch's session will hold, in what others held and in the prefix cache. False: it has to
    wait until another ends; or, with an error, for ever. */
 bool slot_admit(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error);

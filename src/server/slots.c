@@ -95,6 +95,24 @@ static uint64_t found_bytes(const struct prompt *p)
     return stats.kv_bytes;
 }
 
+static bool fail_too_large(uint64_t needed, uint64_t all, struct api_error *error)
+{
+    api_fail(error, 503, ERROR_UNAVAILABLE, "not enough memory: the request needs up to %s, --kv-ram is %s",
+             SIZE(needed), SIZE(all));
+    error->in_vain = needed > all;
+    return false;
+}
+
+bool slots_could_hold(const struct scheduler *s, const struct request *r, struct api_error *error)
+{
+    const uint64_t all = s->server->kv_ram;
+    for (int i = 0; i < r->n_prompts; i++) {
+        const uint64_t needed = spans_least_bytes(r, &r->prompts[i]);
+        if (needed > all) return fail_too_large(needed, all, error);
+    }
+    return true;
+}
+
 bool slot_admit(struct scheduler *s, struct slot *slot, struct branch *b, struct api_error *error)
 {
     const struct request *r = b->request;
@@ -116,9 +134,7 @@ bool slot_admit(struct scheduler *s, struct slot *slot, struct branch *b, struct
     pthread_mutex_unlock(&s->lock);
     const uint64_t taken = others + more, cached = prefixes_shrink(s->server->prefixes, taken < all ? all - taken : 0);
     if (cached + taken <= all) return true;
-    if (!busy)
-        api_fail(error, 503, ERROR_UNAVAILABLE, "not enough memory: the request needs up to %s, --kv-ram is %s",
-                 SIZE(needed), SIZE(all));
+    if (!busy) fail_too_large(needed, all, error);
     return false;
 }
 

@@ -69,6 +69,11 @@ uint64_t spans_bytes(const struct prompt *p)
     return bytes < p->whole_bytes ? bytes : p->whole_bytes;
 }
 
+uint64_t spans_least_bytes(const struct request *r, const struct prompt *p)
+{
+    return drops(&r->kv, p->last_end) && p->need_bytes < p->whole_bytes ? p->need_bytes : p->whole_bytes;
+}
+
 void spans_settle(const struct request *r, struct prompt *p, uint64_t kv_ram)
 {
     const bool again = p->found.trunk > p->trunk && r->kv_mode != KV_MODE_ONESHOT && spans_compress(p);

@@ -13,6 +13,8 @@ void spans_settle(const struct request *r, struct prompt *p, uint64_t kv_ram);
 /* Fewer cached ids are not worth that what a policy keeps of the rest depends on them. */
 size_t spans_least(const struct prompt *p);
 static inline bool spans_compress(const struct prompt *p) { return p->turn_first < p->last_end; }
+/* The least that spans_bytes() will come to, whatever is found. */
+uint64_t spans_least_bytes(const struct request *r, const struct prompt *p);
 /* KV bytes that the prompt and its answer take at most, with what was found. */
 uint64_t spans_bytes(const struct prompt *p);
 

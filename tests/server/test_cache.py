@@ -213,6 +213,22 @@ class Short(Cached):
         self.assertEqual(reasons, {('document', True), ('memory', True)})
         self.refused(self.server.post('/v1/chat/completions', chat(words('m000_', 188), **FULL)), 503, 'unavailable_error', 'needs up to 2.', '--kv-ram is 1.5 MiB')
 
+    def test_never(self):
+        """What will never fit is refused before a stream begins, and not to be sent again."""
+        for path, body in (('/v1/chat/completions', chat(words('n000_', 188), **FULL)), ('/v1/prefixes', {'prompt': words('n000_', 188)})):
+            for stream in (False, True):
+                answer = self.server.post(path, {**body, 'stream': stream})
+                self.refused(answer, 503, 'unavailable_error', 'needs up to', '--kv-ram is 1.5 MiB')
+                self.assertEqual(answer.headers['x-should-retry'], 'false')
+
+    def test_whole_for_agents(self):
+        """Whole, and where that does not fit, by the server's policy, which says so."""
+        tight = {k: v for k, v in TIGHT.items() if k != 'kv_policy'}
+        for n, reason, compressed in ((60, 'agent', False), (188, 'memory', True)):
+            self.ask(words(f'g{n}_', n), kv_mode='agent', **tight)
+            self.assertEqual((self.fastkv['reason'], self.fastkv['compressed']), (reason, compressed))
+        self.refused(self.server.post('/v1/chat/completions', chat(words('g188_', 188), kv_mode='agent', **FULL)), 503, 'unavailable_error')
+
 
 class Disk(Cached):
     options = ('-np', '1')
