@@ -28,8 +28,8 @@ struct guard_headers {
     const char *host, *origin, *fetch_site, *authorization, *api_key, *content_type, *transfer_encoding;
     int n_host, n_content_length, n_transfer_encoding;
 };
-/* May this go on? public: the path needs no key. has_body: the method is POST. *has_key: a valid one came. *listed:
-   the origin gets the headers that let its pages read the answer. */
+/* May this go on? public: the path needs no key. has_body: it has to be JSON. *key: the number of the
+   valid one that came; 0: none. *listed: the origin gets the headers that let its pages read the answer. */
 bool guard_check(const struct guard *g, const struct guard_headers *h, bool public, bool has_body, int *key,
                  bool *listed, struct api_error *error);
 /* Is it an origin whose pages may ask? */

@@ -35,7 +35,7 @@ static void add_headers(const struct call *c, struct MHD_Response *response, con
         MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
     }
     if (*c->allow) MHD_add_response_header(response, "Allow", c->allow);
-    if (x->error.in_vain) MHD_add_response_header(response, "x-should-retry", "false");
+    if (x->error.in_vain || x->status == 501) MHD_add_response_header(response, "x-should-retry", "false");
     if (x->status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (x->error.retry_after_s) {
         snprintf(seconds, sizeof seconds, "%d", x->error.retry_after_s);
@@ -167,6 +167,14 @@ static bool answer_preflight(struct call *c, const char *method)
     return true;
 }
 
+/* Must it say that its body is JSON? Where a route can do without a body, one that has none and comes from no browser
+   need not: browsers send Origin or Sec-Fetch-Site with a POST, and a form's has a type. */
+static bool needs_type(const struct route *route, const char *method, const struct guard_headers *h, const char *length)
+{
+    const bool empty = (!length || !strcmp(length, "0")) && !h->n_transfer_encoding && !h->content_type;
+    return !strcmp(method, "POST") && !(empty && route && route->flags & ROUTE_EMPTY && !h->origin && !h->fetch_site);
+}
+
 /* What may be said of a request before its body has come: an error, or where it goes. */
 static void check(struct call *c, const char *url, const char *method, struct api_error *error)
 {
@@ -179,8 +187,8 @@ static void check(struct call *c, const char *url, const char *method, struct ap
     bool listed;
     x->route = strlen(url) > URL_BYTES ? NULL : route_find(method, url, &tail, c->allow, &no_route);
     const bool public = x->route && x->route->flags & ROUTE_PUBLIC, preflight = !strcmp(method, "OPTIONS");
-    const bool allowed = guard_check(&io->guard, &h, public || preflight, !strcmp(method, "POST"), &x->key, &listed,
-                                     error);
+    const bool allowed = guard_check(&io->guard, &h, public || preflight, needs_type(x->route, method, &h, length),
+                                     &x->key, &listed, error);
     if (listed) snprintf(c->origin, sizeof c->origin, "%s", h.origin);
     if (!allowed || answer_preflight(c, method)) return;
     if (strlen(url) > URL_BYTES) api_fail(error, 414, ERROR_INVALID, "the URL has more than %d bytes", URL_BYTES);

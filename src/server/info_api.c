@@ -145,6 +145,12 @@ void api_embeddings(struct server *server, struct exchange *x)
     fail(x, 501, ERROR_NOT_SUPPORTED, "embeddings need a model made for them, and are not there yet");
 }
 
+void api_other_doors(struct server *server, struct exchange *x)
+{
+    (void)server;
+    fail(x, 501, ERROR_NOT_SUPPORTED, "responses and messages are not there yet: use /v1/chat/completions");
+}
+
 /* ---- the server -------------------------------------------------------------------------------- */
 
 void api_props(struct server *server, struct exchange *x)

@@ -38,7 +38,12 @@ json_t *json_read_object(const char *bytes, size_t n, struct api_error *error)
         return NULL;
     }
     json_t *body = json_loadb(bytes ? bytes : "", n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-    if (!body)
+    if (!body &&
+        (json_error_code(&why) == json_error_null_character || json_error_code(&why) == json_error_null_byte_in_key))
+        api_fail(error, 400, ERROR_INVALID,
+                 "body: expected text without zero characters, found \\u0000 in line %d, column %d", why.line,
+                 why.column);
+    else if (!body)
         api_fail(error, 400, ERROR_INVALID, "body: expected a JSON object, found: line %d, column %d: %.160s", why.line,
                  why.column, why.text);
     else if (!json_is_object(body))

@@ -39,7 +39,7 @@ static bool count_bytes(struct request *r, struct api_error *error)
         struct prompt *p = &r->prompts[i];
         const int room = r->server->n_ctx - (int)p->n, wanted = r->n_predict < 0 ? ORDINARY : r->n_predict;
         if (fkv_plan_memory(r->server->engine, &params, (int)p->n, wanted < room ? wanted : room, &plan, why) != FKV_OK)
-            return api_fail(error, 400, ERROR_INVALID, "%s", why);
+            return request_fail_retention(r, why, error);
         p->need_bytes = plan.kv + plan.kv_prefill;
         p->whole_bytes = plan.kv_full + plan.kv_prefill;
         const int n_answer = wanted < room ? wanted : room;

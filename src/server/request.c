@@ -20,7 +20,7 @@ enum { MOST_BIASES = 1024, MOST_STOP_BYTES = 1024, MOST_BRANCHES = 64 };
 
 static bool refuse(const json_t *body, const char *name, int status, const char *instead, struct api_error *error)
 {
-    if (!json_field(body, name)) return !error->status;
+    if (error->status || !json_field(body, name)) return !error->status;
     api_fail(error, status, status == 501 ? ERROR_NOT_SUPPORTED : ERROR_INVALID, "%s: not offered: %s", name, instead);
     snprintf(error->param, sizeof error->param, "%s", name);
     return false;
@@ -45,6 +45,8 @@ static bool refuse_grammar(const json_t *body, struct api_error *error)
 static bool refuse_tools(const json_t *body, struct api_error *error)
 {
     const json_t *tools = json_field(body, "tools"), *choice = json_field(body, "tool_choice");
+    bool parallel;
+    if (!json_get_bool(body, "parallel_tool_calls", &parallel, error)) return false;
     if (tools && !json_is_array(tools)) return json_unwanted("tools", "an array", tools, error);
     if (json_array_size(tools)) return refuse(body, "tools", 501, "tools are not there yet", error);
     const char *word = json_string_value(choice);
@@ -56,7 +58,9 @@ static bool refuse_tools(const json_t *body, struct api_error *error)
 static bool refuse_thoughts(const json_t *body, struct api_error *error)
 {
     const char *format = "auto";
+    int64_t budget;
     json_get_text(body, "reasoning_format", &format, error);
+    if (!json_get_int(body, "thinking_budget_tokens", -1, INT32_MAX, &budget, error)) return false;
     if (!strcmp(format, "deepseek"))
         return refuse(body, "reasoning_format", 501, "thoughts are not told apart yet", error);
     if (strcmp(format, "auto") && strcmp(format, "none"))

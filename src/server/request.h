@@ -145,6 +145,8 @@ void request_ended(struct server *server);
 bool request_read_common(struct request *r, struct api_error *error);
 /* request_kv.c: those of retention, of which an unknown one is an error. */
 bool request_read_retention(struct request *r, struct api_error *error);
+/* An error, why these options will not do: of the field with whose name `why` begins, if the body has it. */
+bool request_fail_retention(const struct request *r, const char *why, struct api_error *error);
 /* Adds a prompt of text or, where text is NULL, of ids; both are taken. */
 struct prompt *request_add_prompt(struct request *r, char *text, size_t n_text, int32_t *ids, size_t n,
                                   struct api_error *error);

@@ -9,6 +9,17 @@
 
 static bool starts_with(const char *text, const char *prefix) { return !strncmp(text, prefix, strlen(prefix)); }
 
+bool request_fail_retention(const struct request *r, const char *why, struct api_error *error)
+{
+    char field[RETENTION_NAME];
+    const size_t n = strcspn(why, ":");
+    snprintf(field, sizeof field, "%.*s", (int)n, why);
+    for (char *c = field; *c; c++)
+        if (*c == '-') *c = '_';
+    if (!json_field(r->body, field)) return api_fail(error, 400, ERROR_INVALID, "%s", why);
+    return api_fail_field(error, field, "%s%s", field, why + n);
+}
+
 /* One of the options of retention, by its name with _ in place of -; false after an error. *known: there is one. */
 static bool read_kv_option(struct request *r, const char *key, const json_t *value, bool *known,
                            struct api_error *error)
@@ -26,7 +37,7 @@ static bool read_kv_option(struct request *r, const char *key, const json_t *val
         snprintf(text, sizeof text, "%.17g", json_number_value(value));
     else
         return json_unwanted(key, option.words ? option.words : "a number", value, error);
-    if (fkv_kv_set(&r->kv, name + 2, text, why) != FKV_OK) return api_fail_field(error, key, "%.40s: %s", key, why);
+    if (fkv_kv_set(&r->kv, name + 2, text, why) != FKV_OK) return request_fail_retention(r, why, error);
     return true;
 }
 

@@ -10,6 +10,7 @@ static const struct route routes[] = {
 #define ALWAYS ROUTE_ALWAYS
 #define BARE ROUTE_BARE
 #define GENERATE ROUTE_GENERATE
+#define EMPTY ROUTE_EMPTY
 #define ROUTE(method, path, where, flags, handler) {#method, path, where, flags, handler, &#handler[sizeof "api_" - 1]},
 #include "server/routes.def"
 #undef ROUTE

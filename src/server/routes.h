@@ -5,7 +5,7 @@
 #include "server/server.h"
 
 enum route_where { ROUTE_IO, ROUTE_PREPARE };
-enum { ROUTE_PUBLIC = 1, ROUTE_ALWAYS = 2, ROUTE_BARE = 4, ROUTE_GENERATE = 8 };
+enum { ROUTE_PUBLIC = 1, ROUTE_ALWAYS = 2, ROUTE_BARE = 4, ROUTE_GENERATE = 8, ROUTE_EMPTY = 16 };
 
 struct route {
     const char *method, *path;
@@ -29,6 +29,7 @@ void api_props(struct server *server, struct exchange *x);
 void api_slots(struct server *server, struct exchange *x);
 void api_metrics(struct server *server, struct exchange *x);
 void api_embeddings(struct server *server, struct exchange *x);
+void api_other_doors(struct server *server, struct exchange *x);
 /* page.c */
 void api_page(struct server *server, struct exchange *x);
 /* text_api.c: text and tokens. */

@@ -40,8 +40,11 @@ class Info(Case):
         self.assertEqual(slots[0]['n_ctx'], 2048)
         self.assertEqual(self.server.get('/slots?fail_on_no_slot').status, 200)
 
-    def test_embeddings(self):
-        self.refused(self.server.post('/v1/embeddings', {'input': 'x'}), 501, 'not_supported_error')
+    def test_not_there(self):
+        for path in ('/v1/embeddings', '/v1/responses', '/responses', '/v1/responses/input_tokens', '/v1/messages', '/v1/messages/count_tokens'):
+            answer = self.server.post(path, {'input': 'x'})
+            self.refused(answer, 501, 'not_supported_error', 'not there yet')
+            self.assertEqual(answer.headers['x-should-retry'], 'false')
 
     def test_metrics(self):
         before = self.metrics()
@@ -170,9 +173,13 @@ class Chat(Case):
                              ('top_logprobs', 3), ('logit_bias', 'x'), ('logit_bias', {'999': 1}), ('logit_bias', [[1]]), ('echo', True), ('best_of', 2),
                              ('suffix', 'x'), ('audio', {}), ('kv_policy', 'none'), ('kv_retain', 2), ('kv_retain', []), ('kv_unknown', 1), ('tsp_unknown', 1),
                              ('kv_mode', 'x'), ('kv_map', 1), ('response_format', 'x'), ('response_format', {'type': 'sound'}), ('cache_salt', 1),
-                             ('reasoning_format', 'x'), ('reasoning_format', 1), ('logit_bias', {'5': 1e300})):
+                             ('reasoning_format', 'x'), ('reasoning_format', 1), ('logit_bias', {'5': 1e300}), ('parallel_tool_calls', 1), ('thinking_budget_tokens', 'x'),
+                             ('kv_pool_kernel', 2), ('kv_window', 0), ('tsp_layer', 99)):
             with self.subTest(field=field, value=value):
-                self.refused(self.server.post('/v1/chat/completions', chat(**{field: value})), 400, 'invalid_request_error', field)
+                answer = self.server.post('/v1/chat/completions', chat(**{field: value}))
+                self.refused(answer, 400, 'invalid_request_error', field)
+                self.assertEqual(answer.error['param'].split('.')[0], field)
+                self.assertLessEqual(answer.error['message'].replace('-', '_').count(field + ':'), 1)
         for field, value in (('tools', [{'type': 'function', 'function': {'name': 'f'}}]), ('tool_choice', 'required'), ('grammar', 'root ::= "a"'),
                              ('json_schema', {}), ('response_format', {'type': 'json_object'}), ('thinking_budget_tokens', 9), ('reasoning_format', 'deepseek')):
             with self.subTest(field=field):
@@ -186,6 +193,12 @@ class Chat(Case):
         for body in (b'', b'{', b'[]', b'"x"', b'{"messages": [], "messages": []}', b'{"a": ' + b'[' * 65 + b']' * 65 + b'}', b'{"a": "\xff"}'):
             with self.subTest(body):
                 self.refused(self.server.post('/v1/chat/completions', body), 400, 'invalid_request_error', 'body')
+
+    def test_zero_character(self):
+        for body in (b'{"prompt": "a\\u0000"}', b'{"a\\u0000": 1}'):
+            answer = self.server.post('/v1/completions', body)
+            self.refused(answer, 400, 'invalid_request_error', 'body', 'without zero characters', 'line 1')
+            self.assertNotIn('JSON_', answer.error['message'])
 
     def test_timings_per_token(self):
         chunks, _, _ = self.server.stream('/v1/chat/completions', chat(timings_per_token=True, logit_bias=LETTERS, stream_options={'include_usage': True}))
@@ -435,6 +448,15 @@ class SlotFiles(unittest.TestCase):
         self.assertEqual(self.ask('x' * 50)[0], 0)
         self.assertEqual(self.act(0, 'save', 'empty').json['n_saved'], 0)  # what was there is gone, the other session is used
         self.assertFalse(os.path.exists(self.folder.name + '/empty'))
+
+    def test_erase_without_body(self):
+        self.ask('erased ' * 20)
+        self.assertEqual(self.server.request('POST', '/slots/0?action=erase').status, 200)
+        for method, path, headers, status in (('POST', '/slots/0?action=save', {}, 400), ('POST', '/slots/0?action=erase', {'Content-Type': 'text/plain'}, 415),
+                                              ('POST', '/slots/0?action=erase', {'Sec-Fetch-Site': 'same-origin'}, 415), ('POST', '/tokenize', {}, 415),
+                                              ('POST', '/slots/0?action=erase', {'Origin': 'https://bad.test'}, 403), ('POST', '/slots/0?action=erase', {'Sec-Fetch-Site': 'cross-site'}, 403)):
+            with self.subTest(path=path, headers=headers):
+                self.assertEqual(self.server.request(method, path, headers=headers).status, status)
 
     def test_refused(self):
         os.symlink('/etc/passwd', self.folder.name + '/link')
