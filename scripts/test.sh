@@ -52,7 +52,7 @@ run gcc --suite vulkan
 [ $SLOW = no ] || run gcc --suite slow
 
 say "clang: no warnings"
-CC=clang build clang -Dwerror=true -Dopenmp=disabled
+CC=clang build clang -Dwerror=true -Dopenmp=disabled -Doptimization=0
 
 say "no optional library: build and the tests that need no model"
 build plain -Dauto_features=disabled -Dtests=enabled
