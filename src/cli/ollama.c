@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <jansson.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +11,6 @@
 #include <unistd.h>
 
 enum { DEPTH = 4, MANIFEST_BYTES = 1 << 20, TEMPLATE_BYTES = 1 << 16, HEX = 64 };
-
-static bool fail(char *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool fail(char *err, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(err, FKV_ERROR_BYTES, format, args);
-    va_end(args);
-    return false;
-}
 
 /* ---- which there are ------------------------------------------------------------------------- */
 
@@ -138,20 +127,20 @@ static bool take_manifest(struct settings *s, const char *manifest_path, const c
     char *model = manifest ? blob_of(manifest, folder, "model") : NULL, *text = NULL;
     bool ok = false;
     if (!manifest)
-        fail(err, "-m %.100s: %.300s: expected a manifest of Ollama's, found no JSON of up to 1 MiB", s->model,
-             manifest_path);
+        settings_fail(err, "-m %.100s: %.300s: expected a manifest of Ollama's, found no JSON of up to 1 MiB", s->model,
+                      manifest_path);
     else if (has_layer(manifest, folder, "adapter"))
-        fail(err,
-             "-m %.100s: it is a model and a LoRA adapter, which are not applied: the answers would be the model's",
-             s->model);
+        settings_fail(
+            err, "-m %.100s: it is a model and a LoRA adapter, which are not applied: the answers would be the model's",
+            s->model);
     else if (!model && has_layer(manifest, folder, "tensor"))
-        fail(err, "-m %.100s: its weights are in a file for each tensor; only models in one GGUF file can run",
-             s->model);
+        settings_fail(err, "-m %.100s: its weights are in a file for each tensor; only models in one GGUF file can run",
+                      s->model);
     else if (!model)
-        fail(err, "-m %.100s: %.300s: expected a layer with a model in a GGUF file, found none", s->model,
-             manifest_path);
+        settings_fail(err, "-m %.100s: %.300s: expected a layer with a model in a GGUF file, found none", s->model,
+                      manifest_path);
     else if (access(model, F_OK))
-        fail(err, "-m %.100s: %.300s, which its manifest names, is missing", s->model, model);
+        settings_fail(err, "-m %.100s: %.300s, which its manifest names, is missing", s->model, model);
     else
         ok = true;
     if (ok) {
@@ -190,17 +179,17 @@ bool ollama_find(struct settings *s, char **path, char *err)
     const char *name = s->model + sizeof scheme - 1, *slash = strrchr(name, '/');
     const bool tagged = strchr(slash ? slash : name, ':') != NULL;
     if ((size_t)snprintf(wanted, sizeof wanted, tagged ? "%s" : "%s:latest", name) >= sizeof wanted || !*name)
-        return fail(err, "-m: expected ollama:NAME or ollama:NAME:TAG, found %.100s", s->model);
+        return settings_fail(err, "-m: expected ollama:NAME or ollama:NAME:TAG, found %.100s", s->model);
     struct search search = {.wanted = wanted};
     for (int i = 0; !search.manifest && folder_at(i, folder); i++) search_folder(&search, folder);
     if (!search.manifest && !*search.there) {
         const char *given = getenv("OLLAMA_MODELS");
-        return fail(err, "-m %.100s: there are no models of Ollama's in %.200s", s->model,
-                    given && *given ? given : "the usual folders; OLLAMA_MODELS can name another");
+        return settings_fail(err, "-m %.100s: there are no models of Ollama's in %.200s", s->model,
+                             given && *given ? given : "the usual folders; OLLAMA_MODELS can name another");
     }
     if (!search.manifest)
-        return fail(err, "-m %.100s: Ollama has no such model here; it has %s%s", s->model, search.there,
-                    search.cut ? "..." : "");
+        return settings_fail(err, "-m %.100s: Ollama has no such model here; it has %s%s", s->model, search.there,
+                             search.cut ? "..." : "");
     const bool ok = take_manifest(s, search.manifest, folder, path, err);
     if (ok && !s->alias) s->alias = name;
     if (ok) s->model = *path;

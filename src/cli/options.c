@@ -9,8 +9,7 @@
 
 enum { WORD_MAX = 63 }; /* longest name, list item or policy that can be right */
 
-static bool fail(char *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool fail(char *err, const char *format, ...)
+bool settings_fail(char *err, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -281,10 +280,10 @@ static bool fail_unknown(const struct command *command, const char *name, char *
     const bool retention = retention_find(name, strlen(name), &kv);
     for (const struct command *c = cli_commands; (other || retention) && c->name; c++)
         if (other ? other->commands & c->bit : options_choose_policy(c))
-            return fail(err, "%s is an option of %s, not of %s", name, c->name, command->name);
+            return settings_fail(err, "%s is an option of %s, not of %s", name, c->name, command->name);
     for (const struct other_option *o = cli_other_options; o->names; o++)
         if (names_have(o->names, name, strlen(name)))
-            return fail(err, "%.60s is an option of llama.cpp, not of this program: %s", name, o->instead);
+            return settings_fail(err, "%.60s is an option of llama.cpp, not of this program: %s", name, o->instead);
     for (const struct option *o = cli_options; o->names; o++) {
         for (const char *s = o->names; o->commands & command->bit && *s && n < NAMES; n++) {
             size_t length = strcspn(s, ",");
@@ -298,8 +297,8 @@ static bool fail_unknown(const struct command *command, const char *name, char *
         words[n] = all[n];
     words[n] = NULL;
     const char *near = nearest_word(name, words);
-    if (near) return fail(err, "unknown option %.100s; did you mean %s?", name, near);
-    return fail(err, "unknown option %.100s (fastkv %s --help shows those there are)", name, command->name);
+    if (near) return settings_fail(err, "unknown option %.100s; did you mean %s?", name, near);
+    return settings_fail(err, "unknown option %.100s (fastkv %s --help shows those there are)", name, command->name);
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -326,8 +325,8 @@ static bool parse_option(struct settings *settings, const struct command *comman
     if (retention) return retention_take(settings, &kv, &(struct option_pair){arg, n, text ? text : ""}, err);
     settings->policy_given |= o->kind == OPTION_POLICY;
     if (o->value ? text && store(settings, o, text) : !text && store(settings, o, text)) return true;
-    return fail(err, "%s: expected %s, found %.100s", name, option_expects(o, expects, sizeof expects),
-                text && *text ? text : "nothing");
+    return settings_fail(err, "%s: expected %s, found %.100s", name, option_expects(o, expects, sizeof expects),
+                         text && *text ? text : "nothing");
 }
 
 static void set_defaults(struct settings *settings, unsigned command)
@@ -391,7 +390,8 @@ bool options_parse(struct settings *settings, const struct command *command, int
     char **end = argv + argc;
     set_defaults(settings, command->bit);
     while (argv < end && !settings->help) {
-        if (**argv != '-') return fail(err, "unexpected argument %.100s (fastkv %s --help)", *argv, command->name);
+        if (**argv != '-')
+            return settings_fail(err, "unexpected argument %.100s (fastkv %s --help)", *argv, command->name);
         if (!parse_option(settings, command, &argv, err)) return false;
     }
     if (!retention_settle(settings, err)) return false;
@@ -403,6 +403,6 @@ bool options_parse(struct settings *settings, const struct command *command, int
     settle_sampling(settings);
     if (!settings->no_escape) unescape_all(settings);
     if (!settings->help && !settings->model && find(command->bit, "-m", 2))
-        return fail(err, "-m: expected FILE, the model, found nothing");
+        return settings_fail(err, "-m: expected FILE, the model, found nothing");
     return true;
 }

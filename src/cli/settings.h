@@ -83,4 +83,7 @@ struct settings {
     bool self_test;
 };
 
+/* Writes what is wrong with them to err, of FKV_ERROR_BYTES; returns false. */
+bool settings_fail(char *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 #endif

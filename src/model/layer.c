@@ -23,9 +23,6 @@ struct fkv_block fkv_layer_block(const struct fkv_layer_pass *p, int thread)
                               .spare = b->spare};
 }
 
-static size_t q_width(const struct fkv_block *b) { return (size_t)b->layer->n_head * (size_t)b->layer->d_head; }
-static size_t kv_width(const struct fkv_block *b) { return (size_t)b->layer->n_kv_head * (size_t)b->layer->d_head; }
-
 void fkv_through_layer(const struct fkv_layer_pass *p, int thread)
 {
     const struct fkv_arch *arch = p->ws->model->arch;
@@ -34,12 +31,12 @@ void fkv_through_layer(const struct fkv_layer_pass *p, int thread)
     struct fkv_block b = fkv_layer_block(p, thread);
     arch->attn_in(&b, w, p->want);
     if (p->want & FKV_WANT_KV)
-        ops->kv_append(&b.run, p->stores, b.k, b.v, kv_width(&b), &p->rows);
+        ops->kv_append(&b.run, p->stores, b.k, b.v, fkv_kv_width(&b), &p->rows);
     else
         fkv_team_barrier(p->at->b->team); /* attention reads what other threads rotated */
     if (!(p->want & FKV_WANT_Q)) return;
     const struct fkv_attention how = fkv_layer_attention(b.layer, w);
-    ops->attend(&b.run, p->stores, &how, b.q, q_width(&b), &p->rows, b.att);
+    ops->attend(&b.run, p->stores, &how, b.q, fkv_q_width(&b), &p->rows, b.att);
     arch->attn_out_ffn(&b, w);
 }
 

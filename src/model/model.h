@@ -99,6 +99,15 @@ struct fkv_block {
     struct fkv_tensor att, ff; /* [n][n_head d_head], [n][d_ff] */
     struct fkv_tensor spare;   /* [n][d_model] scratch of models that need it: fkv_model_needs_spare() */
 };
+/* Floats of a row of its q, and of its k or v. */
+static inline size_t fkv_q_width(const struct fkv_block *b)
+{
+    return (size_t)b->layer->n_head * (size_t)b->layer->d_head;
+}
+static inline size_t fkv_kv_width(const struct fkv_block *b)
+{
+    return (size_t)b->layer->n_kv_head * (size_t)b->layer->d_head;
+}
 
 enum { FKV_WANT_Q = 1, FKV_WANT_KV = 2 };
 

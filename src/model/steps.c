@@ -21,9 +21,6 @@ struct fkv_attention fkv_layer_attention(const struct fkv_layer_hparams *l, cons
                                   .sinks = w->attn_sinks};
 }
 
-static size_t q_width(const struct fkv_block *b) { return (size_t)b->layer->n_head * (size_t)b->layer->d_head; }
-static size_t kv_width(const struct fkv_block *b) { return (size_t)b->layer->n_kv_head * (size_t)b->layer->d_head; }
-
 /* K and V are precise. With activations in 8 bits they are off by 2 %, other products by 0.1 to 0.9 % (SmolLM2): large
    channels of x hardly show in them, but set the scale of their block. Keys carry FastKV's scores; and with grouped
    heads these products are the cheap ones. */
@@ -32,10 +29,10 @@ void fkv_project_qkv(struct fkv_block *b, const struct fkv_layer *w, unsigned wa
     const struct fkv_input x = normed(b, w->attn_norm);
     struct fkv_output out[3];
     int n = 0;
-    if (want & FKV_WANT_Q) out[n++] = (struct fkv_output){&w->attn_q, w->q_bias, b->q, q_width(b), false, false};
+    if (want & FKV_WANT_Q) out[n++] = (struct fkv_output){&w->attn_q, w->q_bias, b->q, fkv_q_width(b), false, false};
     if (want & FKV_WANT_KV) {
-        out[n++] = (struct fkv_output){&w->attn_k, w->k_bias, b->k, kv_width(b), false, true};
-        out[n++] = (struct fkv_output){&w->attn_v, w->v_bias, b->v, kv_width(b), false, true};
+        out[n++] = (struct fkv_output){&w->attn_k, w->k_bias, b->k, fkv_kv_width(b), false, true};
+        out[n++] = (struct fkv_output){&w->attn_v, w->v_bias, b->v, fkv_kv_width(b), false, true};
     }
     b->run.b->ops->product(&b->run, &x, out, n);
 }
@@ -45,9 +42,9 @@ void fkv_norm_heads(struct fkv_block *b, const struct fkv_layer *w, unsigned wan
     const struct fkv_layer_hparams *l = b->layer;
     const struct fkv_ops *ops = b->run.b->ops;
     if (want & FKV_WANT_Q)
-        ops->head_norm(&b->run, b->q, q_width(b), b->rows->n, l->n_head, l->d_head, w->q_norm, b->h->norm_eps);
+        ops->head_norm(&b->run, b->q, fkv_q_width(b), b->rows->n, l->n_head, l->d_head, w->q_norm, b->h->norm_eps);
     if (want & FKV_WANT_KV)
-        ops->head_norm(&b->run, b->k, kv_width(b), b->rows->n, l->n_kv_head, l->d_head, w->k_norm, b->h->norm_eps);
+        ops->head_norm(&b->run, b->k, fkv_kv_width(b), b->rows->n, l->n_kv_head, l->d_head, w->k_norm, b->h->norm_eps);
 }
 
 void fkv_rotate(struct fkv_block *b, unsigned want)
@@ -56,8 +53,8 @@ void fkv_rotate(struct fkv_block *b, unsigned want)
     const struct fkv_ops *ops = b->run.b->ops;
     const int32_t *at = b->rows->turn ? b->rows->turn : b->rows->pos;
     if (l->rope < 0) return;
-    if (want & FKV_WANT_Q) ops->rope(&b->run, b->rope_q, b->q, q_width(b), b->rows->n, l->n_head, at);
-    if (want & FKV_WANT_KV) ops->rope(&b->run, b->rope, b->k, kv_width(b), b->rows->n, l->n_kv_head, at);
+    if (want & FKV_WANT_Q) ops->rope(&b->run, b->rope_q, b->q, fkv_q_width(b), b->rows->n, l->n_head, at);
+    if (want & FKV_WANT_KV) ops->rope(&b->run, b->rope, b->k, fkv_kv_width(b), b->rows->n, l->n_kv_head, at);
 }
 
 static void experts(struct fkv_block *b, const struct fkv_layer *w, const struct fkv_input *x)
@@ -96,7 +93,7 @@ void fkv_output_and_mlp(struct fkv_block *b, const struct fkv_layer *w)
 {
     const size_t d_ff = (size_t)b->layer->d_ff;
     const struct fkv_tensor none = {0};
-    const struct fkv_input att = input(b, b->att, q_width(b), none);
+    const struct fkv_input att = input(b, b->att, fkv_q_width(b), none);
     add_output(b, &att, &w->attn_output, w->attn_output_bias, w->post_attn_norm);
     const struct fkv_input x = normed(b, w->ffn_norm);
     if (w->ffn_router.data) {
